@@ -1,0 +1,24 @@
+"""Mistakes a user can mend, each told in one sentence.
+
+NearnormError
+├── DataError      a data file or its columns
+├── ConfigError    a configuration file or an option
+├── BundleError    a model bundle that is incomplete, changed or unknown
+└── StoreError     the model store and its activation log
+"""
+
+
+class NearnormError(Exception):
+    """The message names the field or file and the mend; the command line prints it and exits with 2."""
+
+
+class DataError(NearnormError): ...
+
+
+class ConfigError(NearnormError): ...
+
+
+class BundleError(NearnormError): ...
+
+
+class StoreError(NearnormError): ...

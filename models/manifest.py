@@ -1,0 +1,142 @@
+"""What stands in a bundle's manifest.json beside the model itself.
+
+The core is everything that decides how a record is scored and judged; the version is its digest.
+Times, durations and the machine stand outside the core, so that equal training gives equal versions.
+"""
+
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from models.canonical import digest
+from models.schema import FeatureSchema
+
+FORMAT_VERSION: Final = 1
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class DataFacts(Part):
+    """What the model was trained on. `digest` covers the rows, labels included."""
+
+    source: str
+    digest: str
+    label_column: str
+    time_column: str | None = None
+    rows: int
+    anomalies: int
+    normals: int
+    unlabelled: int
+
+
+class NumericProfile(Part):
+    """How a numeric feature looks among some rows: 5th, 50th and 95th percentile (None: all missing)."""
+
+    low: float | None
+    median: float | None
+    high: float | None
+    missing: float
+
+
+class CategoryProfile(Part):
+    """Shares of the most frequent categories (at most five); `missing` is the share without one."""
+
+    shares: dict[str, float]
+    missing: float
+
+
+class Group(Part):
+    """One prototype's normal group among the reference rows; profiles by feature name."""
+
+    prototype: int
+    rows: int
+    share: float
+    numeric: dict[str, NumericProfile]
+    categorical: dict[str, CategoryProfile]
+
+
+class Histogram(Part):
+    """Reference shares of a numeric feature: len(edges) + 1 bins, the outer ones open; of present values."""
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+    missing: float
+
+
+class CodeShares(Part):
+    """Reference share of every code of a categorical feature, code 0 (missing) first."""
+
+    shares: tuple[float, ...]
+
+
+class Reference(Part):
+    """Held-out rows that the model did not train on (labelled anomalies left out).
+
+    `scores` are sorted ascending, one a row: percentiles are conformal ranks among them.
+    `residual_high` is each scored feature's 99th percentile of residuals, `distance_high` that of the
+    distance to the nearest prototype.
+    """
+
+    rows: int
+    scores: tuple[float, ...]
+    distance_high: float
+    residual_high: dict[str, float]
+    numeric: dict[str, Histogram]
+    categorical: dict[str, CodeShares]
+    prototype_shares: tuple[float, ...]
+
+
+class Tolerance(Part):
+    """Largest difference from the golden answers that still counts as the same, absolute + relative."""
+
+    absolute: float
+    relative: float
+
+
+class Golden(Part):
+    """Made-up records (features drawn one by one, so nobody's) and torch's answers to them.
+
+    numeric: rows of floats, None = missing; codes: rows of integers; answers: one a row.
+    """
+
+    numeric: tuple[tuple[float | None, ...], ...]
+    codes: tuple[tuple[int, ...], ...]
+    score: tuple[float, ...]
+    prototype: tuple[int, ...]
+    distance: tuple[float, ...]
+    reconstruction_error: tuple[float, ...]
+
+
+class Core(Part):
+    """Everything the version covers. `files` are sha256 digests by file name, model.onnx among them."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    files: dict[str, str]
+    features: FeatureSchema
+    prototypes: int
+    embedding: int
+    data: DataFacts
+    config: dict[str, object]
+    seed: int
+    libraries: dict[str, str]
+    reference: Reference
+    groups: tuple[Group, ...]
+    golden: Golden
+    tolerances: dict[str, Tolerance]  # by execution provider
+    metrics: dict[str, float | None]  # of held-out rows; None: not measurable with these labels
+
+    @property
+    def version(self) -> str:
+        return digest(self.model_dump(mode="json"))
+
+
+class Manifest(Part):
+    """manifest.json. `created_at` is ISO 8601 in UTC; `machine` is free text."""
+
+    version: str
+    created_at: str
+    fit_seconds: float
+    machine: str
+    core: Core

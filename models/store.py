@@ -1,0 +1,195 @@
+"""The model store: immutable versions, and an append-only log that says which one serves.
+
+    versions/<sha256>/        a bundle, named by its content
+    activations/00000001.json one entry a file, created whole or not at all, never changed
+
+The champion is what the log says: an activation puts a version on top, a rollback takes it off again.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.bundle import (
+    MANIFEST,
+    Bundle,
+    fsync_folder,
+    read_bundle,
+    rename_durably,
+    write_durably,
+)
+from models.errors import BundleError, StoreError
+
+DEFAULT_MODEL = "default"
+ABANDONED_AFTER = 24 * 3600.0  # seconds after which a killed publisher's temporary folder is removed
+
+
+class Activation(BaseModel):
+    """One entry of the log. `version` is the champion from here on; `at` is ISO 8601 in UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    at: str
+    action: Literal["activate", "rollback"]
+    model: str
+    version: str
+    by: str
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """The store in a local folder, which is made when something is first written to it."""
+
+    root: Path
+
+    def publish(self, source: Path) -> str:
+        """Copy a verified bundle into the store and answer its version. Publishing twice is harmless.
+
+        Raises BundleError for a bad bundle, StoreError when the store cannot be written.
+        """
+        bundle = read_bundle(source)
+        target = self._versions / bundle.version
+        if target.is_dir():
+            self.open(bundle.version)
+            return bundle.version
+        try:
+            self._versions.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            temporary = Path(tempfile.mkdtemp(prefix=".publish-", dir=self._versions))
+            temporary.chmod(0o755)
+            for file in sorted(source.iterdir()):
+                if file.is_file() and not file.is_symlink():
+                    write_durably(temporary / file.name, file.read_bytes())
+            read_bundle(temporary)  # what was copied, not what was read before
+            try:
+                rename_durably(temporary, target)
+            except OSError:
+                shutil.rmtree(temporary, ignore_errors=True)
+                if not target.is_dir():  # otherwise another publisher was first with the same content
+                    raise
+        except OSError as error:
+            raise StoreError(f"{self.root} cannot be written: {error.strerror}") from error
+        return bundle.version
+
+    def versions(self) -> list[str]:
+        """All whole versions, oldest first."""
+        if not self._versions.is_dir():
+            return []
+        folders = [f for f in self._versions.iterdir() if (f / MANIFEST).is_file()]
+        named = [f for f in folders if not f.name.startswith(".")]
+        return [f.name for f in sorted(named, key=lambda f: (f.stat().st_mtime, f.name))]
+
+    def open(self, version: str) -> Bundle:
+        """The bundle of a version, verified anew. Raises StoreError or BundleError."""
+        folder = self._versions / version
+        if not version.isalnum() or not folder.is_dir():
+            raise StoreError(f"no model version {version!r} in the store: see `nearnorm models list`")
+        bundle = read_bundle(folder)
+        if bundle.version != version:
+            raise BundleError(f"{folder} holds version {bundle.version}: the store was changed by hand")
+        return bundle
+
+    def resolve(self, prefix: str) -> str:
+        """The one version that begins with `prefix`. Raises StoreError for none or several."""
+        found = [v for v in self.versions() if v.startswith(prefix)] if prefix else []
+        if len(found) != 1:
+            what = f"{len(found)} versions begin" if found else "no version begins"
+            raise StoreError(f"{what} with {prefix!r}: see `nearnorm models list`")
+        return found[0]
+
+    def activate(self, version: str, by: str, model: str = DEFAULT_MODEL) -> Activation:
+        """Make a stored version the champion of `model`. Raises as `open` does."""
+        self.open(version)
+        return self._append("activate", version, by, model)
+
+    def rollback(self, by: str, model: str = DEFAULT_MODEL) -> Activation:
+        """Put the champion before this one back. Raises StoreError where there is none."""
+        stack = self._stack(model)
+        if len(stack) < 2:
+            raise StoreError(f"nothing to roll back to: model {model!r} had no other champion")
+        self.open(stack[-2])
+        return self._append("rollback", stack[-2], by, model)
+
+    def champion(self, model: str = DEFAULT_MODEL) -> Activation | None:
+        """The newest entry of the log for `model`: its version is the one to serve."""
+        entries = [entry for entry in self.activations() if entry.model == model]
+        return entries[-1] if entries else None
+
+    def activations(self) -> list[Activation]:
+        """The whole log, oldest first. Raises StoreError for an entry that cannot be read."""
+        return list(self._entries())
+
+    @property
+    def _versions(self) -> Path:
+        return self.root / "versions"
+
+    @property
+    def _log(self) -> Path:
+        return self.root / "activations"
+
+    def _numbers(self) -> list[int]:
+        if not self._log.is_dir():
+            return []
+        return sorted(int(f.stem) for f in self._log.glob("*.json") if f.stem.isdigit())
+
+    def _entries(self) -> Iterator[Activation]:
+        for number in self._numbers():
+            path = self._log / f"{number:08}.json"
+            try:
+                yield Activation.model_validate(json.loads(path.read_bytes()))
+            except (OSError, ValueError, ValidationError):
+                raise StoreError(f"{path} is not an entry of the activation log") from None
+
+    def _stack(self, model: str) -> list[str]:
+        stack: list[str] = []
+        for entry in self._entries():
+            if entry.model != model:
+                continue
+            if entry.action == "rollback":
+                stack.pop()
+            elif not stack or stack[-1] != entry.version:
+                stack.append(entry.version)
+        return stack
+
+    def _append(
+        self, action: Literal["activate", "rollback"], version: str, by: str, model: str
+    ) -> Activation:
+        self._log.mkdir(parents=True, exist_ok=True)
+        while True:
+            number = max(self._numbers(), default=0) + 1
+            entry = Activation(
+                number=number,
+                at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                action=action,
+                model=model,
+                version=version,
+                by=by,
+            )
+            temporary = self._log / f".entry-{uuid.uuid4().hex}"
+            try:
+                write_durably(temporary, entry.model_dump_json().encode())
+                os.link(temporary, self._log / f"{number:08}.json")
+            except FileExistsError:
+                continue  # another writer took this number
+            except OSError as error:
+                raise StoreError(f"{self._log} cannot be written: {error.strerror}") from error
+            finally:
+                temporary.unlink(missing_ok=True)
+            fsync_folder(self._log)
+            return entry
+
+    def _sweep(self) -> None:
+        for folder in self._versions.glob(".publish-*"):
+            if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The online service: scores records, takes labels, swaps models. Knows no torch."""

@@ -1,0 +1,1 @@
+"""The offline package: learns prototypes of normal from few labels and writes a bundle."""
