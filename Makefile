@@ -1,0 +1,41 @@
+# Every developer verb. `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format starter clean
+
+help: ## list the verbs
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## make .venv and install everything (Python 3.11 or newer)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Nearnorm needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "==> Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "==> Installing Nearnorm (cpu, training, dev): a few minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,arrow,postgres,training,dev]' -c constraints.txt
+	@touch $@
+
+run: setup ## serve the starter model on 127.0.0.1:8000
+	@echo "==> Serving on http://127.0.0.1:8000 (README shows what to send; Ctrl-C stops)"
+	@$(BIN)/nearnorm serve
+
+test: setup ## run every test
+	@echo "==> Running the tests"
+	@$(BIN)/python -m pytest
+
+lint: setup ## ruff, mypy --strict, import rule, dependencies
+	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "==> mypy --strict" && $(BIN)/mypy
+	@echo "==> import-linter" && $(BIN)/lint-imports
+	@echo "==> deptry" && $(BIN)/deptry .
+
+format: setup ## let ruff format and fix
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: ## remove what the verbs made, but never models, labels or logs (var/)
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
