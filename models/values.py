@@ -1,0 +1,83 @@
+"""One value -> a number, a boolean or a category: the coercions of docs/api.md, for every way in.
+
+Each function answers None for a missing value and raises ValueError with a sentence for a value that
+cannot be coerced.
+"""
+
+import math
+
+_TRUE = frozenset({"true", "1"})
+_FALSE = frozenset({"false", "0"})
+
+
+def number(value: object) -> float | None:
+    """A finite number; booleans are 1 and 0, text is parsed, blank text is missing."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _parsed(value)
+    if isinstance(value, (int, float)):
+        return _finite(value)
+    raise ValueError(f"a number was expected, not {_named(value)}")
+
+
+def boolean(value: object) -> float | None:
+    """1.0 or 0.0 from true and false, 1 and 0, or their text; blank text is missing."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if not text:
+            return None
+        if text in _TRUE:
+            return 1.0
+        if text in _FALSE:
+            return 0.0
+    elif isinstance(value, (int, float)) and value in (0, 1):
+        return float(value)
+    raise ValueError(f"true or false was expected, not {_named(value)}")
+
+
+def category(value: object) -> str | None:
+    """Text as it stands ("" is a category, not a missing one); 5 and 5.0 are "5", True is "true"."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        finite = _finite(value)
+        if isinstance(value, int):
+            return str(value)
+        return str(int(finite)) if finite.is_integer() else repr(finite)
+    raise ValueError(f"text was expected, not {_named(value)}")
+
+
+def _parsed(text: str) -> float | None:
+    stripped = text.strip()
+    if not stripped:
+        return None
+    try:
+        if "_" in stripped:  # Python's own spelling of digits, nobody else's
+            raise ValueError
+        parsed = float(stripped)
+    except ValueError:
+        raise ValueError(f"a number was expected, not {_named(text)}") from None
+    return _finite(parsed)
+
+
+def _finite(value: float) -> float:
+    try:
+        as_float = float(value)
+    except OverflowError:
+        as_float = math.inf
+    if not math.isfinite(as_float):
+        raise ValueError("a finite number was expected, not NaN or an infinity")
+    return as_float
+
+
+def _named(value: object) -> str:
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else value[:39] + "…")
+    if isinstance(value, (int, float)):
+        return str(value)
+    return f"a value of type {type(value).__name__}"
