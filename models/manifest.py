@@ -21,7 +21,6 @@ class Part(BaseModel):
 class DataFacts(Part):
     """What the model was trained on. `digest` covers the rows, labels included."""
 
-    source: str
     digest: str
     label_column: str
     time_column: str | None = None
@@ -133,9 +132,13 @@ class Core(Part):
 
 
 class Manifest(Part):
-    """manifest.json. `created_at` is ISO 8601 in UTC; `machine` is free text."""
+    """manifest.json. `created_at` is ISO 8601 in UTC; `machine` is free text.
+
+    `source` is where the training data was read, outside the core: the same rows elsewhere are the same.
+    """
 
     version: str
+    source: str
     created_at: str
     fit_seconds: float
     machine: str
