@@ -39,8 +39,7 @@ def write_bundle(
 
     An existing bundle at `folder` is replaced; anything else there raises BundleError.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        raise BundleError(f"{folder} holds other files: give --out a new or empty folder")
+    refuse_other_files(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder.parent))
     try:
@@ -55,6 +54,14 @@ def write_bundle(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return read_bundle(folder)
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Raise BundleError where a bundle cannot be written: there is something, and it is no bundle."""
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder} is a file: give --out a folder")
+    if folder.is_dir() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+        raise BundleError(f"{folder} holds other files: give --out a new or empty folder")
 
 
 def read_bundle(folder: Path) -> Bundle:

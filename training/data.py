@@ -61,12 +61,14 @@ def load(
     overrides = overrides or {}
     text = [name for name, override in overrides.items() if override.kind == "categorical"]
     table = read_table(source, text)
-    for option, name in (("--label-column", label_column), ("--time-column", time_column)):
-        if name is not None and name not in table.column_names:
-            raise DataError(
-                f"{source} has no column {name!r} (it has {_listed(table.column_names)}): give {option}"
-            )
-    labels = parse_labels(table.column(label_column), label_column)
+    labels = _labels(source, table, label_column)
+    if not (labels == UNLABELLED).any():
+        raise DataError(
+            f"label column {label_column!r}: all {len(labels)} rows are labelled: training learns what is "
+            "normal from unlabelled rows, so leave the label of rows empty that nobody has looked at"
+        )
+    if time_column is not None and time_column not in table.column_names:
+        raise _no_column(source, table, time_column, "--time-column")
     time = None if time_column is None else parse_time(table.column(time_column), time_column)
     table = table.drop_columns([label_column])
     if time_column is not None and time_column not in overrides:
@@ -94,6 +96,25 @@ def load(
     )
 
 
+def load_labelled(source: str, label_column: str, schema: FeatureSchema) -> tuple[Arrays, np.ndarray]:
+    """Read a file by the schema of a model, and its labels [N]. Raises DataError."""
+    table = read_table(source, [f.name for f in schema.categorical])
+    labels = _labels(source, table, label_column)
+    arrays = to_arrays(table.drop_columns([label_column]), schema)
+    refuse_bad_rows(source, arrays)
+    return arrays, labels
+
+
+def _labels(source: str, table: pa.Table, label_column: str) -> np.ndarray:
+    if label_column not in table.column_names:
+        raise _no_column(source, table, label_column, "--label-column")
+    return parse_labels(table.column(label_column), label_column)
+
+
+def _no_column(source: str, table: pa.Table, name: str, option: str) -> DataError:
+    return DataError(f"{source} has no column {name!r} (it has {_listed(table.column_names)}): give {option}")
+
+
 def parse_labels(column: pa.ChunkedArray, name: str) -> np.ndarray:
     """1, 0 or nothing (or their text, or true and false) -> int8 [N]. Raises DataError."""
     feature = Feature(name=name, kind=Kind.BOOLEAN)
@@ -104,13 +125,7 @@ def parse_labels(column: pa.ChunkedArray, name: str) -> np.ndarray:
             f"label column {name!r}: row {row + 1} holds {column[row].as_py()!r}: "
             "a label is 1 (anomaly), 0 (normal) or nothing (unlabelled)"
         )
-    labels = np.nan_to_num(arrays.numeric[:, 0], nan=UNLABELLED).astype(np.int8)
-    if not (labels == UNLABELLED).any():
-        raise DataError(
-            f"label column {name!r}: all {len(labels)} rows are labelled: training learns what is normal "
-            "from unlabelled rows, so leave the label of rows empty that nobody has looked at"
-        )
-    return labels
+    return np.asarray(np.nan_to_num(arrays.numeric[:, 0], nan=UNLABELLED), np.int8)
 
 
 def parse_time(column: pa.ChunkedArray, name: str) -> np.ndarray:

@@ -20,12 +20,12 @@ class ColumnOverride(BaseModel):
 
 
 class Recipe(BaseModel):
-    """`[fit]` as in FitConfig, and a table `[schema.COLUMN]` for each column that is overridden."""
+    """The table `[fit]` as in FitConfig, and a table `[schema.COLUMN]` for each overridden column."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fit: FitConfig
-    schema_: dict[str, ColumnOverride]
+    columns: dict[str, ColumnOverride]
 
     @classmethod
     def read(cls, path: Path | None) -> "Recipe":
@@ -42,10 +42,10 @@ class Recipe(BaseModel):
         if unknown:
             raise ConfigError(f"{path}: unknown key {unknown[0]!r}: a table is [fit] or [schema.COLUMN]")
         try:
-            return cls.model_validate({"fit": document.get("fit", {}), "schema_": document.get("schema", {})})
+            return cls.model_validate({"fit": document.get("fit", {}), "columns": document.get("schema", {})})
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join("schema" if part == "schema_" else str(part) for part in first["loc"])
+            key = ".".join("schema" if part == "columns" else str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
                 raise ConfigError(f"{path}: unknown key {key!r}: see docs/training.md") from None
             raise ConfigError(f"{path}: {key}: {first['msg']}") from None

@@ -1,0 +1,105 @@
+"""`nearnorm train`: what it takes and what it tells. The work is in training.pipeline."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models.schema import FeatureSchema
+
+if TYPE_CHECKING:
+    from training.pipeline import Watcher
+
+
+class ProgressStyle(StrEnum):
+    BAR = "bar"
+    JSON = "json"
+    OFF = "off"
+
+
+def train(
+    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a quoted glob of them.")],
+    out: Annotated[Path, typer.Option(help="The folder for the bundle: new, empty, or a bundle.")],
+    label_column: Annotated[
+        str, typer.Option(help="Column with 1 (anomaly), 0 (normal) or nothing (unlabelled).")
+    ] = "label",
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file with [fit] and [schema.COLUMN] tables.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same data, config and seed give the same model.")] = 0,
+    time_column: Annotated[
+        str | None, typer.Option(help="Hold out the last rows by this column instead of random ones.")
+    ] = None,
+    held_out: Annotated[
+        str | None, typer.Option(help="A labelled file that training never sees, measured in the report.")
+    ] = None,
+    progress: Annotated[
+        ProgressStyle, typer.Option(help="A bar on stderr, a JSON object a line on stdout, or nothing.")
+    ] = ProgressStyle.BAR,
+) -> None:
+    """Train a model on DATA and write its bundle."""
+    from training.pipeline import TrainingJob, train_bundle
+    from training.recipe import Recipe
+
+    job = TrainingJob(
+        source=data,
+        out=out,
+        recipe=Recipe.read(config),
+        label_column=label_column,
+        time_column=time_column,
+        held_out=held_out,
+        seed=seed,
+    )
+    with _watcher(progress) as watcher:
+        bundle = train_bundle(job, watcher)
+    if progress is ProgressStyle.JSON:
+        _line(stage="done", progress=1.0, bundle=str(out), version=bundle.version)
+    else:
+        typer.echo(f"{out}: version {bundle.version}")
+
+
+@contextmanager
+def _watcher(style: ProgressStyle) -> "Iterator[Watcher]":
+    from training.pipeline import Watcher
+
+    if style is ProgressStyle.JSON:
+        yield Watcher(
+            step=lambda stage, done: _line(stage=stage, progress=round(done, 4)),
+            schema=lambda schema: None,
+            warning=lambda warning: _line(warning=warning),
+        )
+    elif style is ProgressStyle.OFF:
+        yield Watcher(lambda stage, done: None, _show_schema, _show_warning)
+    else:
+        with _bar() as step:
+            yield Watcher(step, _show_schema, _show_warning)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, float], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("read", total=1.0)
+        yield lambda stage, done: progress.update(task, completed=done, description=stage)
+
+
+def _show_schema(schema: FeatureSchema) -> None:
+    width = max(len(feature.name) for feature in schema.features)
+    for feature in schema.features:
+        note = feature.reason or (f"{len(feature.categories)} categories" if feature.categories else "")
+        typer.echo(f"  {feature.name:<{width}}  {feature.kind:<11}  {note}".rstrip(), err=True)
+
+
+def _show_warning(warning: str) -> None:
+    typer.secho(f"warning: {warning}", fg="yellow", err=True)
+
+
+def _line(**event: object) -> None:
+    typer.echo(json.dumps(event))

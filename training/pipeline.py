@@ -1,0 +1,182 @@
+"""Data in, bundle out: read, fit, cross-fit, calibrate, export, report, write. Top to bottom."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.bundle import MODEL, Bundle, refuse_other_files, write_bundle
+from models.manifest import Core, Manifest, Tolerance
+from models.schema import FeatureSchema
+from training.calibrate import calibrate, score
+from training.data import ANOMALY, Dataset, Split, load, load_labelled, split
+from training.evaluate import cross_fit, held_out, ranks
+from training.export import ABSOLUTE, RELATIVE, assert_parity, golden_rows, to_onnx
+from training.fit import Progress, TrainingSet, fit
+from training.groups import describe_groups
+from training.network import Detector
+from training.recipe import Recipe
+from training.report import MAP_ROWS, EmbeddedRows, Findings, report_html, report_json
+
+LIBRARIES = ("torch", "numpy", "onnx", "onnxscript", "scikit-learn", "nearnorm")
+STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1.0}
+"""The share of the whole that is done when a stage ends."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What `nearnorm train` was asked for. `held_out` is a labelled file for the report alone."""
+
+    source: str
+    out: Path
+    recipe: Recipe
+    label_column: str = "label"
+    time_column: str | None = None
+    held_out: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Whom training tells: `step(stage, done)` with done from 0 to 1 of the whole, the schema once it is
+    known, and every warning."""
+
+    step: Callable[[str, float], None]
+    schema: Callable[[FeatureSchema], None]
+    warning: Callable[[str], None]
+
+
+class _Clock:
+    """Seconds of each stage, in the order they ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def ended(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage], self._last = now - self._last, now
+
+
+def train_bundle(job: TrainingJob, watcher: Watcher) -> Bundle:
+    """Train a model and write its bundle to `job.out`.
+
+    Raises DataError, ConfigError or BundleError for what the user can mend; nothing is written then.
+    """
+    clock = _Clock()
+    refuse_other_files(job.out)
+
+    watcher.step("read", 0.0)
+    data = load(job.source, job.label_column, job.recipe.columns, job.time_column)
+    rows = split(data, job.seed)
+    watcher.schema(data.schema)
+    for warning in data.warnings:
+        watcher.warning(warning)
+    test = load_labelled(job.held_out, job.label_column, data.schema) if job.held_out else None
+
+    clock.ended("read")
+
+    def fit_progress(progress: Progress) -> None:
+        joint = 0.5 + 0.5 * progress.done if progress.stage == "joint" else 0.5 * progress.done
+        watcher.step("fit", STAGES["read"] + (STAGES["fit"] - STAGES["read"]) * joint)
+
+    def evaluate_progress(done: float) -> None:
+        watcher.step("evaluate", STAGES["fit"] + (STAGES["evaluate"] - STAGES["fit"]) * done)
+
+    training = TrainingSet(
+        data.numeric[rows.fit], data.codes[rows.fit], data.cardinalities, data.labels[rows.fit]
+    )
+    fitted = fit(training, job.recipe.fit, seed=job.seed, progress=fit_progress)
+    detector = fitted.detector
+
+    clock.ended("fit")
+
+    numeric, codes = data.numeric[rows.reference], data.codes[rows.reference]
+    scored = score(detector, numeric, codes)
+    reference = calibrate(data.schema, numeric, codes, scored)
+    evaluate_progress(0.0)
+    if test is None:
+        evidence = cross_fit(data, rows, job.recipe.fit, job.seed, evaluate_progress)
+    else:
+        arrays, labels = test
+        test_scores = score(detector, arrays.numeric, arrays.codes).score
+        evidence = held_out(labels, ranks(test_scores, scored.score), reference.rows)
+
+    clock.ended("evaluate")
+
+    watcher.step("export", STAGES["evaluate"])
+    model = to_onnx(detector, numeric, codes)
+    assert_parity(model, detector, numeric, codes)
+    core = Core(
+        files={MODEL: hashlib.sha256(model).hexdigest()},
+        features=data.schema,
+        prototypes=scored.similarity.shape[1],
+        embedding=detector.prototypes.shape[1],
+        data=data.facts,
+        config=job.recipe.model_dump(mode="json"),
+        seed=job.seed,
+        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+        reference=reference,
+        groups=describe_groups(data.schema, numeric, codes, scored),
+        golden=golden_rows(detector, numeric, codes, job.seed),
+        tolerances={
+            "CPUExecutionProvider": Tolerance(absolute=ABSOLUTE, relative=RELATIVE),
+            "CUDAExecutionProvider": Tolerance(absolute=10 * ABSOLUTE, relative=10 * RELATIVE),
+        },
+        metrics=evidence.metrics,
+    )
+
+    clock.ended("export")
+
+    watcher.step("report", STAGES["export"])
+    manifest = Manifest(
+        version=core.version,
+        source=job.source,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        fit_seconds=fitted.fit_seconds,
+        machine=f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPUs",
+        core=core,
+    )
+    findings = Findings(
+        manifest=manifest,
+        evidence=evidence,
+        history=fitted.history,
+        choices=fitted.choices,
+        warnings=data.warnings,
+        numeric=numeric,
+        codes=codes,
+        scored=scored,
+        embedded=_embedded(detector, data, rows),
+        seconds=clock.seconds,
+    )
+    reports = {"report.html": report_html(findings).encode()}
+    clock.ended("report")
+    reports["report.json"] = json.dumps(report_json(findings), indent=1).encode()
+    bundle = write_bundle(job.out, manifest, model, reports)
+    watcher.step("done", 1.0)
+    return bundle
+
+
+def _embedded(detector: Detector, data: Dataset, rows: Split) -> EmbeddedRows:
+    """Some held-out rows, and every labelled anomaly up to as many, for the report's map."""
+    anomalies = rows.fit[data.labels[rows.fit] == ANOMALY][:MAP_ROWS]
+    shown = np.concatenate([rows.reference[:MAP_ROWS], anomalies])
+    with torch.inference_mode():
+        embedded = detector.embed(torch.from_numpy(data.numeric[shown]), torch.from_numpy(data.codes[shown]))
+        prototypes = detector.prototypes
+        nearest = torch.cdist(embedded, prototypes).argmin(1)
+    return EmbeddedRows(
+        rows=embedded.numpy(),
+        prototypes=prototypes.numpy(),
+        nearest=nearest.numpy(),
+        anomalous=data.labels[shown] == ANOMALY,
+    )

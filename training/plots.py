@@ -1,0 +1,209 @@
+"""The report's plots: each a function from arrays to an SVG text, drawn without a display."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve
+
+INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+NORMAL, ANOMALY, ACCENT = "#4c78a8", "#d64545", "#f0a202"
+GROUPS = (
+    *("#4c78a8", "#54a24b", "#b279a2", "#72b7b2", "#9d755d"),
+    *("#f58518", "#439894", "#83bcb6", "#79706e", "#d8b5a5"),
+)
+STYLE = {
+    "font.size": 10,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "svg.hashsalt": "nearnorm",
+}
+
+
+def score_distribution(reference: np.ndarray, threshold: float, rank: np.ndarray, truth: np.ndarray) -> str:
+    """Left: scores of held-out rows and the threshold. Right: how rare anomalies look, if any are known."""
+    known = truth.sum() > 0
+    with _figure(9.6 if known else 6.0, 3.4) as figure:
+        axes = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
+        _score_histogram(axes[0], reference, threshold)
+        if known:
+            _rarity_histogram(axes[1], rank, truth)
+        return _svg(figure)
+
+
+def precision_recall(rank: np.ndarray, truth: np.ndarray, average_precision: float) -> str:
+    """The precision-recall curve of rows that were not trained on, against guessing."""
+    precision, recall, _ = precision_recall_curve(truth, rank)
+    with _figure(4.8, 3.6) as figure:
+        axes = figure.subplots()
+        axes.fill_between(recall, precision, step="post", color=ANOMALY, alpha=0.12, linewidth=0)
+        axes.step(recall, precision, where="post", color=ANOMALY, linewidth=2)
+        axes.axhline(truth.mean(), color=MUTED, linestyle=":", linewidth=1.5)
+        axes.text(
+            0.99, truth.mean() + 0.02, f"guessing {truth.mean():.3f}", color=MUTED, ha="right", va="bottom"
+        )
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.04))
+        axes.set_title(f"average precision {average_precision:.3f}")
+        return _svg(figure)
+
+
+def embedding_map(
+    embedded: np.ndarray, prototypes: np.ndarray, nearest: np.ndarray, anomalous: np.ndarray
+) -> str:
+    """Rows [N, E] and prototypes [K, E] on the two directions in which the rows vary most."""
+    centre = embedded.mean(0)
+    _, spread, directions = np.linalg.svd(embedded - centre, full_matrices=False)
+    plane = directions[:2].T
+    points, stars = (embedded - centre) @ plane, (prototypes - centre) @ plane
+    if plane.shape[1] < 2:  # a one-dimensional embedding
+        points, stars = (np.hstack([a, np.zeros_like(a)]) for a in (points, stars))
+    explained = float((spread[:2] ** 2).sum() / max((spread**2).sum(), 1e-12))
+    with _figure(6.4, 4.8) as figure:
+        axes = figure.subplots()
+        for k in range(len(prototypes)):
+            rows = points[(nearest == k) & ~anomalous]
+            axes.scatter(
+                rows[:, 0], rows[:, 1], s=9, color=_colour(k), alpha=0.45, linewidths=0, rasterized=True
+            )
+        axes.scatter(
+            points[anomalous, 0],
+            points[anomalous, 1],
+            s=34,
+            marker="X",
+            color=ANOMALY,
+            edgecolors="white",
+            linewidths=0.6,
+            label="labelled anomaly",
+            zorder=3,
+        )
+        for k, (x, y) in enumerate(stars):
+            axes.scatter(x, y, s=230, color=_colour(k), edgecolors="white", linewidths=1.6, zorder=4)
+            axes.text(x, y, str(k), color="white", ha="center", va="center", weight="bold", zorder=5)
+        _zoom(axes, np.vstack([points[~anomalous], stars]), points[anomalous])
+        if anomalous.any():
+            axes.legend(loc="best")
+        axes.set(xlabel="first principal direction", ylabel="second principal direction")
+        axes.set_title(f"{explained:.0%} of the spread is visible here")
+        return _svg(figure)
+
+
+def training_curves(history: dict[str, list[float]]) -> str:
+    """One panel a stage, one line a loss, over epochs."""
+    stages: dict[str, dict[str, list[float]]] = {}
+    for name, values in history.items():
+        stage, _, loss = name.partition(".")
+        stages.setdefault(stage, {})[loss] = values
+    with _figure(3.2 * max(len(stages), 2), 3.0) as figure:
+        panels = figure.subplots(1, len(stages), squeeze=False)[0]
+        for axes, (stage, losses) in zip(panels, stages.items(), strict=True):
+            for i, (loss, values) in enumerate(losses.items()):
+                epochs = np.arange(1, len(values) + 1)
+                axes.plot(epochs, values, color=_colour(i), linewidth=2, marker="o", markersize=3, label=loss)
+            axes.set(xlabel="epoch", title=stage.replace("_", " "))
+            if all(min(values) > 0 for values in losses.values()):
+                axes.set_yscale("log")
+            axes.legend(fontsize=8)
+        return _svg(figure)
+
+
+def group_heatmap(names: list[str], positions: np.ndarray, shares: list[float]) -> str:
+    """positions [K, F] in [0, 1]: where a group's typical value lies among all rows; NaN: no value."""
+    groups, features = positions.shape
+    with _figure(max(5.0, 1.8 + 0.62 * features), 1.5 + 0.42 * groups) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(positions, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")
+        axes.grid(visible=False)
+        axes.set_xticks(range(features), [_short(n) for n in names], rotation=35, ha="right", color=INK)
+        axes.set_yticks(range(groups), [f"group {k} ({s:.0%})" for k, s in enumerate(shares)], color=INK)
+        axes.tick_params(length=0)
+        bar = figure.colorbar(image, ax=axes, ticks=[0, 0.5, 1], fraction=0.05, pad=0.02)
+        bar.ax.set_yticklabels(["lowest", "middle", "highest"])
+        bar.outline.set_visible(False)
+        return _svg(figure)
+
+
+def _score_histogram(axes: Axes, reference: np.ndarray, threshold: float) -> None:
+    low, high = float(reference.min()), float(reference.max())
+    axes.hist(reference, bins=np.linspace(low, max(high, low + 1e-6), 50).tolist(), color=NORMAL, alpha=0.85)
+    axes.set_yscale("log")
+    if np.isfinite(threshold):
+        axes.axvline(threshold, color=ACCENT, linewidth=2)
+        axes.text(
+            threshold,
+            0.97,
+            " alerts at 1% ",
+            color=ACCENT,
+            va="top",
+            weight="bold",
+            ha="right" if threshold > (low + high) / 2 else "left",
+            transform=axes.get_xaxis_transform(),
+        )
+    axes.set(xlabel="score", ylabel="rows", title="scores of held-out rows")
+
+
+def _rarity_histogram(axes: Axes, rank: np.ndarray, truth: np.ndarray) -> None:
+    rarity = np.maximum(1.0 - rank, 1e-6)
+    bins = np.geomspace(max(rarity.min(), 1e-5), 1.0, 30).tolist()
+    for value, colour, label in ((0, NORMAL, "other rows"), (1, ANOMALY, "anomalies")):
+        rows = rarity[truth == value]
+        axes.hist(
+            rows, bins=bins, weights=np.full(len(rows), 1 / len(rows)), color=colour, alpha=0.7, label=label
+        )
+    axes.axvline(0.01, color=ACCENT, linewidth=2)
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.legend(loc="upper center")
+    axes.set(
+        xlabel="share of ordinary traffic that looks as strange",
+        ylabel="share of rows",
+        title="how rare anomalies look",
+    )
+
+
+def _zoom(axes: Axes, body: np.ndarray, anomalies: np.ndarray) -> None:
+    """Far rows must not squeeze the others into a dot: look at the middle 98% and at the anomalies."""
+    low, high = np.quantile(body, [0.01, 0.99], axis=0)
+    if len(anomalies):
+        low = np.minimum(low, np.quantile(anomalies, 0.1, axis=0))
+        high = np.maximum(high, np.quantile(anomalies, 0.9, axis=0))
+    margin = 0.08 * (high - low) + 1e-6
+    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+
+
+def _colour(k: int) -> str:
+    return GROUPS[k % len(GROUPS)]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else name[:17] + "…"
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Figure]:
+    with rc_context(STYLE):  # type: ignore[arg-type]
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
