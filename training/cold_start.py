@@ -1,0 +1,59 @@
+"""The score without any labelled anomaly: held-out ranks of what the model finds unusual."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+KNOTS = 33
+
+
+class RankHead(nn.Module):
+    """Logit = mean of the rank logits of the reconstruction error and of the prototype distance.
+
+    The rank of a value among held-out unlabelled rows is interpolated on a logarithmic scale, and
+    goes on in a straight line beyond the last row: records farther out than all of them still
+    differ. It answers as `ScoreHead` does, so the exported graph is the same.
+    """
+
+    knots: Tensor
+    slopes: Tensor
+    start: Tensor
+
+    def __init__(self, error: np.ndarray, similarity: np.ndarray) -> None:
+        """`error` r [H] and `similarity` q* [H] of held-out rows."""
+        super().__init__()
+        tables = [_rank_logits(np.log(error + TINY)), _rank_logits(-np.log(similarity))]
+        for name, values in zip(("knots", "slopes", "start"), zip(*tables, strict=True), strict=True):
+            self.register_buffer(name, torch.tensor(np.stack(values), dtype=torch.float32))
+
+    def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
+        """As ScoreHead: logits [1, N]."""
+        unusual = torch.stack([(error + TINY).log(), -similarity.log()], dim=1)
+        above = torch.relu(unusual.unsqueeze(2) - self.knots)
+        # the left-most piece extends below its knot: only there is the first term negative
+        below = torch.clamp(unusual - self.knots[:, 0], max=0.0) * self.slopes[:, 0]
+        return (self.start + below + (above * self.slopes).sum(2)).mean(1).unsqueeze(0)
+
+
+TINY = 1e-6
+
+
+def _rank_logits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Knots, change of slope at each, and the logit at the first knot."""
+    ordered = np.sort(values)
+    count = len(ordered)
+    positions = np.unique(
+        np.round((0.5 + 0.5 * np.sin(np.linspace(-0.5, 0.5, KNOTS) * math.pi)) * (count - 1))
+    ).astype(int)
+    ranks = (positions + 1.0) / (count + 1.0)
+    logits = np.log(ranks / (1.0 - ranks))
+    knots, first = np.unique(ordered[positions], return_index=True)
+    logits = logits[first]
+    padded_knots = np.full(KNOTS, np.float64(knots[-1]))
+    padded_slopes = np.zeros(KNOTS)
+    padded_knots[: len(knots)] = knots
+    steps = np.diff(logits) / np.maximum(np.diff(knots), 1e-3) if len(knots) > 1 else np.ones(1)
+    padded_slopes[: len(steps)] = np.diff(steps, prepend=0.0)
+    return padded_knots, padded_slopes, float(logits[0])

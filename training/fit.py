@@ -1,0 +1,170 @@
+"""One function from typed columns to a detector, read from top to bottom."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from models.errors import DataError
+from training.cold_start import RankHead
+from training.config import FitConfig
+from training.joint import train_jointly
+from training.loop import Report, Schedule
+from training.network import Detector, student_t
+from training.preprocess import Preprocess
+from training.prototypes import find_prototypes
+from training.representation import learn_representation, pretrain_layers
+from training.sampling import Sampler
+
+HELD_OUT_SHARE = 0.1
+HELD_OUT_ROWS = 2_000
+FEW_ROWS = 50
+"""Below this many normal rows none can be spared: the held-out rows are the training rows."""
+MOST_ROWS = 100_000
+"""Unlabelled rows a fit draws from; with 64 batches an epoch it would never see more of them."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Typed columns of N records.
+
+    numeric [N, Dn] float64, NaN = missing; codes [N, Dc] int64, 0 = missing, 1 = unknown, from 2 on
+    known categories; cardinalities: codes of each column, 0 and 1 included; labels [N] int8: 1
+    confirmed anomaly, 0 confirmed normal, -1 unlabelled.
+    """
+
+    numeric: np.ndarray
+    codes: np.ndarray
+    cardinalities: tuple[int, ...]
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit is: its stage, the share of it that is done, and the losses of the last epoch."""
+
+    stage: str
+    done: float
+    detail: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A detector, its training curves by loss name, and the choices that were made by rule."""
+
+    detector: Detector
+    history: dict[str, list[float]]
+    choices: dict[str, object]
+    fit_seconds: float
+
+
+def ignore(_: Progress) -> None:
+    """The progress callback of a caller that does not ask."""
+
+
+def fit(
+    data: TrainingSet,
+    config: FitConfig,
+    *,
+    seed: int,
+    progress: Callable[[Progress], None] = ignore,
+) -> Fitted:
+    """Train a detector; the same data, config and seed give the same one, whatever the threads.
+
+    Labels are used as given and no others exist: held-out rows are unlabelled ones. DataError if
+    there is nothing to learn from.
+    """
+    started = time.perf_counter()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in one order; the matrices are too small to share out anyway
+    try:
+        with threadpool_limits(1):
+            detector, history, choices = _fit(data, config, seed, progress)
+    finally:
+        torch.set_num_threads(threads)
+    return Fitted(detector.eval(), history, choices, time.perf_counter() - started)
+
+
+def _fit(
+    data: TrainingSet, config: FitConfig, seed: int, progress: Callable[[Progress], None]
+) -> tuple[Detector, dict[str, list[float]], dict[str, object]]:
+    rng = np.random.default_rng(seed)
+    sampler = Sampler(seed)
+    history: dict[str, list[float]] = {}
+
+    def watch(stage: str) -> Report:
+        most = config.joint_epochs if stage == "joint" else config.representation_epochs
+
+        def report(epoch: int, losses: dict[str, float]) -> None:
+            for name, value in losses.items():
+                history.setdefault(f"{stage}.{name}", []).append(value)
+            progress(Progress(stage, epoch / most, losses))
+
+        return report
+
+    # ---- rows: unlabelled (held out and not), confirmed normal, labelled anomalous
+    unlabelled = rng.permutation(np.flatnonzero(data.labels == -1))[:MOST_ROWS]
+    confirmed = np.flatnonzero(data.labels == 0)
+    anomalous = np.flatnonzero(data.labels == 1)
+    if len(unlabelled) + len(confirmed) < 2:
+        raise DataError("training needs at least two records that are not labelled anomalies")
+    kept = np.concatenate([unlabelled, confirmed, anomalous])
+    numeric, codes = data.numeric[kept], data.codes[kept]
+    preprocess = Preprocess(numeric, codes, data.cardinalities, config.transform)
+    if preprocess.width == 0:
+        raise DataError("no column varies between records: nothing tells them apart")
+    with torch.no_grad():
+        rows = preprocess(torch.from_numpy(numeric), torch.from_numpy(codes))
+    rows_u, rows_n, rows_a = torch.split(rows, [len(unlabelled), len(confirmed), len(anomalous)])
+    held_out = torch.cat([rows_u, rows_n])
+    if len(rows_u) >= FEW_ROWS:
+        cut = min(int(len(rows_u) * HELD_OUT_SHARE), HELD_OUT_ROWS)
+        held_out, rows_u = torch.cat([rows_u[:cut], rows_n]), rows_u[cut:]
+    elif len(rows_u) == 0:
+        rows_u = rows_n
+    normals = torch.cat([rows_u, rows_n])
+
+    detector = Detector(preprocess, config, sampler.generator)
+
+    # ---- stage 1: representation
+    schedule = Schedule(config.representation_epochs, config.patience, config.learning_rate)
+    stops: dict[str, int] = {}
+    if config.layerwise:
+        stops = pretrain_layers(detector, normals, held_out, schedule, sampler, watch)
+    stops["representation"] = learn_representation(detector, normals, held_out, schedule, sampler, watch)
+
+    # ---- stage 2: prototypes, from raw embeddings of held-out rows
+    with torch.no_grad():
+        raw = detector.join(detector.encode(held_out))
+    centres, silhouettes = find_prototypes(raw.numpy(), config.prototypes, rng)
+    detector.set_prototypes(torch.from_numpy(centres))
+
+    # ---- stage 3: everything together
+    stops["joint"] = train_jointly(
+        detector, (rows_u, rows_n, rows_a), held_out, config, sampler, watch("joint")
+    )
+    if len(rows_a) == 0:
+        with torch.no_grad():
+            _, slots, squared = detector.evidence(held_out)
+        similarity = student_t(squared).amax(1)
+        detector.head = RankHead(slots.mean(1).numpy(), similarity.numpy())
+
+    choices: dict[str, object] = {
+        "members": config.members,
+        "prototypes": len(centres),
+        "prototypes_chosen_by": "silhouette" if silhouettes else "configuration",
+        "silhouettes": silhouettes,
+        "stopped_at": stops,
+        "input_width": preprocess.width,
+        "rows": {
+            "unlabelled": len(rows_u),
+            "held_out": len(held_out),
+            "confirmed_normal": len(rows_n),
+            "labelled_anomalies": len(rows_a),
+        },
+        "head": "ranks" if len(rows_a) == 0 else "scores",
+    }
+    return detector, history, choices
