@@ -1,0 +1,97 @@
+"""How many alerts a team can bear: a share of normal traffic, or a number a day. Pure.
+
+A share is the model's own promise: of reference traffic, this much is flagged. A number a day has to
+be solved from the traffic that was seen: how much there is, and how much of it is how rare.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ConfigError
+
+EDGES: NDArray[np.float64] = 10.0 ** (np.arange(-50, 1) / 10)  # upper edges of rarity: 1e-5 to 1
+MOST = 0.5  # with less traffic than the budget allows: still never more than half of it
+
+_SHARE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*%(?:\s+of\s+normal\s+traffic)?\s*")
+_PER_DAY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(?:alerts?\s+)?(?:a|per)\s+day\s*")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of normal traffic, in (0, 1)."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class PerDay:
+    alerts: float
+
+
+def parse(text: str) -> Share | PerDay:
+    """Read "0.5%" or "40 a day". Raises ConfigError."""
+    if found := _SHARE.fullmatch(text):
+        percent = float(found[1])
+        if not 0.0 < percent < 100.0:
+            raise ConfigError(f"a budget of {percent:g}% is none: give more than 0% and less than 100%")
+        return Share(percent / 100.0)
+    if found := _PER_DAY.fullmatch(text):
+        alerts = float(found[1])
+        if alerts <= 0.0:
+            raise ConfigError("a budget of 0 a day is none: give a positive number")
+        return PerDay(alerts)
+    raise ConfigError(f'{text[:60]!r} is no budget: write "0.5%" of normal traffic, or "40 a day"')
+
+
+def bins(percentiles: NDArray[np.float64]) -> NDArray[np.int64]:
+    """[len(EDGES)] rows by rarity: bin i holds those with EDGES[i - 1] < rarity <= EDGES[i]."""
+    rarity = 1.0 - percentiles / 100.0
+    places = np.searchsorted(EDGES * (1 + 1e-9), rarity).clip(max=len(EDGES) - 1)
+    return np.bincount(places, minlength=len(EDGES))
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Rows by bin of rarity, seen within `days`."""
+
+    rows: Mapping[int, int]
+    days: float
+
+    @property
+    def total(self) -> int:
+        return sum(self.rows.values())
+
+    @property
+    def per_day(self) -> float:
+        return self.total / self.days
+
+    def rate(self, share: float) -> float:
+        """The part of this traffic that a budget of `share` would flag; `share` itself without traffic."""
+        if not self.total:
+            return share
+        return float(np.interp(np.log(share), np.log(EDGES), self._cumulative() / self.total))
+
+    def share_for(self, alerts_per_day: float) -> float:
+        """The share that gives so many alerts a day, at most MOST. Raises ConfigError without traffic."""
+        if not self.total:
+            raise ConfigError(
+                "no traffic has been seen yet, so a number a day cannot be solved: "
+                'score records first, or give a share such as "0.5%"'
+            )
+        wanted = alerts_per_day / self.per_day
+        rates = self._cumulative() / self.total
+        if wanted >= rates[-1]:
+            return MOST
+        at = int(np.searchsorted(rates, wanted, side="right"))  # the first edge that is too generous
+        if at == 0:
+            return float(EDGES[0] * wanted / rates[0])
+        part = (wanted - rates[at - 1]) / (rates[at] - rates[at - 1])
+        low, high = np.log(EDGES[at - 1]), np.log(EDGES[at])
+        return min(MOST, float(np.exp(low + part * (high - low))))
+
+    def _cumulative(self) -> NDArray[np.float64]:
+        return np.cumsum([self.rows.get(i, 0) for i in range(len(EDGES))], dtype=np.float64)

@@ -1,0 +1,46 @@
+"""The audit trail: who labelled, activated, changed the policy, made or revoked keys, erased."""
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.ids import now_ms
+from service.ledger.database import Milliseconds, Number, metadata
+
+trail = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", Number, primary_key=True, autoincrement=True),
+    sa.Column("at", Milliseconds, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),  # an API key's name, or who ran the command
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)
+
+
+def note(connection: sa.Connection, actor: str, action: str, subject: str, **detail: Any) -> None:
+    """Add an entry; it commits together with what it tells of."""
+    entry = {
+        "at": now_ms(),
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "detail": json.dumps(detail),
+    }
+    connection.execute(sa.insert(trail), [entry])
+
+
+def page(connection: sa.Connection, limit: int, before: int | None) -> list[dict[str, Any]]:
+    """Entries, newest first, from the one before number `before`."""
+    query = sa.select(trail).order_by(trail.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(trail.c.number < before)
+    rows = [dict(row._mapping) for row in connection.execute(query)]
+    return [{**row, "detail": json.loads(row["detail"])} for row in rows]
+
+
+def rename_actor(connection: sa.Connection, old: str, new: str) -> None:
+    connection.execute(sa.update(trail).where(trail.c.actor == old).values(actor=new))

@@ -1,0 +1,178 @@
+"""The database under the ledger: how it is opened, how a transaction begins, how trouble is told."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from service.errors import LedgerUnavailable
+
+metadata = sa.MetaData()
+Milliseconds = sa.BigInteger
+Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only an INTEGER key
+
+PATIENCE = 5.0  # seconds a statement may wait for a lock or an answer
+LONGEST = 10.0  # seconds a request waits for the ledger altogether
+RETRY_AFTER = {"Retry-After": "5"}
+WAITING = 64  # requests that may wait for the ledger at once
+THREADS = 4
+
+T = TypeVar("T")
+
+_TROUBLE = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
+
+
+class Ledger:
+    """One database, shared by the threads of a process. Raises LedgerUnavailable for every trouble."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.engine.make_url(url)
+        self._engine = _sqlite(self.url) if self.is_sqlite else _postgres(self.url)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
+        self._waiting = 0
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that is on disk when the block is left without an exception."""
+        with _told(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one moment and waits for no writer."""
+        with (
+            _told(),
+            self._engine.connect().execution_options(reading=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    async def written(self, work: Callable[[sa.Connection], T]) -> T:
+        """`work` in a write transaction, in a thread: scoring goes on meanwhile."""
+        return await self._in_thread(self.write, work)
+
+    async def seen(self, work: Callable[[sa.Connection], T]) -> T:
+        """`work` in a read transaction, in a thread."""
+        return await self._in_thread(self.read, work)
+
+    async def _in_thread(
+        self,
+        transaction: Callable[[], contextlib.AbstractContextManager[sa.Connection]],
+        work: Callable[[sa.Connection], T],
+    ) -> T:
+        if self._waiting >= WAITING:
+            raise _unavailable(f"{WAITING} requests wait for it already")
+
+        def run() -> T:
+            with transaction() as connection:
+                return work(connection)
+
+        self._waiting += 1
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, run)
+            return await asyncio.wait_for(running, LONGEST)
+        except TimeoutError:
+            raise _unavailable(f"no answer in {LONGEST:.0f} seconds") from None
+        finally:
+            self._waiting -= 1
+
+    def scrub(self) -> None:
+        """Overwrite what SQLite deleted but still holds in its log. PostgreSQL's vacuum sees to its own."""
+        if self.is_sqlite:
+            with _told(), self._engine.connect() as connection:
+                raw = connection.connection.dbapi_connection
+                assert raw is not None
+                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except _TROUBLE as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
+        raise _unavailable(reason[0] if reason else type(error).__name__) from error
+
+
+def _unavailable(reason: str) -> LedgerUnavailable:
+    return LedgerUnavailable(f"the ledger cannot be used now ({reason}): send it again", headers=RETRY_AFTER)
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that may say what happens when the key is taken, in the dialect at hand."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def sqlite_url(file: Path) -> str:
+    return sa.URL.create("sqlite", database=str(file)).render_as_string()
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if not url.database:
+        raise ValueError("NEARNORM_DATABASE_URL names no file: write sqlite:////folder/nearnorm.db")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": PATIENCE},
+        pool_size=THREADS + 3,
+        pool_timeout=PATIENCE,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver shall not begin transactions: see below
+        for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        _use_write_ahead_log(connection)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A deferred transaction that turns to writing may find that another was first, and fails at
+        # once; an immediate one waits for its turn.
+        reading = connection.get_execution_options().get("reading")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _use_write_ahead_log(connection: Any) -> None:
+    """Turning the log on needs the file for oneself, and SQLite does not wait for that by itself."""
+    import sqlite3
+
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
+
+
+def _postgres(url: sa.URL) -> sa.Engine:
+    from service.ledger.patient import connect
+
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        creator=lambda: connect(url.set(drivername="postgresql").render_as_string(False), PATIENCE),
+        pool_size=THREADS + 3,
+        pool_timeout=PATIENCE,
+        pool_pre_ping=True,  # a server that came back costs no request
+    )

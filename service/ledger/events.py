@@ -1,0 +1,128 @@
+"""Events: what was scored and kept. Every alert, and a random slice of all traffic."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.ids import first_id_at
+from service.ledger.database import Milliseconds, insert, metadata
+from service.ledger.labels import verdicts
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("event_id", sa.Text, primary_key=True),  # sorts by time
+    sa.Column("at", Milliseconds, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("record_id", sa.Text),  # the caller's
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),  # JSON: the values the model saw, by feature
+    sa.Column("score", sa.Double, nullable=False),
+    sa.Column("percentile", sa.Double, nullable=False),
+    sa.Column("anomaly", sa.Boolean, nullable=False),
+    sa.Column("prototype", sa.Integer, nullable=False),
+    sa.Column("audit", sa.Boolean, nullable=False),  # drawn at random, alert or not
+    sa.Column("probability", sa.Double, nullable=False),  # of being kept: 1 for an alert
+    sa.Index("events_by_record", "record_id", "event_id"),
+    sa.Index("events_by_rank", "model", "percentile", "score", "event_id"),
+    sa.Index(
+        "events_of_audit",
+        "model",
+        "event_id",
+        postgresql_where=sa.text("audit"),
+        sqlite_where=sa.text("audit"),
+    ),
+)
+
+CHUNK = 5000  # rows deleted in one transaction, so that nobody waits long for the lock
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row. `record` holds the values the model saw by feature; a missing value is left out."""
+
+    event_id: str
+    at: int
+    model: str
+    model_version: str
+    record_id: str | None
+    digest: str
+    record: dict[str, Any]
+    score: float
+    percentile: float
+    anomaly: bool
+    prototype: int
+    audit: bool
+    probability: float
+
+
+_COLUMNS = tuple(field.name for field in fields(Event))
+
+
+def append(connection: sa.Connection, kept: Sequence[Event]) -> None:
+    rows = [{name: getattr(event, name) for name in _COLUMNS} for event in kept]
+    for row in rows:
+        row["record"] = json.dumps(row["record"], separators=(",", ":"), ensure_ascii=False)
+    if rows:
+        # A group whose commit was not heard of is sent again: what is there stays.
+        connection.execute(insert(connection, events).on_conflict_do_nothing(), rows)
+
+
+def find(connection: sa.Connection, event_id: str) -> Event | None:
+    row = connection.execute(sa.select(events).where(events.c.event_id == event_id)).one_or_none()
+    return row and _event(row)
+
+
+def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | None:
+    """The newest event with the caller's own id."""
+    query = (
+        sa.select(events)
+        .where(events.c.record_id == record_id, events.c.model == model)
+        .order_by(events.c.event_id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return row and _event(row)
+
+
+def unlabelled(model: str) -> sa.Select[Any]:
+    """Events of a model whose record nobody has given a standing verdict on."""
+    labelled = sa.exists().where(
+        verdicts.c.model == events.c.model,
+        verdicts.c.digest == events.c.digest,
+        verdicts.c.verdict != "none",
+    )
+    return sa.select(events).where(events.c.model == model, ~labelled)
+
+
+def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[Event]:
+    return [_event(row) for row in connection.execute(query)]
+
+
+def prune(connection: sa.Connection, before_ms: int, keep_rows: int) -> int:
+    """Delete up to CHUNK events that are too old or too many; labels keep their own copy. Answers how many."""
+    count = connection.execute(sa.select(sa.func.count()).select_from(events)).scalar_one()
+    surplus = min(max(0, count - keep_rows), CHUNK)
+    oldest = sa.select(events.c.event_id).order_by(events.c.event_id)
+    aged = oldest.where(events.c.event_id < first_id_at(before_ms)).limit(CHUNK)
+    doomed = set(connection.scalars(aged))
+    if surplus:
+        doomed |= set(connection.scalars(oldest.limit(surplus)))
+    if doomed:
+        last = max(doomed)
+        connection.execute(sa.delete(events).where(events.c.event_id <= last))
+    return len(doomed)
+
+
+def erase_record(connection: sa.Connection, record_id: str) -> int:
+    return connection.execute(sa.delete(events).where(events.c.record_id == record_id)).rowcount
+
+
+def _event(row: sa.Row[Any]) -> Event:
+    values = row._asdict()
+    values["record"] = json.loads(values["record"])
+    return Event(**values)

@@ -1,0 +1,6 @@
+"""Alembic's entry: runs in the transaction that service.ledger.migrate opened."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], transactional_ddl=False)
+context.run_migrations()

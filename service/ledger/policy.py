@@ -1,0 +1,97 @@
+"""Policies, one row a version, never changed; and the traffic that a budget by the day is solved from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from service.ledger.database import Milliseconds, insert, metadata
+
+policies = sa.Table(
+    "policies",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("budget", sa.Text, nullable=False),  # as it was asked for: "0.5%", "40 a day"
+    sa.Column("suppress_confirmed_normals", sa.Boolean, nullable=False),
+    sa.Column("suppress_days", sa.Double, nullable=False),
+    sa.Column("beneath", sa.Integer),  # the version that an undo goes back to
+    sa.Column("at", Milliseconds, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+)
+
+traffic = sa.Table(
+    "traffic",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),  # since 1970
+    sa.Column("bin", sa.Integer, primary_key=True, autoincrement=False),  # of service.budget.EDGES
+    sa.Column("rows", sa.BigInteger, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class PolicyVersion:
+    """`version` 0 is the default, which stands in no row."""
+
+    version: int
+    budget: str
+    suppress_confirmed_normals: bool
+    suppress_days: float
+    beneath: int | None
+    at: int
+    actor: str
+
+
+def current(connection: sa.Connection, model: str) -> PolicyVersion | None:
+    newest = sa.select(sa.func.max(policies.c.version)).where(policies.c.model == model).scalar_subquery()
+    return _one(connection, model, newest)
+
+
+def version(connection: sa.Connection, model: str, number: int) -> PolicyVersion | None:
+    return _one(connection, model, sa.literal(number))
+
+
+def add(connection: sa.Connection, model: str, policy: PolicyVersion) -> None:
+    """Two writers that took the same number: the second fails, as the key is taken."""
+    row = {name: getattr(policy, name) for name in policies.c.keys() if name != "model"}  # noqa: SIM118
+    connection.execute(sa.insert(policies), [{"model": model, **row}])
+
+
+def history(connection: sa.Connection, model: str, limit: int) -> list[PolicyVersion]:
+    query = _select(model).order_by(policies.c.version.desc()).limit(limit)
+    return [PolicyVersion(*row) for row in connection.execute(query)]
+
+
+def count(connection: sa.Connection, rows: Mapping[tuple[str, int, int], int]) -> None:
+    """Add rows by (model, hour, bin). Keys are taken in order, so that two replicas never deadlock."""
+    values = [
+        {"model": model, "hour": hour, "bin": bin_, "rows": seen}
+        for (model, hour, bin_), seen in sorted(rows.items())
+    ]
+    if values:
+        fresh = insert(connection, traffic)
+        more = fresh.on_conflict_do_update(
+            index_elements=["model", "hour", "bin"], set_={"rows": traffic.c.rows + fresh.excluded.rows}
+        )
+        connection.execute(more, values)
+
+
+def seen_since(connection: sa.Connection, model: str, hour: int) -> dict[int, int]:
+    """Rows by bin from an hour on."""
+    query = (
+        sa.select(traffic.c.bin, sa.func.sum(traffic.c.rows))
+        .where(traffic.c.model == model, traffic.c.hour >= hour)
+        .group_by(traffic.c.bin)
+    )
+    return {bin_: int(rows) for bin_, rows in connection.execute(query)}
+
+
+def first_hour(connection: sa.Connection, model: str, since: int) -> int | None:
+    return connection.execute(
+        sa.select(sa.func.min(traffic.c.hour)).where(traffic.c.model == model, traffic.c.hour >= since)
+    ).scalar_one()
+
+
+def forget_traffic(connection: sa.Connection, before_hour: int) -> None:
+    connection.execute(sa.delete(traffic).where(traffic.c.hour < before_hour))

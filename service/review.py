@@ -1,0 +1,141 @@
+"""What to review next: a mix of the strangest, of the uncertain, and of the random slice. One place.
+
+The strangest are where anomalies are found; those near the threshold are where a verdict moves it; the
+random slice is where misses show, and by its probabilities how many there are.
+"""
+
+import base64
+import binascii
+import itertools
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from service.errors import InvalidRequest
+from service.ledger.events import Event, events, fetch, unlabelled
+
+Why = Literal["top", "uncertain", "audit"]
+
+MIX: tuple[Why, ...] = ("top", "top", "uncertain", "top", "audit")
+"""In this order, again and again; a stream that has run dry is skipped."""
+
+
+SPARE = 3  # times as many are looked at as are asked for, as equal records are given once
+
+_RANK = (events.c.percentile, events.c.score, events.c.event_id)
+_RANK_UP = tuple(column.asc() for column in _RANK)
+_RANK_DOWN = tuple(column.desc() for column in _RANK)
+
+
+@dataclass(frozen=True)
+class Pick:
+    event: Event
+    why: Why
+
+
+class Place(msgspec.Struct, array_like=True, frozen=True):
+    """A place in the order of rank: percentile, score, event_id."""
+
+    percentile: float
+    score: float
+    event_id: str
+
+
+class Cursor(msgspec.Struct, array_like=True, frozen=True):
+    """How far each stream was handed out: all above `top`, between `low` and `high`, audits from `audit` on."""
+
+    top: Place | None = None
+    low: Place | None = None
+    high: Place | None = None
+    audit: str | None = None
+
+
+def read_cursor(text: str | None) -> Cursor:
+    """Raises InvalidRequest."""
+    if text is None:
+        return Cursor()
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text.encode()), type=Cursor)
+    except (msgspec.DecodeError, binascii.Error, ValueError):
+        raise InvalidRequest("cursor: send what an earlier answer gave as `next`", field="cursor") from None
+
+
+def write_cursor(cursor: Cursor) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+
+
+def review(
+    connection: sa.Connection, model: str, threshold: float, limit: int, cursor: Cursor
+) -> tuple[list[Pick], Cursor | None]:
+    """Up to `limit` events nobody has judged, and the cursor to go on with (None: that was all).
+
+    `threshold` is the percentile above which a record is an anomaly. Equal records are given once a page.
+    """
+    unseen = unlabelled(model).where(~_handed_out(cursor, threshold))
+    wide = SPARE * limit
+    streams: dict[Why, list[Event]] = {
+        "top": fetch(connection, unseen.order_by(*_RANK_DOWN).limit(wide)),
+        "uncertain": _uncertain(connection, unseen, threshold, wide),
+        "audit": fetch(connection, unseen.where(events.c.audit).order_by(events.c.event_id.desc()).limit(wide)),
+    }
+    more = any(len(stream) >= wide for stream in streams.values())
+    picks: list[Pick] = []
+    ids: set[str] = set()
+    digests: set[str] = set()
+    for why in itertools.cycle(MIX):
+        if len(picks) == limit or not any(streams.values()):
+            break
+        while streams[why]:
+            event = streams[why].pop(0)
+            cursor = _advanced(cursor, why, event, threshold)
+            if event.event_id not in ids and event.digest not in digests:
+                picks.append(Pick(event, why))
+                ids.add(event.event_id)
+                digests.add(event.digest)
+                break
+    return picks, cursor if more or any(streams.values()) else None
+
+
+def _uncertain(
+    connection: sa.Connection, unseen: sa.Select[Any], threshold: float, wide: int
+) -> list[Event]:
+    """From the threshold outwards, one above and one below in turn."""
+    above = fetch(
+        connection, unseen.where(events.c.percentile >= threshold).order_by(*_RANK_UP).limit(wide // 2)
+    )
+    below = fetch(
+        connection, unseen.where(events.c.percentile < threshold).order_by(*_RANK_DOWN).limit(wide // 2)
+    )
+    pairs = itertools.zip_longest(above, below)
+    return [event for pair in pairs for event in pair if event is not None]
+
+
+def _handed_out(cursor: Cursor, threshold: float) -> sa.ColumnElement[bool]:
+    """What the pages before this one showed."""
+    rank = sa.tuple_(*_RANK)
+    given: list[sa.ColumnElement[bool]] = [sa.false()]
+    if cursor.top:
+        given.append(rank >= _bound(cursor.top))
+    if cursor.high:
+        given.append(sa.and_(events.c.percentile >= threshold, rank <= _bound(cursor.high)))
+    if cursor.low:
+        given.append(sa.and_(events.c.percentile < threshold, rank >= _bound(cursor.low)))
+    if cursor.audit:
+        given.append(sa.and_(events.c.audit, events.c.event_id >= cursor.audit))
+    return sa.or_(*given)
+
+
+def _bound(place: Place) -> sa.ColumnElement[Any]:
+    return sa.tuple_(sa.literal(place.percentile), sa.literal(place.score), sa.literal(place.event_id))
+
+
+def _advanced(cursor: Cursor, why: Why, event: Event, threshold: float) -> Cursor:
+    place = Place(event.percentile, event.score, event.event_id)
+    if why == "top":
+        return replace(cursor, top=place)
+    if why == "audit":
+        return replace(cursor, audit=event.event_id)
+    return replace(cursor, high=place) if event.percentile >= threshold else replace(cursor, low=place)
