@@ -1,0 +1,139 @@
+"""Scores -> the answer, in the order sent: results of rows, or columns."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from service.encode import Encoded
+from service.slots import LoadedModel, Scores
+from service.wire import Answer, Envelope, Failure, Id, IndexedProblem, Reason, Result, ResultColumns
+
+
+def answer(
+    model: LoadedModel,
+    request: Envelope,
+    encoded: Encoded,
+    scores: Scores | None,
+    event_ids: Sequence[str | None] | None = None,
+) -> Answer:
+    """Everything a caller is told. `scores` and `event_ids` are one for each of the rows without an error."""
+    reasons = _reasons(model, encoded, scores) if request.explain and scores else None
+    reply = Answer(model.ref, model.engine.provider, [])
+    if isinstance(request.columns, UnsetType):
+        reply.results = _records(request.ids, encoded, scores, reasons, event_ids)
+    else:
+        reply.results = _columns(request.ids, encoded, scores, reasons, event_ids)
+        reply.errors = _indexed_problems(request.ids, encoded) or None
+    if reasons is not None and scores:
+        groups = {str(p): model.explainer.group(p) for p in sorted(set(scores.prototype))}
+        reply.groups = {p: group for p, group in groups.items() if group}
+    reply.warnings = encoded.warnings or None
+    return reply
+
+
+def _reasons(model: LoadedModel, encoded: Encoded, scores: Scores) -> list[list[Reason]]:
+    return [
+        model.explainer.reasons(model.encoder.record(encoded, index), prototype, residual)
+        for index, (prototype, residual) in enumerate(zip(scores.prototype, scores.residual, strict=True))
+    ]
+
+
+def _records(
+    ids: list[Id] | UnsetType,
+    encoded: Encoded,
+    scores: Scores | None,
+    reasons: list[list[Reason]] | None,
+    event_ids: Sequence[str | None] | None,
+) -> list[Result | Failure]:
+    results: list[Any] = []
+    if scores:
+        results = list(
+            map(
+                Result,
+                scores.score,
+                scores.percentile,
+                scores.anomaly,
+                scores.prototype,
+                scores.distance,
+                scores.reconstruction_error,
+            )
+        )
+    if event_ids is not None:
+        for result, event_id in zip(results, event_ids, strict=True):
+            result.event_id = event_id or UNSET
+    if reasons is not None:
+        for result, found in zip(results, reasons, strict=True):
+            result.reasons = found
+    if encoded.kept is not None:
+        scored = iter(results)
+        errors = encoded.errors
+        results = [Failure(errors[p]) if p in errors else next(scored) for p in range(encoded.count)]
+    for place, names in encoded.imputed.items():
+        results[place].imputed = names
+    for place, texts in encoded.unknown.items():
+        results[place].unknown = list(texts)
+    if not isinstance(ids, UnsetType):
+        for result, given in zip(results, ids, strict=True):
+            result.id = given
+    return results
+
+
+def _columns(
+    ids: list[Id] | UnsetType,
+    encoded: Encoded,
+    scores: Scores | None,
+    reasons: list[list[Reason]] | None,
+    event_ids: Sequence[str | None] | None,
+) -> ResultColumns:
+    spread = _spreader(encoded)
+    return ResultColumns(
+        spread(scores.score if scores else []),
+        spread(scores.percentile if scores else []),
+        spread(scores.anomaly if scores else []),
+        spread(scores.prototype if scores else []),
+        spread(scores.distance if scores else []),
+        spread(scores.reconstruction_error if scores else []),
+        None if isinstance(ids, UnsetType) else ids,
+        None if event_ids is None else spread(event_ids),
+        _by_feature(encoded.imputed),
+        _by_feature(encoded.unknown),
+        None if reasons is None else spread(reasons),
+    )
+
+
+def _spreader(encoded: Encoded) -> Callable[[Sequence[Any]], list[Any]]:
+    """Puts values of the rows without an error in their places, null in the others."""
+    kept = encoded.kept
+    if kept is None:
+        return list
+
+    def spread(values: Sequence[Any]) -> list[Any]:
+        full: list[Any] = [None] * encoded.count
+        for place, value in zip(kept, values, strict=True):
+            full[place] = value
+        return full
+
+    return spread
+
+
+def _by_feature(names: dict[int, list[str]] | dict[int, dict[str, str]]) -> dict[str, list[int]] | None:
+    found: dict[str, list[int]] = {}
+    for place, features in names.items():
+        for feature in features:
+            found.setdefault(feature, []).append(place)
+    return found or None
+
+
+def _indexed_problems(ids: list[Id] | UnsetType, encoded: Encoded) -> list[IndexedProblem]:
+    return [
+        IndexedProblem(
+            place,
+            problem.type,
+            problem.title,
+            problem.detail,
+            problem.field,
+            None if isinstance(ids, UnsetType) else ids[place],
+        )
+        for place, problem in sorted(encoded.errors.items())
+    ]

@@ -1,0 +1,1 @@
+"""The routes beside /score: parse, call one room, shape the answer."""

@@ -1,0 +1,83 @@
+"""Models in the store: which there are, what they are, which one serves."""
+
+import asyncio
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+
+from models.errors import BundleError, StoreError
+from models.manifest import Manifest
+from models.store import Activation
+from service.errors import Conflict, InvalidRequest, NotFound
+from service.slots import Slots
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+class StoredModel(BaseModel):
+    """A whole version in the store; `serves` names the models that it is the champion of."""
+
+    version: str
+    serves: list[str]
+
+
+class ModelPage(BaseModel):
+    """Newest first; `next` is the cursor of the page after this one."""
+
+    models: list[StoredModel]
+    next: str | None = None
+
+
+class ActivationRequest(BaseModel):
+    model_config = {"extra": "forbid"}
+
+    model: str = "default"
+
+
+@router.get("", response_model_exclude_none=True)
+async def list_models(
+    request: Request, limit: int = Query(50, ge=1, le=1000), cursor: str | None = None
+) -> ModelPage:
+    """The versions in the store, newest first."""
+    slots: Slots = request.app.state.slots
+    versions = (await asyncio.to_thread(slots.store.versions))[::-1]
+    start = 0
+    if cursor is not None:
+        if cursor not in versions:
+            raise InvalidRequest(
+                "the cursor is no version of the store: start from the first page", field="cursor"
+            )
+        start = versions.index(cursor) + 1
+    champions = {name: model.ref.version for name, model in slots.loaded().items()}
+    page = [
+        StoredModel(version=v, serves=[name for name, champion in champions.items() if champion == v])
+        for v in versions[start : start + limit]
+    ]
+    more = start + limit < len(versions)
+    return ModelPage(models=page, next=page[-1].version if more else None)
+
+
+@router.get("/{version}")
+async def get_model(request: Request, version: str) -> Manifest:
+    """A version's manifest: schema, training data, reference, metrics."""
+    slots: Slots = request.app.state.slots
+    try:
+        bundle = await asyncio.to_thread(slots.store.open, version)
+    except StoreError as error:
+        raise NotFound(str(error)) from None
+    except BundleError as error:
+        raise Conflict(str(error)) from None
+    return bundle.manifest
+
+
+@router.post("/{version}/activate")
+async def activate(request: Request, version: str, body: ActivationRequest | None = None) -> Activation:
+    """Put a version into service, once it has shown that it can serve on this machine."""
+    slots: Slots = request.app.state.slots
+    name = body.model if body else ActivationRequest().model
+    try:
+        return await slots.activate(version, by="api", name=name)
+    except StoreError as error:
+        raise NotFound(str(error)) from None
+    except BundleError as error:
+        raise Conflict(str(error)) from None

@@ -1,0 +1,54 @@
+"""What operators and orchestrators ask: alive, ready, metrics."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from service.metrics import Metrics
+from service.slots import Slots
+
+router = APIRouter(tags=["operations"])
+
+
+class Health(BaseModel):
+    status: str = "alive"
+
+
+class Serving(BaseModel):
+    name: str
+    version: str
+    provider: str
+
+
+class Readiness(BaseModel):
+    """`problems` say what is missing, or why a newer version does not serve."""
+
+    ready: bool
+    models: list[Serving]
+    problems: list[str]
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process answers, whatever it serves."""
+    return Health()
+
+
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "No model is loaded"}})
+async def readyz(request: Request) -> JSONResponse:
+    """A model is loaded and requests can be scored."""
+    slots: Slots = request.app.state.slots
+    models = [
+        Serving(name=name, version=model.ref.version, provider=model.engine.provider)
+        for name, model in slots.loaded().items()
+    ]
+    readiness = Readiness(ready=bool(models), models=models, problems=slots.problems())
+    return JSONResponse(readiness.model_dump(), 200 if models else 503)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Prometheus's text format."""
+    registry: Metrics = request.app.state.metrics
+    return Response(generate_latest(registry.registry), media_type=CONTENT_TYPE_LATEST)

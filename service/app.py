@@ -1,0 +1,48 @@
+"""The application: what there is, in which order it starts and stops. Nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from models.errors import NearnormError
+from models.store import ModelStore
+from service import problems
+from service.api import models, ops
+from service.metrics import Metrics
+from service.openapi import with_score
+from service.score import ScoreEndpoint
+from service.settings import Settings
+from service.slots import Slots
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The whole service. Its lifespan raises NearnormError when it must not start."""
+    metrics = Metrics()
+    slots = Slots(ModelStore(settings.store), settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            await slots.start()
+        except NearnormError as error:
+            app.state.startup_problem = str(error)  # for the command line, which tells it in one line
+            raise
+        try:
+            yield
+        finally:
+            await slots.close()
+
+    app = FastAPI(
+        title="Nearnorm", version=version("nearnorm"), lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.slots = slots
+    app.state.metrics = metrics
+    app.include_router(ops.router)
+    app.include_router(models.router)
+    problems.install(app)
+    app.add_middleware(problems.MeasuredRequests, metrics=metrics)
+    app.add_middleware(ScoreEndpoint, slots=slots, settings=settings, metrics=metrics)  # the outermost
+    app.openapi = with_score(app, slots)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,161 @@
+"""Micro-batches without a timer: whoever is ready to run takes what is waiting.
+
+An idle batcher runs whatever the event loop delivered in one turn; under load requests gather while a
+batch runs. Rows are counted, not requests. A request larger than a batch is served in parts, each
+behind those who came meanwhile, so that neither large nor small requests starve.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
+
+from service.errors import DeadlineExceeded, InternalError, Overloaded
+
+
+class Divisible(Protocol):
+    def __len__(self) -> int: ...
+
+    def part(self, start: int, stop: int) -> Self: ...
+
+
+Item = TypeVar("Item", bound=Divisible)
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """In rows, and seconds. Batches of up to `inline_rows` run in the event loop's own thread."""
+
+    batch_rows: int
+    inline_rows: int
+    queue_rows: int
+    deadline_seconds: float
+
+
+class _Entry(Generic[Item, Outcome]):
+    __slots__ = ("future", "item", "outcomes", "rows", "since", "taken")
+
+    def __init__(self, item: Item, future: "asyncio.Future[list[Outcome]]", since: float) -> None:
+        self.item = item
+        self.rows = len(item)
+        self.future = future
+        self.since = since
+        self.taken = 0
+        self.outcomes: list[Outcome] = []
+
+
+class Batcher(Generic[Item, Outcome]):
+    """`run` answers one outcome for each item; `observe` hears how long each of them waited."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Sequence[Outcome]],
+        limits: Limits,
+        executor: Executor,
+        observe: Callable[[list[float]], None],
+    ) -> None:
+        self._run = run
+        self._limits = limits
+        self._executor = executor
+        self._observe = observe
+        self._queue: deque[_Entry[Item, Outcome]] = deque()
+        self._busy = False
+        self._loop = asyncio.get_running_loop()
+        self.rows = 0
+        """Rows accepted and not answered yet."""
+
+    def submit(self, item: Item) -> "asyncio.Future[list[Outcome]]":
+        """The outcomes of the item's parts, in order. Raises Overloaded when the queue is full.
+
+        The future fails with DeadlineExceeded when the item waited too long, with InternalError when
+        its batch failed; cancelling it takes the item out of the queue.
+        """
+        entry = _Entry(item, self._loop.create_future(), time.perf_counter())
+        if self.rows + entry.rows > self._limits.queue_rows:
+            raise Overloaded("too many rows are waiting: try again", headers={"Retry-After": "1"})
+        self.rows += entry.rows
+        self._queue.append(entry)
+        if not self._busy:
+            self._busy = True
+            # not at once: what else the loop read in this turn shall join the batch
+            self._loop.call_soon(self._next)
+        return entry.future
+
+    def _next(self) -> None:
+        entries, items = self._take()
+        if not entries:
+            self._busy = False
+        elif sum(map(len, items)) <= self._limits.inline_rows:
+            try:
+                outcomes = self._run(items)
+            except Exception as error:
+                self._fail(entries, error)
+            else:
+                self._deliver(entries, outcomes)
+            self._loop.call_soon(self._next)
+        else:
+            running = self._loop.run_in_executor(self._executor, self._run, items)
+            running.add_done_callback(lambda done: self._finished(entries, done))
+
+    def _finished(
+        self, entries: list[_Entry[Item, Outcome]], done: "asyncio.Future[Sequence[Outcome]]"
+    ) -> None:
+        error = done.exception()
+        if error is not None:
+            self._fail(entries, error)
+        else:
+            self._deliver(entries, done.result())
+        self._next()
+
+    def _take(self) -> tuple[list[_Entry[Item, Outcome]], list[Item]]:
+        entries: list[_Entry[Item, Outcome]] = []
+        items: list[Item] = []
+        waits: list[float] = []
+        room, now = self._limits.batch_rows, time.perf_counter()
+        while room and self._queue:
+            entry = self._queue.popleft()
+            waited = now - entry.since
+            if entry.future.done():  # its client is gone, or a part of it failed
+                self.rows -= entry.rows
+                continue
+            if waited > self._limits.deadline_seconds:
+                self.rows -= entry.rows
+                entry.future.set_exception(
+                    DeadlineExceeded(
+                        f"the request waited {waited:.1f} s: try again", headers={"Retry-After": "1"}
+                    )
+                )
+                continue
+            if not entry.taken:
+                waits.append(waited)
+            start, entry.taken = entry.taken, min(entry.taken + room, entry.rows)
+            size = entry.taken - start
+            room -= size
+            entries.append(entry)
+            items.append(entry.item if size == entry.rows else entry.item.part(start, entry.taken))
+            if entry.taken < entry.rows:
+                self._queue.append(entry)
+        if waits:
+            self._observe(waits)
+        return entries, items
+
+    def _deliver(self, entries: list[_Entry[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            entry.outcomes.append(outcome)
+            if entry.taken == entry.rows:
+                self.rows -= entry.rows
+                if not entry.future.done():
+                    entry.future.set_result(entry.outcomes)
+
+    def _fail(self, entries: list[_Entry[Item, Outcome]], error: BaseException) -> None:
+        for entry in entries:
+            if entry.taken == entry.rows:  # else it is in the queue, and leaves it when its turn comes
+                self.rows -= entry.rows
+            if not entry.future.done():
+                failure = InternalError("the model failed on this batch: see the service's log")
+                failure.__cause__ = error
+                entry.future.set_exception(failure)

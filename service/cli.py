@@ -1,0 +1,140 @@
+"""The `nearnorm` command. Other rooms add theirs through the entry-point group `nearnorm.commands`,
+which is looked up when it is asked for, so that serving never imports training."""
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from models.errors import ConfigError, NearnormError
+
+GROUP = "nearnorm.commands"
+
+
+class LateCommands(TyperGroup):
+    """Commands of this file, and those of entry points, which are imported only to be run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer keeps its context's class private
+        return [*super().list_commands(ctx), *sorted(e.name for e in entry_points(group=GROUP))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        own = super().get_command(ctx, cmd_name)
+        if own is None and entry_points(group=GROUP, name=cmd_name):
+            return TyperCommand(cmd_name, help=f"See `nearnorm {cmd_name} --help`.")
+        return own
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        for entry in entry_points(group=GROUP, name=args[0]):
+            self.add_command(_imported(entry), entry.name)
+        return super().resolve_command(ctx, args)
+
+
+def _imported(entry: EntryPoint) -> Any:  # noqa: ANN401
+    try:
+        function = entry.load()
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"`nearnorm {entry.name}` needs the module {error.name}, which is not installed: "
+            "install the extra training, as in `pip install 'nearnorm[cpu,training]'`"
+        ) from None
+    if isinstance(function, typer.Typer):
+        command = typer.main.get_command(function)
+    else:
+        only = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        only.command(entry.name)(function)
+        command = typer.main.get_command(only)
+    command.name = entry.name
+    return command
+
+
+cli = typer.Typer(
+    cls=LateCommands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Score records online: how far is each from every kind of normal?",
+)
+models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, import, activate, roll back.")
+cli.add_typer(models_cli, name="models")
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default NEARNORM_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; default NEARNORM_PORT, 0 takes a free one.")] = None,
+) -> None:
+    """Serve the champion over HTTP until told to stop."""
+    from service.server import run
+    from service.settings import load_settings
+
+    given = {"host": host, "port": port}
+    run(load_settings({name: value for name, value in given.items() if value is not None}))
+
+
+@cli.command()
+def score(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a quoted glob of them.")],
+    out: Annotated[Path, typer.Option(help="Where the scores go: a .csv or .parquet file.")],
+) -> None:
+    """Score the rows of a file, with the numbers that the service would give."""
+    from service.offline import score_file
+    from service.settings import load_settings
+
+    settings = load_settings()
+    score_file(bundle, data, out, settings.device, settings.threads)
+
+
+@models_cli.command("list")
+def list_models() -> None:
+    """The stored versions, newest last; champions are marked with their model's name."""
+    store = _store()
+    champions = {entry.model: entry.version for entry in store.activations()}
+    for version in store.versions():
+        names = [name for name, champion in champions.items() if champion == version]
+        typer.echo(" ".join([version, *names]))
+
+
+@models_cli.command("import")
+def import_model(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")]) -> None:
+    """Copy a bundle into the store, and print its version last."""
+    typer.echo(_store().publish(bundle))
+
+
+@models_cli.command()
+def activate(
+    version: Annotated[str, typer.Argument(help="A version, or the beginning of one.")],
+    model: Annotated[str, typer.Option(help="The model that it shall serve.")] = "default",
+) -> None:
+    """Make a version the champion; running services follow within 5 seconds."""
+    store = _store()
+    entry = store.activate(store.resolve(version), by="cli", model=model)
+    typer.echo(f"{entry.model} is now {entry.version}")
+
+
+@models_cli.command()
+def rollback(
+    model: Annotated[str, typer.Option(help="The model to take one step back.")] = "default",
+) -> None:
+    """Put the champion before this one back."""
+    entry = _store().rollback(by="cli", model=model)
+    typer.echo(f"{entry.model} is now {entry.version}")
+
+
+def _store() -> Any:  # noqa: ANN401
+    from models.store import ModelStore
+    from service.settings import load_settings
+
+    return ModelStore(load_settings().store)
+
+
+def main() -> None:
+    """Run the command line. A mistake of the user's is one line on stderr and exit code 2."""
+    try:
+        cli()
+    except NearnormError as error:
+        sys.stderr.write(f"nearnorm: {error}\n")
+        sys.exit(2)

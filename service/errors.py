@@ -1,0 +1,142 @@
+"""What can go wrong in a request, each with one status and one stable type.
+
+ServiceError
+├── MalformedBody        400  not JSON, not Arrow, not what its content encoding says
+├── InvalidRequest       422  a field of the request that does not fit
+├── Unauthorized         401  no key, or one that is unknown or revoked
+├── Forbidden            403  a key without the role
+├── BodyTooLarge         413
+├── TooManyRows          413
+├── UnsupportedMedia     415  a content type or encoding that nobody here reads
+├── NotFound             404
+├── MethodNotAllowed     405
+├── UnknownModel         404
+├── Conflict             409  what is asked does not go with what is there
+├── Overloaded           429  with Retry-After
+├── NoModel              503  nothing to score with yet
+├── LedgerUnavailable    503  nothing is known to be stored: send it again
+├── DeadlineExceeded     503
+└── InternalError        500  a mistake of ours
+"""
+
+from http import HTTPStatus
+
+import msgspec
+
+PROBLEM = "application/problem+json"
+TYPE_PREFIX = "urn:nearnorm:problem:"
+
+
+class ServiceError(Exception):
+    """The message is the problem's `detail`: what is wrong, where, and the mend."""
+
+    status: int
+    name: str
+    title: str
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        errors: list[dict[str, object]] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.errors = errors
+        self.headers = headers or {}
+
+
+class MalformedBody(ServiceError):
+    status, name, title = 400, "malformed-body", "The body cannot be read"
+
+
+class InvalidRequest(ServiceError):
+    status, name, title = 422, "invalid-request", "The request does not fit"
+
+
+class Unauthorized(ServiceError):
+    status, name, title = 401, "unauthorized", "A valid API key is needed"
+
+
+class Forbidden(ServiceError):
+    status, name, title = 403, "forbidden", "The API key lacks the role"
+
+
+class BodyTooLarge(ServiceError):
+    status, name, title = 413, "body-too-large", "The body is too large"
+
+
+class TooManyRows(ServiceError):
+    status, name, title = 413, "too-many-rows", "Too many rows in one request"
+
+
+class UnsupportedMedia(ServiceError):
+    status, name, title = 415, "unsupported-media-type", "The content type is not supported"
+
+
+class NotFound(ServiceError):
+    status, name, title = 404, "not-found", "There is nothing here"
+
+
+class MethodNotAllowed(ServiceError):
+    status, name, title = 405, "method-not-allowed", "The method is not allowed"
+
+
+class UnknownModel(ServiceError):
+    status, name, title = 404, "unknown-model", "No such model"
+
+
+class Conflict(ServiceError):
+    status, name, title = 409, "conflict", "The request conflicts with what is there"
+
+
+class Overloaded(ServiceError):
+    status, name, title = 429, "overloaded", "The queue is full"
+
+
+class NoModel(ServiceError):
+    status, name, title = 503, "no-model", "No model is loaded"
+
+
+class LedgerUnavailable(ServiceError):
+    status, name, title = 503, "ledger-unavailable", "The ledger cannot be reached or written now"
+
+
+class DeadlineExceeded(ServiceError):
+    status, name, title = 503, "deadline-exceeded", "The answer would have come too late"
+
+
+class InternalError(ServiceError):
+    status, name, title = 500, "internal-error", "The service made a mistake"
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """RFC 9457. `field` and `errors` name what to mend."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    errors: list[dict[str, object]] | None = None
+
+
+def problem_body(error: ServiceError) -> bytes:
+    return msgspec.json.encode(
+        Problem(TYPE_PREFIX + error.name, error.title, error.status, error.detail, error.field, error.errors)
+    )
+
+
+def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -> ServiceError:
+    """The error for a bare HTTP status, as routing raises it."""
+    if status == 404:
+        return NotFound("no such route: see /openapi.json")
+    if status == 405:
+        allowed = (headers or {}).get("Allow", "")
+        return MethodNotAllowed(f"this route answers {allowed}", headers=headers)
+    error = InvalidRequest(detail or HTTPStatus(status).phrase, headers=headers)
+    error.status = status
+    return error

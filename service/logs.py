@@ -1,0 +1,18 @@
+"""Structured logs: one JSON object a line, on stderr."""
+
+import structlog
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("nearnorm")
+
+
+def configure_logs() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(__import__("sys").stderr),
+        cache_logger_on_first_use=True,
+    )

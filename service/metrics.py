@@ -1,0 +1,127 @@
+"""Every metric's name, help and buckets. Plain numbers while serving, Prometheus's form when scraped."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FINE_SECONDS = (0.00005, 0.0001, 0.00025, *SECONDS)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+
+class Histogram:
+    """Counts by bucket. Cheap enough for the hot path, and for that path's one thread only."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        counts, bounds = self._counts, self._bounds
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._sum += sum(values)
+
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        buckets, total = [], 0
+        for bound, count in zip([*map(str, map(float, self._bounds)), "+Inf"], self._counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        family.add_metric(labels, buckets, self._sum)
+
+
+class Metrics(Collector):
+    """What the service counts. `registry` takes other collectors too."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        self._requests: dict[tuple[str, str, int], int] = {}
+        self._request_seconds: dict[str, Histogram] = {}
+        self._failed_loads: dict[str, int] = {}
+        self._models: dict[str, ModelMeter] = {}
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        key = method, route, status
+        self._requests[key] = self._requests.get(key, 0) + 1
+        histogram = self._request_seconds.get(route)
+        if histogram is None:
+            histogram = self._request_seconds[route] = Histogram(SECONDS)
+        histogram.observe(seconds)
+
+    def failed_load(self, model: str) -> None:
+        self._failed_loads[model] = self._failed_loads.get(model, 0) + 1
+
+    def model(self, name: str) -> "ModelMeter":
+        return self._models.setdefault(name, ModelMeter())
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+        requests = CounterMetricFamily(
+            "nearnorm_requests", "Requests answered.", labels=("method", "route", "status")
+        )
+        for (method, route, status), count in self._requests.items():
+            requests.add_metric((method, route, str(status)), count)
+        yield requests
+        seconds = HistogramMetricFamily(
+            "nearnorm_request_seconds", "From a request's arrival to its answer.", labels=("route",)
+        )
+        for route, histogram in self._request_seconds.items():
+            histogram.add_to(seconds, (route,))
+        yield seconds
+        failed = CounterMetricFamily(
+            "nearnorm_model_load_failures", "Versions that could not be loaded.", labels=("model",)
+        )
+        for name, count in self._failed_loads.items():
+            failed.add_metric((name,), count)
+        yield failed
+        yield from self._of_models()
+
+    def _of_models(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+        label = ("model",)
+        rows = CounterMetricFamily("nearnorm_rows", "Rows scored.", labels=label)
+        errors = CounterMetricFamily("nearnorm_row_errors", "Rows with an error.", labels=label)
+        anomalies = CounterMetricFamily("nearnorm_anomalies", "Rows judged anomalous.", labels=label)
+        info = GaugeMetricFamily(
+            "nearnorm_model_info", "1 for the version that serves.", labels=("model", "version", "provider")
+        )
+        batch = HistogramMetricFamily("nearnorm_batch_rows", "Rows of one model run.", labels=label)
+        queue = HistogramMetricFamily("nearnorm_queue_seconds", "From admission to the batch.", labels=label)
+        inference = HistogramMetricFamily("nearnorm_inference_seconds", "One model run.", labels=label)
+        score = HistogramMetricFamily("nearnorm_score", "Scores of rows.", labels=label)
+        for name, meter in self._models.items():
+            rows.add_metric((name,), meter.rows)
+            errors.add_metric((name,), meter.row_errors)
+            anomalies.add_metric((name,), meter.anomalies)
+            if meter.serving:
+                info.add_metric((name, *meter.serving), 1)
+            meter.batch_rows.add_to(batch, (name,))
+            meter.queue_seconds.add_to(queue, (name,))
+            meter.inference_seconds.add_to(inference, (name,))
+            meter.scores.add_to(score, (name,))
+        yield from (rows, errors, anomalies, info, batch, queue, inference, score)
+
+
+class ModelMeter:
+    """One model's numbers. `serving` is (version, provider); scores are the float32 it was given."""
+
+    def __init__(self) -> None:
+        self.serving: tuple[str, str] | None = None
+        self.rows = 0
+        self.row_errors = 0
+        self.anomalies = 0
+        self.batch_rows = Histogram(ROWS)
+        self.queue_seconds = Histogram(FINE_SECONDS)
+        self.inference_seconds = Histogram(FINE_SECONDS)
+        self.scores = Histogram(TENTHS)

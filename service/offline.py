@@ -1,0 +1,65 @@
+"""`nearnorm score`: a file's rows through the service's own engine, policy and numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from models.bundle import read_bundle
+from models.errors import ConfigError, DataError
+from models.schema import Kind
+from models.tables import read_table, to_arrays
+from service.encode import Rows
+from service.engine import Device, Engine, Outputs
+from service.policy import Ranks, default_policy
+
+BATCH_ROWS = 8192
+
+
+def score_file(bundle_folder: Path, data: str, out: Path, device: Device, threads: int | None) -> None:
+    """Write one row of scores for each row of `data`; a row with an error gets the error and no score.
+
+    Raises BundleError, DataError, ConfigError.
+    """
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out {out}: its name must end in .csv or .parquet")
+    bundle = read_bundle(bundle_folder)
+    core = bundle.manifest.core
+    engine = Engine(bundle, device, threads)
+    ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
+    text = [f.name for f in core.features.features if f.kind is Kind.CATEGORICAL]
+    arrays = to_arrays(read_table(data, text), core.features)
+    outputs = _run(engine, Rows(arrays.numeric, arrays.codes))
+    percentile, anomaly = ranks.judge(outputs.score)
+    failed = np.zeros(len(arrays.numeric), bool)
+    failed[list(arrays.errors)] = True
+    errors = [arrays.errors.get(i) for i in range(len(failed))]
+    table = pa.table(
+        {
+            "score": pa.array(outputs.score.astype(np.float64), mask=failed),
+            "percentile": pa.array(percentile, mask=failed),
+            "anomaly": pa.array(anomaly, mask=failed),
+            "prototype": pa.array(outputs.prototype, mask=failed),
+            "distance": pa.array(outputs.distance.astype(np.float64), mask=failed),
+            "reconstruction_error": pa.array(outputs.reconstruction_error.astype(np.float64), mask=failed),
+            "error": pa.array([None if e is None else f"{e.field}: {e.detail}" for e in errors], pa.string()),
+        }
+    )
+    _write(table, out)
+
+
+def _run(engine: Engine, rows: Rows) -> Outputs:
+    parts = [engine.run(rows.part(start, start + BATCH_ROWS)) for start in range(0, len(rows), BATCH_ROWS)]
+    return Outputs(*(np.concatenate([getattr(part, name) for part in parts]) for name in Outputs.__slots__))
+
+
+def _write(table: pa.Table, out: Path) -> None:
+    try:
+        if out.suffix == ".csv":
+            pa_csv.write_csv(table, out)
+        else:
+            pq.write_table(table, out)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,77 @@
+"""Every route's errors as problem+json, and its requests counted by route template."""
+
+import time
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import PROBLEM, InternalError, InvalidRequest, ServiceError, of_status, problem_body
+from service.logs import log
+from service.metrics import Metrics
+
+
+def install(app: FastAPI) -> None:
+    """Map the exceptions of routes and routing to problems."""
+    app.add_exception_handler(ServiceError, _told)
+    app.add_exception_handler(HTTPException, _told_by_status)
+    app.add_exception_handler(RequestValidationError, _told_by_fields)
+
+
+def respond(error: ServiceError) -> Response:
+    return Response(problem_body(error), error.status, error.headers, PROBLEM)
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)  # noqa: S101 - what the handler is installed for
+    return respond(error)
+
+
+async def _told_by_status(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    return respond(of_status(error.status_code, str(error.detail), dict(error.headers or {})))
+
+
+async def _told_by_fields(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    found: list[dict[str, object]] = [
+        {"field": ".".join(str(part) for part in e["loc"][1:]) or str(e["loc"][0]), "detail": e["msg"]}
+        for e in error.errors()
+    ]
+    first = found[0]
+    return respond(
+        InvalidRequest(f"{first['field']}: {first['detail']}", field=str(first["field"]), errors=found)
+    )
+
+
+class MeasuredRequests:
+    """Counts requests by route template, and tells of a mistake of ours as a problem too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            log.error("request failed", path=scope["path"], exc_info=error)
+            if status:  # half an answer is sent: only closing the connection tells the client
+                raise
+            await respond(InternalError("see the service's log"))(scope, receive, watch)
+        finally:
+            plain = scope["path"] if "endpoint" in scope else "unmatched"  # /openapi.json has no route
+            template = str(getattr(scope.get("route"), "path", plain))
+            self._metrics.request(scope["method"], template, status, time.perf_counter() - started)

@@ -1,0 +1,58 @@
+"""One uvicorn process: the app on a port, until SIGTERM or SIGINT; accepted requests are answered first."""
+
+import logging
+import socket
+
+import uvicorn
+
+from models.errors import ConfigError, NearnormError
+from service.app import create_app
+from service.logs import configure_logs, log
+from service.settings import Settings
+
+BACKLOG = 2048
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop. Raises NearnormError when the service cannot start."""
+    configure_logs()
+    app = create_app(settings)
+    listener = _listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="uvloop",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=settings.stop_seconds,
+    )
+    logging.getLogger("uvicorn.error").addFilter(_not_the_startup)
+    host, port = listener.getsockname()[:2]
+    server = uvicorn.Server(config)
+    log.info("serving", url=f"http://{host}:{port}")
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+    if not server.started:
+        raise NearnormError(app.state.startup_problem)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket: taken before anything is loaded, so that a busy port is told at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return listener
+
+
+def _not_the_startup(record: logging.LogRecord) -> bool:
+    """uvicorn's traceback of a failed start: the command line tells it in one line instead."""
+    return not record.getMessage().startswith(("Traceback", "Application startup failed"))

@@ -1,0 +1,65 @@
+"""The service's settings: NEARNORM_ environment variables, read once and passed down."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.errors import ConfigError
+
+PREFIX = "NEARNORM_"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    home: Path = Path("var")
+    """Where state lives: the model store, the ledger, the logs."""
+    model_store: Path | None = None
+    """The model store, if it is not `models` in the home."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models run. `cuda`: every node on the GPU, or the service does not start."""
+    threads: int | None = Field(default=None, ge=1, le=256)
+    """onnxruntime's threads for one batch; default: measured, within the CPUs that this process may use."""
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
+    """Largest body of a request, after decompression too."""
+    max_rows: int = Field(default=10_000, ge=1_000)
+    """Most rows in one request."""
+    queue_rows: int = Field(default=20_000, ge=1_000)
+    """Rows that may wait or be in work at once; beyond it a request is answered with 429."""
+    deadline_seconds: float = Field(default=10.0, gt=0)
+    """A request that waited this long is answered with 503 and not computed."""
+    stop_seconds: int = Field(default=30, ge=1)
+    """How long a stopping service waits for the answers to accepted requests."""
+
+    @model_validator(mode="after")
+    def _one_request_fits_into_the_queue(self) -> "Settings":
+        if self.queue_rows < self.max_rows:
+            raise ValueError("queue_rows is smaller than max_rows: one large request could never enter")
+        return self
+
+    @property
+    def store(self) -> Path:
+        return self.model_store or self.home / "models"
+
+
+def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from the environment; what is `given` goes before it.
+
+    Raises ConfigError for an unknown or unfit variable, by its name.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(key for key in os.environ if key.upper().startswith(PREFIX) and key.upper() not in known)
+    if unknown:
+        raise ConfigError(f"unknown environment variable {unknown[0]}: known are {', '.join(sorted(known))}")
+    try:
+        return Settings(**(given or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise ConfigError(f"{where}: {first['msg']}") from None

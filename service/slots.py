@@ -1,0 +1,289 @@
+"""The models in memory. Each follows the store's activation log: prepare, check, warm up, swap, drain.
+
+A version that cannot serve changes nothing: the one before it goes on, and the problem is told.
+Requests hold on to the model they began with, so a swap needs no pause: the old one answers whoever
+it accepted and is dropped with the last of them.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import MANIFEST
+from models.errors import NearnormError
+from models.manifest import Manifest
+from models.store import DEFAULT_MODEL, Activation, ModelStore
+from service.batcher import Batcher, Limits
+from service.encode import Encoder, Rows
+from service.engine import Engine, Outputs, golden_rows
+from service.errors import NoModel, UnknownModel
+from service.logs import log
+from service.metrics import Metrics, ModelMeter
+from service.policy import Ranks, default_policy
+from service.reasons import Explainer
+from service.settings import Settings
+from service.wire import ModelRef
+
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 30.0
+"""A version that could not be loaded is tried again: its files may have been on their way."""
+BATCH_ROWS = 1024
+INLINE_ROWS = 256
+
+
+@dataclass(slots=True)
+class Scores:
+    """Rows `start` to `stop` of a batch; the lists are those rows' own, ready to be written."""
+
+    outputs: Outputs
+    start: int
+    stop: int
+    score: list[float]
+    percentile: list[float]
+    anomaly: list[bool]
+    prototype: list[int]
+    distance: list[float]
+    reconstruction_error: list[float]
+
+    @property
+    def residual(self) -> NDArray[np.float32]:
+        return self.outputs.residual[self.start : self.stop]
+
+
+class LoadedModel:
+    """A version that may serve: its golden rows came out right on this machine."""
+
+    def __init__(self, name: str, manifest: Manifest, engine: Engine, max_rows: int) -> None:
+        core = manifest.core
+        self.manifest = manifest
+        self.ref = ModelRef(name, manifest.version)
+        self.engine = engine
+        self.encoder = Encoder(core.features, max_rows)
+        self.explainer = Explainer(core)
+        self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
+        self.batcher: Batcher[Rows, Scores]
+        self.meter: ModelMeter
+
+    def serve(self, meter: ModelMeter, limits: Limits, executor: ThreadPoolExecutor) -> None:
+        """Take requests from now on, in this thread's event loop."""
+        self.meter = meter
+        self.batcher = Batcher(self.score, limits, executor, meter.queue_seconds.observe_all)
+        meter.serving = (self.ref.version, self.engine.provider)
+
+    def score(self, items: Sequence[Rows]) -> list[Scores]:
+        """One batch: the items are run together and come back apart."""
+        rows = items[0]
+        if len(items) > 1:
+            rows = Rows(
+                np.concatenate([item.numeric for item in items]),
+                np.concatenate([item.codes for item in items]),
+            )
+        started = time.perf_counter()
+        outputs = self.engine.run(rows)
+        self.meter.inference_seconds.observe(time.perf_counter() - started)
+        self.meter.batch_rows.observe(len(rows))
+        whole = self._judged(outputs, len(rows))
+        if len(items) == 1:
+            return [whole]
+        parts, start = [], 0
+        for item in items:
+            stop = start + len(item)
+            parts.append(_cut(whole, start, stop))
+            start = stop
+        return parts
+
+    def _judged(self, outputs: Outputs, count: int) -> Scores:
+        percentile, anomaly = self.ranks.judge(outputs.score)
+        self.meter.rows += count
+        self.meter.anomalies += int(np.count_nonzero(anomaly))
+        score = outputs.score.tolist()
+        self.meter.scores.observe_all(score)
+        return Scores(
+            outputs,
+            0,
+            count,
+            score,
+            percentile.tolist(),
+            anomaly.tolist(),
+            outputs.prototype.tolist(),
+            outputs.distance.tolist(),
+            outputs.reconstruction_error.tolist(),
+        )
+
+
+_LISTS = ("score", "percentile", "anomaly", "prototype", "distance", "reconstruction_error")
+
+
+def _cut(whole: Scores, start: int, stop: int) -> Scores:
+    return Scores(
+        whole.outputs,
+        start,
+        stop,
+        whole.score[start:stop],
+        whole.percentile[start:stop],
+        whole.anomaly[start:stop],
+        whole.prototype[start:stop],
+        whole.distance[start:stop],
+        whole.reconstruction_error[start:stop],
+    )
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The parts of one request as one, when it was larger than a batch."""
+    arrays = (
+        np.concatenate([getattr(part.outputs, name)[part.start : part.stop] for part in parts])
+        for name in Outputs.__slots__
+    )
+    return Scores(
+        Outputs(*arrays),
+        0,
+        sum(part.stop - part.start for part in parts),
+        *([value for part in parts for value in getattr(part, name)] for name in _LISTS),
+    )
+
+
+@dataclass(frozen=True)
+class _Failure:
+    activation: Activation
+    at: float
+    message: str
+
+
+class Slots:
+    """The loaded models by name, kept as the store's activation log says."""
+
+    def __init__(self, store: ModelStore, settings: Settings, metrics: Metrics) -> None:
+        self.store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._limits = Limits(BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds)
+        self._executor = ThreadPoolExecutor(1, "model")
+        self._models: dict[str, LoadedModel] = {}
+        self._failures: dict[str, _Failure] = {}
+        self._swap = asyncio.Lock()
+        self._store_problem: str | None = None
+        self._follower: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load the champions, the starter model into an empty store first, and follow the log.
+
+        Raises what went wrong where NEARNORM_DEVICE=cuda makes a promise that cannot be kept.
+        """
+        await asyncio.to_thread(self._put_starter)
+        await self._catch_up()
+        if self._settings.device == "cuda" and self._failures:
+            raise NearnormError(next(iter(self._failures.values())).message)
+        self._follower = asyncio.create_task(self._follow())
+
+    async def close(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+        self._executor.shutdown()
+
+    def first(self) -> LoadedModel:
+        """The model that a request means when it names none. Raises NoModel when nothing is loaded."""
+        model = self._models.get(DEFAULT_MODEL) or next(iter(self._models.values()), None)
+        if model is None:
+            raise NoModel(self.problems()[0], headers={"Retry-After": "5"})
+        return model
+
+    def get(self, name: str) -> LoadedModel:
+        """Raises UnknownModel."""
+        model = self._models.get(name)
+        if model is None:
+            known = ", ".join(sorted(self._models))
+            raise UnknownModel(f"no model is named {name!r}: there is {known}", field="model")
+        return model
+
+    def loaded(self) -> dict[str, LoadedModel]:
+        return dict(self._models)
+
+    def problems(self) -> list[str]:
+        """Why the service is not ready, or does not serve what the log says; empty: all is well."""
+        found = [failure.message for failure in self._failures.values()]
+        if self._store_problem:
+            found.append(self._store_problem)
+        if not self._models and not found:
+            found.append("no model is active: run `nearnorm models import` and `nearnorm models activate`")
+        return found
+
+    async def activate(self, version: str, by: str, name: str = DEFAULT_MODEL) -> Activation:
+        """Make a version the champion, once it has shown that it can serve here.
+
+        Raises StoreError or BundleError and changes nothing when it cannot.
+        """
+        async with self._swap:
+            model = await asyncio.to_thread(self._prepare, name, version)
+            activation = await asyncio.to_thread(self.store.activate, version, by, name)
+            self._put(name, model)
+        return activation
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        async with self._swap:
+            try:
+                activations = await asyncio.to_thread(self.store.activations)
+            except (NearnormError, OSError) as error:
+                self._store_problem = str(error)
+                return
+            self._store_problem = None
+            for activation in {entry.model: entry for entry in activations}.values():
+                await self._load(activation)
+
+    async def _load(self, activation: Activation) -> None:
+        name, version = activation.model, activation.version
+        current = self._models.get(name)
+        if current is not None and current.ref.version == version:
+            self._failures.pop(name, None)
+            return
+        failure = self._failures.get(name)
+        if failure and failure.activation == activation and time.monotonic() - failure.at < RETRY_SECONDS:
+            return
+        try:
+            model = await asyncio.to_thread(self._prepare, name, version)
+        except (NearnormError, OSError) as error:
+            self._failures[name] = _Failure(activation, time.monotonic(), str(error))
+            self._metrics.failed_load(name)
+            log.error("model not loaded", model=name, version=version, problem=str(error))
+            return
+        self._put(name, model)
+
+    def _prepare(self, name: str, version: str) -> LoadedModel:
+        """Read, verify, build, check and warm up: everything that can fail or take time."""
+        bundle = self.store.open(version)
+        engine = Engine(bundle, self._settings.device, self._settings.threads)
+        rows = golden_rows(bundle.manifest.core.golden)
+        engine.run(rows.part(0, 1))
+        return LoadedModel(name, bundle.manifest, engine, self._settings.max_rows)
+
+    def _put(self, name: str, model: LoadedModel) -> None:
+        model.serve(self._metrics.model(name), self._limits, self._executor)
+        self._models[name] = model
+        self._failures.pop(name, None)
+        log.info("model loaded", model=name, version=model.ref.version, provider=model.engine.provider)
+
+    def _put_starter(self) -> None:
+        """An empty store gets the model that the package brings along."""
+        try:
+            if self.store.activations() or self.store.versions():
+                return
+            starter = resources.files("models") / "starter"
+            if not (starter / MANIFEST).is_file():
+                return
+            with resources.as_file(starter) as folder:
+                version = self.store.publish(Path(folder))
+            self.store.activate(version, by="starter")
+        except (NearnormError, OSError) as error:
+            self._store_problem = str(error)
