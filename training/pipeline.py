@@ -162,7 +162,7 @@ def train_bundle(job: TrainingJob, watcher: Watcher) -> Bundle:
     clock.ended("report")
     reports["report.json"] = json.dumps(report_json(findings), indent=1).encode()
     bundle = write_bundle(job.out, manifest, model, reports)
-    watcher.step("done", 1.0)
+    watcher.step("write", 1.0)
     return bundle
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
@@ -32,35 +34,28 @@ STYLE = {
     "grid.linewidth": 0.7,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
+    "text.color": INK,
     "legend.frameon": False,
     "svg.hashsalt": "nearnorm",
 }
 
 
-def score_distribution(reference: np.ndarray, threshold: float, rank: np.ndarray, truth: np.ndarray) -> str:
-    """Left: scores of held-out rows and the threshold. Right: how rare anomalies look, if any are known."""
-    known = truth.sum() > 0
-    with _figure(9.6 if known else 6.0, 3.4) as figure:
-        axes = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
+def detection(
+    reference: np.ndarray,
+    threshold: float,
+    rank: np.ndarray,
+    truth: np.ndarray,
+    average_precision: float | None,
+) -> str:
+    """Scores of held-out rows and the threshold; where anomalies are known that were not trained on, how
+    rare they look (rank and truth [N]), and precision by recall."""
+    panels = 1 if average_precision is None else 3
+    with _figure(4.4 if panels == 1 else 10.6, 3.3) as figure:
+        axes = figure.subplots(1, panels, squeeze=False)[0]
         _score_histogram(axes[0], reference, threshold)
-        if known:
+        if average_precision is not None:
             _rarity_histogram(axes[1], rank, truth)
-        return _svg(figure)
-
-
-def precision_recall(rank: np.ndarray, truth: np.ndarray, average_precision: float) -> str:
-    """The precision-recall curve of rows that were not trained on, against guessing."""
-    precision, recall, _ = precision_recall_curve(truth, rank)
-    with _figure(4.8, 3.6) as figure:
-        axes = figure.subplots()
-        axes.fill_between(recall, precision, step="post", color=ANOMALY, alpha=0.12, linewidth=0)
-        axes.step(recall, precision, where="post", color=ANOMALY, linewidth=2)
-        axes.axhline(truth.mean(), color=MUTED, linestyle=":", linewidth=1.5)
-        axes.text(
-            0.99, truth.mean() + 0.02, f"guessing {truth.mean():.3f}", color=MUTED, ha="right", va="bottom"
-        )
-        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.04))
-        axes.set_title(f"average precision {average_precision:.3f}")
+            _precision_recall(axes[2], rank, truth, average_precision)
         return _svg(figure)
 
 
@@ -75,17 +70,18 @@ def embedding_map(
     if plane.shape[1] < 2:  # a one-dimensional embedding
         points, stars = (np.hstack([a, np.zeros_like(a)]) for a in (points, stars))
     explained = float((spread[:2] ** 2).sum() / max((spread**2).sum(), 1e-12))
-    with _figure(6.4, 4.8) as figure:
+    size = float(np.clip(12_000 / len(points), 9, 30))
+    with _figure(8.4, 4.8) as figure:
         axes = figure.subplots()
         for k in range(len(prototypes)):
             rows = points[(nearest == k) & ~anomalous]
             axes.scatter(
-                rows[:, 0], rows[:, 1], s=9, color=_colour(k), alpha=0.45, linewidths=0, rasterized=True
+                rows[:, 0], rows[:, 1], s=size, color=_colour(k), alpha=0.5, linewidths=0, rasterized=True
             )
         axes.scatter(
             points[anomalous, 0],
             points[anomalous, 1],
-            s=34,
+            s=40,
             marker="X",
             color=ANOMALY,
             edgecolors="white",
@@ -93,9 +89,12 @@ def embedding_map(
             label="labelled anomaly",
             zorder=3,
         )
-        for k, (x, y) in enumerate(stars):
-            axes.scatter(x, y, s=230, color=_colour(k), edgecolors="white", linewidths=1.6, zorder=4)
-            axes.text(x, y, str(k), color="white", ha="center", va="center", weight="bold", zorder=5)
+        for k, star in enumerate(stars):
+            axes.scatter(
+                star[0], star[1], s=90, marker="D", color=_colour(k), edgecolors=INK, linewidths=1.4, zorder=4
+            )
+            label = axes.annotate(f"{k}", star, (9, 6), textcoords="offset points", weight="bold", zorder=5)
+            label.set_path_effects([withStroke(linewidth=3, foreground="white")])
         _zoom(axes, np.vstack([points[~anomalous], stars]), points[anomalous])
         if anomalous.any():
             axes.legend(loc="best")
@@ -110,15 +109,14 @@ def training_curves(history: dict[str, list[float]]) -> str:
     for name, values in history.items():
         stage, _, loss = name.partition(".")
         stages.setdefault(stage, {})[loss] = values
-    with _figure(3.2 * max(len(stages), 2), 3.0) as figure:
+    with _figure(max(3.6 * len(stages), 5.0), 3.0) as figure:
         panels = figure.subplots(1, len(stages), squeeze=False)[0]
         for axes, (stage, losses) in zip(panels, stages.items(), strict=True):
             for i, (loss, values) in enumerate(losses.items()):
                 epochs = np.arange(1, len(values) + 1)
                 axes.plot(epochs, values, color=_colour(i), linewidth=2, marker="o", markersize=3, label=loss)
-            axes.set(xlabel="epoch", title=stage.replace("_", " "))
-            if all(min(values) > 0 for values in losses.values()):
-                axes.set_yscale("log")
+            axes.set(xlabel="epoch", title=stage.replace("_", " "), ylim=(0, None))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend(fontsize=8)
         return _svg(figure)
 
@@ -175,6 +173,17 @@ def _rarity_histogram(axes: Axes, rank: np.ndarray, truth: np.ndarray) -> None:
         ylabel="share of rows",
         title="how rare anomalies look",
     )
+
+
+def _precision_recall(axes: Axes, rank: np.ndarray, truth: np.ndarray, average_precision: float) -> None:
+    precision, recall, _ = precision_recall_curve(truth, rank)
+    axes.fill_between(recall, precision, step="post", color=ANOMALY, alpha=0.12, linewidth=0)
+    axes.step(recall, precision, where="post", color=ANOMALY, linewidth=2)
+    axes.axhline(truth.mean(), color=MUTED, linestyle=":", linewidth=1.5)
+    guess = f"guessing {truth.mean():.3f}"
+    axes.text(0.99, truth.mean() + 0.02, guess, color=MUTED, ha="right", va="bottom")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.04))
+    axes.set_title(f"average precision {average_precision:.3f}")
 
 
 def _zoom(axes: Axes, body: np.ndarray, anomalies: np.ndarray) -> None:

@@ -137,11 +137,13 @@ def _warnings(findings: Findings) -> str:
 
 def _score_plots(findings: Findings) -> str:
     evidence, scores = findings.evidence, findings.scored.score
-    drawn = plots.score_distribution(scores, threshold(scores, BUDGET), evidence.rank, evidence.truth)
-    average_precision = evidence.metrics["average_precision"]
-    if average_precision is not None:
-        drawn += plots.precision_recall(evidence.rank, evidence.truth, average_precision)
-    return drawn
+    return plots.detection(
+        scores,
+        threshold(scores, BUDGET),
+        evidence.rank,
+        evidence.truth,
+        evidence.metrics["average_precision"],
+    )
 
 
 def _map(embedded: EmbeddedRows) -> str:
@@ -214,9 +216,7 @@ def _range(low: float | None, median: float, high: float | None, kind: Kind) -> 
 
 
 def _number(value: float) -> str:
-    if value.is_integer() and abs(value) < 1e12:
-        return f"{value:,.0f}"
-    return f"{value:,.4g}"
+    return f"{value:,.0f}" if value.is_integer() or abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def _columns(findings: Findings) -> str:
@@ -232,6 +232,12 @@ def _columns(findings: Findings) -> str:
 
 def _choices(findings: Findings) -> str:
     return "".join(
-        f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(str(value))}</td></tr>"
+        f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(_told(value))}</td></tr>"
         for name, value in findings.choices.items()
     )
+
+
+def _told(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_told(item)}" for key, item in value.items()) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
