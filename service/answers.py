@@ -1,10 +1,11 @@
 """Scores -> the answer, in the order sent: results of rows, or columns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
+from service.desk import Noted
 from service.encode import Encoded
 from service.slots import LoadedModel, Scores
 from service.wire import Answer, Envelope, Failure, Id, IndexedProblem, Reason, Result, ResultColumns
@@ -15,15 +16,15 @@ def answer(
     request: Envelope,
     encoded: Encoded,
     scores: Scores | None,
-    event_ids: Sequence[str | None] | None = None,
+    noted: Noted,
 ) -> Answer:
-    """Everything a caller is told. `scores` and `event_ids` are one for each of the rows without an error."""
+    """Everything a caller is told. `scores` has one for each of the rows without an error."""
     reasons = _reasons(model, encoded, scores) if request.explain and scores else None
     reply = Answer(model.ref, model.engine.provider, [])
     if isinstance(request.columns, UnsetType):
-        reply.results = _records(request.ids, encoded, scores, reasons, event_ids)
+        reply.results = _records(request.ids, encoded, scores, reasons, noted)
     else:
-        reply.results = _columns(request.ids, encoded, scores, reasons, event_ids)
+        reply.results = _columns(request.ids, encoded, scores, reasons, noted)
         reply.errors = _indexed_problems(request.ids, encoded) or None
     if reasons is not None and scores:
         groups = {str(p): model.explainer.group(p) for p in sorted(set(scores.prototype))}
@@ -44,7 +45,7 @@ def _records(
     encoded: Encoded,
     scores: Scores | None,
     reasons: list[list[Reason]] | None,
-    event_ids: Sequence[str | None] | None,
+    noted: Noted,
 ) -> list[Result | Failure]:
     results: list[Any] = []
     if scores:
@@ -59,9 +60,10 @@ def _records(
                 scores.reconstruction_error,
             )
         )
-    if event_ids is not None:
-        for result, event_id in zip(results, event_ids, strict=True):
-            result.event_id = event_id or UNSET
+    for index, event_id in noted.event_ids.items():
+        results[index].event_id = event_id
+    for index, matched in noted.matched.items():
+        results[index].matched_feedback = matched
     if reasons is not None:
         for result, found in zip(results, reasons, strict=True):
             result.reasons = found
@@ -84,9 +86,13 @@ def _columns(
     encoded: Encoded,
     scores: Scores | None,
     reasons: list[list[Reason]] | None,
-    event_ids: Sequence[str | None] | None,
+    noted: Noted,
 ) -> ResultColumns:
     spread = _spreader(encoded)
+
+    def sparse(values: Mapping[int, Any]) -> list[Any] | None:
+        return spread([values.get(index) for index in range(len(encoded.rows))]) if values else None
+
     return ResultColumns(
         spread(scores.score if scores else []),
         spread(scores.percentile if scores else []),
@@ -95,10 +101,11 @@ def _columns(
         spread(scores.distance if scores else []),
         spread(scores.reconstruction_error if scores else []),
         None if isinstance(ids, UnsetType) else ids,
-        None if event_ids is None else spread(event_ids),
+        sparse(noted.event_ids),
         _by_feature(encoded.imputed),
         _by_feature(encoded.unknown),
         None if reasons is None else spread(reasons),
+        sparse(noted.matched),
     )
 
 

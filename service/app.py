@@ -1,5 +1,6 @@
 """The application: what there is, in which order it starts and stops. Nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -9,7 +10,8 @@ from fastapi import FastAPI
 from models.errors import NearnormError
 from models.store import ModelStore
 from service import problems
-from service.api import models, ops
+from service.api import feedback, models, ops, policy, privacy, queue
+from service.desk import Desk
 from service.metrics import Metrics
 from service.openapi import with_score
 from service.score import ScoreEndpoint
@@ -20,29 +22,36 @@ from service.slots import Slots
 def create_app(settings: Settings) -> FastAPI:
     """The whole service. Its lifespan raises NearnormError when it must not start."""
     metrics = Metrics()
-    slots = Slots(ModelStore(settings.store), settings, metrics)
+    desk = Desk(settings)
+    slots = Slots(ModelStore(settings.store), settings, metrics, desk.prepare)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
+            await asyncio.to_thread(desk.start, slots.loaded)
             await slots.start()
         except NearnormError as error:
             app.state.startup_problem = str(error)  # for the command line, which tells it in one line
+            await asyncio.to_thread(desk.close)
             raise
         try:
             yield
         finally:
             await slots.close()
+            await asyncio.to_thread(desk.close)
 
     app = FastAPI(
         title="Nearnorm", version=version("nearnorm"), lifespan=lifespan, docs_url=None, redoc_url=None
     )
+    app.state.desk = desk
     app.state.slots = slots
     app.state.metrics = metrics
     app.include_router(ops.router)
-    app.include_router(models.router)
+    for room in (models, feedback, queue, policy, privacy):
+        app.include_router(room.router)
     problems.install(app)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
-    app.add_middleware(ScoreEndpoint, slots=slots, settings=settings, metrics=metrics)  # the outermost
+    # the outermost
+    app.add_middleware(ScoreEndpoint, slots=slots, desk=desk, settings=settings, metrics=metrics)
     app.openapi = with_score(app, slots)  # type: ignore[method-assign]
     return app

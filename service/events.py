@@ -6,21 +6,22 @@ for is dropped and counted: a score never waits for the log.
 
 import collections
 import contextlib
-import logging
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service import budget
 from service.encode import Encoded, Encoder, Rows
 from service.errors import LedgerUnavailable
 from service.ids import new_id, now_ms
-from service.ledger import events, policy, requests
+from service.ledger import events, labels, policy, requests
 from service.ledger.database import Ledger
+from service.logs import log
 from service.matching import record_digest
 
 INTERVAL = 0.1  # seconds between groups: what a killed process can lose
@@ -29,23 +30,30 @@ PAUSE = 1.0  # seconds before a group is tried again
 SWEEP_EVERY = 60.0
 TRAFFIC_DAYS = 35
 REQUEST_DAYS = 7
-_DAY_MS = 24 * 3600 * 1000
+VERDICT_HOURS = 1
+T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+_HOUR_MS = 3600 * 1000
+_DAY_MS = 24 * _HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A scored batch: one element a row of `encoded.rows`. `ids` are the callers', by place, if given."""
+    """A request's scored rows: one element a row of `encoded.rows`.
+
+    `alert` is whether the score alone is above the threshold; `anomaly` the verdict, with what analysts said.
+    `ids` are the callers', by place, if given.
+    """
 
     model: str
     version: str
     encoder: Encoder
     encoded: Encoded
-    score: NDArray[np.float32]
-    percentile: NDArray[np.float64]
-    anomaly: NDArray[np.bool_]
-    prototype: NDArray[np.int64]
+    score: Sequence[float]
+    percentile: Sequence[float]
+    alert: Sequence[bool]
+    anomaly: Sequence[bool]
+    prototype: Sequence[int]
     ids: Sequence[str | int] | None
 
 
@@ -61,7 +69,6 @@ class _Kept:
     def event(self, i: int, rate: float) -> events.Event:
         batch = self.batch
         record = batch.encoder.record(batch.encoded, i)
-        anomaly = bool(batch.anomaly[i])
         id_ = None if batch.ids is None else str(batch.ids[i]).replace("\0", "\N{REPLACEMENT CHARACTER}")
         return events.Event(
             event_id=self.event_ids[i],
@@ -71,12 +78,12 @@ class _Kept:
             record_id=id_,
             digest=record_digest(record),
             record=record,
-            score=float(batch.score[i]),
-            percentile=float(batch.percentile[i]),
-            anomaly=anomaly,
-            prototype=int(batch.prototype[i]),
+            score=batch.score[i],
+            percentile=batch.percentile[i],
+            anomaly=batch.anomaly[i],
+            prototype=batch.prototype[i],
             audit=self.audit[i],
-            probability=1.0 if anomaly else rate,
+            probability=1.0 if batch.alert[i] else rate,
         )
 
 
@@ -89,7 +96,7 @@ class EventLog:
         self._gap = self._next_gap()
         self._queue: collections.deque[_Kept] = collections.deque()
         self._waiting: dict[str, tuple[_Kept, int]] = {}
-        self._seen: collections.deque[tuple[str, int, NDArray[np.float64]]] = collections.deque(maxlen=100_000)
+        self._seen: collections.deque[tuple[str, Sequence[float]]] = collections.deque(maxlen=100_000)
         self._traffic: collections.Counter[tuple[str, int, int]] = collections.Counter()
         self._stop = threading.Event()
         self._writing = threading.Lock()
@@ -108,13 +115,11 @@ class EventLog:
 
     def offer(self, batch: Scored) -> dict[int, str]:
         """The event_id of every row that is kept, by its index. Never blocks, never raises for the ledger."""
-        self._seen.append((batch.model, now_ms() // 3_600_000, batch.percentile))
-        count = len(batch.score)
-        drawn = self._draw(count)
-        alerts = batch.anomaly.nonzero()[0].tolist()
-        if not drawn and not alerts:
+        self._seen.append((batch.model, batch.percentile))
+        drawn = self._draw(len(batch.score))
+        if not drawn and True not in batch.alert:
             return {}
-        kept = sorted({*drawn, *alerts})
+        kept = sorted({*drawn, *(index for index, alert in enumerate(batch.alert) if alert)})
         room = QUEUE_ROWS - len(self._waiting)
         if len(kept) > room:
             self.dropped += len(kept) - max(room, 0)
@@ -191,14 +196,16 @@ class EventLog:
         return int(self._rng.geometric(self._rate)) - 1 if self._rate > 0 else 2**62
 
     def _count_traffic(self) -> None:
-        by_hour: dict[tuple[str, int], list[NDArray[np.float64]]] = collections.defaultdict(list)
+        hour = now_ms() // _HOUR_MS
+        seen: dict[str, list[Sequence[float]]] = collections.defaultdict(list)
         for _ in range(len(self._seen)):
-            model, hour, percentile = self._seen.popleft()
-            by_hour[model, hour].append(percentile)
-        for (model, hour), percentiles in by_hour.items():
-            for bin_, rows in enumerate(budget.bins(np.concatenate(percentiles)).tolist()):
-                if rows:
-                    self._traffic[model, hour, bin_] += rows
+            model, percentile = self._seen.popleft()
+            seen[model].append(percentile)
+        for model, percentiles in seen.items():
+            rows = np.fromiter(itertools.chain.from_iterable(percentiles), np.float64)
+            for bin_, count in enumerate(budget.bins(rows).tolist()):
+                if count:
+                    self._traffic[model, hour, bin_] += count
 
     def _run(self) -> None:
         sweep_at = time.monotonic() + SWEEP_EVERY
@@ -216,10 +223,10 @@ class EventLog:
         try:
             work()
         except LedgerUnavailable as error:
-            log.warning("event log: %s", error)
+            log.warning("events wait for the ledger", problem=str(error), waiting=len(self._waiting))
             return False
-        except Exception:  # a group that can never be written must not stop those behind it
-            log.exception("event log: a group was dropped")
+        except Exception as error:  # a group that can never be written must not stop those behind it
+            log.error("a group of events was dropped", exc_info=error)
             with self._writing:
                 group = list(self._queue)
                 self.dropped += sum(len(cut.event_ids) for cut in group)
@@ -236,7 +243,8 @@ class EventLog:
                 more = events.prune(connection, before, self._rows) >= events.CHUNK
         with self._ledger.write() as connection:
             requests.prune(connection, now_ms() - REQUEST_DAYS * _DAY_MS)
-            policy.forget_traffic(connection, now_ms() // 3_600_000 - TRAFFIC_DAYS * 24)
+            labels.prune(connection, now_ms() - VERDICT_HOURS * _HOUR_MS)
+            policy.forget_traffic(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
 
 
 def _cut(batch: Scored, kept: list[int]) -> Scored:
@@ -244,15 +252,20 @@ def _cut(batch: Scored, kept: list[int]) -> Scored:
     places = batch.encoded.places()
     rows = batch.encoded.rows
     sent = batch.encoded.unknown
-    unknown = {i: sent[places[index]] for i, index in enumerate(kept) if places[index] in sent} if sent else {}
-    return Scored(
-        batch.model,
-        batch.version,
-        batch.encoder,
-        Encoded(Rows(rows.numeric[kept], rows.codes[kept]), len(kept), unknown=unknown),
-        batch.score[kept],
-        batch.percentile[kept],
-        batch.anomaly[kept],
-        batch.prototype[kept],
-        None if batch.ids is None else [batch.ids[places[index]] for index in kept],
+    unknown = (
+        {i: sent[places[index]] for i, index in enumerate(kept) if places[index] in sent} if sent else {}
+    )
+
+    def of(values: Sequence[T]) -> list[T]:
+        return [values[index] for index in kept]
+
+    return replace(
+        batch,
+        encoded=Encoded(Rows(rows.numeric[kept], rows.codes[kept]), len(kept), unknown=unknown),
+        score=of(batch.score),
+        percentile=of(batch.percentile),
+        alert=of(batch.alert),
+        anomaly=of(batch.anomaly),
+        prototype=of(batch.prototype),
+        ids=None if batch.ids is None else [batch.ids[places[index]] for index in kept],
     )

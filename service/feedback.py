@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from service.errors import TYPE_PREFIX, Conflict, InvalidRequest, MalformedBody,
 from service.events import EventLog
 from service.ids import new_id, now_ms
 from service.ledger import audit, events, labels, requests
+from service.ledger.clock import tick
 from service.ledger.events import Event
 from service.ledger.labels import Label, Standing
 from service.matching import record_digest
@@ -65,7 +66,7 @@ class Receipt(Struct, omit_defaults=True):
 class Mistake(Exception):
     """One item does not fit: which kind of mistake, what and how to mend it, and the field."""
 
-    TITLES = {
+    TITLES: ClassVar = {
         "invalid-label": "The label does not fit",
         "unknown-event": "No such event is kept",
         "unknown-feedback": "No such feedback",
@@ -125,7 +126,7 @@ def submit(
     connection: sa.Connection, sent: Submission, log: EventLog, encoder: Callable[[str], Encoder]
 ) -> Accepted:
     """Store every item, or none. Raises InvalidRequest with one error an item, or Conflict for its key."""
-    change = labels.tick(connection)
+    change = tick(connection, "labels")
     if sent.key is not None and (before := requests.find(connection, sent.actor, sent.key)):
         if before.body != sent.body_digest:
             raise Conflict(
@@ -204,7 +205,9 @@ def _statements(connection: sa.Connection, sent: Submission, log: EventLog, enco
             if statement.label != "retract":
                 first = said.setdefault((statement.analyst, statement.digest), (index, statement.label))
                 if first[1] != statement.label:
-                    detail = f"labels {first[0]} and {index} call the same record {first[1]} and {statement.label}"
+                    detail = (
+                        f"labels {first[0]} and {index} call the same record {first[1]} and {statement.label}"
+                    )
                     raise Mistake("contradiction", f"{detail}: send one of them", "label")
             statements.append(statement)
         except Mistake as mistake:
@@ -219,13 +222,11 @@ def _statements(connection: sa.Connection, sent: Submission, log: EventLog, enco
 class _Binder:
     """Finds what each item speaks of."""
 
-    def __init__(
-        self, connection: sa.Connection, sent: Submission, log: EventLog, encoder: Encoder
-    ) -> None:
+    def __init__(self, connection: sa.Connection, sent: Submission, log: EventLog, encoder: Encoder) -> None:
         self._connection, self._sent, self._log, self._encoder = connection, sent, log, encoder
         self._taken_back: set[str] = set()
 
-    def bind(self, raw: Any) -> Label:
+    def bind(self, raw: object) -> Label:
         """Raises Mistake."""
         item = _item(raw)
         blank = Label(
@@ -267,7 +268,6 @@ class _Binder:
                     "other-model", f"the event is of model {event.model!r}: name it as `model`", "event_id"
                 )
             return event
-        assert not isinstance(item.record_id, UnsetType)
         id_, model = str(item.record_id), self._sent.model
         newest = self._log.newest_waiting(model, id_) or events.newest_of(self._connection, model, id_)
         if newest is None:
@@ -293,7 +293,11 @@ class _Binder:
         if label is None or label.label == "retract":
             raise Mistake("unknown-feedback", "no label has this feedback_id", "retract")
         if label.model != self._sent.model:
-            raise Mistake("other-model", f"the label is of model {label.model!r}: name it as `model`", "retract")
+            raise Mistake(
+                "other-model", f"the label is of model {label.model!r}: name it as `model`", "retract"
+            )
+        if label.digest == labels.ERASED:
+            raise Mistake("unknown-feedback", "the label was erased", "retract")
         said = labels.about(self._connection, label.model, [label.digest]).get(label.digest, [])
         if feedback_id in self._taken_back or any(other.retracts == feedback_id for other in said):
             raise Mistake("already-retracted", "the label was retracted before", "retract")
@@ -308,14 +312,16 @@ class _Binder:
         )
 
 
-def _item(raw: Any) -> Item:
+def _item(raw: object) -> Item:
     try:
         item = msgspec.convert(raw, Item)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         field = path.rstrip("`").lstrip(".") or None
         raise Mistake("invalid-label", f"{field or 'the item'}: {message}", field) from None
-    named = [name for name in ("event_id", "record_id", "record", "retract") if getattr(item, name) is not UNSET]
+    named = [
+        name for name in ("event_id", "record_id", "record", "retract") if getattr(item, name) is not UNSET
+    ]
     if len(named) != 1:
         what = " and ".join(named) or "none of them"
         raise Mistake(

@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from datetime import UTC, datetime
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
@@ -30,3 +31,8 @@ def first_id_at(ms: int) -> str:
 
 def _spelled(value: int) -> str:
     return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -10, -10)])
+
+
+def iso(ms: int) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -28,7 +28,7 @@ def record_digest(record: Values) -> str:
     return hashlib.sha256(canonical_json(present)).hexdigest()[:32]
 
 
-def _plain(value: Any) -> float | str:
+def _plain(value: float | str) -> float | str:
     return value if isinstance(value, str) else float(value) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
@@ -49,7 +49,9 @@ def _key_of(schema: FeatureSchema, record: Values) -> bytes:
         np.array([[np.nan if n is None else float(n) for n in numbers]]).reshape(1, len(numbers)),
         np.array([codes], np.int64).reshape(1, len(codes)),
     )
-    unknown = {f.name: str(text) for (f, text), code in zip(texts, codes, strict=True) if code == UNKNOWN_CODE}
+    unknown = {
+        f.name: str(text) for (f, text), code in zip(texts, codes, strict=True) if code == UNKNOWN_CODE
+    }
     return row_keys(row)[0] + _spelled(unknown)
 
 

@@ -45,7 +45,7 @@ class Place(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Cursor(msgspec.Struct, array_like=True, frozen=True):
-    """How far each stream was handed out: all above `top`, between `low` and `high`, audits from `audit` on."""
+    """What was handed out: all above `top`, between `low` and `high`, and audits from `audit` on."""
 
     top: Place | None = None
     low: Place | None = None
@@ -79,7 +79,9 @@ def review(
     streams: dict[Why, list[Event]] = {
         "top": fetch(connection, unseen.order_by(*_RANK_DOWN).limit(wide)),
         "uncertain": _uncertain(connection, unseen, threshold, wide),
-        "audit": fetch(connection, unseen.where(events.c.audit).order_by(events.c.event_id.desc()).limit(wide)),
+        "audit": fetch(
+            connection, unseen.where(events.c.audit).order_by(events.c.event_id.desc()).limit(wide)
+        ),
     }
     more = any(len(stream) >= wide for stream in streams.values())
     picks: list[Pick] = []
@@ -99,9 +101,7 @@ def review(
     return picks, cursor if more or any(streams.values()) else None
 
 
-def _uncertain(
-    connection: sa.Connection, unseen: sa.Select[Any], threshold: float, wide: int
-) -> list[Event]:
+def _uncertain(connection: sa.Connection, unseen: sa.Select[Any], threshold: float, wide: int) -> list[Event]:
     """From the threshold outwards, one above and one below in turn."""
     above = fetch(
         connection, unseen.where(events.c.percentile >= threshold).order_by(*_RANK_UP).limit(wide // 2)

@@ -7,9 +7,11 @@ nothing in between.
 import time
 
 import msgspec
+from msgspec import UnsetType
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.answers import answer
+from service.desk import NOTHING, Desk
 from service.encode import Encoded
 from service.errors import (
     PROBLEM,
@@ -38,9 +40,10 @@ class ClientGoneError(Exception):
 class ScoreEndpoint:
     """Answers POST /score and passes everything else on to `app`."""
 
-    def __init__(self, app: ASGIApp, slots: Slots, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, slots: Slots, desk: Desk, settings: Settings, metrics: Metrics) -> None:
         self._app = app
         self._slots = slots
+        self._desk = desk
         self._max_body = settings.max_body_bytes
         self._metrics = metrics
 
@@ -70,11 +73,14 @@ class ScoreEndpoint:
         if scope["method"] != "POST":
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
         _check_headers(scope["headers"], self._max_body)
+        self._desk.keyring.admit(scope["headers"], "score")
         model, request = self._decode(await _body(receive, self._max_body))
         encoded = model.encoder.encode(request)
         scores = await self._score(model, encoded)
         model.meter.row_errors += len(encoded.errors)
-        return _encode(answer(model, request, encoded, scores))
+        ids = None if isinstance(request.ids, UnsetType) else request.ids
+        noted = self._desk.note(model, encoded, scores, ids) if scores else NOTHING
+        return _encode(answer(model, request, encoded, scores, noted))
 
     def _decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:
         """The request by the schema of the model that it names."""

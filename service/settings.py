@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     """Where state lives: the model store, the ledger, the logs."""
     model_store: Path | None = None
     """The model store, if it is not `models` in the home."""
+    database_url: str | None = None
+    """The ledger: sqlite:////folder/file.db or postgresql://user@host/name; default: a file in the home."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -36,6 +38,14 @@ class Settings(BaseSettings):
     """A request that waited this long is answered with 503 and not computed."""
     stop_seconds: int = Field(default=30, ge=1)
     """How long a stopping service waits for the answers to accepted requests."""
+    allow_anonymous: bool = False
+    """Let everybody in who sends no API key, on whatever address."""
+    audit_rate: float = Field(default=0.01, ge=0, le=1)
+    """The part of all traffic that is kept at random, beside every alert."""
+    event_rows: int = Field(default=1_000_000, ge=1)
+    """Most events kept; the oldest go first. Labels keep their own copy of the record."""
+    event_days: float = Field(default=30.0, gt=0)
+    """How long an event is kept."""
 
     @model_validator(mode="after")
     def _one_request_fits_into_the_queue(self) -> "Settings":

@@ -7,7 +7,7 @@ it accepted and is dropped with the last of them.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
@@ -159,10 +159,18 @@ class _Failure:
 class Slots:
     """The loaded models by name, kept as the store's activation log says."""
 
-    def __init__(self, store: ModelStore, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        settings: Settings,
+        metrics: Metrics,
+        prepare: Callable[[LoadedModel], None],
+    ) -> None:
+        """`prepare` gives a loaded model what else it needs before it serves; it runs in a thread."""
         self.store = store
         self._settings = settings
         self._metrics = metrics
+        self._prepared = prepare
         self._limits = Limits(BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds)
         self._executor = ThreadPoolExecutor(1, "model")
         self._models: dict[str, LoadedModel] = {}
@@ -266,7 +274,9 @@ class Slots:
         engine = Engine(bundle, self._settings.device, self._settings.threads)
         rows = golden_rows(bundle.manifest.core.golden)
         engine.run(rows.part(0, 1))
-        return LoadedModel(name, bundle.manifest, engine, self._settings.max_rows)
+        model = LoadedModel(name, bundle.manifest, engine, self._settings.max_rows)
+        self._prepared(model)
+        return model
 
     def _put(self, name: str, model: LoadedModel) -> None:
         model.serve(self._metrics.model(name), self._limits, self._executor)

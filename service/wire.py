@@ -45,6 +45,18 @@ class Reason(Struct, omit_defaults=True):
     usual_residual: float
 
 
+class Matched(Struct, omit_defaults=True):
+    """What analysts said about an equal record. A conflict among them decides nothing.
+
+    `suppressed`: the alert was held back; `suppresses_until`: how long equal ones will be.
+    """
+
+    feedback_id: str
+    label: str
+    suppressed: bool = False
+    suppresses_until: str | None = None
+
+
 class Result(Struct):
     """The answer to one row. What is unset is left out."""
 
@@ -59,6 +71,7 @@ class Result(Struct):
     imputed: list[str] | UnsetType = UNSET
     unknown: list[str] | UnsetType = UNSET
     reasons: list[Reason] | UnsetType = UNSET
+    matched_feedback: Matched | UnsetType = UNSET
 
 
 class Failure(Struct):
@@ -94,6 +107,7 @@ class ResultColumns(Struct, omit_defaults=True):
     imputed: dict[str, list[int]] | None = None
     unknown: dict[str, list[int]] | None = None
     reasons: list[list[Reason] | None] | None = None
+    matched_feedback: list[Matched | None] | None = None
 
 
 class ModelRef(Struct):

@@ -21,7 +21,7 @@ trail = sa.Table(
 )
 
 
-def note(connection: sa.Connection, actor: str, action: str, subject: str, **detail: Any) -> None:
+def note(connection: sa.Connection, actor: str, action: str, subject: str, **detail: object) -> None:
     """Add an entry; it commits together with what it tells of."""
     entry = {
         "at": now_ms(),
@@ -40,7 +40,3 @@ def page(connection: sa.Connection, limit: int, before: int | None) -> list[dict
         query = query.where(trail.c.number < before)
     rows = [dict(row._mapping) for row in connection.execute(query)]
     return [{**row, "detail": json.loads(row["detail"])} for row in rows]
-
-
-def rename_actor(connection: sa.Connection, old: str, new: str) -> None:
-    connection.execute(sa.update(trail).where(trail.c.actor == old).values(actor=new))

@@ -2,17 +2,19 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from models.errors import ConfigError
 from service.errors import LedgerUnavailable
 
 metadata = sa.MetaData()
@@ -33,11 +35,24 @@ _TROUBLE = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.Tim
 class Ledger:
     """One database, shared by the threads of a process. Raises LedgerUnavailable for every trouble."""
 
-    def __init__(self, url: str) -> None:
-        self.url = sa.engine.make_url(url)
+    def __init__(self, url: str | sa.URL) -> None:
+        """Raises ConfigError for a URL that cannot be used; nothing is opened yet."""
+        try:
+            self.url = sa.engine.make_url(url)
+        except exc.ArgumentError:
+            raise ConfigError("NEARNORM_DATABASE_URL is no URL: write postgresql://user@host/name") from None
+        if self.url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ConfigError(
+                f"NEARNORM_DATABASE_URL names {self.url.get_backend_name()}: give sqlite or postgresql"
+            )
         self._engine = _sqlite(self.url) if self.is_sqlite else _postgres(self.url)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
         self._waiting = 0
+
+    @classmethod
+    def at(cls, database_url: str | None, home: Path) -> Self:
+        """The ledger of a service: by its URL, or the file in its home."""
+        return cls(database_url or sqlite_url(home / "nearnorm.db"))
 
     @property
     def is_sqlite(self) -> bool:
@@ -61,24 +76,16 @@ class Ledger:
 
     async def written(self, work: Callable[[sa.Connection], T]) -> T:
         """`work` in a write transaction, in a thread: scoring goes on meanwhile."""
-        return await self._in_thread(self.write, work)
+        return await self.threaded(_within(self.write, work))
 
     async def seen(self, work: Callable[[sa.Connection], T]) -> T:
         """`work` in a read transaction, in a thread."""
-        return await self._in_thread(self.read, work)
+        return await self.threaded(_within(self.read, work))
 
-    async def _in_thread(
-        self,
-        transaction: Callable[[], contextlib.AbstractContextManager[sa.Connection]],
-        work: Callable[[sa.Connection], T],
-    ) -> T:
+    async def threaded(self, run: Callable[[], T]) -> T:
+        """`run` in one of the ledger's threads. Raises LedgerUnavailable where it takes too long."""
         if self._waiting >= WAITING:
             raise _unavailable(f"{WAITING} requests wait for it already")
-
-        def run() -> T:
-            with transaction() as connection:
-                return work(connection)
-
         self._waiting += 1
         try:
             running = asyncio.get_running_loop().run_in_executor(self._threads, run)
@@ -92,13 +99,22 @@ class Ledger:
         """Overwrite what SQLite deleted but still holds in its log. PostgreSQL's vacuum sees to its own."""
         if self.is_sqlite:
             with _told(), self._engine.connect() as connection:
-                raw = connection.connection.dbapi_connection
-                assert raw is not None
-                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
+
+
+def _within(
+    transaction: Callable[[], contextlib.AbstractContextManager[sa.Connection]],
+    work: Callable[[sa.Connection], T],
+) -> Callable[[], T]:
+    def run() -> T:
+        with transaction() as connection:
+            return work(connection)
+
+    return run
 
 
 @contextlib.contextmanager
@@ -119,13 +135,13 @@ def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgr
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-def sqlite_url(file: Path) -> str:
-    return sa.URL.create("sqlite", database=str(file)).render_as_string()
+def sqlite_url(file: Path) -> sa.URL:
+    return sa.URL.create("sqlite", database=str(file.absolute()))
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
     if not url.database:
-        raise ValueError("NEARNORM_DATABASE_URL names no file: write sqlite:////folder/nearnorm.db")
+        raise ConfigError("NEARNORM_DATABASE_URL names no file: write sqlite:////folder/nearnorm.db")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url,
@@ -135,7 +151,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     )
 
     @sa.event.listens_for(engine, "connect")
-    def configure(connection: Any, _: ConnectionPoolEntry) -> None:
+    def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver shall not begin transactions: see below
         for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
@@ -151,10 +167,8 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _use_write_ahead_log(connection: Any) -> None:
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Turning the log on needs the file for oneself, and SQLite does not wait for that by itself."""
-    import sqlite3
-
     give_up = time.monotonic() + PATIENCE
     while True:
         try:

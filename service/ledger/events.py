@@ -74,7 +74,7 @@ def append(connection: sa.Connection, kept: Sequence[Event]) -> None:
 
 def find(connection: sa.Connection, event_id: str) -> Event | None:
     row = connection.execute(sa.select(events).where(events.c.event_id == event_id)).one_or_none()
-    return row and _event(row)
+    return None if row is None else _event(row)
 
 
 def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | None:
@@ -86,7 +86,7 @@ def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | 
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return row and _event(row)
+    return None if row is None else _event(row)
 
 
 def unlabelled(model: str) -> sa.Select[Any]:
@@ -104,7 +104,7 @@ def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[Event]:
 
 
 def prune(connection: sa.Connection, before_ms: int, keep_rows: int) -> int:
-    """Delete up to CHUNK events that are too old or too many; labels keep their own copy. Answers how many."""
+    """Delete up to CHUNK events that are too old or too many; labels keep their copy. Answers how many."""
     count = connection.execute(sa.select(sa.func.count()).select_from(events)).scalar_one()
     surplus = min(max(0, count - keep_rows), CHUNK)
     oldest = sa.select(events.c.event_id).order_by(events.c.event_id)

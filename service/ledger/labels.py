@@ -1,8 +1,7 @@
 """Labels: what analysts said, one row a statement, never changed; and what it adds up to per record.
 
 `labels` is the append-only book. `verdicts` is its sum: one row a record, rewritten in the same
-transaction. `clock` numbers the transactions in the order of their commits, so that whoever has read
-up to a number has missed nothing.
+transaction. Both carry the clock's number, so that whoever has read up to a number has missed nothing.
 """
 
 import json
@@ -13,14 +12,9 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from service.ids import now_ms
+from service.ledger.clock import tick
 from service.ledger.database import Milliseconds, Number, insert, metadata
-
-clock = sa.Table(
-    "clock",
-    metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.BigInteger, nullable=False),
-)
 
 labels = sa.Table(
     "labels",
@@ -107,15 +101,8 @@ _FIELDS = tuple(field.name for field in fields(Label))
 _COLUMNS = tuple(name.rstrip("_") for name in _FIELDS)
 
 
-def tick(connection: sa.Connection) -> int:
-    """The next number of the clock. Until this transaction ends, no other labelling one gets past here."""
-    first = insert(connection, clock).values(name="labels", value=1)
-    forward = first.on_conflict_do_update(index_elements=["name"], set_={"value": clock.c.value + 1})
-    return int(connection.execute(forward.returning(clock.c.value)).scalar_one())
-
-
 def append(connection: sa.Connection, change: int, statements: Sequence[Label]) -> None:
-    """Write statements and the verdicts they make, numbered by `tick`."""
+    """Write statements and the verdicts they make, numbered by the clock."""
     rows = []
     for statement in statements:
         row = {column: getattr(statement, name) for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
@@ -128,7 +115,7 @@ def append(connection: sa.Connection, change: int, statements: Sequence[Label]) 
 
 def find(connection: sa.Connection, feedback_id: str) -> Label | None:
     row = connection.execute(sa.select(labels).where(labels.c.feedback_id == feedback_id)).one_or_none()
-    return row and _label(row)
+    return None if row is None else _label(row)
 
 
 def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict[str, list[Label]]:
@@ -193,10 +180,12 @@ def unlearned(connection: sa.Connection, model: str) -> int:
 
 def erase_record(connection: sa.Connection, record_id: str) -> int:
     """Blank every label about the caller's record: the receipt stays, the person's data go."""
-    doomed = [_label(row) for row in connection.execute(sa.select(labels).where(labels.c.record_id == record_id))]
+    doomed = [
+        _label(row) for row in connection.execute(sa.select(labels).where(labels.c.record_id == record_id))
+    ]
     if not doomed:
         return 0
-    change = tick(connection)
+    change = tick(connection, "labels")
     for model in {label.model for label in doomed}:
         digests = {label.digest for label in doomed if label.model == model} - {ERASED}
         same = sa.and_(labels.c.model == model, labels.c.digest.in_(digests))
@@ -205,7 +194,7 @@ def erase_record(connection: sa.Connection, record_id: str) -> int:
         )
         connection.execute(blank.where(sa.or_(same, labels.c.record_id == record_id)))
         gone = sa.and_(verdicts.c.model == model, verdicts.c.digest.in_(digests))
-        connection.execute(sa.update(verdicts).where(gone).values(verdict="none", change=change))
+        connection.execute(sa.update(verdicts).where(gone).values(verdict="none", change=change, at=now_ms()))
     return len(doomed)
 
 
@@ -214,6 +203,12 @@ def erase_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> in
     theirs = labels.c.analyst == analyst
     blank = sa.update(labels).where(theirs).values(analyst=pseudonym, comment=None)
     return connection.execute(blank).rowcount
+
+
+def prune(connection: sa.Connection, before_ms: int) -> None:
+    """Drop verdicts that were taken back or erased, once every replica has heard of it."""
+    over = sa.and_(verdicts.c.verdict == "none", verdicts.c.at < before_ms)
+    connection.execute(sa.delete(verdicts).where(over))
 
 
 def _sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]) -> None:

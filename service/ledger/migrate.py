@@ -8,13 +8,14 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from models.errors import ConfigError
 from service.ledger.database import Ledger
 
 _LOCK = 0x6E656172  # "near": the key of the advisory lock on PostgreSQL; SQLite locks the file
 
 
 def migrate(ledger: Ledger) -> None:
-    """Raises LedgerUnavailable, or ValueError for a database of a newer release."""
+    """Raises LedgerUnavailable, or ConfigError for a database of a newer release."""
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     script = ScriptDirectory.from_config(config)
@@ -27,7 +28,7 @@ def migrate(ledger: Ledger) -> None:
         if at == script.get_current_head():
             return
         if at is not None and at not in {revision.revision for revision in script.walk_revisions()}:
-            raise ValueError(
+            raise ConfigError(
                 f"the ledger has revision {at}, which is newer than this release: upgrade nearnorm"
             )
         config.attributes["connection"] = connection

@@ -1,7 +1,8 @@
 """Policies, one row a version, never changed; and the traffic that a budget by the day is solved from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -44,23 +45,16 @@ class PolicyVersion:
 
 
 def current(connection: sa.Connection, model: str) -> PolicyVersion | None:
-    newest = sa.select(sa.func.max(policies.c.version)).where(policies.c.model == model).scalar_subquery()
-    return _one(connection, model, newest)
+    """The newest version."""
+    return _one(connection, _of(model).order_by(policies.c.version.desc()).limit(1))
 
 
 def version(connection: sa.Connection, model: str, number: int) -> PolicyVersion | None:
-    return _one(connection, model, sa.literal(number))
+    return _one(connection, _of(model).where(policies.c.version == number))
 
 
 def add(connection: sa.Connection, model: str, policy: PolicyVersion) -> None:
-    """Two writers that took the same number: the second fails, as the key is taken."""
-    row = {name: getattr(policy, name) for name in policies.c.keys() if name != "model"}  # noqa: SIM118
-    connection.execute(sa.insert(policies), [{"model": model, **row}])
-
-
-def history(connection: sa.Connection, model: str, limit: int) -> list[PolicyVersion]:
-    query = _select(model).order_by(policies.c.version.desc()).limit(limit)
-    return [PolicyVersion(*row) for row in connection.execute(query)]
+    connection.execute(sa.insert(policies), [{"model": model, **asdict(policy)}])
 
 
 def count(connection: sa.Connection, rows: Mapping[tuple[str, int, int], int]) -> None:
@@ -88,10 +82,21 @@ def seen_since(connection: sa.Connection, model: str, hour: int) -> dict[int, in
 
 
 def first_hour(connection: sa.Connection, model: str, since: int) -> int | None:
-    return connection.execute(
-        sa.select(sa.func.min(traffic.c.hour)).where(traffic.c.model == model, traffic.c.hour >= since)
-    ).scalar_one()
+    query = sa.select(sa.func.min(traffic.c.hour)).where(traffic.c.model == model, traffic.c.hour >= since)
+    hour: int | None = connection.execute(query).scalar_one()
+    return hour
 
 
 def forget_traffic(connection: sa.Connection, before_hour: int) -> None:
     connection.execute(sa.delete(traffic).where(traffic.c.hour < before_hour))
+
+
+def _of(model: str) -> sa.Select[Any]:
+    return sa.select(*(policies.c[field.name] for field in fields(PolicyVersion))).where(
+        policies.c.model == model
+    )
+
+
+def _one(connection: sa.Connection, query: sa.Select[Any]) -> PolicyVersion | None:
+    row = connection.execute(query).one_or_none()
+    return None if row is None else PolicyVersion(*row)

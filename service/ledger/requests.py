@@ -27,9 +27,11 @@ class Answered:
 
 
 def find(connection: sa.Connection, actor: str, key: str) -> Answered | None:
-    query = sa.select(requests.c.body, requests.c.answer).where(requests.c.actor == actor, requests.c.key == key)
+    query = sa.select(requests.c.body, requests.c.answer).where(
+        requests.c.actor == actor, requests.c.key == key
+    )
     row = connection.execute(query).one_or_none()
-    return row and Answered(row.body, json.loads(row.answer))
+    return None if row is None else Answered(row.body, json.loads(row.answer))
 
 
 def remember(

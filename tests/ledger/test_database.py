@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from models.errors import ConfigError
 from service.errors import LedgerUnavailable
 from service.ledger import audit, events, keys, labels, policy, requests
+from service.ledger.clock import tick
 from service.ledger.database import Ledger, metadata
 from service.ledger.migrate import migrate
 
@@ -24,19 +26,19 @@ def test_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> None:
     assert all(table.metadata is metadata for table in TABLES)
 
 
-def test_replicas_may_migrate_at_once(url: str) -> None:
+def test_replicas_may_migrate_at_once(url: str | sa.URL) -> None:
     code = (
         "import sys; from service.ledger.database import Ledger; from service.ledger.migrate import migrate; "
         "migrate(Ledger(sys.argv[1]))"
     )
-    replicas = [subprocess.Popen([sys.executable, "-c", code, url]) for _ in range(3)]
+    replicas = [subprocess.Popen([sys.executable, "-c", code, str(url)]) for _ in range(3)]
     assert [replica.wait(60) for replica in replicas] == [0, 0, 0]
 
 
 def test_a_ledger_of_a_newer_release_is_refused(ledger: Ledger) -> None:
     with ledger.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ValueError, match="newer than this release"):
+    with pytest.raises(ConfigError, match="newer than this release"):
         migrate(ledger)
 
 
@@ -46,7 +48,7 @@ def test_numbers_of_the_clock_have_no_gap_and_no_twin_among_writers(ledger: Ledg
     def work() -> None:
         for _ in range(10):
             with ledger.write() as connection:
-                numbers.append(labels.tick(connection))
+                numbers.append(tick(connection, "labels"))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -58,7 +60,7 @@ def test_numbers_of_the_clock_have_no_gap_and_no_twin_among_writers(ledger: Ledg
 
 def test_readers_do_not_wait_for_a_writer(ledger: Ledger) -> None:
     with ledger.write() as writer:
-        labels.tick(writer)
+        tick(writer, "labels")
         with ledger.read() as reader:
             assert labels.unlearned(reader, "default") == 0
 

@@ -1,0 +1,52 @@
+"""Analysts' verdicts: taken, and what became of them."""
+
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import JSONResponse
+
+from service import feedback
+from service.api.intake import body_of, described, desk_of, needs
+from service.auth import Caller
+from service.encode import Encoder
+from service.feedback import Accepted, FeedbackRequest, Item
+from service.slots import Slots
+
+router = APIRouter(prefix="/feedback", tags=["feedback"])
+
+
+@router.post("", status_code=201, openapi_extra=described(FeedbackRequest, labels=Item))
+async def post_feedback(
+    request: Request,
+    caller: Annotated[Caller, needs("feedback")],
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> JSONResponse:
+    """Store labels and retractions: all of them, on disk before the answer, or none.
+
+    Sent again with the same Idempotency-Key, it is answered again and stored once.
+    """
+    desk, slots = desk_of(request), request.app.state.slots
+    sent = feedback.read(await body_of(request), caller.name, idempotency_key)
+
+    def encoder(model: str) -> Encoder:
+        found: Slots = slots
+        return found.get(model).encoder
+
+    def submit(connection: sa.Connection) -> Accepted:
+        return feedback.submit(connection, sent, desk.log, encoder)
+
+    accepted = await desk.ledger.written(submit)
+    desk.learn(sent.model, accepted.standings)
+    return JSONResponse(accepted.answer, 201)
+
+
+@router.get("/{feedback_id}")
+async def get_feedback(
+    request: Request, feedback_id: str, _: Annotated[Caller, needs("feedback")]
+) -> dict[str, Any]:
+    """The receipt of one label: where it stands, and what was learnt from it."""
+    receipt = await desk_of(request).ledger.seen(lambda c: feedback.receipt(c, feedback_id))
+    told: dict[str, Any] = msgspec.to_builtins(receipt)
+    return told

@@ -1,0 +1,67 @@
+"""What the routes of the ledger share: who asks, and a body of bounded size."""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from service.auth import Caller
+from service.desk import Desk
+from service.errors import BodyTooLarge, InvalidRequest, MalformedBody
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+_bearer = HTTPBearer(auto_error=False)  # these two are for the OpenAPI document: the keyring decides
+_header = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+
+def desk_of(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def needs(role: str) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
+    """A dependency that answers the caller. Raises Unauthorized, Forbidden."""
+
+    async def caller(
+        request: Request,
+        _: Annotated[object, Security(_bearer)] = None,
+        __: Annotated[object, Security(_header)] = None,
+    ) -> Caller:
+        headers = request.headers
+        return desk_of(request).keyring.caller(headers.get("authorization"), headers.get("x-api-key"), role)
+
+    return Depends(caller)
+
+
+async def body_of(request: Request) -> bytes:
+    """Raises BodyTooLarge as soon as it is known."""
+    most = desk_of(request).settings.max_body_bytes
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise BodyTooLarge(f"the body is larger than {most} bytes", headers={"Connection": "close"})
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def read(body: bytes, shape: type[Shape]) -> Shape:
+    """A body's JSON in its shape. Raises MalformedBody, InvalidRequest with the field."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        field = path.rstrip("`").lstrip(".") or None
+        raise InvalidRequest(f"{field or 'the body'}: {message}", field=field) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedBody("the body is no JSON") from None
+
+
+def described(shape: type, **inner: type) -> dict[str, Any]:
+    """For the OpenAPI document: a body that is read by hand. `inner` are the items of its lists."""
+    schema = msgspec.json.schema(shape)["$defs"][shape.__name__]
+    for name, item in inner.items():
+        schema["properties"][name]["items"] = msgspec.json.schema(item)["$defs"][item.__name__]
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

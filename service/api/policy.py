@@ -1,0 +1,66 @@
+"""How many alerts there may be: seen, changed, undone."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+
+from service import policies
+from service.api.intake import body_of, described, desk_of, needs, read
+from service.auth import Caller
+from service.policies import Change, InForce
+from service.slots import LoadedModel, Slots
+
+router = APIRouter(prefix="/policy", tags=["policy"])
+
+Step = Callable[[sa.Connection], tuple[InForce, InForce]]
+
+
+class UndoRequest(msgspec.Struct, forbid_unknown_fields=True):
+    model: str = "default"
+
+
+@router.get("")
+async def get_policy(
+    request: Request, _: Annotated[Caller, needs("feedback")], model: str = "default"
+) -> dict[str, Any]:
+    """The budget in force, and the alerts that recent traffic lets expect of it."""
+    loaded, desk = _loaded(request, model), desk_of(request)
+    in_force = await desk.ledger.seen(
+        lambda c: policies.current(c, model, loaded.manifest.core, desk.policies.of(model))
+    )
+    return {"model": model, "policy": in_force.told()}
+
+
+@router.put("", openapi_extra=described(Change))
+async def put_policy(request: Request, caller: Annotated[Caller, needs("operate")]) -> dict[str, Any]:
+    """Set a budget, such as "0.5%" of normal traffic or "40 a day". It is in force at once."""
+    change = read(await body_of(request), Change)
+    loaded = _loaded(request, change.model)
+    return await _changed(
+        request, loaded, lambda c: policies.put(c, change, loaded.manifest.core, caller.name)
+    )
+
+
+@router.post("/undo", openapi_extra=described(UndoRequest))
+async def undo_policy(request: Request, caller: Annotated[Caller, needs("operate")]) -> dict[str, Any]:
+    """Put the policy before this one back."""
+    model = read(await body_of(request) or b"{}", UndoRequest).model
+    loaded = _loaded(request, model)
+    return await _changed(
+        request, loaded, lambda c: policies.undo(c, model, loaded.manifest.core, caller.name)
+    )
+
+
+async def _changed(request: Request, loaded: LoadedModel, step: Step) -> dict[str, Any]:
+    desk = desk_of(request)
+    old, new = await desk.ledger.written(step)
+    desk.adopt(loaded, new)
+    return {"model": loaded.ref.name, "policy": new.told(), "previous": old.told()}
+
+
+def _loaded(request: Request, model: str) -> LoadedModel:
+    slots: Slots = request.app.state.slots
+    return slots.get(model)

@@ -1,0 +1,80 @@
+"""Erasure, and the audit trail."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+
+from service import privacy
+from service.api.intake import body_of, described, desk_of, needs, read
+from service.auth import Caller
+from service.errors import InvalidRequest
+from service.ids import iso
+from service.ledger import audit
+
+router = APIRouter(tags=["privacy"])
+
+
+class ForgetRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Exactly one of the two."""
+
+    record_id: str | int | None = None
+    analyst: str | None = None
+
+
+class Forgotten(BaseModel):
+    events: int
+    labels: int
+
+
+class Entry(BaseModel):
+    """`detail` depends on the action."""
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+class Trail(BaseModel):
+    """Newest first; `next` is the cursor of the page after this one."""
+
+    audit: list[Entry]
+    next: str | None = None
+
+
+@router.post("/forget", openapi_extra=described(ForgetRequest))
+async def forget(request: Request, caller: Annotated[Caller, needs("operate")]) -> Forgotten:
+    """Erase a record's features from events and labels, or an analyst's name and comments. For good."""
+    sent = read(await body_of(request), ForgetRequest)
+    desk = desk_of(request)
+    record_id, analyst = sent.record_id, sent.analyst
+    if (record_id is None) == (analyst is None):
+        raise InvalidRequest("send either `record_id` or `analyst`")
+    if record_id is not None:
+        id_ = str(record_id)
+        erased = await desk.ledger.threaded(
+            lambda: privacy.forget_record(desk.ledger, id_, caller.name, desk.log.forgetting)
+        )
+    else:
+        name = str(analyst)
+        erased = await desk.ledger.threaded(lambda: privacy.forget_analyst(desk.ledger, name, caller.name))
+    await desk.ledger.threaded(desk.refresh)
+    return Forgotten(events=erased.events, labels=erased.labels)
+
+
+@router.get("/audit", response_model_exclude_none=True)
+async def get_audit(
+    request: Request,
+    _: Annotated[Caller, needs("operate")],
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[int | None, Query(ge=1)] = None,
+) -> Trail:
+    """Who labelled, changed the policy, made or revoked keys, activated or erased."""
+    rows = await desk_of(request).ledger.seen(lambda c: audit.page(c, limit, cursor))
+    entries = [Entry(**{**row, "at": iso(row["at"])}) for row in rows]
+    more = len(entries) == limit and entries[-1].number > 1
+    return Trail(audit=entries, next=str(entries[-1].number) if more else None)
