@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from models.errors import ConfigError
 
 EDGES: NDArray[np.float64] = 10.0 ** (np.arange(-50, 1) / 10)  # upper edges of rarity: 1e-5 to 1
+PRIOR = 1_000  # rows as rare as the reference's that are counted in, so that a few seen decide little
 MOST = 0.5  # with less traffic than the budget allows: still never more than half of it
 
-_SHARE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*%(?:\s+of\s+normal\s+traffic)?\s*")
-_PER_DAY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(?:alerts?\s+)?(?:a|per)\s+day\s*")
+_SHARE = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?|-?\.[0-9]+)\s*%(?:\s+of\s+normal\s+traffic)?\s*")
+_PER_DAY = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?|-?\.[0-9]+)\s*(?:alerts?\s+)?(?:a|per)\s+day\s*")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def parse(text: str) -> Share | PerDay:
     if found := _PER_DAY.fullmatch(text):
         alerts = float(found[1])
         if alerts <= 0.0:
-            raise ConfigError("a budget of 0 a day is none: give a positive number")
+            raise ConfigError(f"a budget of {alerts:g} a day is none: give a positive number")
         return PerDay(alerts)
     raise ConfigError(f'{text[:60]!r} is no budget: write "0.5%" of normal traffic, or "40 a day"')
 
@@ -70,10 +71,8 @@ class Traffic:
         return self.total / self.days
 
     def rate(self, share: float) -> float:
-        """The part of this traffic that a budget of `share` would flag; `share` itself without traffic."""
-        if not self.total:
-            return share
-        return float(np.interp(np.log(share), np.log(EDGES), self._cumulative() / self.total))
+        """The part of this traffic that a budget of `share` is expected to flag."""
+        return float(np.interp(share, *self._curve()))
 
     def share_for(self, alerts_per_day: float) -> float:
         """The share that gives so many alerts a day, at most MOST. Raises ConfigError without traffic."""
@@ -82,16 +81,11 @@ class Traffic:
                 "no traffic has been seen yet, so a number a day cannot be solved: "
                 'score records first, or give a share such as "0.5%"'
             )
-        wanted = alerts_per_day / self.per_day
-        rates = self._cumulative() / self.total
-        if wanted >= rates[-1]:
-            return MOST
-        at = int(np.searchsorted(rates, wanted, side="right"))  # the first edge that is too generous
-        if at == 0:
-            return float(EDGES[0] * wanted / rates[0])
-        part = (wanted - rates[at - 1]) / (rates[at] - rates[at - 1])
-        low, high = np.log(EDGES[at - 1]), np.log(EDGES[at])
-        return min(MOST, float(np.exp(low + part * (high - low))))
+        shares, rates = self._curve()
+        return min(MOST, float(np.interp(alerts_per_day / self.per_day, rates, shares)))
 
-    def _cumulative(self) -> NDArray[np.float64]:
-        return np.cumsum([self.rows.get(i, 0) for i in range(len(EDGES))], dtype=np.float64)
+    def _curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shares, and the part of the traffic that each flags: what was seen, and PRIOR reference rows."""
+        seen = np.cumsum([self.rows.get(i, 0) for i in range(len(EDGES))], dtype=np.float64)
+        rates = (seen + PRIOR * EDGES) / (self.total + PRIOR)
+        return np.append(0.0, EDGES), np.append(0.0, rates)

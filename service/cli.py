@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from models.errors import ConfigError, NearnormError
+from service.ledger_cli import forget, keys_cli
 
 GROUP = "nearnorm.commands"
 
@@ -59,6 +60,8 @@ cli = typer.Typer(
 )
 models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, import, activate, roll back.")
 cli.add_typer(models_cli, name="models")
+cli.add_typer(keys_cli, name="keys")
+cli.command()(forget)
 
 
 @cli.command()

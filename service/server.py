@@ -34,6 +34,9 @@ def run(settings: Settings) -> None:
     log.info("serving", url=f"http://{host}:{port}")
     try:
         server.run(sockets=[listener])
+    except SystemExit:  # uvicorn's word for a failed start: told below
+        if server.started:
+            raise
     finally:
         listener.close()
     if not server.started:

@@ -61,8 +61,8 @@ def test_records_and_columns_give_the_same_numbers(client: Client) -> None:
     records = [RECORD | {"amount": 10.0 * i} for i in range(20)]
     rows = post(client, records=records).json()["results"]
     columns = post(client, columns={name: [r[name] for r in records] for name in RECORD}).json()["results"]
-    for name, values in columns.items():
-        assert values == pytest.approx([row[name] for row in rows], rel=1e-5)
+    for name in columns.keys() - {"event_id"}:
+        assert columns[name] == pytest.approx([row[name] for row in rows], rel=1e-5)
 
 
 def test_integers_and_large_numbers_keep_their_differences(client: Client) -> None:
