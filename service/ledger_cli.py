@@ -1,0 +1,88 @@
+"""Commands that work on the ledger: keys, and erasure. Running services follow within 5 seconds."""
+
+import getpass
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import sqlalchemy as sa
+import typer
+
+from models.errors import ConfigError, NearnormError
+from service import auth, privacy
+from service.errors import LedgerUnavailable
+from service.ids import iso
+from service.ledger import keys
+from service.ledger.database import Ledger
+from service.ledger.migrate import migrate
+from service.settings import load_settings
+
+keys_cli = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+
+T = TypeVar("T")
+
+
+@keys_cli.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Who will use it; the audit trail names them so.")],
+    role: Annotated[list[str], typer.Option(help="score, feedback or operate; may be given again.")],
+) -> None:
+    """Make a key. Its secret is printed last, now and never again."""
+    secret, key = _in_ledger(lambda ledger: _written(ledger, lambda c: auth.create(c, name, role, _user())))
+    typer.echo(f"{key.key_id} {key.name} {','.join(sorted(key.roles))}", err=True)
+    typer.echo(secret)
+
+
+@keys_cli.command("list")
+def list_keys() -> None:
+    """All keys ever made, oldest first."""
+    for key in _in_ledger(lambda ledger: _written(ledger, keys.every)):
+        state = f"revoked {iso(key.revoked_at)}" if key.revoked_at else "active"
+        typer.echo(f"{key.key_id} {key.name} {','.join(sorted(key.roles))} {iso(key.at)} {state}")
+
+
+@keys_cli.command("revoke")
+def revoke_key(name: Annotated[str, typer.Argument(help="A key's name or id.")]) -> None:
+    """Let a key in no more."""
+    key = _in_ledger(lambda ledger: _written(ledger, lambda c: auth.revoke(c, name, _user())))
+    typer.echo(f"{key.key_id} {key.name} is revoked")
+
+
+def forget(
+    record_id: Annotated[str | None, typer.Option(help="The caller's id of a record.")] = None,
+    analyst: Annotated[str | None, typer.Option(help="An analyst's name.")] = None,
+) -> None:
+    """Erase a record's features from events and labels, or an analyst's name and comments. For good."""
+    if (record_id is None) == (analyst is None):
+        raise ConfigError("give either --record-id or --analyst")
+
+    def erase(ledger: Ledger) -> privacy.Erased:
+        if record_id is not None:
+            return privacy.forget_record(ledger, record_id, _user())
+        return privacy.forget_analyst(ledger, str(analyst), _user())
+
+    erased = _in_ledger(erase)
+    typer.echo(f"{erased.events} events and {erased.labels} labels")
+
+
+def _in_ledger(work: Callable[[Ledger], T]) -> T:
+    settings = load_settings()
+    ledger = Ledger.at(settings.database_url, settings.home)
+    try:
+        migrate(ledger)
+        return work(ledger)
+    except (LedgerUnavailable, OSError) as error:
+        raise NearnormError(str(error)) from None
+    finally:
+        ledger.close()
+
+
+def _written(ledger: Ledger, work: Callable[[sa.Connection], T]) -> T:
+    with ledger.write() as connection:
+        return work(connection)
+
+
+def _user() -> str:
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return "cli"
