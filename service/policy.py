@@ -33,7 +33,7 @@ class Ranks:
 
     def __init__(self, reference: Sequence[float], policy: Policy) -> None:
         """Raises ConfigError, with the rows it needs, for a budget finer than the reference."""
-        self._reference = np.asarray(reference, np.float64)
+        self._reference = np.asarray(reference, np.float32)  # as scores are: a tie must be seen as one
         self.policy = policy
         self._allowed = math.floor(policy.budget * (self.rows + 1) + _SLACK)
         if self._allowed < 1:

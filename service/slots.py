@@ -177,6 +177,7 @@ class Slots:
         self._failures: dict[str, _Failure] = {}
         self._swap = asyncio.Lock()
         self._store_problem: str | None = None
+        self._no_starter = "no model is active: run `nearnorm models import` and `nearnorm models activate`"
         self._follower: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -220,7 +221,7 @@ class Slots:
         if self._store_problem:
             found.append(self._store_problem)
         if not self._models and not found:
-            found.append("no model is active: run `nearnorm models import` and `nearnorm models activate`")
+            found.append(self._no_starter)
         return found
 
     async def activate(self, version: str, by: str, name: str = DEFAULT_MODEL) -> Activation:
@@ -296,4 +297,4 @@ class Slots:
                 version = self.store.publish(Path(folder))
             self.store.activate(version, by="starter")
         except (NearnormError, OSError) as error:
-            self._store_problem = str(error)
+            self._no_starter = str(error)

@@ -91,7 +91,7 @@ def build_model(prototypes: NDArray[np.float32] = PROTOTYPES, graph: str = _GRAP
     for name, value in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def draw(rows: int, seed: int, gaps: float = 0.1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
