@@ -53,15 +53,16 @@ class Keyring:
     def is_open(self) -> bool:
         return self._allow_anonymous or (self._open_without_keys and not self._any_key)
 
-    def admit(self, headers: Iterable[tuple[bytes, bytes]], role: str) -> Caller:
+    def admit(self, headers: Iterable[tuple[bytes, bytes]], role: str | None) -> Caller:
         """`caller` by raw headers, as the hot path has them."""
         sent = {name: value.decode("latin-1") for name, value in headers if name in _HEADERS}
         return self.caller(sent.get(b"authorization"), sent.get(b"x-api-key"), role)
 
-    def caller(self, authorization: str | None, x_api_key: str | None, role: str) -> Caller:
-        """Who may do this. Raises Unauthorized for no, an unknown or a revoked key, Forbidden for its role.
+    def caller(self, authorization: str | None, x_api_key: str | None, role: str | None) -> Caller:
+        """Who may do this; a role of None is any.
 
-        A key that was sent is checked even where none is needed: a mistake in it should not go unnoticed.
+        Raises Unauthorized for no, an unknown or a revoked key, Forbidden for one without the role. A key
+        that was sent is checked even where none is needed: a mistake in it should not go unnoticed.
         """
         secret = _secret(authorization, x_api_key)
         if secret is None:
@@ -73,7 +74,7 @@ class Keyring:
         caller = self._callers.get(_digest(secret))
         if caller is None:
             raise Unauthorized("the API key is unknown or was revoked", headers=dict(_CHALLENGE))
-        if role not in caller.roles:
+        if role is not None and role not in caller.roles:
             raise Forbidden(f"this needs the role {role!r}, and the key {caller.name!r} lacks it")
         return caller
 

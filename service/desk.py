@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 from models.errors import NearnormError
 from service import auth
-from service.auth import Keyring
+from service.auth import Caller, Keyring
 from service.encode import Encoded
 from service.errors import LedgerUnavailable
 from service.events import EventLog, Scored
 from service.ids import iso
-from service.ledger import labels
+from service.ledger import audit, labels
 from service.ledger.database import Ledger
 from service.ledger.labels import Standing
 from service.ledger.migrate import migrate
@@ -144,6 +144,13 @@ class Desk:
         """A policy that was just committed acts at once here; replicas follow."""
         self.policies.adopt(model.ref.name, new)
         self._apply(model)
+
+    async def told(self, caller: Caller, action: str, subject: str, **detail: object) -> None:
+        """Note what happened outside the ledger. It did happen: that the trail is out of reach is logged."""
+        try:
+            await self.ledger.written(lambda c: audit.note(c, caller.name, action, subject, **detail))
+        except LedgerUnavailable as error:
+            log.error("not in the audit trail", by=caller.name, action=action, problem=str(error), **detail)
 
     def _apply(self, model: LoadedModel) -> None:
         in_force = self.policies.of(model.ref.name)

