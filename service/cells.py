@@ -1,0 +1,133 @@
+"""Where rows fall, counted: every signal that drift is watched in, as cells of one flat array."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.manifest import Core
+from models.schema import MISSING_CODE, UNKNOWN_CODE
+from service.divergence import Floats, Integers
+
+FAR_SHARE = 0.01  # of the reference lies beyond `distance_high`, its 99th percentile
+_SCORE_QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+_SCORE, _DISTANCE = "score", "distance"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Scored rows. numeric [N, F] (NaN: missing), codes [N, C], similarity [N, K], the others [N].
+
+    `event_ids` are those that can be looked up later; None for a row that is not kept.
+    """
+
+    numeric: Floats
+    codes: Integers
+    score: NDArray[np.float32]
+    prototype: Integers
+    distance: NDArray[np.float32]
+    similarity: NDArray[np.float32]
+    event_ids: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def __getitem__(self, part: slice | Integers) -> "Rows":
+        return Rows(
+            self.numeric[part],
+            self.codes[part],
+            self.score[part],
+            self.prototype[part],
+            self.distance[part],
+            self.similarity[part],
+            tuple(self.event_ids[i] for i in np.arange(len(self))[part]),
+        )
+
+
+def joined(parts: list[Rows]) -> Rows:
+    return Rows(
+        np.concatenate([part.numeric for part in parts]),
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.prototype for part in parts]),
+        np.concatenate([part.distance for part in parts]),
+        np.concatenate([part.similarity for part in parts]),
+        tuple(event for part in parts for event in part.event_ids),
+    )
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What is watched: a feature by its name, or one of the model's own answers."""
+
+    kind: str  # numeric, categorical, prototype, score or distance
+    name: str
+
+
+class Cells:
+    """The cells of one model: its features, the nearest prototype, the score, and far or near.
+
+    A numeric signal has its histogram's bins (bin i: edges[i-1] <= x < edges[i]) and a last cell for
+    missing values; a categorical one has its codes.
+    """
+
+    def __init__(self, core: Core) -> None:
+        reference = core.reference
+        scores = np.asarray(reference.scores)
+        score_edges = np.unique(np.quantile(scores, _SCORE_QUANTILES)) if len(scores) else np.zeros(0)
+        binned = np.bincount(np.searchsorted(score_edges, scores, "right"), minlength=len(score_edges) + 1)
+        numeric = [(f.name, reference.numeric[f.name]) for f in core.features.numeric]
+        coded = [
+            (f.name, np.asarray(reference.categorical[f.name].shares)) for f in core.features.categorical
+        ]
+
+        self.signals = (
+            *(Signal("numeric", name) for name, _ in numeric),
+            Signal(_SCORE, _SCORE),
+            Signal(_DISTANCE, _DISTANCE),
+            *(Signal("categorical", name) for name, _ in coded),
+            Signal("prototype", "prototype"),
+        )
+        edges = [np.asarray(h.edges) for _, h in numeric]
+        edges += [
+            score_edges,
+            np.array([np.nextafter(np.float32(reference.distance_high), np.float32(np.inf))]),
+        ]
+        shares = [np.append(np.asarray(h.shares) * (1 - h.missing), h.missing) for _, h in numeric]
+        shares += [np.append(binned / max(len(scores), 1), 0.0), np.array([1 - FAR_SHARE, FAR_SHARE, 0.0])]
+        shares += [s for _, s in coded] + [np.asarray(reference.prototype_shares)]
+
+        self.sizes = np.array([len(s) for s in shares])
+        self.reference = np.concatenate(shares) * reference.rows
+        starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        self._edges = np.full((max(len(e) for e in edges), len(edges)), np.inf)
+        for column, values in enumerate(edges):
+            self._edges[: len(values), column] = values
+        self._numeric_starts = starts[: len(edges)]
+        self._missing = self._numeric_starts + self.sizes[: len(edges)] - 1
+        self._coded_starts = starts[len(edges) :]
+        self._total = len(self.reference)
+        self._starts = starts
+
+    def count(self, rows: Rows) -> Integers:
+        """[cells] how many of the rows fall into each."""
+        values = np.column_stack([rows.numeric, rows.score, rows.distance])
+        cells = np.broadcast_to(self._numeric_starts, values.shape).copy()
+        for edge in self._edges:
+            cells += values >= edge
+        cells = np.where(np.isnan(values), self._missing, cells)
+        codes = np.column_stack([rows.codes, rows.prototype]) + self._coded_starts
+        flat = np.concatenate([cells.ravel(), codes.ravel()])
+        return np.bincount(flat, minlength=self._total)
+
+    def share(self, counts: NDArray[np.generic], signal: int) -> Floats:
+        """[cells of the signal] shares of the rows counted; zeros when there are none."""
+        own: Floats = counts[self._starts[signal] :][: self.sizes[signal]].astype(np.float64)
+        return own / max(float(own.sum()), 1.0)
+
+    def missing(self, counts: NDArray[np.generic], signal: int) -> float:
+        coded = self.signals[signal].kind == "categorical"
+        return float(self.share(counts, signal)[MISSING_CODE if coded else -1])
+
+    def unknown(self, counts: NDArray[np.generic], signal: int) -> float:
+        return float(self.share(counts, signal)[UNKNOWN_CODE])

@@ -1,0 +1,208 @@
+"""Drift: how live traffic differs from the reference rows of the model that scores it.
+
+Rows are counted in cells (cells.py) over two sliding windows, a short one that notices a change within
+2,000 rows and a long one whose figures are steady. At every step each signal is tested (divergence.py)
+at a level that keeps false reports, of all signals and looks together, under FALSE_REPORTS a million
+rows; a real but irrelevant change stays under a limit on the PSI. Memory is fixed by the model.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from models.manifest import Core
+from service.cells import Cells, Rows, Signal, joined
+from service.divergence import Comparison, Divergence, Integers, chi2_tail
+from service.newcomers import Candidate, Newcomers
+
+STEP, SHORT, LONG_STEP, LONG = 250, 1_000, 8_000, 32_000  # rows
+FALSE_REPORTS = 0.1  # expected a million rows of unchanged, independent traffic
+PSI_LIMIT = 0.1
+FAR_LIMIT = 0.02  # of the far share: from 1% to about 3%, which is worth more than its PSI says
+_CLEARED = 0.5  # a drift is over when its PSI is under this part of its limit
+_REPORTS_KEPT = 100
+
+
+@dataclass(frozen=True)
+class Report:
+    """A signal began to drift, by the window of so many rows that noticed it. `row` counts from 1."""
+
+    signal: Signal
+    psi: float
+    p_value: float
+    window: int
+    row: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class SignalState:
+    """A signal over the long window, beside its reference. Rates are None where they mean nothing."""
+
+    signal: Signal
+    psi: float
+    drifted_since: datetime | None
+    shares: tuple[float, ...]
+    reference_shares: tuple[float, ...]
+    missing: float | None
+    reference_missing: float | None
+    unknown: float | None
+    reference_unknown: float | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`rows` were seen in all, the states cover the newest `window` of them."""
+
+    rows: int
+    window: int
+    signals: tuple[SignalState, ...]
+    reports: tuple[Report, ...]
+    candidates: tuple[Candidate, ...]
+
+
+class Window:
+    """Counts of the newest rows, in blocks of `step` rows."""
+
+    def __init__(self, cells: int, step: int, rows: int) -> None:
+        self.rows, self._step = rows, step
+        self.blocks: deque[Integers] = deque(maxlen=rows // step)
+        self.total = np.zeros(cells, np.int64)
+        self._open = np.zeros(cells, np.int64)
+        self._open_rows = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.blocks) == self.blocks.maxlen
+
+    @property
+    def held(self) -> int:
+        return len(self.blocks) * self._step + self._open_rows
+
+    def add(self, counts: Integers, rows: int) -> bool:
+        """Take `rows` rows, which divide the step; true when that completed a block."""
+        self._open += counts
+        self._open_rows += rows
+        if self._open_rows < self._step:
+            return False
+        if self.full:
+            self.total -= self.blocks[0]
+        self.total += self._open
+        self.blocks.append(self._open)
+        self._open, self._open_rows = np.zeros_like(self._open), 0
+        return True
+
+    def newest(self) -> Integers:
+        """Counts of the `held` newest rows, the open block included."""
+        return self.total + self._open
+
+
+class Drift:
+    """Watches one model. `observe` and `snapshot` may be called from different threads."""
+
+    def __init__(self, core: Core, on_report: Callable[[Report], None] | None = None) -> None:
+        """`on_report` is called once for every signal that begins to drift, from observe's thread."""
+        self._cells = Cells(core)
+        signals = self._cells.signals
+        self._comparison = Comparison(self._cells.reference, self._cells.sizes, SHORT)
+        self._limit = np.array([FAR_LIMIT if s.kind == "distance" else PSI_LIMIT for s in signals])
+        self._windows = [Window(len(self._cells.reference), *w) for w in ((STEP, SHORT), (LONG_STEP, LONG))]
+        tests = len(signals) * len(self._windows)
+        self._critical = [
+            self._comparison.critical(FALSE_REPORTS * 1e-6 * step / tests) for step in (STEP, LONG_STEP)
+        ]
+        self._over = np.zeros((len(self._windows), len(signals)), bool)
+        self._since: list[datetime | None] = [None] * len(signals)
+        self._newcomers = Newcomers(core)
+        self._reports: deque[Report] = deque(maxlen=_REPORTS_KEPT)
+        self._on_report = on_report
+        self._waiting: list[Rows] = []
+        self._waiting_rows = 0
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def observe(self, rows: Rows) -> None:
+        """Count scored rows. Most calls only keep the arrays: they are counted STEP rows at a time."""
+        with self._lock:
+            self._waiting.append(rows)
+            self._waiting_rows += len(rows)
+            if self._waiting_rows < STEP:
+                return
+            waiting = joined(self._waiting)
+            whole = len(waiting) - len(waiting) % STEP
+            self._waiting, self._waiting_rows = [waiting[whole:]], len(waiting) - whole
+            reports = [
+                report
+                for start in range(0, whole, STEP)
+                for report in self._step(waiting[start : start + STEP])
+            ]
+        if self._on_report:
+            for report in reports:
+                self._on_report(report)
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            window = self._windows[-1]
+            counts = window.newest()
+            psi = self._comparison.of(counts).psi
+            return Snapshot(
+                rows=self._rows,
+                window=window.held,
+                signals=tuple(self._state(i, counts, float(p)) for i, p in enumerate(psi)),
+                reports=tuple(self._reports),
+                candidates=tuple(self._newcomers.candidates()),
+            )
+
+    def _step(self, rows: Rows) -> list[Report]:
+        now = datetime.now(UTC)
+        counts = self._cells.count(rows)
+        self._rows += len(rows)
+        self._newcomers.add(rows, now)
+        fresh: list[Report] = []
+        for number, window in enumerate(self._windows):
+            if window.add(counts, len(rows)) and window.full:
+                fresh += self._look(number, self._comparison.of(window.total), now)
+        self._reports.extend(fresh)
+        return fresh
+
+    def _look(self, number: int, found: Divergence, now: datetime) -> list[Report]:
+        before = self._over.any(axis=0)
+        shifted = (found.g > self._critical[number]) & (found.psi >= self._limit)
+        self._over[number] = shifted | (self._over[number] & (found.psi >= _CLEARED * self._limit))
+        after = self._over.any(axis=0)
+        for signal in np.flatnonzero(before & ~after):
+            self._since[signal] = None
+        fresh = np.flatnonzero(after & ~before)
+        for signal in fresh:
+            self._since[signal] = now
+        return [
+            Report(
+                signal=self._cells.signals[signal],
+                psi=float(found.psi[signal]),
+                p_value=chi2_tail(float(found.g[signal]), int(self._comparison.df[signal])),
+                window=self._windows[number].rows,
+                row=self._rows,
+                at=now,
+            )
+            for signal in fresh
+        ]
+
+    def _state(self, number: int, counts: Integers, psi: float) -> SignalState:
+        signal, cells, reference = self._cells.signals[number], self._cells, self._cells.reference
+        feature = signal.kind in ("numeric", "categorical")
+        coded = signal.kind == "categorical"
+        return SignalState(
+            signal=signal,
+            psi=psi,
+            drifted_since=self._since[number],
+            shares=tuple(cells.share(counts, number).tolist()),
+            reference_shares=tuple(cells.share(reference, number).tolist()),
+            missing=cells.missing(counts, number) if feature else None,
+            reference_missing=cells.missing(reference, number) if feature else None,
+            unknown=cells.unknown(counts, number) if coded else None,
+            reference_unknown=cells.unknown(reference, number) if coded else None,
+        )

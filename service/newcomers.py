@@ -1,0 +1,108 @@
+"""Candidate normal groups: rows far from every prototype that lie close together.
+
+The newest far rows are kept, a fixed number of them. Each is placed by its distances to the K
+prototypes: two embeddings are never nearer to each other than these differ (triangle inequality), so
+rows that lie apart here do lie apart; rows that lie together here may still differ. It is a candidate,
+for a person to look at: a burst of one attack looks the same.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.manifest import Core
+from models.schema import FIRST_CODE
+from service.cells import FAR_SHARE, Rows, joined
+
+KEPT = 256  # far rows kept
+EXAMPLES = 10  # event ids shown of a candidate
+_LEAST_ROWS = 50
+_LEAST_SHARE = 0.02
+_MARGIN = 5.0  # standard errors that the far share of unchanged traffic may lie above the reference's
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A dense region far from all groups. `share` is of all rows since the oldest far row kept.
+
+    `typical` has the median of numeric features and the most frequent known category of the others.
+    """
+
+    rows: int
+    share: float
+    nearest: int
+    distance: float
+    since: datetime
+    examples: tuple[str, ...]
+    typical: dict[str, float | str | None]
+
+
+class Newcomers:
+    """Far rows of one model, the newest KEPT of them."""
+
+    def __init__(self, core: Core) -> None:
+        self._features = core.features
+        self._high = core.reference.distance_high
+        reference = max(core.reference.rows, 1)
+        self._least_share = max(_LEAST_SHARE, FAR_SHARE + _MARGIN * (FAR_SHARE / reference) ** 0.5)
+        self._far: Rows | None = None
+        self._positions = np.zeros(0, np.int64)
+        self._times: list[datetime] = []
+        self._seen = 0
+
+    def add(self, rows: Rows, at: datetime) -> None:
+        far = np.flatnonzero(rows.distance > self._high)[-KEPT:]
+        if len(far):
+            fresh = rows[far]
+            self._far = (joined([self._far, fresh]) if self._far else fresh)[-KEPT:]
+            self._positions = np.concatenate([self._positions, self._seen + far])[-KEPT:]
+            self._times = (self._times + [at] * len(far))[-KEPT:]
+        self._seen += len(rows)
+
+    def candidates(self) -> list[Candidate]:
+        """The largest first; none while far rows are as few as among reference rows."""
+        return list(self._dense_regions())
+
+    def _dense_regions(self) -> Iterator[Candidate]:
+        if self._far is None:
+            return
+        span = self._seen - int(self._positions[0])
+        least = max(_LEAST_ROWS, self._least_share * span)
+        place = np.sqrt(np.maximum(1 / self._far.similarity - 1, 0))  # similarity = 1 / (1 + distance^2)
+        apart = np.abs(place[:, None] - place[None]).max(axis=2)
+        near = apart <= self._high / 2  # a known group reaches as far as distance_high
+        left = np.ones(len(place), bool)
+        while True:
+            neighbours = (near & left).sum(axis=1) * left
+            centre = int(neighbours.argmax())
+            if neighbours[centre] < least:
+                return
+            members = np.flatnonzero(near[centre] & left)
+            left[members] = False
+            yield self._candidate(self._far[members], members, span)
+
+    def _candidate(self, rows: Rows, members: NDArray[np.int64], span: int) -> Candidate:
+        kept = [event for event in reversed(rows.event_ids) if event is not None]
+        return Candidate(
+            rows=len(rows),
+            share=len(rows) / span,
+            nearest=int(np.bincount(rows.prototype).argmax()),
+            distance=float(np.median(rows.distance)),
+            since=self._times[members[0]],
+            examples=tuple(kept[:EXAMPLES]),
+            typical=self._typical(rows),
+        )
+
+    def _typical(self, rows: Rows) -> dict[str, float | str | None]:
+        typical: dict[str, float | str | None] = {}
+        for column, feature in enumerate(self._features.numeric):
+            present = rows.numeric[:, column]
+            present = present[~np.isnan(present)]
+            typical[feature.name] = float(np.median(present)) if len(present) else None
+        for column, feature in enumerate(self._features.categorical):
+            code = int(np.bincount(rows.codes[:, column]).argmax())
+            typical[feature.name] = feature.categories[code - FIRST_CODE] if code >= FIRST_CODE else None
+        return typical
