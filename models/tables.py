@@ -107,6 +107,9 @@ def _read_csv(path: Path, text: Collection[str]) -> pa.Table:
         null_values=[""], strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())
     )
     table = pa_csv.read_csv(path, convert_options=options)
+    binary = [field.name for field in table.schema if pa.types.is_binary(field.type)]
+    if binary:
+        raise DataError(f"{path}: column {binary[0]!r} is not UTF-8 text: save the file in that encoding")
     return pa.table([_plain(c) for c in table.columns], names=table.column_names)
 
 
