@@ -1,0 +1,131 @@
+"""docs/api.md and /openapi.json say what the service does: their examples are sent, their tables tried."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import service.errors
+from models.schema import Feature, FeatureSchema, Kind
+from service.app import create_app
+from service.encode import Encoder
+from service.errors import ServiceError
+from service.settings import PREFIX, Settings
+from tests.service.serving import serving
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+EXAMPLES = re.findall(
+    r"```json request (\w+) (\S+)\n(.*?)```.*?```json answer (\d+)\n(.*?)```", PAGE, flags=re.DOTALL
+)
+COERCIONS = re.findall(r"^\| (numeric|boolean|categorical|ignored) \| `(.*)` \| (.*) \|$", PAGE, flags=re.M)
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with serving(create_app(Settings(home=tmp_path_factory.mktemp("home")))) as client:
+        yield client
+
+
+def shape(value: object) -> object:
+    """Keys and types of a JSON value; texts as they are, but for digests."""
+    if isinstance(value, dict):
+        if "…" in value:
+            return "…"
+        return {key: "…" if key in ("version", "groups") else shape(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [shape(v) for v in value]
+    return "number" if isinstance(value, float) else value
+
+
+@pytest.mark.parametrize(("method", "path", "request_body", "status", "answer"), EXAMPLES)
+def test_the_pages_requests_get_the_pages_answers(
+    starter: httpx.Client, method: str, path: str, request_body: str, status: str, answer: str
+) -> None:
+    response = starter.request(method, path, json=json.loads(request_body))
+    assert response.status_code == int(status)
+    found = response.json()
+    for result in found["results"] if isinstance(found.get("results"), list) else []:
+        result.pop("event_id", None)  # there by chance: a random slice of traffic is kept
+    assert shape(found) == shape(json.loads(answer))
+
+
+def test_the_page_has_examples_and_a_table() -> None:
+    assert len(EXAMPLES) >= 3
+    assert len(COERCIONS) >= 30
+
+
+@pytest.mark.parametrize(("kind", "sent", "becomes"), COERCIONS)
+def test_a_value_becomes_what_the_table_says(kind: str, sent: str, becomes: str) -> None:
+    categories = (" DE", "DE", "", "7", "7.5", "true")
+    schema = FeatureSchema(
+        features=(
+            Feature(name="x", kind=Kind(kind), categories=categories if kind == "categorical" else ()),
+            Feature(name="other", kind=Kind.NUMERIC),
+        )
+    )
+    encoder = Encoder(schema, max_rows=10)
+    body = f'{{"records": [{{"x": {sent}, "other": 1}}]}}'.encode()
+    encoded = encoder.encode(encoder.decode(body))
+    if becomes == "error":
+        assert encoded.errors[0].field == "x"
+        return
+    assert not encoded.errors
+    record = encoder.record(encoded, 0)
+    if becomes == "nothing":
+        assert record == {"other": 1.0}
+    elif becomes == "missing":
+        assert record["x"] is None
+        assert encoded.imputed == {0: ["x"]}
+    else:
+        expected = json.loads(becomes.strip("`"))
+        assert record["x"] == expected
+        assert type(record["x"]) is type(expected)
+        assert not encoded.imputed
+
+
+def problems(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from problems(sub)
+
+
+def test_every_type_of_problem_is_on_the_page_with_its_status() -> None:
+    documented = dict(re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", PAGE, flags=re.M))
+    assert service.errors.TYPE_PREFIX == "urn:nearnorm:problem:"
+    assert documented == {kind.name: str(kind.status) for kind in problems(ServiceError)}
+
+
+def test_every_setting_is_on_the_page() -> None:
+    documented = set(re.findall(r"`(NEARNORM_\w+)`", PAGE.partition("## Settings")[2]))
+    assert documented == {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def test_every_route_is_on_the_page(starter: httpx.Client) -> None:
+    table = PAGE.partition("## Scoring")[0]
+    for path, operations in starter.get("/openapi.json").json()["paths"].items():
+        for method in operations:
+            assert f"`{method.upper()} {path}`" in table
+
+
+def test_the_openapi_examples_run(starter: httpx.Client) -> None:
+    document = starter.get("/openapi.json").json()
+    examples: dict[str, Any] = document["paths"]["/score"]["post"]["requestBody"]["content"][
+        "application/json"
+    ]["examples"]
+    for example in examples.values():
+        response = starter.post("/score", json=example["value"])
+        assert response.status_code == 200, response.text
+        assert '"error"' not in response.text
+        assert '"errors"' not in response.text
+        assert "warnings" not in response.json()
+
+
+def test_the_openapi_document_describes_the_models_own_fields(starter: httpx.Client) -> None:
+    post = starter.get("/openapi.json").json()["paths"]["/score"]["post"]
+    schema = post["requestBody"]["content"]["application/json"]["schema"]
+    assert "f1" in schema["properties"]["records"]["items"]["properties"]
+    assert {"200", "400", "422", "429", "503"} <= post["responses"].keys()
