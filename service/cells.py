@@ -1,5 +1,6 @@
 """Where rows fall, counted: every signal that drift is watched in, as cells of one flat array."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,10 @@ _SCORE, _DISTANCE = "score", "distance"
 
 
 @dataclass(frozen=True)
-class Rows:
+class Observed:
     """Scored rows. numeric [N, F] (NaN: missing), codes [N, C], similarity [N, K], the others [N].
 
-    `event_ids` are those that can be looked up later; None for a row that is not kept.
+    `event_ids` are those that can be looked up later, by row.
     """
 
     numeric: Floats
@@ -27,32 +28,41 @@ class Rows:
     prototype: Integers
     distance: NDArray[np.float32]
     similarity: NDArray[np.float32]
-    event_ids: tuple[str | None, ...]
+    event_ids: Mapping[int, str]
 
     def __len__(self) -> int:
         return len(self.score)
 
-    def __getitem__(self, part: slice | Integers) -> "Rows":
-        return Rows(
-            self.numeric[part],
-            self.codes[part],
-            self.score[part],
-            self.prototype[part],
-            self.distance[part],
-            self.similarity[part],
-            tuple(self.event_ids[i] for i in np.arange(len(self))[part]),
+    def take(self, rows: Integers) -> "Observed":
+        """These rows, copied."""
+        places = {row: place for place, row in enumerate(rows.tolist())} if self.event_ids else {}
+        return Observed(
+            self.numeric[rows],
+            self.codes[rows],
+            self.score[rows],
+            self.prototype[rows],
+            self.distance[rows],
+            self.similarity[rows],
+            {places[row]: event for row, event in self.event_ids.items() if row in places},
         )
 
 
-def joined(parts: list[Rows]) -> Rows:
-    return Rows(
+def joined(parts: Sequence[Observed]) -> Observed:
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *map(len, parts)]).tolist()
+    return Observed(
         np.concatenate([part.numeric for part in parts]),
         np.concatenate([part.codes for part in parts]),
         np.concatenate([part.score for part in parts]),
         np.concatenate([part.prototype for part in parts]),
         np.concatenate([part.distance for part in parts]),
         np.concatenate([part.similarity for part in parts]),
-        tuple(event for part in parts for event in part.event_ids),
+        {
+            start + row: e
+            for start, part in zip(starts, parts, strict=False)
+            for row, e in part.event_ids.items()
+        },
     )
 
 
@@ -109,7 +119,7 @@ class Cells:
         self._total = len(self.reference)
         self._starts = starts
 
-    def count(self, rows: Rows) -> Integers:
+    def count(self, rows: Observed) -> Integers:
         """[cells] how many of the rows fall into each."""
         values = np.column_stack([rows.numeric, rows.score, rows.distance])
         cells = np.broadcast_to(self._numeric_starts, values.shape).copy()

@@ -74,7 +74,7 @@ class Comparison:
         self._starts = np.searchsorted(self._signal, np.arange(len(sizes)))
         self._sizes = np.bincount(self._signal, minlength=len(sizes))
         self.df = np.maximum(self._sizes - 1, 1)
-        self._reference: Floats = np.bincount(self._merged, reference, self._cells)
+        self._reference: Floats = np.bincount(self._merged, reference, self._cells).astype(np.float64)
         self._reference_rows = rows
 
     def critical(self, alpha: float) -> Floats:
@@ -83,7 +83,7 @@ class Comparison:
 
     def of(self, counts: Integers) -> Divergence:
         """counts: [cells] as the reference. Signals without rows diverge by nothing."""
-        seen: Floats = np.bincount(self._merged, counts, self._cells)
+        seen: Floats = np.bincount(self._merged, counts, self._cells).astype(np.float64)
         rows = np.maximum(np.add.reduceat(seen, self._starts), 1e-9)
         n, r = rows[self._signal], self._reference_rows[self._signal]
         k = self._sizes[self._signal]

@@ -6,17 +6,18 @@ at a level that keeps false reports, of all signals and looks together, under FA
 rows; a real but irrelevant change stays under a limit on the PSI. Memory is fixed by the model.
 """
 
-import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
 from models.manifest import Core
-from service.cells import Cells, Rows, Signal, joined
+from service.cells import Cells, Observed, Signal, joined
 from service.divergence import Comparison, Divergence, Integers, chi2_tail
+from service.encode import Rows
+from service.engine import Outputs
 from service.newcomers import Candidate, Newcomers
 
 STEP, SHORT, LONG_STEP, LONG = 250, 1_000, 8_000, 32_000  # rows
@@ -102,10 +103,10 @@ class Window:
 
 
 class Drift:
-    """Watches one model. `observe` and `snapshot` may be called from different threads."""
+    """Watches one model, in one thread."""
 
-    def __init__(self, core: Core, on_report: Callable[[Report], None] | None = None) -> None:
-        """`on_report` is called once for every signal that begins to drift, from observe's thread."""
+    def __init__(self, core: Core, on_report: Callable[[Report], None]) -> None:
+        """`on_report` is called once for every signal that begins to drift."""
         self._cells = Cells(core)
         signals = self._cells.signals
         self._comparison = Comparison(self._cells.reference, self._cells.sizes, SHORT)
@@ -120,44 +121,48 @@ class Drift:
         self._newcomers = Newcomers(core)
         self._reports: deque[Report] = deque(maxlen=_REPORTS_KEPT)
         self._on_report = on_report
-        self._waiting: list[Rows] = []
+        self._waiting: list[tuple[Rows, Outputs, int, Mapping[int, str]]] = []
+        self._left: Observed | None = None
         self._waiting_rows = 0
         self._rows = 0
-        self._lock = threading.Lock()
 
-    def observe(self, rows: Rows) -> None:
-        """Count scored rows. Most calls only keep the arrays: they are counted STEP rows at a time."""
-        with self._lock:
-            self._waiting.append(rows)
-            self._waiting_rows += len(rows)
-            if self._waiting_rows < STEP:
-                return
-            waiting = joined(self._waiting)
-            whole = len(waiting) - len(waiting) % STEP
-            self._waiting, self._waiting_rows = [waiting[whole:]], len(waiting) - whole
-            reports = [
-                report
-                for start in range(0, whole, STEP)
-                for report in self._step(waiting[start : start + STEP])
-            ]
-        if self._on_report:
-            for report in reports:
+    def observe(self, rows: Rows, outputs: Outputs, start: int, event_ids: Mapping[int, str]) -> None:
+        """Count rows whose outputs are outputs[start:start + len(rows)]; `event_ids` by row, where kept.
+
+        Most calls only remember what they were given: rows are counted STEP at a time.
+        """
+        self._waiting.append((rows, outputs, start, event_ids))
+        self._waiting_rows += len(rows)
+        if self._waiting_rows < STEP:
+            return
+        waiting, self._waiting = self._waiting, []
+        self.count(joined([_observed(*each) for each in waiting]))
+
+    def count(self, rows: Observed) -> None:
+        """Count rows now; those beyond a whole STEP wait for the next."""
+        rows = joined([self._left, rows]) if self._left else rows
+        whole = len(rows) - len(rows) % STEP
+        places = np.arange(len(rows))
+        for start in range(0, whole, STEP):
+            for report in self._step(rows.take(places[start : start + STEP])):
+                self._reports.append(report)
                 self._on_report(report)
+        self._left = rows.take(places[whole:]) if whole < len(rows) else None
+        self._waiting_rows = len(rows) - whole
 
     def snapshot(self) -> Snapshot:
-        with self._lock:
-            window = self._windows[-1]
-            counts = window.newest()
-            psi = self._comparison.of(counts).psi
-            return Snapshot(
-                rows=self._rows,
-                window=window.held,
-                signals=tuple(self._state(i, counts, float(p)) for i, p in enumerate(psi)),
-                reports=tuple(self._reports),
-                candidates=tuple(self._newcomers.candidates()),
-            )
+        window = self._windows[-1]
+        counts = window.newest()
+        psi = self._comparison.of(counts).psi
+        return Snapshot(
+            rows=self._rows,
+            window=window.held,
+            signals=tuple(self._state(i, counts, float(p)) for i, p in enumerate(psi)),
+            reports=tuple(self._reports),
+            candidates=tuple(self._newcomers.candidates()),
+        )
 
-    def _step(self, rows: Rows) -> list[Report]:
+    def _step(self, rows: Observed) -> list[Report]:
         now = datetime.now(UTC)
         counts = self._cells.count(rows)
         self._rows += len(rows)
@@ -166,7 +171,6 @@ class Drift:
         for number, window in enumerate(self._windows):
             if window.add(counts, len(rows)) and window.full:
                 fresh += self._look(number, self._comparison.of(window.total), now)
-        self._reports.extend(fresh)
         return fresh
 
     def _look(self, number: int, found: Divergence, now: datetime) -> list[Report]:
@@ -206,3 +210,16 @@ class Drift:
             unknown=cells.unknown(counts, number) if coded else None,
             reference_unknown=cells.unknown(reference, number) if coded else None,
         )
+
+
+def _observed(rows: Rows, outputs: Outputs, start: int, event_ids: Mapping[int, str]) -> Observed:
+    stop = start + len(rows)
+    return Observed(
+        rows.numeric,
+        rows.codes,
+        outputs.score[start:stop],
+        outputs.prototype[start:stop],
+        outputs.distance[start:stop],
+        outputs.similarity[start:stop],
+        event_ids,
+    )

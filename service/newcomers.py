@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.manifest import Core
 from models.schema import FIRST_CODE
-from service.cells import FAR_SHARE, Rows, joined
+from service.cells import FAR_SHARE, Observed, joined
 
 KEPT = 256  # far rows kept
 EXAMPLES = 10  # event ids shown of a candidate
@@ -48,16 +48,17 @@ class Newcomers:
         self._high = core.reference.distance_high
         reference = max(core.reference.rows, 1)
         self._least_share = max(_LEAST_SHARE, FAR_SHARE + _MARGIN * (FAR_SHARE / reference) ** 0.5)
-        self._far: Rows | None = None
+        self._far: Observed | None = None
         self._positions = np.zeros(0, np.int64)
         self._times: list[datetime] = []
         self._seen = 0
 
-    def add(self, rows: Rows, at: datetime) -> None:
+    def add(self, rows: Observed, at: datetime) -> None:
         far = np.flatnonzero(rows.distance > self._high)[-KEPT:]
         if len(far):
-            fresh = rows[far]
-            self._far = (joined([self._far, fresh]) if self._far else fresh)[-KEPT:]
+            known = [self._far] if self._far else []
+            both = joined([*known, rows.take(far)])
+            self._far = both.take(np.arange(len(both))[-KEPT:])
             self._positions = np.concatenate([self._positions, self._seen + far])[-KEPT:]
             self._times = (self._times + [at] * len(far))[-KEPT:]
         self._seen += len(rows)
@@ -82,21 +83,21 @@ class Newcomers:
                 return
             members = np.flatnonzero(near[centre] & left)
             left[members] = False
-            yield self._candidate(self._far[members], members, span)
+            yield self._candidate(self._far.take(members), members, span)
 
-    def _candidate(self, rows: Rows, members: NDArray[np.int64], span: int) -> Candidate:
-        kept = [event for event in reversed(rows.event_ids) if event is not None]
+    def _candidate(self, rows: Observed, members: NDArray[np.int64], span: int) -> Candidate:
+        newest = sorted(rows.event_ids, reverse=True)[:EXAMPLES]
         return Candidate(
             rows=len(rows),
             share=len(rows) / span,
             nearest=int(np.bincount(rows.prototype).argmax()),
             distance=float(np.median(rows.distance)),
             since=self._times[members[0]],
-            examples=tuple(kept[:EXAMPLES]),
+            examples=tuple(rows.event_ids[row] for row in newest),
             typical=self._typical(rows),
         )
 
-    def _typical(self, rows: Rows) -> dict[str, float | str | None]:
+    def _typical(self, rows: Observed) -> dict[str, float | str | None]:
         typical: dict[str, float | str | None] = {}
         for column, feature in enumerate(self._features.numeric):
             present = rows.numeric[:, column]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.manifest import CodeShares, Core, DataFacts, Golden, Histogram, Reference
 from models.schema import FIRST_CODE, Feature, FeatureSchema, Kind
-from service.cells import Rows
+from service.cells import Observed
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -30,7 +30,7 @@ class Traffic:
         return Traffic(self.numeric[rows], self.codes[rows])
 
 
-def scored(traffic: Traffic, prototypes: int = 3) -> Rows:
+def scored(traffic: Traffic, prototypes: int = 3) -> Observed:
     """The rows with answers as of a model: functions of the row, so that they shift when it does."""
     n = len(traffic)
     mixed = np.nan_to_num(traffic.numeric) @ np.linspace(1, 2, traffic.numeric.shape[1])
@@ -41,14 +41,14 @@ def scored(traffic: Traffic, prototypes: int = 3) -> Rows:
     prototype = (uniform * 1e4).astype(np.int64) % prototypes
     similarity = np.full((n, prototypes), 0.3, np.float32)
     similarity[np.arange(n), prototype] = 1 / (1 + distance**2)
-    return Rows(
+    return Observed(
         traffic.numeric,
         traffic.codes,
         uniform.astype(np.float32),
         prototype,
         distance,
         similarity,
-        (None,) * n,
+        {},
     )
 
 

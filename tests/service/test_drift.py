@@ -1,11 +1,14 @@
 """What drift notices, what it leaves alone, and that it stays as small as it was."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from service.drift import LONG, SHORT, STEP, Drift, Report
+from service.encode import Rows
+from service.engine import Outputs
 from tests.service.reference import Traffic, core_of, scored, sized
 
 CATEGORIES = [4]
@@ -23,8 +26,8 @@ def traffic(rows: int, seed: int) -> Traffic:
 
 
 def watching(reports: list[Report] | None = None) -> Drift:
-    on_report = None if reports is None else reports.append
-    return Drift(core_of(traffic(REFERENCE, seed=0), CATEGORIES), on_report)
+    told = reports if reports is not None else []
+    return Drift(core_of(traffic(REFERENCE, seed=0), CATEGORIES), told.append)
 
 
 def names(drift: Drift) -> set[str]:
@@ -34,7 +37,7 @@ def names(drift: Drift) -> set[str]:
 def test_unchanged_traffic_is_not_reported() -> None:
     drift = watching()
     for seed in range(1, 11):
-        drift.observe(scored(traffic(10_000, seed)))
+        drift.count(scored(traffic(10_000, seed)))
     snapshot = drift.snapshot()
     assert snapshot.rows == 100_000
     assert snapshot.reports == ()
@@ -66,10 +69,10 @@ def test_a_changed_feature_is_reported_within_2000_rows(
 ) -> None:
     reports: list[Report] = []
     drift = watching(reports)
-    drift.observe(scored(traffic(3_100, seed=1)))
+    drift.count(scored(traffic(3_100, seed=1)))
     changed = traffic(2_000, seed=2)
     change(changed)
-    drift.observe(scored(changed))
+    drift.count(scored(changed))
     assert [report.signal.name for report in reports] == [feature]
     assert 3_100 < reports[0].row <= 5_100
     assert reports[0].psi >= 0.1
@@ -83,9 +86,9 @@ def test_a_drift_that_passes_is_over_and_can_be_reported_again() -> None:
     for seed in (1, 2):
         changed = traffic(1_500, seed)
         shift_mean(changed)
-        drift.observe(scored(changed))
+        drift.count(scored(changed))
         assert names(drift) == {"n0"}
-        drift.observe(scored(traffic(2_000, seed + 10)))
+        drift.count(scored(traffic(2_000, seed + 10)))
         assert names(drift) == set()
     assert len(reports) == 2
 
@@ -96,24 +99,18 @@ def test_a_real_but_slight_change_is_left_alone() -> None:
     for seed in range(1, 7):
         slight = traffic(10_000, seed)
         slight.numeric[:, 0] += 0.1  # a PSI of 0.01
-        drift.observe(scored(slight))
+        drift.count(scored(slight))
     assert reports == []
 
 
 def test_scores_prototypes_and_distances_are_watched_too() -> None:
     drift = watching()
-    drift.observe(scored(traffic(2_000, seed=1)))
+    drift.count(scored(traffic(2_000, seed=1)))
     rows = scored(traffic(2_000, seed=2))
     distance = rows.distance.copy()
     distance[::20] = 0.31  # 5% far from all, where 1% were
-    drift.observe(
-        with_scores(
-            rows,
-            score=rows.score**2,
-            prototype=np.where(rows.prototype == 2, 0, rows.prototype),
-            distance=distance,
-        )
-    )
+    prototype = np.where(rows.prototype == 2, 0, rows.prototype)
+    drift.count(replace(rows, score=rows.score**2, prototype=prototype, distance=distance))
     assert {"score", "prototype", "distance"} <= names(drift)
 
 
@@ -122,7 +119,7 @@ def test_rates_and_shares_are_those_of_the_traffic() -> None:
     rows = traffic(4_000, seed=3)
     lose_values(rows)
     meet_unknown_categories(rows)
-    drift.observe(scored(rows))
+    drift.count(scored(rows))
     states = {state.signal.name: state for state in drift.snapshot().signals}
     assert states["n1"].missing == pytest.approx(np.isnan(rows.numeric[:, 1]).mean())
     assert states["n1"].reference_missing == pytest.approx(0.05, abs=0.02)
@@ -135,9 +132,11 @@ def test_rates_and_shares_are_those_of_the_traffic() -> None:
 def test_rows_count_the_same_alone_and_in_any_batch() -> None:
     whole, single = watching(), watching()
     rows = scored(traffic(1_000, seed=4))
-    whole.observe(rows)
+    whole.count(rows)
+    outputs = Outputs(rows.score, rows.similarity, rows.prototype, rows.distance, rows.score, rows.similarity)
     for i in range(len(rows)):
-        single.observe(rows[i : i + 1])
+        one = slice(i, i + 1)
+        single.observe(Rows(rows.numeric[one], rows.codes[one]), outputs, i, {})
     assert whole.snapshot().signals == single.snapshot().signals
     assert single.snapshot().rows == 1_000
 
@@ -146,9 +145,9 @@ def test_the_long_window_forgets() -> None:
     drift = watching()
     changed = traffic(LONG, seed=5)
     shift_mean(changed)
-    drift.observe(scored(changed))
+    drift.count(scored(changed))
     for seed in range(6, 10):
-        drift.observe(scored(traffic(LONG // 4 + STEP, seed)))
+        drift.count(scored(traffic(LONG // 4 + STEP, seed)))
     state = drift.snapshot().signals[0]
     assert state.psi < 0.02
     assert state.drifted_since is None
@@ -157,14 +156,14 @@ def test_the_long_window_forgets() -> None:
 def test_two_weeks_at_1000_rows_a_second_take_no_more_memory_than_two_windows() -> None:
     drift = watching()
     for seed in (1, 2):
-        drift.observe(scored(traffic(LONG + SHORT + 100, seed)))
+        drift.count(scored(traffic(LONG + SHORT + 100, seed)))
     before = sized(drift)
     drift._rows += 14 * 86_400 * 1_000 - drift.snapshot().rows  # by row count: what came before is gone
     for seed in range(3, 13):
         changed = traffic(10_000, seed)
         if seed % 2:
             shift_mean(changed)
-        drift.observe(scored(changed))
+        drift.count(scored(changed))
     snapshot = drift.snapshot()
     assert snapshot.rows > 14 * 86_400 * 1_000
     assert len(snapshot.reports) >= 5

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from service.cells import Rows
+from service.cells import Observed
 from service.newcomers import EXAMPLES, KEPT, Newcomers
 from tests.service.reference import Traffic, core_of
 
@@ -14,23 +14,23 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROTOTYPES = np.eye(8)[:3]
 
 
-def rows_at(places: NDArray[np.float64], numeric: float = 0.0, first: int = 0) -> Rows:
+def rows_at(places: NDArray[np.float64], numeric: float = 0.0, first: int = 0) -> Observed:
     """Rows with these embeddings [N, 8] on the unit sphere."""
     unit = places / np.linalg.norm(places, axis=1, keepdims=True)
     apart = np.linalg.norm(unit[:, None] - PROTOTYPES[None], axis=2)
     n = len(unit)
-    return Rows(
+    return Observed(
         numeric=np.full((n, 1), numeric),
         codes=np.full((n, 1), 3),
         score=np.ones(n, np.float32),
         prototype=apart.argmin(axis=1),
         distance=apart.min(axis=1).astype(np.float32),
         similarity=(1 / (1 + apart**2)).astype(np.float32),
-        event_ids=tuple(f"event-{first + i}" for i in range(n)),
+        event_ids={i: f"event-{first + i}" for i in range(n)},
     )
 
 
-def near(rng: np.random.Generator, count: int) -> Rows:
+def near(rng: np.random.Generator, count: int) -> Observed:
     return rows_at(PROTOTYPES[rng.integers(3, size=count)] + rng.normal(0, 0.02, (count, 8)))
 
 
@@ -95,6 +95,6 @@ def test_without_kept_events_there_are_no_examples() -> None:
     place[5] = 1.0
     rows = rows_at(place + np.random.default_rng(4).normal(0, 0.02, (80, 8)))
     newcomers = watching()
-    newcomers.add(replace(rows, event_ids=(None,) * 80), NOW)
+    newcomers.add(replace(rows, event_ids={}), NOW)
     (candidate,) = newcomers.candidates()
     assert candidate.examples == ()
