@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 
@@ -27,10 +28,10 @@ def running_postgres() -> Iterator[str]:
             pid = server.get_pid()
             assert pid is not None
             os.kill(pid, signal.SIGQUIT)  # at once: nothing of it is needed any more
-            with contextlib.suppress(ProcessLookupError):
-                for _ in range(100):
-                    os.kill(pid, 0)
-                    time.sleep(0.05)
+            for _ in range(100):
+                if not (Path(folder) / "postmaster.pid").exists():
+                    break
+                time.sleep(0.05)
 
 
 class Proxy:
