@@ -50,7 +50,7 @@ def test_the_walk_scores_labels_reviews_and_sets_a_budget(service: httpx.Client)
     assert again["odd"]["matched_feedback"]["feedback_id"] == receipt["feedback_id"]
     assert "matched_feedback" not in again["quiet"]
 
-    assert "items" in send(queue, service)
+    assert "queue" in send(queue, service)
     assert send(policy, service)
 
 
