@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from models.errors import NearnormError
 from models.store import ModelStore
 from service import problems
-from service.api import feedback, models, ops, policy, privacy, queue
+from service.api import drift, feedback, models, ops, policy, privacy, queue
 from service.desk import Desk
+from service.drift_metrics import DriftCollector
 from service.metrics import Metrics
 from service.openapi import with_score
 from service.score import ScoreEndpoint
@@ -24,6 +25,7 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     desk = Desk(settings)
     slots = Slots(ModelStore(settings.store), settings, metrics, desk.prepare)
+    metrics.registry.register(DriftCollector(slots))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.slots = slots
     app.state.metrics = metrics
     app.include_router(ops.router)
-    for room in (models, feedback, queue, policy, privacy):
+    for room in (drift, models, feedback, queue, policy, privacy):
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)

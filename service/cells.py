@@ -122,10 +122,10 @@ class Cells:
     def count(self, rows: Observed) -> Integers:
         """[cells] how many of the rows fall into each."""
         values = np.column_stack([rows.numeric, rows.score, rows.distance])
-        cells = np.broadcast_to(self._numeric_starts, values.shape).copy()
+        bins = np.zeros(values.shape, np.uint16)
         for edge in self._edges:
-            cells += values >= edge
-        cells = np.where(np.isnan(values), self._missing, cells)
+            bins += values >= edge
+        cells = np.where(np.isnan(values), self._missing, self._numeric_starts + bins)
         codes = np.column_stack([rows.codes, rows.prototype]) + self._coded_starts
         flat = np.concatenate([cells.ravel(), codes.ravel()])
         return np.bincount(flat, minlength=self._total)

@@ -93,6 +93,7 @@ class Metrics(Collector):
         rows = CounterMetricFamily("nearnorm_rows", "Rows scored.", labels=label)
         errors = CounterMetricFamily("nearnorm_row_errors", "Rows with an error.", labels=label)
         anomalies = CounterMetricFamily("nearnorm_anomalies", "Rows judged anomalous.", labels=label)
+        drifts = CounterMetricFamily("nearnorm_drift_reports", "Signals that began to drift.", labels=label)
         info = GaugeMetricFamily(
             "nearnorm_model_info", "1 for the version that serves.", labels=("model", "version", "provider")
         )
@@ -104,13 +105,14 @@ class Metrics(Collector):
             rows.add_metric((name,), meter.rows)
             errors.add_metric((name,), meter.row_errors)
             anomalies.add_metric((name,), meter.anomalies)
+            drifts.add_metric((name,), meter.drift_reports)
             if meter.serving:
                 info.add_metric((name, *meter.serving), 1)
             meter.batch_rows.add_to(batch, (name,))
             meter.queue_seconds.add_to(queue, (name,))
             meter.inference_seconds.add_to(inference, (name,))
             meter.scores.add_to(score, (name,))
-        yield from (rows, errors, anomalies, info, batch, queue, inference, score)
+        yield from (rows, errors, anomalies, drifts, info, batch, queue, inference, score)
 
 
 class ModelMeter:
@@ -121,6 +123,7 @@ class ModelMeter:
         self.rows = 0
         self.row_errors = 0
         self.anomalies = 0
+        self.drift_reports = 0
         self.batch_rows = Histogram(ROWS)
         self.queue_seconds = Histogram(FINE_SECONDS)
         self.inference_seconds = Histogram(FINE_SECONDS)

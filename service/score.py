@@ -80,6 +80,8 @@ class ScoreEndpoint:
         model.meter.row_errors += len(encoded.errors)
         ids = None if isinstance(request.ids, UnsetType) else request.ids
         noted = self._desk.note(model, encoded, scores, ids) if scores else NOTHING
+        if scores:
+            model.drift.observe(encoded.rows, scores.outputs, scores.start, noted.event_ids)
         return _encode(answer(model, request, encoded, scores, noted))
 
     def _decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:

@@ -21,6 +21,7 @@ from models.errors import NearnormError
 from models.manifest import Manifest
 from models.store import DEFAULT_MODEL, Activation, ModelStore
 from service.batcher import Batcher, Limits
+from service.drift import Drift, Report
 from service.encode import Encoder, Rows
 from service.engine import Engine, Outputs, golden_rows
 from service.errors import NoModel, UnknownModel
@@ -68,6 +69,7 @@ class LoadedModel:
         self.encoder = Encoder(core.features, max_rows)
         self.explainer = Explainer(core)
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
+        self.drift = Drift(core, self._drifts)
         self.batcher: Batcher[Rows, Scores]
         self.meter: ModelMeter
 
@@ -76,6 +78,18 @@ class LoadedModel:
         self.meter = meter
         self.batcher = Batcher(self.score, limits, executor, meter.queue_seconds.observe_all)
         meter.serving = (self.ref.version, self.engine.provider)
+
+    def _drifts(self, report: Report) -> None:
+        self.meter.drift_reports += 1
+        log.warning(
+            "drift",
+            model=self.ref.name,
+            version=self.ref.version,
+            kind=report.signal.kind,
+            signal=report.signal.name,
+            psi=round(report.psi, 4),
+            window_rows=report.window,
+        )
 
     def score(self, items: Sequence[Rows]) -> list[Scores]:
         """One batch: the items are run together and come back apart."""

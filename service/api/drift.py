@@ -1,0 +1,150 @@
+"""How live traffic differs from the traffic that the model learned."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict
+
+from service.api.intake import needs
+from service.auth import Caller
+from service.drift import SignalState, Snapshot
+from service.slots import Slots
+from service.wire import ModelRef
+
+router = APIRouter(tags=["operations"])
+
+
+class Shown(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class FeatureDrift(Shown):
+    """One feature over the window. `unknown` and `reference_unknown` only where it has categories;
+    `drifted_since` only while it drifts."""
+
+    name: str
+    kind: str
+    psi: float
+    drifted_since: datetime | None = None
+    missing: float
+    reference_missing: float
+    unknown: float | None = None
+    reference_unknown: float | None = None
+
+
+class SharesDrift(Shown):
+    """Shares of rows beside the reference's: by prototype, or by bin of the score."""
+
+    psi: float
+    drifted_since: datetime | None = None
+    shares: list[float]
+    reference_shares: list[float]
+
+
+class FarDrift(BaseModel):
+    """Rows farther from every prototype than 99% of the reference rows."""
+
+    share: float
+    reference_share: float
+    drifted_since: datetime | None = None
+
+
+class DriftReport(BaseModel):
+    """A signal began to drift at `row` of the rows seen; `window` is how many rows showed it."""
+
+    kind: str
+    name: str
+    psi: float
+    p_value: float
+    window: int
+    row: int
+    at: datetime
+
+
+class CandidateGroup(Shown):
+    """Rows far from every prototype and close to each other: a new kind of normal, or one attack.
+
+    `examples` are event ids, newest first; `typical` has medians and most frequent categories.
+    """
+
+    rows: int
+    share: float
+    nearest: int
+    distance: float
+    since: datetime
+    examples: list[str]
+    typical: dict[str, float | str | None]
+
+
+class ServedModel(BaseModel):
+    name: str
+    version: str
+
+    @classmethod
+    def of(cls, ref: ModelRef) -> "ServedModel":
+        return cls(name=ref.name, version=ref.version)
+
+
+class DriftState(BaseModel):
+    """`rows` were scored by this version since it serves here; shares cover the newest `window` of them."""
+
+    model: ServedModel
+    rows: int
+    window: int
+    drifting: bool
+    features: list[FeatureDrift]
+    prototypes: SharesDrift
+    score: SharesDrift
+    far: FarDrift
+    candidate_groups: list[CandidateGroup]
+    reports: list[DriftReport]
+
+
+@router.get("/drift", response_model_exclude_none=True)
+async def get_drift(
+    request: Request, _: Annotated[Caller, needs(None)], model: str = "default"
+) -> DriftState:
+    """Drift of features, groups, distances and scores since this version serves in this process."""
+    slots: Slots = request.app.state.slots
+    loaded = slots.get(model)
+    return _shown(ServedModel.of(loaded.ref), loaded.drift.snapshot())
+
+
+def _shown(model: ServedModel, snapshot: Snapshot) -> DriftState:
+    features = [s for s in snapshot.signals if s.signal.kind in ("numeric", "categorical")]
+    own = {s.signal.kind: s for s in snapshot.signals if s not in features}
+    far = own["distance"]
+    return DriftState(
+        model=model,
+        rows=snapshot.rows,
+        window=snapshot.window,
+        drifting=any(s.drifted_since for s in snapshot.signals),
+        features=[_feature(state) for state in features],
+        prototypes=SharesDrift.model_validate(own["prototype"]),
+        score=SharesDrift.model_validate(own["score"]),
+        far=FarDrift(
+            share=far.shares[1], reference_share=far.reference_shares[1], drifted_since=far.drifted_since
+        ),
+        candidate_groups=[CandidateGroup.model_validate(c) for c in snapshot.candidates],
+        reports=[
+            DriftReport(
+                kind=report.signal.kind,
+                name=report.signal.name,
+                psi=report.psi,
+                p_value=report.p_value,
+                window=report.window,
+                row=report.row,
+                at=report.at,
+            )
+            for report in reversed(snapshot.reports)
+        ],
+    )
+
+
+def _feature(state: SignalState) -> FeatureDrift:
+    rates = {name: getattr(state, name) for name in _RATES}
+    return FeatureDrift(name=state.signal.name, kind=state.signal.kind, **rates)
+
+
+_RATES = ("psi", "drifted_since", "missing", "reference_missing", "unknown", "reference_unknown")
