@@ -1,4 +1,4 @@
-"""Kill the service again and again while it scores and takes labels: is anything acknowledged lost or doubled?
+"""Kill the service again and again while it scores and takes labels: is anything lost or doubled?
 
     python -m tests.chaos.kills --database sqlite --kills 200
     python -m tests.chaos.kills --database postgresql --kills 200

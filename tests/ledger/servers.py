@@ -40,7 +40,8 @@ class Proxy:
     def __init__(self, target: str) -> None:
         self._target = target
         self.mode: Literal["open", "silent", "refused"] = "open"
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._ends: set[socket.socket] = set()
+        self._served: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -48,15 +49,18 @@ class Proxy:
 
     def cut(self) -> None:
         """Break every connection there is."""
-        for pair in self._pairs:
-            for end in pair:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-        self._pairs.clear()
+        for end in list(self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self.mode = "refused"
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._thread.join()
         self.cut()
+        for served in self._served:
+            served.join(10)
 
     def _accept(self) -> None:
         while True:
@@ -64,18 +68,22 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            served = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            self._served.append(served)
+            served.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server:
             if self.mode == "refused":
-                client.close()
-                continue
-            server = socket.socket(socket.AF_UNIX)
-            try:
+                return
+            with contextlib.suppress(OSError):
                 server.connect(self._target)
-            except OSError:
-                client.close()
-                continue
-            self._pairs.append((client, server))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            self._ends |= {client, server}
+            back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+            back.start()
+            self._pump(client, server)
+            back.join()
+            self._ends -= {client, server}
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""POST /feedback and its receipts over HTTP, on both databases: the contract, and every way to get it wrong."""
+"""POST /feedback and its receipts over HTTP, on both databases: the contract, and every way to miss it."""
 
 import json
 from typing import Any
