@@ -1,0 +1,52 @@
+"""Recall read from the ledger, on both databases."""
+
+from dataclasses import replace
+
+from service.ids import new_id, now_ms
+from service.ledger import events, labels
+from service.ledger.clock import tick
+from service.ledger.database import Ledger
+from service.ledger.events import Event
+from service.ledger.labels import Label
+from service.recall import read
+
+
+def event(number: int, *, anomaly: bool, audit: bool = True) -> Event:
+    return Event(
+        event_id=new_id(),
+        at=now_ms(),
+        model="default",
+        model_version="v",
+        record_id=None,
+        digest=f"d{number}",
+        record={},
+        score=0.5,
+        percentile=50.0,
+        anomaly=anomaly,
+        prototype=0,
+        audit=audit,
+        probability=1.0,
+    )
+
+
+def verdict(number: int, label: str) -> Label:
+    return Label(new_id(), now_ms(), "default", f"d{number}", label, {}, "ann", "key")
+
+
+def test_only_audit_events_and_standing_verdicts_count(ledger: Ledger) -> None:
+    kept = [event(i, anomaly=i < 10) for i in range(100)]
+    kept += [event(i, anomaly=True, audit=False) for i in range(100, 150)]
+    kept.append(replace(event(200, anomaly=False), model="other"))
+    said = [verdict(i, "anomaly") for i in range(8)] + [verdict(8, "normal")]
+    said += [verdict(i, "normal") for i in range(10, 39)] + [verdict(39, "anomaly")]
+    said += [verdict(i, "anomaly") for i in range(100, 150)]  # alerts outside the slice
+    with ledger.write() as connection:
+        events.append(connection, kept)
+        labels.append(connection, tick(connection, "labels"), said)
+    with ledger.read() as connection:
+        found = read(connection, "default")
+        assert read(connection, "nobody") is None
+    assert found is not None
+    caught, missed = 10 * 8 / 9, 90 * 1 / 30
+    assert found.estimate == caught / (caught + missed)
+    assert (found.labelled, found.anomalies) == (39, 9)
