@@ -13,6 +13,7 @@ from service import problems
 from service.api import drift, feedback, models, ops, policy, privacy, queue
 from service.desk import Desk
 from service.drift_metrics import DriftCollector
+from service.figures import Figures
 from service.metrics import Metrics
 from service.openapi import with_score
 from service.score import ScoreEndpoint
@@ -25,12 +26,14 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     desk = Desk(settings)
     slots = Slots(ModelStore(settings.store), settings, metrics, desk.prepare)
-    metrics.registry.register(DriftCollector(slots))
+    figures = Figures(slots, desk.log)
+    for collector in (DriftCollector(slots), figures):
+        metrics.registry.register(collector)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
-            await asyncio.to_thread(desk.start, slots.loaded)
+            await asyncio.to_thread(desk.start, slots.loaded, figures)
             await slots.start()
         except NearnormError as error:
             app.state.startup_problem = str(error)  # for the command line, which tells it in one line
@@ -48,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.desk = desk
     app.state.slots = slots
     app.state.metrics = metrics
+    app.state.figures = figures
     app.include_router(ops.router)
     for room in (drift, models, feedback, queue, policy, privacy):
         app.include_router(room.router)

@@ -68,6 +68,11 @@ class Batcher(Generic[Item, Outcome]):
         self.rows = 0
         """Rows accepted and not answered yet."""
 
+    @property
+    def limit(self) -> int:
+        """Rows beyond which `submit` raises Overloaded."""
+        return self._limits.queue_rows
+
     def submit(self, item: Item) -> "asyncio.Future[list[Outcome]]":
         """The outcomes of the item's parts, in order. Raises Overloaded when the queue is full.
 

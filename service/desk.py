@@ -18,6 +18,7 @@ from service.auth import Caller, Keyring
 from service.encode import Encoded
 from service.errors import LedgerUnavailable
 from service.events import EventLog, Scored
+from service.figures import Figures
 from service.ids import iso
 from service.ledger import audit, labels
 from service.ledger.database import Ledger
@@ -72,16 +73,18 @@ class Desk:
         self.policies = Policies()
         self._verdicts: dict[str, _Verdicts] = {}
         self._models: Callable[[], Mapping[str, LoadedModel]] = dict
+        self._figures: Figures | None = None
         self._heard = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
 
-    def start(self, models: Callable[[], Mapping[str, LoadedModel]]) -> None:
+    def start(self, models: Callable[[], Mapping[str, LoadedModel]], figures: Figures | None = None) -> None:
         """Bring the ledger up to date and follow it; `models` tells which ones serve.
 
         Raises NearnormError where the ledger cannot be opened, or the door would stand open.
         """
         self._models = models
+        self._figures = figures
         try:
             migrate(self.ledger)
             with self.ledger.read() as connection:
@@ -185,6 +188,8 @@ class Desk:
                 verdicts = _Verdicts() if anew else self._verdicts[name]
                 verdicts.refresh(connection, name)
                 self._verdicts[name] = verdicts
+            if self._figures and self._figures.due:
+                self._figures.refresh(connection, loaded)
         for model in loaded.values():
             self._apply(model)
         self._heard = time.monotonic()

@@ -136,6 +136,11 @@ class EventLog:
         self.kept += len(kept)
         return dict(zip(kept, cut.event_ids, strict=True))
 
+    @property
+    def backlog(self) -> int:
+        """Kept events that are not in the ledger yet."""
+        return len(self._waiting)
+
     def waiting(self, event_id: str) -> events.Event | None:
         """An event that has its id but is not in the ledger yet."""
         found = self._waiting.get(event_id)

@@ -7,7 +7,8 @@ it accepted and is dropped with the last of them.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
@@ -189,6 +190,7 @@ class Slots:
         self._executor = ThreadPoolExecutor(1, "model")
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
+        self._activations: Counter[tuple[str, str]] = Counter()
         self._swap = asyncio.Lock()
         self._store_problem: str | None = None
         self._no_starter = "no model is active: run `nearnorm models import` and `nearnorm models activate`"
@@ -229,6 +231,10 @@ class Slots:
     def loaded(self) -> dict[str, LoadedModel]:
         return dict(self._models)
 
+    def activations(self) -> Mapping[tuple[str, str], int]:
+        """How often each model was activated or rolled back, as the log says."""
+        return self._activations
+
     def problems(self) -> list[str]:
         """Why the service is not ready, or does not serve what the log says; empty: all is well."""
         found = [failure.message for failure in self._failures.values()]
@@ -262,6 +268,7 @@ class Slots:
                 self._store_problem = str(error)
                 return
             self._store_problem = None
+            self._activations = Counter((entry.model, entry.action) for entry in activations)
             for activation in {entry.model: entry for entry in activations}.values():
                 await self._load(activation)
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from service.api.intake import needs
 from service.auth import Caller
 from service.drift import SignalState, Snapshot
+from service.figures import Figures
+from service.recall import Recall
 from service.slots import Slots
 from service.wire import ModelRef
 
@@ -86,6 +88,16 @@ class ServedModel(BaseModel):
         return cls(name=ref.name, version=ref.version)
 
 
+class EstimatedRecall(Shown):
+    """Share of anomalies that are alerted on, with its 95% interval, from labels of the audit slice."""
+
+    estimate: float
+    low: float
+    high: float
+    labelled: int
+    anomalies: int
+
+
 class DriftState(BaseModel):
     """`rows` were scored by this version since it serves here; shares cover the newest `window` of them."""
 
@@ -99,6 +111,7 @@ class DriftState(BaseModel):
     far: FarDrift
     candidate_groups: list[CandidateGroup]
     reports: list[DriftReport]
+    recall: EstimatedRecall | None = None
 
 
 @router.get("/drift", response_model_exclude_none=True)
@@ -108,10 +121,11 @@ async def get_drift(
     """Drift of features, groups, distances and scores since this version serves in this process."""
     slots: Slots = request.app.state.slots
     loaded = slots.get(model)
-    return _shown(ServedModel.of(loaded.ref), loaded.drift.snapshot())
+    figures: Figures = request.app.state.figures
+    return _shown(ServedModel.of(loaded.ref), loaded.drift.snapshot(), figures.recall(model))
 
 
-def _shown(model: ServedModel, snapshot: Snapshot) -> DriftState:
+def _shown(model: ServedModel, snapshot: Snapshot, recall: Recall | None) -> DriftState:
     features = [s for s in snapshot.signals if s.signal.kind in ("numeric", "categorical")]
     own = {s.signal.kind: s for s in snapshot.signals if s not in features}
     far = own["distance"]
@@ -139,6 +153,7 @@ def _shown(model: ServedModel, snapshot: Snapshot) -> DriftState:
             )
             for report in reversed(snapshot.reports)
         ],
+        recall=EstimatedRecall.model_validate(recall) if recall else None,
     )
 
 

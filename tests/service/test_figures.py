@@ -1,0 +1,68 @@
+"""The state of rooms on /metrics."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.bundle import Bundle
+from service import figures
+from service.app import create_app
+from service.settings import Settings
+from tests.service.serving import home_with, serving
+from tests.service.test_ops import value
+from tests.service.test_score import RECORD
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    monkeypatch.setattr(figures, "READ_EVERY", 0.0)
+    settings = Settings(home=home_with(tmp_path, bundle), audit_rate=1.0)
+    with serving(create_app(settings)) as client:
+        yield client
+
+
+def becomes(client: httpx.Client, name: str, expected: float, **labels: str) -> None:
+    deadline = time.monotonic() + 10
+    while value(client, name, **labels) != expected:
+        assert time.monotonic() < deadline, (name, labels, value(client, name, **labels))
+        time.sleep(0.05)
+
+
+def test_models_queue_and_log_are_told(fresh: httpx.Client) -> None:
+    assert value(fresh, "nearnorm_model_created_timestamp_seconds", model="default") > 1.7e9
+    assert value(fresh, "nearnorm_alert_budget_ratio", model="default") >= 0.01
+    assert value(fresh, "nearnorm_queue_rows", model="default") == 0
+    assert value(fresh, "nearnorm_queue_limit_rows", model="default") == 20_000
+    assert value(fresh, "nearnorm_problems") == 0
+    assert value(fresh, "nearnorm_activations_total", model="default", action="activate") == 1
+
+
+def test_kept_events_and_labels_are_told(fresh: httpx.Client) -> None:
+    results = fresh.post("/score", json={"records": [RECORD] * 3}).json()["results"]
+    assert value(fresh, "nearnorm_events_kept_total") == 3
+    assert value(fresh, "nearnorm_events_dropped_total") == 0
+    becomes(fresh, "nearnorm_events_waiting", 0)
+    label = {"event_id": results[0]["event_id"], "label": "anomaly"}
+    fresh.post("/feedback", json={"labels": [label]}).raise_for_status()
+    becomes(fresh, "nearnorm_verdicts", 1, model="default", verdict="anomaly")
+    becomes(fresh, "nearnorm_labels_waiting", 1, model="default")
+    assert 0 < value(fresh, "nearnorm_label_lag_seconds", model="default") < 60
+
+
+def test_recall_is_told_once_the_audit_slice_has_labels(fresh: httpx.Client) -> None:
+    assert "recall" not in fresh.get("/drift").json()
+    strange = RECORD | {"amount": 1e6}
+    results = fresh.post("/score", json={"records": [RECORD, strange]}).json()["results"]
+    labels = [
+        {"event_id": results[0]["event_id"], "label": "normal"},
+        {"event_id": results[1]["event_id"], "label": "anomaly"},
+    ]
+    fresh.post("/feedback", json={"labels": labels}).raise_for_status()
+    becomes(fresh, "nearnorm_recall_ratio", 1.0, model="default", bound="estimate")
+    recall = fresh.get("/drift").json()["recall"]
+    assert (recall["estimate"], recall["labelled"], recall["anomalies"]) == (1.0, 2, 1)
+    assert recall["low"] < 0.9
+    assert value(fresh, "nearnorm_recall_ratio", bound="low") == pytest.approx(recall["low"])
