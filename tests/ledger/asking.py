@@ -25,7 +25,7 @@ def score(client: httpx.Client, record: dict[str, Any], id_: str | None = None) 
     return result
 
 
-def label(client: httpx.Client, *labels: Any, key: str | None = None) -> httpx.Response:  # noqa: ANN401
+def label(client: httpx.Client, *labels: Any, key: str | None = None) -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
     return client.post("/feedback", json={"labels": list(labels)}, headers=headers)
 

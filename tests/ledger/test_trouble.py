@@ -103,7 +103,9 @@ def test_a_full_disk(tmp_path: Path, payments: Bundle) -> None:
 @pytest.fixture
 def proxy(postgres: str) -> Iterator[tuple[Proxy, str]]:
     """A proxy in front of PostgreSQL, and the URL of a fresh database through it."""
-    engine = sa.create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    engine = sa.create_engine(
+        postgres.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+    )
     name = f"p{time.time_ns()}"
     with engine.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
