@@ -152,8 +152,13 @@ def test_a_service_that_others_can_reach_needs_a_key_or_so_many_words(ledger: Le
 
 @pytest.mark.parametrize(
     ("host", "anonymous", "is_open"),
-    [("127.0.0.1", False, True), ("::1", False, True), ("localhost", False, True)]
-    + [("0.0.0.0", False, False), ("0.0.0.0", True, True)],  # noqa: S104
+    [
+        ("127.0.0.1", False, True),
+        ("::1", False, True),
+        ("localhost", False, True),
+        ("0.0.0.0", False, False),  # noqa: S104
+        ("0.0.0.0", True, True),  # noqa: S104
+    ],
 )
 def test_the_door_is_open_on_loopback_alone(host: str, anonymous: bool, is_open: bool) -> None:
     assert Keyring(host, anonymous).is_open() is is_open
