@@ -103,8 +103,10 @@ class Figures(Collector):
         activations = CounterMetricFamily(
             "nearnorm_activations", "Entries of the store's activation log.", labels=("model", "action")
         )
-        for (name, action), count in self._slots.activations().items():
-            activations.add_metric((name, action), count)
+        logged = self._slots.activations()
+        for name in {model for model, _ in logged}:
+            for action in ("activate", "rollback"):  # zeros too: an increase from nothing is not seen
+                activations.add_metric((name, action), logged.get((name, action), 0))
         yield from (created, budget, waiting, room, problems, activations)
 
     def _of_events(self) -> Iterator[Family]:
