@@ -12,7 +12,7 @@ import typer
 from models.schema import FeatureSchema
 
 if TYPE_CHECKING:
-    from training.pipeline import Watcher
+    from training.job import Watcher
 
 
 class ProgressStyle(StrEnum):
@@ -42,7 +42,7 @@ def train(
     ] = ProgressStyle.BAR,
 ) -> None:
     """Train a model on DATA and write its bundle."""
-    from training.pipeline import TrainingJob, train_bundle
+    from training.job import TrainingJob, prepare
     from training.recipe import Recipe
 
     job = TrainingJob(
@@ -55,7 +55,10 @@ def train(
         seed=seed,
     )
     with _watcher(progress) as watcher:
-        bundle = train_bundle(job, watcher)
+        prepared = prepare(job, watcher)
+        from training.pipeline import train_bundle  # seconds to import: after what can be refused
+
+        bundle = train_bundle(prepared, watcher)
     if progress is ProgressStyle.JSON:
         _line(stage="done", progress=1.0, bundle=str(out), version=bundle.version)
     else:
@@ -64,7 +67,7 @@ def train(
 
 @contextmanager
 def _watcher(style: ProgressStyle) -> "Iterator[Watcher]":
-    from training.pipeline import Watcher
+    from training.job import Watcher
 
     if style is ProgressStyle.JSON:
         yield Watcher(

@@ -1,4 +1,4 @@
-"""Data in, bundle out: read, fit, cross-fit, calibrate, export, report, write. Top to bottom."""
+"""Data in, bundle out: fit, cross-fit, calibrate, export, report, write. Top to bottom."""
 
 import hashlib
 import importlib.metadata
@@ -6,60 +6,32 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from models.bundle import MODEL, Bundle, refuse_other_files, write_bundle
+from models.bundle import MODEL, Bundle, write_bundle
 from models.manifest import Core, Manifest, Tolerance
-from models.schema import FeatureSchema
 from training.calibrate import calibrate, score
-from training.data import ANOMALY, Dataset, Split, load, load_labelled, split
-from training.evaluate import cross_fit, held_out, ranks
+from training.crossfit import CrossFit, cross_fit, measurable, ranks
+from training.data import ANOMALY, Dataset, Split
+from training.evaluate import held_out, of_labels
 from training.export import ABSOLUTE, RELATIVE, assert_parity, golden_rows, to_onnx
 from training.fit import Progress, TrainingSet, fit
 from training.groups import describe_groups
+from training.job import STAGES, Prepared, Watcher
 from training.network import Detector
-from training.recipe import Recipe
 from training.report import MAP_ROWS, EmbeddedRows, Findings, report_html, report_json
 
 LIBRARIES = ("torch", "numpy", "onnx", "onnxscript", "scikit-learn", "nearnorm")
-STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1.0}
-"""The share of the whole that is done when a stage ends."""
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What `nearnorm train` was asked for. `held_out` is a labelled file for the report alone."""
-
-    source: str
-    out: Path
-    recipe: Recipe
-    label_column: str = "label"
-    time_column: str | None = None
-    held_out: str | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Whom training tells: `step(stage, done)` with done from 0 to 1 of the whole, the schema once it is
-    known, and every warning."""
-
-    step: Callable[[str, float], None]
-    schema: Callable[[FeatureSchema], None]
-    warning: Callable[[str], None]
 
 
 class _Clock:
     """Seconds of each stage, in the order they ended."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, reading: float) -> None:
+        self.seconds = {"read": reading}
         self._last = time.perf_counter()
 
     def ended(self, stage: str) -> None:
@@ -67,23 +39,13 @@ class _Clock:
         self.seconds[stage], self._last = now - self._last, now
 
 
-def train_bundle(job: TrainingJob, watcher: Watcher) -> Bundle:
-    """Train a model and write its bundle to `job.out`.
+def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None = None) -> Bundle:
+    """Train a model on what was prepared and write its bundle to `job.out`, whole or not at all.
 
-    Raises DataError, ConfigError or BundleError for what the user can mend; nothing is written then.
+    `crossed` are ranks that were cross-fitted before, with the same recipe.
     """
-    clock = _Clock()
-    refuse_other_files(job.out)
-
-    watcher.step("read", 0.0)
-    data = load(job.source, job.label_column, job.recipe.columns, job.time_column)
-    rows = split(data, job.seed)
-    watcher.schema(data.schema)
-    for warning in data.warnings:
-        watcher.warning(warning)
-    test = load_labelled(job.held_out, job.label_column, data.schema) if job.held_out else None
-
-    clock.ended("read")
+    job, data, rows = prepared.job, prepared.data, prepared.split
+    clock = _Clock(prepared.seconds)
 
     def fit_progress(progress: Progress) -> None:
         joint = 0.5 + 0.5 * progress.done if progress.stage == "joint" else 0.5 * progress.done
@@ -97,20 +59,20 @@ def train_bundle(job: TrainingJob, watcher: Watcher) -> Bundle:
     )
     fitted = fit(training, job.recipe.fit, seed=job.seed, progress=fit_progress)
     detector = fitted.detector
-
     clock.ended("fit")
 
     numeric, codes = data.numeric[rows.reference], data.codes[rows.reference]
     scored = score(detector, numeric, codes)
     reference = calibrate(data.schema, numeric, codes, scored)
     evaluate_progress(0.0)
-    if test is None:
-        evidence = cross_fit(data, rows, job.recipe.fit, job.seed, evaluate_progress)
+    if prepared.held_out is None:
+        if crossed is None and measurable(data.labels[rows.fit]):
+            crossed = cross_fit(data, rows, job.recipe.fit, job.seed, evaluate_progress)
+        evidence = of_labels(data, rows, crossed)
     else:
-        arrays, labels = test
+        arrays, labels = prepared.held_out
         test_scores = score(detector, arrays.numeric, arrays.codes).score
         evidence = held_out(labels, ranks(test_scores, scored.score), reference.rows)
-
     clock.ended("evaluate")
 
     watcher.step("export", STAGES["evaluate"])
@@ -134,7 +96,6 @@ def train_bundle(job: TrainingJob, watcher: Watcher) -> Bundle:
         },
         metrics=evidence.metrics,
     )
-
     clock.ended("export")
 
     watcher.step("report", STAGES["export"])

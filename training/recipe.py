@@ -48,4 +48,4 @@ class Recipe(BaseModel):
             key = ".".join("schema" if part == "columns" else str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
                 raise ConfigError(f"{path}: unknown key {key!r}: see docs/training.md") from None
-            raise ConfigError(f"{path}: {key}: {first['msg']}") from None
+            raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,137 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models.bundle import MODEL, Bundle, read_bundle
+from models.errors import BundleError, DataError
+from models.schema import Kind
+from models.tables import read_table, to_arrays
+from tests.training.conftest import PAYMENTS, PAYMENTS_HELD_OUT, job, train
+from training.evaluate import ranks
+from training.job import Watcher, prepare
+from training.pipeline import train_bundle
+
+
+def test_a_bundle_is_whole_and_tells_what_it_was_trained_on(bundle: Bundle) -> None:
+    files = {"manifest.json", MODEL, "report.json", "report.html"}
+    assert {file.name for file in bundle.path.iterdir()} == files
+    core = read_bundle(bundle.path).manifest.core
+    assert (core.data.rows, core.data.anomalies, core.data.normals) == (3_000, 20, 15)
+    assert core.prototypes == len(core.groups) == len(core.reference.prototype_shares)
+    kinds = {f.name: f.kind for f in core.features.features}
+    assert {name for name, kind in kinds.items() if kind is Kind.IGNORED} == {
+        "payment_id",
+        "currency",
+        "customer_since",
+    }
+    assert kinds["created_at"] is kinds["balance_cents"] is Kind.NUMERIC
+    assert kinds["card_present"] is kinds["newsletter"] is Kind.BOOLEAN
+
+
+def test_the_bundle_alone_scores_a_file_and_finds_its_frauds(bundle: Bundle) -> None:
+    core = bundle.manifest.core
+    table = read_table(PAYMENTS_HELD_OUT)
+    arrays = to_arrays(table, core.features)
+    session = ort.InferenceSession(bundle.model, providers=["CPUExecutionProvider"])
+    scores = session.run(["score"], {"numeric": arrays.numeric, "codes": arrays.codes})[0]
+    rank = ranks(np.asarray(scores), np.array(core.reference.scores))
+    fraud = table.column("label").to_numpy() == 1
+    assert np.median(rank[fraud]) > 0.95
+    assert np.median(rank[~fraud]) < 0.6
+
+
+def test_training_again_gives_the_same_version_whatever_the_threads(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from tests.training.conftest import train\n"
+        "print(train(Path(sys.argv[1])).version)\n"
+    )
+    versions = set()
+    for threads in ("1", "2"):
+        command = [sys.executable, "-c", script, str(tmp_path / threads)]
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        versions.add(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    assert len(versions) == 1
+
+
+def test_the_same_rows_under_another_name_give_the_same_version(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "copy.parquet").write_bytes(Path(PAYMENTS).read_bytes())
+    again = train(tmp_path / "out", str(tmp_path / "copy.parquet"))
+    assert again.version == bundle.version
+    assert again.manifest.source != bundle.manifest.source
+
+
+def test_csv_and_parquet_of_the_same_rows_give_the_same_model(tmp_path: Path, bundle: Bundle) -> None:
+    import pyarrow.csv as pa_csv
+
+    table = pq.read_table(PAYMENTS)
+    text = [pa.field(name, pa.string()) for name in ("merchant", "country")]
+    assert [table.schema.field(field.name) for field in text] == text
+    pa_csv.write_csv(table, tmp_path / "payments.csv", pa_csv.WriteOptions(quoting_style="needed"))
+    again = train(tmp_path / "out", str(tmp_path / "payments.csv"))
+    assert again.manifest.core.data.digest == bundle.manifest.core.data.digest
+    assert again.version == bundle.version
+
+
+@pytest.mark.parametrize(
+    ("rows", "anomalies", "normals"),
+    [(400, 0, 0), (400, 1, 0), (12, 0, 0), (200, 0, 150), (130, 100, 10)],
+)
+def test_few_rows_and_few_labels_are_enough(tmp_path: Path, rows: int, anomalies: int, normals: int) -> None:
+    rng = np.random.default_rng(0)
+    label = [1] * anomalies + [0] * normals + [None] * (rows - anomalies - normals)
+    x = rng.normal(size=rows) + np.r_[np.full(anomalies, 8.0), np.zeros(rows - anomalies)]
+    columns = {"x": x, "s": rng.choice(["a", "b"], rows), "label": pa.array(label, pa.int8())}
+    pq.write_table(pa.table(columns), tmp_path / "few.parquet")
+    small = train(tmp_path / "out", str(tmp_path / "few.parquet"))
+    assert small.manifest.core.reference.rows > 0
+    assert all(np.isfinite(small.manifest.core.reference.scores))
+
+
+def test_a_held_out_file_is_measured_and_changes_nothing_in_the_model(bundle: Bundle, tmp_path: Path) -> None:
+    measured = train(tmp_path / "out", held_out=PAYMENTS_HELD_OUT)
+    report = json.loads((measured.path / "report.json").read_bytes())
+    assert report["metrics"]["average_precision"] > 0.5
+    assert "held-out file" in report["measured"]
+    assert measured.model == bundle.model
+    assert measured.manifest.core.reference == bundle.manifest.core.reference
+
+
+def test_bad_data_leaves_an_older_bundle_untouched(bundle: Bundle, tmp_path: Path) -> None:
+    out = shutil.copytree(bundle.path, tmp_path / "out")
+    (tmp_path / "bad.csv").write_text("x,label\n1,2\n")
+    with pytest.raises(DataError, match="label column"):
+        train(out, str(tmp_path / "bad.csv"))
+    assert read_bundle(out).version == bundle.version
+
+
+def test_a_folder_with_other_files_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match="holds other files"):
+        train(tmp_path, str(tmp_path / "not looked for.csv"))
+
+
+def test_progress_rises_from_nothing_to_all_and_another_seed_gives_another_model(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    steps: list[tuple[str, float]] = []
+    told: list[str] = []
+    watcher = Watcher(lambda stage, done: steps.append((stage, done)), lambda schema: None, told.append)
+    other = train_bundle(prepare(job(tmp_path / "out", seed=1), watcher), watcher)
+    done = [share for _, share in steps]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0.0, 1.0)
+    assert list(dict.fromkeys(stage for stage, _ in steps)) == [
+        *("read", "fit", "evaluate", "export", "report", "write")
+    ]
+    assert any("payment_id" in warning for warning in told)
+    assert other.version != bundle.version

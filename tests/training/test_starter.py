@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pyarrow.parquet as pq
+
+import models
+from models.bundle import read_bundle
+from models.tables import read_table, to_arrays
+from tests.training.conftest import SAMPLES
+from training.samples import make_payments
+
+STARTER = Path(models.__file__).parent / "starter"
+
+
+def test_the_starter_model_is_a_whole_bundle_of_the_shuttle_sample() -> None:
+    core = read_bundle(STARTER).manifest.core
+    assert (core.data.rows, core.data.anomalies, core.data.normals) == (34_368, 30, 0)
+    assert [f.name for f in core.features.numeric] == [f"f{i}" for i in range(1, 10)]
+
+
+def test_the_starter_model_scores_its_held_out_rows_as_its_manifest_says() -> None:
+    from sklearn.metrics import average_precision_score
+
+    bundle = read_bundle(STARTER)
+    table = read_table(str(SAMPLES / "shuttle_held_out.parquet"))
+    arrays = to_arrays(table, bundle.manifest.core.features)
+    session = ort.InferenceSession(bundle.model, providers=["CPUExecutionProvider"])
+    scores = np.asarray(session.run(["score"], {"numeric": arrays.numeric, "codes": arrays.codes})[0])
+    measured = average_precision_score(table.column("label").to_numpy(), scores)
+    told = bundle.manifest.core.metrics["average_precision"]
+    assert told is not None
+    assert abs(measured - told) < 0.005
+    assert measured > 0.9
+
+
+def test_the_shuttle_sample_hides_all_labels_but_thirty() -> None:
+    train = pq.read_table(SAMPLES / "shuttle_train.parquet")
+    held_out = pq.read_table(SAMPLES / "shuttle_held_out.parquet")
+    assert train.num_rows + held_out.num_rows == 49_097
+    labels = train.column("label")
+    assert labels.drop_null().to_pylist() == [1] * 30
+    assert held_out.column("label").null_count == 0
+    assert sum(held_out.column("label").to_pylist()) == 1_053
+
+
+def test_the_payments_sample_is_what_its_generator_makes(tmp_path: Path) -> None:
+    make_payments.main(tmp_path)
+    for name in ("payments_train.parquet", "payments_held_out.parquet"):
+        assert pq.read_table(tmp_path / name).equals(pq.read_table(SAMPLES / name))

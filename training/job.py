@@ -1,0 +1,66 @@
+"""What a training is asked to do, and everything that can be refused before the heavy work: no torch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.bundle import refuse_other_files
+from models.schema import FeatureSchema
+from models.tables import Arrays
+from training.data import Dataset, Split, load, load_labelled, split
+from training.recipe import Recipe
+
+STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1.0}
+"""The share of the whole that is done when a stage ends."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What `nearnorm train` was asked for. `held_out` is a labelled file for the report alone."""
+
+    source: str
+    out: Path
+    recipe: Recipe
+    label_column: str = "label"
+    time_column: str | None = None
+    held_out: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Whom training tells: `step(stage, done)` with done from 0 to 1 of the whole, the schema once it is
+    known, and every warning."""
+
+    step: Callable[[str, float], None]
+    schema: Callable[[FeatureSchema], None]
+    warning: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job whose data has been read and found good. `held_out` has its arrays and labels."""
+
+    job: TrainingJob
+    data: Dataset
+    split: Split
+    held_out: tuple[Arrays, np.ndarray] | None
+    seconds: float
+
+
+def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
+    """Read the data and split it. Raises DataError, ConfigError or BundleError for what the user can mend;
+    nothing is written."""
+    started = time.perf_counter()
+    watcher.step("read", 0.0)
+    refuse_other_files(job.out)
+    data = load(job.source, job.label_column, job.recipe.columns, job.time_column)
+    watcher.schema(data.schema)
+    for warning in data.warnings:
+        watcher.warning(warning)
+    rows = split(data, job.seed)
+    held_out = load_labelled(job.held_out, job.label_column, data.schema) if job.held_out else None
+    return Prepared(job, data, rows, held_out, time.perf_counter() - started)
