@@ -23,7 +23,9 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """The ledger: sqlite:////folder/file.db or postgresql://user@host/name; default: a file in the home."""
     host: str = "127.0.0.1"
+    """The address to listen on. Any other than this machine's own wants API keys, or allow_anonymous."""
     port: int = Field(default=8000, ge=0, le=65535)
+    """The port to listen on; 0 takes a free one, which the log tells."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run. `cuda`: every node on the GPU, or the service does not start."""
     threads: int | None = Field(default=None, ge=1, le=256)
