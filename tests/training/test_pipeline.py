@@ -16,7 +16,7 @@ from models.errors import BundleError, DataError
 from models.schema import Kind
 from models.tables import read_table, to_arrays
 from tests.training.conftest import PAYMENTS, PAYMENTS_HELD_OUT, job, train
-from training.evaluate import ranks
+from training.crossfit import ranks
 from training.job import Watcher, prepare
 from training.pipeline import train_bundle
 
