@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from service.settings import Settings
 from tests.deploy.dockerfile import ROOT, environment, stages
+from tests.deploy.expressions import panels
 
 COMPOSE = ROOT / "deploy/compose.yaml"
 
@@ -52,9 +54,47 @@ def test_prometheus_scrapes_the_service_where_it_listens() -> None:
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     (job,) = config["scrape_configs"]
     assert job["static_configs"] == [{"targets": ["service:8000"]}]
-    assert "8000:8000" in services()["service"]["ports"]
+    assert services()["service"]["ports"] == ["127.0.0.1:8000:8000"]
 
 
 def test_volumes_hold_what_must_survive_a_new_container() -> None:
     home = environment("service")["NEARNORM_HOME"]
     assert f"home:{home}" in services()["service"]["volumes"]
+
+
+def test_only_this_machine_can_reach_what_is_published() -> None:
+    for name, service in services().items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+
+
+def test_service_and_worker_share_one_ledger_and_one_store() -> None:
+    service, worker = services()["service"], services()["worker"]
+    for part in ("volumes", "tmpfs"):
+        assert service[part] == worker[part]
+    assert service["environment"]["NEARNORM_DATABASE_URL"] == worker["environment"]["NEARNORM_DATABASE_URL"]
+
+
+def test_a_stopping_service_is_given_the_time_it_may_take() -> None:
+    grace = int(services()["service"]["stop_grace_period"].removesuffix("s"))
+    assert grace > Settings.model_fields["stop_seconds"].default
+
+
+def test_no_secret_is_written_down() -> None:
+    for service in services().values():
+        for key, value in service.get("environment", {}).items():
+            if "PASSWORD" in key or "URL" in key:
+                assert "${" in value, key
+
+
+def test_grafana_finds_its_source_and_its_dashboard() -> None:
+    provisioning = ROOT / "deploy/grafana/provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards/nearnorm.yaml").read_text())["providers"]
+    assert source["url"] == "http://prometheus:9090"
+    assert source["uid"] == panels()[0]["datasource"]["uid"]
+    mounts = [str(volume).split(":") for volume in services()["grafana"]["volumes"]]
+    (dashboards,) = [source for source, target, *_ in mounts if target == provider["options"]["path"]]
+    assert (COMPOSE.parent / dashboards / "nearnorm.json").is_file()
+    home = services()["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == f"{provider['options']['path']}/nearnorm.json"
