@@ -27,6 +27,7 @@ from service.matching import record_digest
 INTERVAL = 0.1  # seconds between groups: what a killed process can lose
 QUEUE_ROWS = 20_000
 PAUSE = 1.0  # seconds before a group is tried again
+TRAFFIC_EVERY = 2.0
 SWEEP_EVERY = 60.0
 TRAFFIC_DAYS = 35
 REQUEST_DAYS = 7
@@ -37,7 +38,7 @@ _HOUR_MS = 3600 * 1000
 _DAY_MS = 24 * _HOUR_MS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scored:
     """A request's scored rows: one element a row of `encoded.rows`.
 
@@ -98,6 +99,7 @@ class EventLog:
         self._waiting: dict[str, tuple[_Kept, int]] = {}
         self._seen: collections.deque[tuple[str, Sequence[float]]] = collections.deque(maxlen=100_000)
         self._traffic: collections.Counter[tuple[str, int, int]] = collections.Counter()
+        self._traffic_at = -TRAFFIC_EVERY
         self._stop = threading.Event()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
@@ -167,9 +169,9 @@ class EventLog:
         with self._writing:
             group = list(self._queue)
             self._count_traffic()
-            if not group and not self._traffic:
+            traffic = self._due_traffic()
+            if not group and not traffic:
                 return
-            traffic = dict(self._traffic)
             rows = [
                 cut.event(i, self._rate)
                 for cut in group
@@ -179,8 +181,15 @@ class EventLog:
             with self._ledger.write() as connection:
                 events.append(connection, rows)
                 policy.count(connection, traffic)
-            self._traffic.clear()
+            if traffic:
+                self._traffic.clear()
+                self._traffic_at = time.monotonic()
             self._forget(group)
+
+    def _due_traffic(self) -> dict[tuple[str, int, int], int]:
+        """Counts are written now and then, and when the log is stopped."""
+        due = self._stop.is_set() or time.monotonic() - self._traffic_at > TRAFFIC_EVERY
+        return dict(self._traffic) if due else {}
 
     def _forget(self, group: list[_Kept]) -> None:
         for cut in group:

@@ -12,12 +12,14 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from models.canonical import canonical_json
 from models.schema import MISSING_CODE, UNKNOWN_CODE, FeatureSchema
 from service.encode import Encoded, Rows
 from service.ledger.labels import Standing
+
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 Values = Mapping[str, Any]  # a record as the model read it: float, bool, str; None is missing
 
@@ -25,11 +27,11 @@ Values = Mapping[str, Any]  # a record as the model read it: float, bool, str; N
 def record_digest(record: Values) -> str:
     """32 hex digits that equal records share, whatever the model's schema."""
     present = {name: _plain(value) for name, value in record.items() if value is not None}
-    return hashlib.sha256(canonical_json(present)).hexdigest()[:32]
+    return hashlib.sha256(_sorted(present)).hexdigest()[:32]
 
 
 def _plain(value: float | str) -> float | str:
-    return value if isinstance(value, str) else float(value) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return value if type(value) is str else float(value) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
 def row_keys(rows: Rows) -> list[bytes]:
@@ -56,7 +58,7 @@ def _key_of(schema: FeatureSchema, record: Values) -> bytes:
 
 
 def _spelled(unknown: Mapping[str, str] | None) -> bytes:
-    return canonical_json(unknown) if unknown else b""
+    return _sorted(unknown) if unknown else b""
 
 
 class Matches:

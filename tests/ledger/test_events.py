@@ -173,7 +173,10 @@ def test_the_log_is_bounded_in_rows_and_in_age(ledger: Ledger, monkeypatch: pyte
     assert len(kept(ledger)) == 35
 
 
-def test_all_traffic_is_counted_by_rarity_kept_or_not(log: EventLog, ledger: Ledger) -> None:
+def test_all_traffic_is_counted_by_rarity_kept_or_not(
+    log: EventLog, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "TRAFFIC_EVERY", -1.0)
     log.offer(batch(100))
     log.offer(batch(50))
     log.flush()
