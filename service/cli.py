@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from models.errors import ConfigError, NearnormError
-from service.ledger_cli import forget, keys_cli
+from service.ledger_cli import forget, keys_cli, migrate_ledger
 
 GROUP = "nearnorm.commands"
 
@@ -62,6 +62,7 @@ models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, impo
 cli.add_typer(models_cli, name="models")
 cli.add_typer(keys_cli, name="keys")
 cli.command()(forget)
+cli.command("migrate")(migrate_ledger)
 
 
 @cli.command()

@@ -47,6 +47,11 @@ def revoke_key(name: Annotated[str, typer.Argument(help="A key's name or id.")])
     typer.echo(f"{key.key_id} {key.name} is revoked")
 
 
+def migrate_ledger() -> None:
+    """Bring the ledger to this release's tables, as every start does: once, before many start at once."""
+    _in_ledger(lambda _: None)
+
+
 def forget(
     record_id: Annotated[str | None, typer.Option(help="The caller's id of a record.")] = None,
     analyst: Annotated[str | None, typer.Option(help="An analyst's name.")] = None,

@@ -1,0 +1,149 @@
+"""The manifests, against Kubernetes' schemas and against what the images and settings really are."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from service.cli import cli
+from service.settings import PREFIX, Settings
+from tests.deploy.dockerfile import ROOT, environment, last, stages
+
+FOLDER = ROOT / "deploy/kubernetes"
+MANIFESTS = sorted(p for p in (FOLDER / "base").glob("*.yaml") if p.name != "kustomization.yaml")
+
+
+def documents() -> list[dict[str, Any]]:
+    return [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_text())]
+
+
+def of_kind(kind: str) -> list[dict[str, Any]]:
+    return [document for document in documents() if document["kind"] == kind]
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """Pod templates by the name of what makes them."""
+    return {
+        document["metadata"]["name"]: document["spec"]["template"]
+        for document in documents()
+        if document["kind"] in ("Deployment", "StatefulSet", "Job")
+    }
+
+
+def containers() -> dict[str, dict[str, Any]]:
+    return {name: pod["spec"]["containers"][0] for name, pod in pods().items()}
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_a_manifest_obeys_the_schema(path: Path) -> None:
+    for document in yaml.safe_load_all(path.read_text()):
+        kubernetes_validate.validate(document, "1.34", strict=True)
+
+
+def test_the_kustomization_names_every_manifest() -> None:
+    named = yaml.safe_load((FOLDER / "base/kustomization.yaml").read_text())["resources"]
+    assert sorted(named) == [path.name for path in MANIFESTS]
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
+@pytest.mark.parametrize("overlay", ["base", "gpu"])
+def test_kustomize_builds_what_the_schema_allows(overlay: str) -> None:
+    done = subprocess.run(["kubectl", "kustomize", FOLDER / overlay], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    built = list(yaml.safe_load_all(done.stdout))
+    assert len(built) == len(documents())
+    for document in built:
+        kubernetes_validate.validate(document, "1.34", strict=True)
+    (deployment,) = [d for d in built if d["kind"] == "Deployment"]
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    gpus = container["resources"]["limits"].get("nvidia.com/gpu")
+    assert (container["image"].split(":")[0], gpus) == (
+        ("nearnorm/service-gpu", "1") if overlay == "gpu" else ("nearnorm/service", None)
+    )
+
+
+def test_pods_keep_to_the_restricted_standard_and_to_the_images_user() -> None:
+    assert len(pods()) == 3
+    user = int((last("service", "USER") or "0").split(":")[0])
+    for name, pod in pods().items():
+        security = pod["spec"]["securityContext"]
+        assert security["runAsNonRoot"], name
+        assert security["runAsUser"] == security["fsGroup"] == user, name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["spec"]["automountServiceAccountToken"] is False, name
+        container = containers()[name]["securityContext"]
+        assert container["allowPrivilegeEscalation"] is False, name
+        assert container["readOnlyRootFilesystem"] is True, name
+        assert container["capabilities"] == {"drop": ["ALL"]}, name
+
+
+def test_what_pods_write_to_is_mounted() -> None:
+    home = environment("service")["NEARNORM_HOME"]
+    for name, container in containers().items():
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert {home, "/tmp"} <= mounted, name  # noqa: S108 - a path in the container
+
+
+def test_images_are_targets_of_the_dockerfile() -> None:
+    images = {container["image"].removeprefix("nearnorm/") for container in containers().values()}
+    assert images == {"service", "worker"}
+    assert images <= set(stages())
+
+
+def test_settings_are_known_and_the_store_is_mounted_where_they_say() -> None:
+    (settings,) = of_kind("ConfigMap")
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert set(settings["data"]) <= known
+    for name in ("nearnorm", "nearnorm-worker"):
+        mounted = {mount["mountPath"] for mount in containers()[name]["volumeMounts"]}
+        assert settings["data"]["NEARNORM_MODEL_STORE"] in mounted
+
+
+def test_probes_ask_routes_that_exist_on_the_port_that_is_served() -> None:
+    container = containers()["nearnorm"]
+    assert container["ports"] == [{"name": "http", "containerPort": Settings.model_fields["port"].default}]
+    paths = {kind: container[kind]["httpGet"]["path"] for kind in container if kind.endswith("Probe")}
+    assert paths == {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
+
+
+def test_a_stopping_pod_is_given_the_time_it_may_take() -> None:
+    (settings,) = of_kind("ConfigMap")
+    pause = int(containers()["nearnorm"]["lifecycle"]["preStop"]["exec"]["command"][1])
+    grace = pods()["nearnorm"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace > pause + int(settings["data"]["NEARNORM_STOP_SECONDS"])
+
+
+def test_selectors_find_their_pods() -> None:
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods().items()}
+    for document in documents():
+        spec = document.get("spec", {})
+        selector = spec.get("podSelector", spec.get("selector", {}))
+        wanted = selector.get("matchLabels", selector)
+        if wanted:
+            assert any(wanted.items() <= own.items() for own in labels.values()), document["metadata"]["name"]
+
+
+def test_scaling_goes_by_load_and_never_below_what_may_be_disrupted() -> None:
+    (scaler,) = of_kind("HorizontalPodAutoscaler")
+    (budget,) = of_kind("PodDisruptionBudget")
+    assert scaler["spec"]["minReplicas"] > budget["spec"]["minAvailable"]
+    (pods_metric, _) = scaler["spec"]["metrics"]
+    assert pods_metric["pods"]["metric"]["name"] == "nearnorm_queue_rows"
+    limit = Settings.model_fields["queue_rows"].default
+    assert 0 < int(pods_metric["pods"]["target"]["averageValue"]) < limit / 2
+
+
+def test_the_migration_brings_an_empty_ledger_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARNORM_HOME", str(tmp_path))
+    command = containers()["nearnorm-migration"]["command"]
+    assert command[0] == "nearnorm"
+    result = CliRunner().invoke(cli, command[1:])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "nearnorm.db").stat().st_size > 0
