@@ -15,6 +15,8 @@ from torch import nn
 from models.manifest import Golden
 from models.schema import MISSING_CODE, UNKNOWN_CODE
 from training.calibrate import Scored, score
+from training.fused import Fused
+from training.network import Detector
 
 INPUTS = ("numeric", "codes")
 OUTPUTS = ("score", "similarity", "prototype", "distance", "reconstruction_error", "residual")
@@ -34,7 +36,7 @@ def to_onnx(detector: nn.Module, numeric: np.ndarray, codes: np.ndarray) -> byte
     batch = torch.export.Dim("batch", min=1)
     with _quiet():
         program = torch.onnx.export(
-            detector,
+            Fused(detector) if isinstance(detector, Detector) else detector,
             example,
             input_names=INPUTS,
             output_names=OUTPUTS,
