@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from models.errors import NearnormError
 from models.store import ModelStore
@@ -16,9 +17,21 @@ from service.drift_metrics import DriftCollector
 from service.figures import Figures
 from service.metrics import Metrics
 from service.openapi import with_score
-from service.score import ScoreEndpoint
+from service.score import PATH, ScoreEndpoint
 from service.settings import Settings
 from service.slots import Slots
+
+
+class Application(FastAPI):
+    """The routes, and /score before them: a router's way costs more than the scoring of a record."""
+
+    score: ScoreEndpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == PATH:
+            await self.score(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -45,9 +58,10 @@ def create_app(settings: Settings) -> FastAPI:
             await slots.close()
             await asyncio.to_thread(desk.close)
 
-    app = FastAPI(
+    app = Application(
         title="Nearnorm", version=version("nearnorm"), lifespan=lifespan, docs_url=None, redoc_url=None
     )
+    app.score = ScoreEndpoint(slots, desk, settings, metrics)
     app.state.desk = desk
     app.state.slots = slots
     app.state.metrics = metrics
@@ -57,7 +71,5 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
-    # the outermost
-    app.add_middleware(ScoreEndpoint, slots=slots, desk=desk, settings=settings, metrics=metrics)
     app.openapi = with_score(app, slots)  # type: ignore[method-assign]
     return app

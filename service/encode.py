@@ -5,6 +5,7 @@ refuses (another type, an unknown field, a number beyond float64) goes the loose
 """
 
 import json
+import math
 import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -139,16 +140,23 @@ class Encoder:
         except struct.error:  # a null among the numbers
             packed = b"".join([self._pack(*(NAN if v is None else v for v in row[:width])) for row in good])
         codes = [
-            get(v, UNKNOWN_CODE)
-            for row in good
-            for get, v in zip(self._codes, row[width:scored], strict=True)
+            get(v, UNKNOWN_CODE) for row in good for get, v in zip(self._codes, row[width:], strict=False)
         ]
         rows = Rows(
             np.frombuffer(packed, np.float64).reshape(len(good), width),
-            np.array(codes, np.int64).reshape(len(good), len(self._codes)),
+            np.array(codes, np.int64).reshape(len(good), scored - width),
         )
         encoded = Encoded(rows, len(cells), kept, errors)
+        if len(good) == 1 and self._is_whole(good[0], codes):
+            return encoded
         return self._looked_over(encoded, lambda place, j: cells[place][width + j])
+
+    def _is_whole(self, row: Sequence[Any], codes: Sequence[int]) -> bool:
+        """Whether nothing is missing or unknown, sooner than numpy could tell it of a single row."""
+        try:
+            return math.isfinite(sum(row[: self._numbers])) and not (codes and min(codes) < FIRST_CODE)
+        except TypeError:  # a null
+            return False
 
     def _looked_over(self, encoded: Encoded, text: Callable[[int, int], str]) -> Encoded:
         """Name what is missing and unknown; a row without a required feature becomes an error.

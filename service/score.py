@@ -8,11 +8,10 @@ import time
 
 import msgspec
 from msgspec import UnsetType
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.answers import answer
 from service.desk import NOTHING, Desk
-from service.encode import Encoded
 from service.errors import (
     PROBLEM,
     BodyTooLarge,
@@ -38,19 +37,15 @@ class ClientGoneError(Exception):
 
 
 class ScoreEndpoint:
-    """Answers POST /score and passes everything else on to `app`."""
+    """Answers what is sent to /score. It shares everything with the routes, except their way to here."""
 
-    def __init__(self, app: ASGIApp, slots: Slots, desk: Desk, settings: Settings, metrics: Metrics) -> None:
-        self._app = app
+    def __init__(self, slots: Slots, desk: Desk, settings: Settings, metrics: Metrics) -> None:
         self._slots = slots
         self._desk = desk
         self._max_body = settings.max_body_bytes
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH:
-            await self._app(scope, receive, send)
-            return
         started = time.perf_counter()
         status, headers = 200, [(b"content-type", JSON)]
         try:
@@ -74,13 +69,22 @@ class ScoreEndpoint:
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
         _check_headers(scope["headers"], self._max_body)
         self._desk.keyring.admit(scope["headers"], "score")
-        model, request = self._decode(await _body(receive, self._max_body))
+        message = await receive()
+        body = message.get("body", b"")
+        if message.get("more_body") or message["type"] == "http.disconnect":
+            body = await _whole(message, receive, self._max_body)
+        elif len(body) > self._max_body:
+            raise _too_large(self._max_body)
+        model, request = self._decode(body)
         encoded = model.encoder.encode(request)
-        scores = await self._score(model, encoded)
+        scores: Scores | None = None
+        if len(encoded.rows):
+            parts = await model.batcher.submit(encoded.rows)
+            scores = parts[0] if len(parts) == 1 else joined(parts)
         model.meter.row_errors += len(encoded.errors)
         ids = None if isinstance(request.ids, UnsetType) else request.ids
         noted = self._desk.note(model, encoded, scores, ids) if scores else NOTHING
-        if scores:
+        if scores and model.watched.take(len(encoded.rows), time.monotonic()):
             model.drift.observe(encoded.rows, scores.outputs, scores.start, noted.event_ids)
         return _encode(answer(model, request, encoded, scores, noted))
 
@@ -92,12 +96,6 @@ class ScoreEndpoint:
             model = self._slots.get(request.model)
             request = model.encoder.decode(body)
         return model, request
-
-    async def _score(self, model: LoadedModel, encoded: Encoded) -> Scores | None:
-        if not len(encoded.rows):
-            return None
-        parts = await model.batcher.submit(encoded.rows)
-        return parts[0] if len(parts) == 1 else joined(parts)
 
 
 def problem_response(error: ServiceError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -120,29 +118,20 @@ def _check_headers(headers: list[tuple[bytes, bytes]], max_body: int) -> None:
         raise UnsupportedMedia(f"content type {kind.decode('latin-1')!r} is not read: send application/json")
 
 
-async def _body(receive: Receive, max_body: int) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as it is known."""
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGoneError
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > max_body:
-            raise _too_large(max_body)
-        return body
-    chunks, size = [body], len(body)
-    more = True
-    while more:
-        message = await receive()
+async def _whole(message: Message, receive: Receive, max_body: int) -> bytes:
+    """The body that begins with `message`. Raises BodyTooLarge as soon as it is known."""
+    chunks, size = [], 0
+    while True:
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         chunk = message.get("body", b"")
-        more = message.get("more_body", False)
         chunks.append(chunk)
         size += len(chunk)
         if size > max_body:
             raise _too_large(max_body)
-    return b"".join(chunks)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+        message = await receive()
 
 
 def _too_large(max_body: int) -> BodyTooLarge:

@@ -21,6 +21,7 @@ from models.bundle import MANIFEST
 from models.errors import NearnormError
 from models.manifest import Manifest
 from models.store import DEFAULT_MODEL, Activation, ModelStore
+from service.allowance import Allowance
 from service.batcher import Batcher, Limits
 from service.drift import Drift, Report
 from service.encode import Encoder, Rows
@@ -36,6 +37,8 @@ from service.wire import ModelRef
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 """A version that could not be loaded is tried again: its files may have been on their way."""
+WATCHED_ROWS = 2_000
+"""Rows a second that drift is watched in: beyond it a sample says as much, and a row costs 2 to 6 us."""
 BATCH_ROWS = 1024
 INLINE_ROWS = 256
 
@@ -71,6 +74,7 @@ class LoadedModel:
         self.explainer = Explainer(core)
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
         self.drift = Drift(core, self._drifts)
+        self.watched = Allowance(WATCHED_ROWS)
         self.batcher: Batcher[Rows, Scores]
         self.meter: ModelMeter
 
