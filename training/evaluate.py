@@ -1,20 +1,15 @@
 """How well anomalies are found that the model did not train on, as far as labels can tell."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from training.calibrate import score
-from training.config import FitConfig
-from training.data import ANOMALY, NORMAL, UNLABELLED, Dataset, Split
-from training.fit import TrainingSet, fit
+from training.crossfit import FOLDS, CrossFit
+from training.data import ANOMALY, UNLABELLED, Dataset, Split
 
 BUDGET = 0.01
 """Recall is told at the default policy's budget: 1% of normal traffic."""
-FOLDS = 2
-"""Each fold costs a fit; two measure every label once."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +24,6 @@ class Evidence:
     rank: np.ndarray
     truth: np.ndarray
     metrics: dict[str, float | None]
-
-
-def ranks(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Share of the n reference scores, and of the row itself as one more, that are lower: [0, n/(n+1)]."""
-    return np.searchsorted(np.sort(reference), scores, side="left") / (len(reference) + 1)
 
 
 def measure(how: str, rank: np.ndarray, truth: np.ndarray, reference_rows: int) -> Evidence:
@@ -56,17 +46,11 @@ def measure(how: str, rank: np.ndarray, truth: np.ndarray, reference_rows: int) 
     return Evidence(how, rank, truth, metrics)
 
 
-def cross_fit(
-    data: Dataset, split: Split, config: FitConfig, seed: int, progress: Callable[[float], None]
-) -> Evidence:
-    """Rank every label by a model that did not train on it.
-
-    Each fold is left out of one fit. Its anomalies, and the normals that analysts confirmed, are ranked
-    among the held-out reference rows, which stand for what is not labelled.
-    """
-    labels = data.labels[split.fit]
-    anomalies = int((labels == ANOMALY).sum())
-    if anomalies < FOLDS:
+def of_labels(data: Dataset, split: Split, crossed: CrossFit | None) -> Evidence:
+    """What cross-fitted ranks come to: anomalies, and the normals that analysts confirmed, among the
+    held-out reference rows, which stand for what is not labelled. None: there was nothing to fit for."""
+    anomalies = int((data.labels[split.fit] == ANOMALY).sum())
+    if crossed is None:
         return measure(
             f"Not measurable: cross-fitting needs at least {FOLDS} labelled anomalies, and there "
             f"{'is one' if anomalies == 1 else 'are none'}.",
@@ -74,27 +58,14 @@ def cross_fit(
             np.empty(0),
             0,
         )
-    fold = np.full(len(labels), -1)
-    rng = np.random.default_rng([seed, 3])
-    for label in (ANOMALY, NORMAL):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        fold[rows] = np.arange(len(rows)) % FOLDS
-    ranked, truth = [], []
-    for number in range(FOLDS):
-        kept, left_out = split.fit[fold != number], split.fit[fold == number]
-        training = TrainingSet(data.numeric[kept], data.codes[kept], data.cardinalities, data.labels[kept])
-        detector = fit(training, config, seed=seed).detector
-        reference = score(detector, data.numeric[split.reference], data.codes[split.reference]).score
-        scores = score(detector, data.numeric[left_out], data.codes[left_out]).score
-        ranked += [ranks(scores, reference), ranks(reference, reference)]
-        truth += [data.labels[left_out] == ANOMALY, np.zeros(len(reference), bool)]
-        progress((number + 1) / FOLDS)
+    reference = crossed.reference_rank.ravel()
+    truth = np.concatenate([data.labels[crossed.rows] == ANOMALY, np.zeros(len(reference), bool)])
     return measure(
         f"Cross-fitting: {anomalies} labelled anomalies, each ranked by a model that trained on half of "
         f"the labels and not on this one, among {len(split.reference):,} held-out rows. Anomalies hidden "
         "among those count as false alerts, so the truth is rather better.",
-        np.concatenate(ranked),
-        np.concatenate(truth).astype(int),
+        np.concatenate([crossed.rank, reference]),
+        truth.astype(int),
         len(split.reference),
     )
 

@@ -42,6 +42,7 @@ labels = sa.Table(
     sa.Index("labels_by_digest", "model", "digest"),
     sa.Index("labels_retracted", "retracts"),
     sa.Index("labels_by_job", "model", "job_id"),
+    sa.Index("labels_by_change", "model", "change"),
     sqlite_autoincrement=True,
 )
 
