@@ -3,11 +3,15 @@
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.deploy.dockerfile import ROOT, command, environment, install_command, last, stages
@@ -109,3 +113,48 @@ def test_the_service_image_imports_no_torch(image: Path, tmp_path: Path) -> None
     assert run(image / "bin/python", "-c", program, cwd=tmp_path).strip() == "[]"
     packages = run(image / "bin/pip", "list", "--format=freeze", cwd=tmp_path)
     assert not re.search(r"^(torch|onnx|scikit-learn|matplotlib)==", packages, flags=re.MULTILINE)
+
+
+def test_the_service_image_serves_the_starter_model_and_writes_only_to_its_home(
+    image: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    home = tmp_path / "home"
+    settings = {"NEARNORM_HOME": str(home), "NEARNORM_PORT": str(port)}
+    before = snapshot(image)
+    process = subprocess.Popen(
+        command("service"),
+        executable=image / "bin/nearnorm",
+        cwd=tmp_path,
+        env={"PATH": f"{image}/bin:/usr/bin:/bin", "TMPDIR": str(tmp_path), **settings},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            deadline = time.monotonic() + 30
+            while not ready(client):
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            answer = client.post("/score", json={"records": [{"f1": 45, "f4": 1}]}).raise_for_status().json()
+            assert 0 <= answer["results"][0]["score"] <= 1
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode in (0, -signal.SIGTERM)  # uvicorn stops gracefully, then passes the signal on
+    assert snapshot(image) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
+def ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def snapshot(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*") if "__pycache__" not in path.parts}
