@@ -1,0 +1,129 @@
+"""What training costs: `nearnorm train` as a user runs it, on one thread.
+
+    python -m tests.benchmarks.bench_training command          # 7,000 rows; ../shared/data where it is there
+    python -m tests.benchmarks.bench_training scale            # 10,000 to 1,000,000 rows x 40 features
+
+Prints a table: seconds of fitting alone, of the whole command, and the most memory it held.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+NEARNORM = str(Path(sys.executable).with_name("nearnorm"))
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+ROWS = 7_000
+CHUNK = 100_000
+SCALES = (10_000, 100_000, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Cost:
+    fit_seconds: float
+    command_seconds: float
+    mebibytes: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("command", "scale"))
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(f"{'data':<24} {'rows':>9} {'features':>8} {'fit s':>7} {'command s':>9} {'MiB':>6}")
+        if given.what == "command":
+            for source in (made(folder / "made.parquet", ROWS), *shared(folder)):
+                tell(source, [train(source, folder) for _ in range(given.rounds)])
+        else:
+            for rows in SCALES:
+                source = made(folder / f"made-{rows}.parquet", rows)
+                tell(source, [train(source, folder)])
+
+
+def tell(source: Path, costs: list[Cost]) -> None:
+    schema = pq.read_schema(source)
+    fit, command, memory = (
+        statistics.median(getattr(cost, field) for cost in costs)
+        for field in ("fit_seconds", "command_seconds", "mebibytes")
+    )
+    rows, features = pq.read_metadata(source).num_rows, len(schema) - 1
+    print(
+        f"{source.stem:<24} {rows:>9,} {features:>8} {fit:>7.2f} {command:>9.1f} {memory:>6.0f}", flush=True
+    )
+
+
+def train(source: Path, folder: Path) -> Cost:
+    """One run of the command on one thread, in a process of its own."""
+    out = folder / "bundle"
+    command = [NEARNORM, "train", str(source), "--out", str(out), "--progress", "off"]
+    started = time.perf_counter()
+    silent = os.open(os.devnull, os.O_WRONLY)
+    actions = [(os.POSIX_SPAWN_DUP2, silent, 1), (os.POSIX_SPAWN_DUP2, silent, 2)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = os.posix_spawn(NEARNORM, command, environment, file_actions=actions)
+    _, status, usage = os.wait4(child, 0)
+    seconds = time.perf_counter() - started
+    os.close(silent)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    report = json.loads((out / "report.json").read_bytes())
+    return Cost(report["fit_seconds"], seconds, usage.ru_maxrss / 1024)
+
+
+def made(path: Path, rows: int) -> Path:
+    """36 numbers and 4 categories in four normal groups, 1% anomalies, ten of them labelled."""
+    rng = np.random.default_rng(0)
+    writer = None
+    for start in range(0, rows, CHUNK):
+        count = min(CHUNK, rows - start)
+        group = rng.integers(4, size=count)
+        anomalous = rng.random(count) < 0.01
+        columns: dict[str, object] = {}
+        for i in range(36):
+            columns[f"x{i}"] = rng.normal(size=count) + group * (i % 3) + 5.0 * (anomalous & (i < 5))
+        for i in range(4):
+            columns[f"s{i}"] = rng.choice([f"c{k}" for k in range(5 * (i + 1))], count)
+        known = anomalous & (np.cumsum(anomalous) <= 10) & (start == 0)
+        columns["label"] = pa.array(np.ones(count), pa.int8(), mask=~known)
+        table = pa.table(columns)
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    if writer:
+        writer.close()
+    return path
+
+
+def shared(folder: Path) -> list[Path]:
+    """Subsamples of the mixed data sets, ten anomalies labelled."""
+    paths = []
+    for name in ("unsw_nb15", "iot23", "bank_marketing"):
+        source = SHARED / name / "data.parquet"
+        if not source.is_file():
+            continue
+        table = pq.read_table(source)
+        rng = np.random.default_rng(0)
+        table = table.take(np.sort(rng.choice(len(table), ROWS, replace=False)))
+        truth = table.column("label").to_numpy()
+        known = rng.permutation(np.flatnonzero(truth == 1))[:10]
+        labels = pa.array(np.ones(ROWS), pa.int8(), mask=~np.isin(np.arange(ROWS), known))
+        kept = [c for c in table.column_names if c not in ("label", "anomaly_class", "attack_name", "split")]
+        paths.append(folder / f"{name}.parquet")
+        pq.write_table(table.select(kept).append_column("label", labels), paths[-1])
+    return paths
+
+
+if __name__ == "__main__":
+    main()
