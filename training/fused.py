@@ -8,7 +8,6 @@ compares its answers with the detector's own (export.assert_parity).
 import torch
 from torch import Tensor, nn
 
-from training.cold_start import RankHead
 from training.column_maps import KNOTS, NormalMap, RangeMap
 from training.losses import huber
 from training.members import MemberLinear, leaky
@@ -30,7 +29,7 @@ class Fused(nn.Module):
         decode_in, decode_bias = _columns(detector.decode_in)
         decode_out = detector.decode_out
         head = detector.head
-        self.head: FusedHead | RankHead = FusedHead(head) if isinstance(head, ScoreHead) else head
+        self.head = FusedHead(head) if isinstance(head, ScoreHead) else TurnedHead(head)
         prototypes = detector.prototypes.detach()
         for name, value in {
             "encode_in": encode_in.flatten(0, 1),  # [M H, D]
@@ -123,6 +122,18 @@ class FusedHead(nn.Module):
         hidden = leaky(self.own @ z + self.own_bias + evidence)
         logit = self.out @ hidden.reshape(-1, rows.shape[1]) + self.bias
         return logit + self.skip @ rows if self.skips else logit
+
+
+class TurnedHead(nn.Module):
+    """Any other head, given its rows along the first axis."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
+        logits: Tensor = self.head(z.transpose(1, 2), error, similarity, rows.t())
+        return logits
 
 
 class FusedInput(nn.Module):
