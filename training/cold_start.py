@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.heads import TINY, soft_evidence
+
 KNOTS = 33
 
 
@@ -30,14 +32,11 @@ class RankHead(nn.Module):
 
     def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
         """As ScoreHead: logits [1, N]."""
-        unusual = torch.stack([(error + TINY).log(), -similarity.log()], dim=1)
+        unusual = soft_evidence(error, similarity)
         above = torch.relu(unusual.unsqueeze(2) - self.knots)
         # the left-most piece extends below its knot: only there is the first term negative
         below = torch.clamp(unusual - self.knots[:, 0], max=0.0) * self.slopes[:, 0]
         return (self.start + below + (above * self.slopes).sum(2)).mean(1).unsqueeze(0)
-
-
-TINY = 1e-6
 
 
 def _rank_logits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -12,6 +12,7 @@ _PAPER = {
     "prototypes": None,
     "unit_sphere": True,
     "skip": False,
+    "trees": 0,
     "mixing": False,
     "layerwise": True,
     "representation_epochs": 200,
@@ -44,6 +45,9 @@ class FitConfig(BaseModel):
     """Project embeddings and prototypes on the unit sphere."""
     skip: bool = True
     """A linear path from the input to the score beside the head."""
+    trees: int = Field(default=100, ge=0, le=1000)
+    """Boosted oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
+    tree_depth: int = Field(default=4, ge=2, le=8)
     mixing: bool = True
     """Mix labelled anomalies with unlabelled rows, the target in proportion."""
     layerwise: bool = False

@@ -11,13 +11,16 @@ from threadpoolctl import threadpool_limits
 from models.errors import DataError
 from training.cold_start import RankHead
 from training.config import FitConfig
+from training.heads import ForestHead, ScoreHead, soft_evidence
 from training.joint import train_jointly
 from training.loop import Report, Schedule
+from training.losses import normal_likelihood
 from training.network import Detector, student_t
 from training.preprocess import Preprocess
 from training.prototypes import find_prototypes
 from training.representation import learn_representation, pretrain_layers
 from training.sampling import Sampler
+from training.trees import grow_trees
 
 HELD_OUT_SHARE = 0.1
 HELD_OUT_ROWS = 2_000
@@ -146,14 +149,31 @@ def _fit(
     stops["joint"] = train_jointly(
         detector, (rows_u, rows_n, rows_a), held_out, config, sampler, watch("joint")
     )
+    # ---- the head's last part: trees beside it, or, without labels, ranks in its place
+    with torch.no_grad():
+        _, slots, squared = detector.evidence(torch.cat([normals, rows_a, held_out]))
+    error, similarity = slots.mean(1), student_t(squared).amax(1)
+    learned = len(normals) + len(rows_a)
     if len(rows_a) == 0:
-        with torch.no_grad():
-            _, slots, squared = detector.evidence(held_out)
-        similarity = student_t(squared).amax(1)
-        detector.head = RankHead(slots.mean(1).numpy(), similarity.numpy())
+        detector.head = RankHead(error[learned:].numpy(), similarity[learned:].numpy())
+    elif config.trees and isinstance(detector.head, ScoreHead):
+        evidence = soft_evidence(error, similarity)[:learned]
+        seen = torch.cat([torch.cat([normals, rows_a]), evidence], dim=1).numpy()
+        trees = grow_trees(
+            seen[: len(normals)],
+            normal_likelihood(similarity[: len(normals)], len(rows_n)).numpy(),
+            seen[len(normals) :],
+            confirmed=len(rows_n),
+            soft=evidence.shape[1],
+            count=config.trees,
+            depth=config.tree_depth,
+            rng=rng,
+        )
+        detector.head = ForestHead(detector.head, trees, preprocess.width)
 
     choices: dict[str, object] = {
         "members": config.members,
+        "trees": config.trees if isinstance(detector.head, ForestHead) else 0,
         "prototypes": len(centres),
         "prototypes_chosen_by": "silhouette" if silhouettes else "configuration",
         "silhouettes": silhouettes,

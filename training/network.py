@@ -10,32 +10,10 @@ from torch import Tensor, nn
 
 from training.cold_start import RankHead
 from training.config import FitConfig
+from training.heads import ForestHead, ScoreHead
 from training.losses import huber
 from training.members import MemberLinear, leaky
 from training.preprocess import Preprocess
-
-HEAD_WIDTH = 16
-
-
-class ScoreHead(nn.Module):
-    """Logits of the unified score: MLP([z, r, q*]), and for `skip` a linear map of the input."""
-
-    def __init__(
-        self, members: int, embedding: int, width: int, skip: bool, generator: torch.Generator
-    ) -> None:
-        super().__init__()
-        self.own = MemberLinear(members, embedding, HEAD_WIDTH, generator)
-        self.shared = MemberLinear(members, 2, HEAD_WIDTH, generator)
-        self.out = MemberLinear(members, HEAD_WIDTH, 1, generator)
-        self.skip = MemberLinear(members, width, 1, generator) if skip else None
-
-    def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
-        """z [M, N, E], error r [N], similarity q* [N], rows [N, D] -> logits [M, N]."""
-        evidence = torch.stack([error, similarity], dim=1)
-        logits: Tensor = self.out(leaky(self.own(z) + self.shared(evidence)))
-        if self.skip is not None:
-            logits = logits + self.skip(rows)
-        return logits.squeeze(-1)
 
 
 class Detector(nn.Module):
@@ -61,7 +39,9 @@ class Detector(nn.Module):
         self.decode_in = MemberLinear(members, embedding, hidden, generator)
         self.decode_out = MemberLinear(members, hidden, width, generator)
         self.centres = nn.Parameter(torch.zeros(members, 1, embedding))
-        self.head: ScoreHead | RankHead = ScoreHead(members, embedding, width, config.skip, generator)
+        self.head: ScoreHead | ForestHead | RankHead = ScoreHead(
+            members, embedding, width, config.skip, generator
+        )
 
     def encode(self, rows: Tensor) -> Tensor:
         """Input [N, D] -> raw embeddings [M, N, E], before any projection."""
