@@ -10,8 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from service.errors import LedgerUnavailable
 from service.ids import new_id, now_ms
 from service.ledger import events, labels, policy, requests
 from service.ledger.database import Ledger
+from service.ledger.events import Event
 from service.logs import log
 from service.matching import record_digest
 
@@ -32,8 +32,6 @@ SWEEP_EVERY = 60.0
 TRAFFIC_DAYS = 35
 REQUEST_DAYS = 7
 VERDICT_HOURS = 1
-T = TypeVar("T")
-
 _HOUR_MS = 3600 * 1000
 _DAY_MS = 24 * _HOUR_MS
 
@@ -58,33 +56,40 @@ class Scored:
     ids: Sequence[str | int] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
-    """The kept rows of a batch, cut out of it, so that a large batch does not stay in memory."""
+    """The kept rows of a batch, cut out of it, so that a large batch does not stay in memory.
 
-    batch: Scored
-    event_ids: list[str]
+    `answers` are score, percentile, alert, anomaly and prototype of each.
+    """
+
+    model: str
+    version: str
+    encoder: Encoder
+    encoded: Encoded
+    ids: list[str | None]
+    answers: list[tuple[float, float, bool, bool, int]]
     audit: list[bool]
+    event_ids: list[str]
     at: int
 
-    def event(self, i: int, rate: float) -> events.Event:
-        batch = self.batch
-        record = batch.encoder.record(batch.encoded, i)
-        id_ = None if batch.ids is None else str(batch.ids[i]).replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return events.Event(
-            event_id=self.event_ids[i],
-            at=self.at,
-            model=batch.model,
-            model_version=batch.version,
-            record_id=id_,
-            digest=record_digest(record),
-            record=record,
-            score=batch.score[i],
-            percentile=batch.percentile[i],
-            anomaly=batch.anomaly[i],
-            prototype=batch.prototype[i],
-            audit=self.audit[i],
-            probability=1.0 if batch.alert[i] else rate,
+    def event(self, i: int, rate: float) -> Event:
+        record = self.encoder.record(self.encoded, i)
+        score, percentile, alert, anomaly, prototype = self.answers[i]
+        return Event(
+            self.event_ids[i],
+            self.at,
+            self.model,
+            self.version,
+            self.ids[i],
+            record_digest(record),
+            record,
+            score,
+            percentile,
+            anomaly,
+            prototype,
+            self.audit[i],
+            1.0 if alert else rate,
         )
 
 
@@ -121,17 +126,16 @@ class EventLog:
         drawn = self._draw(len(batch.score))
         if not drawn and True not in batch.alert:
             return {}
-        kept = sorted({*drawn, *(index for index, alert in enumerate(batch.alert) if alert)})
+        kept = list(itertools.compress(range(len(batch.alert)), batch.alert))
+        if drawn:
+            kept = sorted({*drawn, *kept})
         room = QUEUE_ROWS - len(self._waiting)
         if len(kept) > room:
             self.dropped += len(kept) - max(room, 0)
             kept = kept[: max(room, 0)]
             if not kept:
                 return {}
-        random = set(drawn)
-        cut = _Kept(
-            _cut(batch, kept), [new_id() for _ in kept], [index in random for index in kept], now_ms()
-        )
+        cut = _cut(batch, kept, set(drawn))
         for i, event_id in enumerate(cut.event_ids):
             self._waiting[event_id] = (cut, i)
         self._queue.append(cut)
@@ -143,14 +147,14 @@ class EventLog:
         """Kept events that are not in the ledger yet."""
         return len(self._waiting)
 
-    def waiting(self, event_id: str) -> events.Event | None:
+    def waiting(self, event_id: str) -> Event | None:
         """An event that has its id but is not in the ledger yet."""
         found = self._waiting.get(event_id)
         return found and found[0].event(found[1], self._rate)
 
-    def newest_waiting(self, model: str, record_id: str) -> events.Event | None:
+    def newest_waiting(self, model: str, record_id: str) -> Event | None:
         for cut, i in reversed(list(self._waiting.values())):
-            if cut.batch.model == model and cut.batch.ids is not None and str(cut.batch.ids[i]) == record_id:
+            if cut.model == model and cut.ids[i] == record_id:
                 return cut.event(i, self._rate)
         return None
 
@@ -160,7 +164,7 @@ class EventLog:
         with self._writing:
             for cut in list(self._queue):
                 for i, event_id in enumerate(cut.event_ids):
-                    if cut.batch.ids is not None and str(cut.batch.ids[i]) == record_id:
+                    if cut.ids[i] == record_id:
                         self._waiting.pop(event_id, None)
             yield
 
@@ -261,25 +265,31 @@ class EventLog:
             policy.forget_traffic(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
 
 
-def _cut(batch: Scored, kept: list[int]) -> Scored:
-    """Some rows of a batch, copied. Unknown categories and ids are by place, hence by row hereafter."""
-    places = batch.encoded.places()
-    rows = batch.encoded.rows
-    sent = batch.encoded.unknown
+def _cut(batch: Scored, kept: list[int], drawn: set[int]) -> _Kept:
+    places, rows, sent = batch.encoded.places(), batch.encoded.rows, batch.encoded.unknown
     unknown = (
         {i: sent[places[index]] for i, index in enumerate(kept) if places[index] in sent} if sent else {}
     )
-
-    def of(values: Sequence[T]) -> list[T]:
-        return [values[index] for index in kept]
-
-    return replace(
-        batch,
-        encoded=Encoded(Rows(rows.numeric[kept], rows.codes[kept]), len(kept), unknown=unknown),
-        score=of(batch.score),
-        percentile=of(batch.percentile),
-        alert=of(batch.alert),
-        anomaly=of(batch.anomaly),
-        prototype=of(batch.prototype),
-        ids=None if batch.ids is None else [batch.ids[places[index]] for index in kept],
+    if len(kept) == 1:  # by far the most frequent case, and 5 times as fast
+        only = slice(kept[0], kept[0] + 1)
+        part = Rows(rows.numeric[only].copy(), rows.codes[only].copy())
+    else:
+        part = Rows(rows.numeric[kept], rows.codes[kept])
+    return _Kept(
+        batch.model,
+        batch.version,
+        batch.encoder,
+        Encoded(part, len(kept), unknown=unknown),
+        [None] * len(kept) if batch.ids is None else [_id(batch.ids[places[index]]) for index in kept],
+        [
+            (batch.score[i], batch.percentile[i], batch.alert[i], batch.anomaly[i], batch.prototype[i])
+            for i in kept
+        ],
+        [index in drawn for index in kept],
+        [new_id() for _ in kept],
+        now_ms(),
     )
+
+
+def _id(given: str | int) -> str:
+    return str(given).replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL

@@ -18,9 +18,10 @@ def now_ms() -> int:
 def new_id() -> str:
     """A new identifier, greater than every earlier one of this process."""
     global _last
-    value = now_ms() << 80 | secrets.randbits(79)  # one bit spare, so that counting on never overflows
+    now = now_ms()
     with _lock:
-        _last = value if value >> 80 > _last >> 80 else _last + 1
+        # One bit of chance is left out, so that counting on within a millisecond never overflows.
+        _last = now << 80 | secrets.randbits(79) if now > _last >> 80 else _last + 1
         return _spelled(_last)
 
 

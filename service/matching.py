@@ -3,8 +3,8 @@
 Equal means: the same values of every feature the model sees, after coercion; 0.0 and -0.0 are the same
 number, every missing value is the same, and categories that training never saw are told apart by their text.
 
-Two spellings of that: `record_digest` is the same for every model, so it is what the ledger stores; a
-row's key is the bytes of its arrays under one schema, so it costs half a microsecond on the hot path.
+Two spellings of that: `record_digest` does not depend on a model's codes, so it is what the ledger stores;
+a row's key is the bytes of its arrays under one schema, so it costs half a microsecond on the hot path.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ Values = Mapping[str, Any]  # a record as the model read it: float, bool, str; N
 
 
 def record_digest(record: Values) -> str:
-    """32 hex digits that equal records share, whatever the model's schema."""
-    present = {name: _plain(value) for name, value in record.items() if value is not None}
-    return hashlib.sha256(_sorted(present)).hexdigest()[:32]
-
-
-def _plain(value: float | str) -> float | str:
-    return value if type(value) is str else float(value) + 0.0  # + 0.0 turns -0.0 into 0.0
+    """32 hex digits that equal records of the same features share."""
+    text = _sorted(record)
+    if b"-0.0" in text:
+        text = _sorted(
+            {name: value + 0.0 if type(value) is float else value for name, value in record.items()}
+        )
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def row_keys(rows: Rows) -> list[bytes]:

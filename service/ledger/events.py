@@ -1,7 +1,6 @@
 """Events: what was scored and kept. Every alert, and a random slice of all traffic."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import msgspec
@@ -41,9 +40,8 @@ events = sa.Table(
 CHUNK = 5000  # rows deleted in one transaction, so that nobody waits long for the lock
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One row. `record` holds the values the model saw by feature; a missing value is left out."""
+class Event(msgspec.Struct, frozen=True, array_like=True):
+    """One row. `record` holds the values the model saw by feature; None is missing."""
 
     event_id: str
     at: int
@@ -60,7 +58,7 @@ class Event:
     probability: float
 
 
-_COLUMNS = tuple(field.name for field in fields(Event))
+_COLUMNS = Event.__struct_fields__
 
 
 def append(connection: sa.Connection, kept: Sequence[Event]) -> None:
@@ -69,15 +67,9 @@ def append(connection: sa.Connection, kept: Sequence[Event]) -> None:
     The whole group travels as one JSON text that the database takes apart: row by row, Python would
     spend more time on it than the model spends on the scores.
     """
-    rows = [[_written(event, name) for name in _COLUMNS] for event in kept]
-    if rows:
+    if kept:
         insert = _INSERT_SQLITE if connection.dialect.name == "sqlite" else _INSERT_POSTGRESQL
-        connection.execute(insert, {"rows": msgspec.json.encode(rows).decode()})
-
-
-def _written(event: Event, name: str) -> object:
-    value = getattr(event, name)
-    return msgspec.json.encode(value).decode() if name == "record" else value
+        connection.execute(insert, {"rows": msgspec.json.encode(kept).decode()})
 
 
 def _insert_from(rows: str) -> sa.TextClause:
@@ -89,7 +81,7 @@ def _insert_from(rows: str) -> sa.TextClause:
 
 
 _INSERT_SQLITE = _insert_from("json_each(:rows)")
-_INSERT_POSTGRESQL = _insert_from("jsonb_array_elements(CAST(:rows AS jsonb)) AS r(value)")
+_INSERT_POSTGRESQL = _insert_from("json_array_elements(CAST(:rows AS json)) AS r(value)")
 
 
 def find(connection: sa.Connection, event_id: str) -> Event | None:
