@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models.canonical import digest
+from service import retraining
 from service.encode import Encoder
 from service.errors import TYPE_PREFIX, Conflict, InvalidRequest, MalformedBody, NotFound
 from service.events import EventLog
@@ -18,10 +19,10 @@ from service.ledger.clock import tick
 from service.ledger.events import Event
 from service.ledger.labels import Label, Standing
 from service.matching import record_digest
+from service.retraining import Rule
 from service.wire import Envelope, IndexedProblem
 
 MOST_LABELS = 1_000
-RETRAIN_AFTER = 20  # statements that a retraining waits for
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 Comment = Annotated[str, Meta(max_length=4_000, pattern=r"^[^\x00]*$")]
@@ -123,7 +124,11 @@ def read(body: bytes, actor: str, key: str | None) -> Submission:
 
 
 def submit(
-    connection: sa.Connection, sent: Submission, log: EventLog, encoder: Callable[[str], Encoder]
+    connection: sa.Connection,
+    sent: Submission,
+    log: EventLog,
+    encoder: Callable[[str], Encoder],
+    rule: Rule,
 ) -> Accepted:
     """Store every item, or none. Raises InvalidRequest with one error an item, or Conflict for its key."""
     change = tick(connection, "labels")
@@ -142,7 +147,7 @@ def submit(
     ]
     answer = {
         "receipts": msgspec.to_builtins(receipts),
-        "retraining": {"new_labels": labels.unlearned(connection, sent.model), "triggers_at": RETRAIN_AFTER},
+        "retraining": retraining.labelled(connection, sent.model, rule, sent.actor),
     }
     ids = [s.feedback_id for s in statements]
     audit.note(connection, sent.actor, "label", sent.model, feedback_ids=ids)

@@ -27,7 +27,7 @@ def create_key(
     role: Annotated[list[str], typer.Option(help="score, feedback or operate; may be given again.")],
 ) -> None:
     """Make a key. Its secret is printed last, now and never again."""
-    secret, key = _in_ledger(lambda ledger: _written(ledger, lambda c: auth.create(c, name, role, _user())))
+    secret, key = in_ledger(lambda ledger: written(ledger, lambda c: auth.create(c, name, role, user())))
     typer.echo(f"{key.key_id} {key.name} {','.join(sorted(key.roles))}", err=True)
     typer.echo(secret)
 
@@ -35,7 +35,7 @@ def create_key(
 @keys_cli.command("list")
 def list_keys() -> None:
     """All keys ever made, oldest first."""
-    for key in _in_ledger(lambda ledger: _written(ledger, keys.every)):
+    for key in in_ledger(lambda ledger: written(ledger, keys.every)):
         state = f"revoked {iso(key.revoked_at)}" if key.revoked_at else "active"
         typer.echo(f"{key.key_id} {key.name} {','.join(sorted(key.roles))} {iso(key.at)} {state}")
 
@@ -43,13 +43,13 @@ def list_keys() -> None:
 @keys_cli.command("revoke")
 def revoke_key(name: Annotated[str, typer.Argument(help="A key's name or id.")]) -> None:
     """Let a key in no more."""
-    key = _in_ledger(lambda ledger: _written(ledger, lambda c: auth.revoke(c, name, _user())))
+    key = in_ledger(lambda ledger: written(ledger, lambda c: auth.revoke(c, name, user())))
     typer.echo(f"{key.key_id} {key.name} is revoked")
 
 
 def migrate_ledger() -> None:
     """Bring the ledger to this release's tables, as every start does: once, before many start at once."""
-    _in_ledger(lambda _: None)
+    in_ledger(lambda _: None)
 
 
 def forget(
@@ -62,14 +62,15 @@ def forget(
 
     def erase(ledger: Ledger) -> privacy.Erased:
         if record_id is not None:
-            return privacy.forget_record(ledger, record_id, _user())
-        return privacy.forget_analyst(ledger, str(analyst), _user())
+            return privacy.forget_record(ledger, record_id, user())
+        return privacy.forget_analyst(ledger, str(analyst), user())
 
-    erased = _in_ledger(erase)
+    erased = in_ledger(erase)
     typer.echo(f"{erased.events} events and {erased.labels} labels")
 
 
-def _in_ledger(work: Callable[[Ledger], T]) -> T:
+def in_ledger(work: Callable[[Ledger], T]) -> T:
+    """`work` on the ledger of the settings, brought up to date. Raises NearnormError."""
     settings = load_settings()
     ledger = Ledger.at(settings.database_url, settings.home)
     try:
@@ -81,12 +82,12 @@ def _in_ledger(work: Callable[[Ledger], T]) -> T:
         ledger.close()
 
 
-def _written(ledger: Ledger, work: Callable[[sa.Connection], T]) -> T:
+def written(ledger: Ledger, work: Callable[[sa.Connection], T]) -> T:
     with ledger.write() as connection:
         return work(connection)
 
 
-def _user() -> str:
+def user() -> str:
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):  # a container's user may have no name

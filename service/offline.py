@@ -31,7 +31,7 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
     ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
     text = [f.name for f in core.features.features if f.kind is Kind.CATEGORICAL]
     arrays = to_arrays(read_table(data, text), core.features)
-    outputs = _run(engine, Rows(arrays.numeric, arrays.codes))
+    outputs = score_rows(engine, Rows(arrays.numeric, arrays.codes))
     percentile, anomaly = ranks.judge(outputs.score)
     failed = np.zeros(len(arrays.numeric), bool)
     failed[list(arrays.errors)] = True
@@ -47,15 +47,15 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
             "error": pa.array([None if e is None else f"{e.field}: {e.detail}" for e in errors], pa.string()),
         }
     )
-    _write(table, out)
+    write_table(table, out)
 
 
-def _run(engine: Engine, rows: Rows) -> Outputs:
+def score_rows(engine: Engine, rows: Rows) -> Outputs:
     parts = [engine.run(rows.part(start, start + BATCH_ROWS)) for start in range(0, len(rows), BATCH_ROWS)]
     return Outputs(*(np.concatenate([getattr(part, name) for part in parts]) for name in Outputs.__slots__))
 
 
-def _write(table: pa.Table, out: Path) -> None:
+def write_table(table: pa.Table, out: Path) -> None:
     try:
         if out.suffix == ".csv":
             pa_csv.write_csv(table, out)

@@ -7,6 +7,7 @@ import uvicorn
 
 from models.errors import ConfigError, NearnormError
 from service.app import create_app
+from service.keeper import Keeper
 from service.logs import configure_logs, log
 from service.settings import Settings
 
@@ -32,12 +33,15 @@ def run(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     server = uvicorn.Server(config)
     log.info("serving", url=f"http://{host}:{port}")
+    keeper = Keeper(settings)
+    keeper.start()
     try:
         server.run(sockets=[listener])
     except SystemExit:  # uvicorn's word for a failed start: told below
         if server.started:
             raise
     finally:
+        keeper.close()
         listener.close()
     if not server.started:
         raise NearnormError(app.state.startup_problem)

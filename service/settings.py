@@ -49,6 +49,23 @@ class Settings(BaseSettings):
     event_days: float = Field(default=30.0, gt=0)
     """How long an event is kept."""
 
+    worker: Literal["auto", "off"] = "auto"
+    """Whether `nearnorm serve` starts a worker beside itself, where the extra training is installed."""
+    training_data: str | None = None
+    """Base data of retrainings; default: what `nearnorm train` recorded in the champion's manifest."""
+    training_config: Path | None = None
+    """Recipe of retrainings, as for `nearnorm train --config`; default: the champion's own."""
+    training_seconds: float = Field(default=3600.0, gt=0)
+    """A training that takes longer is ended, and its job fails."""
+    retrain_after: int = Field(default=20, ge=1)
+    """New labels that make a retraining due."""
+    retrain_pause_seconds: float = Field(default=0.0, ge=0)
+    """The least time between the end of a retraining and the next one that labels make due."""
+    retrain_traffic_rows: int = Field(default=10_000, ge=0)
+    """Rows of recent traffic (the audit slice) that a retraining learns from."""
+    gate: Literal["auto", "manual"] = "auto"
+    """Whether an accepted model serves at once, or waits for POST /models/{version}/activate."""
+
     @model_validator(mode="after")
     def _one_request_fits_into_the_queue(self) -> "Settings":
         if self.queue_rows < self.max_rows:

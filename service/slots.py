@@ -259,6 +259,13 @@ class Slots:
             self._put(name, model)
         return activation
 
+    async def rollback(self, by: str, name: str = DEFAULT_MODEL) -> Activation:
+        """Put the champion before this one back. Raises StoreError or BundleError where there is none."""
+        async with self._swap:
+            activation = await asyncio.to_thread(self.store.rollback, by, name)
+            await self._load(activation)
+        return activation
+
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)

@@ -51,9 +51,9 @@ class Request(BaseModel):
 
 
 class Learnt(BaseModel):
-    """What became of one label: the scores of its record."""
+    """What became of one labelled record: its scores."""
 
-    feedback_id: str
+    digest: str
     before: float
     after: float
     held_out: float | None
@@ -141,7 +141,7 @@ def retrain(folder: Path) -> Result:
         rows=len(data.labels),
         learnt=[
             Learnt(
-                feedback_id=v.feedback_id,
+                digest=v.digest,
                 before=float(before_scores[i]),
                 after=float(after_scores[i]),
                 held_out=held_out.get(int(snapshot.place[i])),

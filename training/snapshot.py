@@ -24,9 +24,10 @@ from training.data import ANOMALY, NORMAL, UNLABELLED, Dataset
 
 @dataclass(frozen=True)
 class Verdict:
-    """A record that analysts agree on. `probability` is that of a record like it being kept at all;
+    """A record that analysts agree on, by the digest of its values. `probability` is that of a record like it being kept at all;
     `known` is whether the champion learnt it."""
 
+    digest: str
     feedback_id: str
     anomaly: bool
     record: Mapping[str, Any]

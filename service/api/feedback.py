@@ -12,6 +12,7 @@ from service.api.intake import body_of, described, desk_of, needs
 from service.auth import Caller
 from service.encode import Encoder
 from service.feedback import Accepted, FeedbackRequest, Item
+from service.retraining import Rule
 from service.slots import Slots
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
@@ -35,7 +36,7 @@ async def post_feedback(
         return found.get(model).encoder
 
     def submit(connection: sa.Connection) -> Accepted:
-        return feedback.submit(connection, sent, desk.log, encoder)
+        return feedback.submit(connection, sent, desk.log, encoder, Rule.of(desk.settings))
 
     accepted = await desk.ledger.written(submit)
     desk.learn(sent.model, accepted.standings)

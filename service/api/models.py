@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from models.errors import BundleError, StoreError
 from models.manifest import Manifest
 from models.store import Activation
+from service import retraining
 from service.api.intake import desk_of, needs
 from service.auth import Caller
 from service.errors import Conflict, InvalidRequest, NotFound
@@ -89,8 +90,24 @@ async def activate(
     try:
         activation = await slots.activate(version, by=caller.name, name=name)
     except StoreError as error:
-        raise NotFound(str(error)) from None
+        refused = await desk_of(request).ledger.seen(lambda c: retraining.refusal(c, version))
+        raise Conflict(refused) if refused else NotFound(str(error)) from None
     except BundleError as error:
         raise Conflict(str(error)) from None
     await desk_of(request).told(caller, "activate", name, version=version)
+    return activation
+
+
+@router.post("/rollback")
+async def rollback(
+    request: Request, caller: Annotated[Caller, needs("operate")], body: ActivationRequest | None = None
+) -> Activation:
+    """Put the champion before this one back."""
+    slots: Slots = request.app.state.slots
+    name = body.model if body else ActivationRequest().model
+    try:
+        activation = await slots.rollback(by=caller.name, name=name)
+    except (StoreError, BundleError) as error:
+        raise Conflict(str(error)) from None
+    await desk_of(request).told(caller, "rollback", name, version=activation.version)
     return activation

@@ -202,6 +202,12 @@ def end(
     return bool(connection.execute(sa.update(jobs).where(_held(job_id, worker)).values(values)).rowcount)
 
 
+def hand_back(connection: sa.Connection, job_id: str, worker: str) -> None:
+    """Let another worker take a job up at once, and as if this one had not tried."""
+    values = {"lease": 0, "attempts": jobs.c.attempts - 1}
+    connection.execute(sa.update(jobs).where(_held(job_id, worker)).values(values))
+
+
 def cancel(connection: sa.Connection, job_id: str, by: str, now: int) -> None:
     """A waiting job ends at once; a running one is asked to."""
     ended = {"state": "cancelled", "ended_at": now, "cancelled_by": by}

@@ -6,7 +6,7 @@ transaction. Both carry the clock's number, so that whoever has read up to a num
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -98,6 +98,16 @@ class Standing:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A record's scores by the champion that was, by the model that learnt from it, and by a fit that did
+    not (None: there was none)."""
+
+    before: float
+    after: float
+    held_out: float | None
+
+
 _FIELDS = tuple(field.name for field in fields(Label))
 _COLUMNS = tuple(name.rstrip("_") for name in _FIELDS)
 
@@ -173,10 +183,29 @@ def changed_since(connection: sa.Connection, model: str, change: int) -> list[St
     ]
 
 
-def unlearned(connection: sa.Connection, model: str) -> int:
-    """Statements that no retraining has used yet."""
-    query = sa.select(sa.func.count()).where(labels.c.model == model, labels.c.job_id.is_(None))
-    return int(connection.execute(query).scalar_one())
+def learnt(
+    connection: sa.Connection, model: str, up_to: int, job_id: str, version: str, scores: Mapping[str, Scores]
+) -> None:
+    """Fill in the receipts of what a job has read and no job before it had."""
+    query = (
+        sa.select(labels.c.feedback_id, labels.c.digest, verdicts.c.verdict)
+        .join(verdicts, sa.and_(verdicts.c.model == labels.c.model, verdicts.c.digest == labels.c.digest))
+        .where(labels.c.model == model, labels.c.change <= up_to, labels.c.job_id.is_(None))
+        .where(verdicts.c.verdict != "conflict")
+    )
+    for feedback_id, digest, verdict in connection.execute(query).all():
+        found = scores.get(digest)
+        if found is None and verdict != "none":
+            continue  # its record did not fit
+        values: dict[str, Any] = {"job_id": job_id, "model_version": version}
+        if found is not None:
+            values |= {
+                "score_before": sa.func.coalesce(labels.c.score_before, found.before),
+                "score_after": found.after,
+                "score_held_out": found.held_out,
+            }
+        same = labels.c.feedback_id == feedback_id
+        connection.execute(sa.update(labels).where(same).values(values))
 
 
 def erase_record(connection: sa.Connection, record_id: str) -> int:

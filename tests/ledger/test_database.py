@@ -15,6 +15,7 @@ from service.ledger import audit, events, keys, labels, policy, requests
 from service.ledger.clock import tick
 from service.ledger.database import Ledger, metadata
 from service.ledger.migrate import migrate
+from service.retraining import new_labels
 
 TABLES = [audit.trail, events.events, keys.keys, labels.labels, policy.policies, requests.requests]
 
@@ -62,7 +63,7 @@ def test_readers_do_not_wait_for_a_writer(ledger: Ledger) -> None:
     with ledger.write() as writer:
         tick(writer, "labels")
         with ledger.read() as reader:
-            assert labels.unlearned(reader, "default") == 0
+            assert new_labels(reader, "default") == 0
 
 
 def test_a_database_that_is_not_there_is_trouble_told_in_a_sentence() -> None:

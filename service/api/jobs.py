@@ -1,0 +1,119 @@
+"""Retraining jobs: asked for, watched, cancelled."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from service import retraining
+from service.api.intake import desk_of, needs
+from service.auth import Caller
+from service.desk import Desk
+from service.errors import LedgerUnavailable
+from service.ledger import jobs
+from service.ledger.jobs import ENDED
+from service.retraining import Rule
+
+router = APIRouter(prefix="/jobs", tags=["retraining"])
+
+WATCH_SECONDS = 0.5
+Told = dict[str, Any]
+
+
+class JobRequest(BaseModel):
+    model_config = {"extra": "forbid"}
+
+    model: str = "default"
+
+
+class JobPage(BaseModel):
+    """Newest first; `next` is the cursor of the page after this one."""
+
+    jobs: list[Told]
+    next: str | None = None
+
+
+@router.get("", response_model_exclude_none=True)
+async def list_jobs(
+    request: Request,
+    _: Annotated[Caller, needs(None)],
+    model: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    cursor: str | None = None,
+) -> JobPage:
+    """Retraining jobs, newest first."""
+
+    def read(connection: Any) -> list[Told]:  # noqa: ANN401 - a connection; routes know no SQL
+        found = jobs.newest(connection, limit + 1, cursor, model)
+        return [retraining.told(connection, job) for job in found]
+
+    found = await desk_of(request).ledger.seen(read)
+    more = len(found) > limit
+    return JobPage(jobs=found[:limit], next=found[limit - 1]["job_id"] if more else None)
+
+
+@router.post("", status_code=202)
+async def post_job(
+    request: Request,
+    response: Response,
+    caller: Annotated[Caller, needs("operate")],
+    body: JobRequest | None = None,
+) -> Told:
+    """Retrain now, with the labels there are. Where a job waits already, it is that one."""
+    desk = desk_of(request)
+    name = request.app.state.slots.get((body or JobRequest()).model).ref.name
+    rule = Rule.of(desk.settings)
+    told = await desk.ledger.written(
+        lambda c: retraining.told(c, retraining.request(c, name, rule, caller.name))
+    )
+    response.headers["Location"] = f"/jobs/{told['job_id']}"
+    return told
+
+
+@router.get("/{job_id}")
+async def get_job(request: Request, job_id: str, _: Annotated[Caller, needs(None)]) -> Told:
+    """Where a job stands: stage, progress, what it waits for, the gate's reasons and the log's tail."""
+    return await _read(desk_of(request), job_id)
+
+
+@router.delete("/{job_id}")
+async def cancel_job(request: Request, job_id: str, caller: Annotated[Caller, needs("operate")]) -> Told:
+    """Cancel a job: at once while it waits, within seconds while it runs. The champion stays."""
+    return await desk_of(request).ledger.written(
+        lambda c: retraining.told(c, retraining.cancel(c, job_id, caller.name))
+    )
+
+
+@router.get("/{job_id}/events", response_class=StreamingResponse)
+async def watch_job(request: Request, job_id: str, _: Annotated[Caller, needs(None)]) -> StreamingResponse:
+    """The job as server-sent events: one `job` event for every change, until it has ended."""
+    desk = desk_of(request)
+    first = await _read(desk, job_id)
+    return StreamingResponse(
+        _changes(request, desk, first), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _changes(request: Request, desk: Desk, told: Told) -> AsyncIterator[bytes]:
+    yield _event(told)
+    while told["state"] not in ENDED and not await request.is_disconnected():
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            now = await _read(desk, told["job_id"])
+        except LedgerUnavailable:
+            continue
+        if now != told:
+            told = now
+            yield _event(told)
+
+
+async def _read(desk: Desk, job_id: str) -> Told:
+    return await desk.ledger.seen(lambda c: retraining.told(c, retraining.find(c, job_id)))
+
+
+def _event(told: Told) -> bytes:
+    return f"event: job\ndata: {json.dumps(told)}\n\n".encode()

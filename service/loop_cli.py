@@ -1,0 +1,86 @@
+"""Commands of the loop: a worker, a retraining asked for by hand, logged traffic through another model."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import NearnormError
+from models.store import DEFAULT_MODEL
+from service import retraining
+from service.ledger.jobs import ENDED
+from service.ledger_cli import in_ledger, user, written
+from service.retraining import Rule
+from service.settings import load_settings
+
+LOOK = 0.5  # seconds
+
+
+def worker(
+    beside: Annotated[bool, typer.Option(hidden=True, help="End when stdin does.")] = False,
+) -> None:
+    """Run retraining jobs until told to stop. `nearnorm serve` starts one beside itself."""
+    from service.logs import configure_logs
+    from service.worker import Worker
+
+    configure_logs()
+    working = Worker(load_settings())
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda number, frame: working.stop())
+    if beside:
+        threading.Thread(target=_stop_with_stdin, args=(working.stop,), daemon=True).start()
+    working.run()
+
+
+def retrain(
+    model: Annotated[str, typer.Option(help="The model to retrain.")] = DEFAULT_MODEL,
+    wait: Annotated[bool, typer.Option(help="Stay until it has ended, and tell its stages.")] = False,
+) -> None:
+    """Ask for a retraining with the labels there are. Prints the job's id first."""
+    rule = Rule.of(load_settings())
+    job = in_ledger(lambda ledger: written(ledger, lambda c: retraining.request(c, model, rule, user())))
+    typer.echo(job.job_id)
+    told = ""
+    while wait:
+        now, waits = in_ledger(
+            lambda ledger: written(
+                ledger, lambda c: (found := retraining.find(c, job.job_id), retraining.waits_for(c, found))
+            )
+        )
+        line = f"{now.state} {now.stage} {now.progress:.0%}" if waits is None else f"waits for {waits}"
+        if line != told:
+            typer.echo(line, err=True)
+            told = line
+        if now.state in ENDED:
+            for reason in now.reasons:
+                typer.echo(reason, err=True)
+            if now.state != "succeeded":
+                raise NearnormError(f"job {job.job_id}: {now.state}")
+            break
+        time.sleep(LOOK)
+
+
+def replay(
+    version: Annotated[str, typer.Argument(help="A version in the store, or the beginning of one.")],
+    out: Annotated[Path, typer.Option(help="Where the differences go: a .csv or .parquet file.")],
+    model: Annotated[str, typer.Option(help="Whose logged traffic.")] = DEFAULT_MODEL,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many events.")] = 10_000,
+) -> None:
+    """Score logged traffic by another version: what it said then, and what this one says, row by row."""
+    from service.replay import replay_events
+
+    settings = load_settings()
+    changed, rows = in_ledger(lambda ledger: replay_events(ledger, settings, version, out, model, limit))
+    typer.echo(f"{out}: {rows} events, {changed} with another verdict")
+
+
+def _stop_with_stdin(stop: Callable[[], None]) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    stop()

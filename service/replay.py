@@ -1,0 +1,60 @@
+"""`nearnorm replay`: logged traffic through another version, the differences as data."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+
+from models.errors import ConfigError, DataError
+from models.store import ModelStore
+from service import policies
+from service.encode import Encoder, Rows
+from service.engine import Engine
+from service.ledger.database import Ledger
+from service.ledger.events import events, fetch
+from service.offline import score_rows, write_table
+from service.policy import Policy, Ranks
+from service.settings import Settings
+from service.wire import Envelope
+
+
+def replay_events(
+    ledger: Ledger, settings: Settings, version: str, out: Path, model: str, limit: int
+) -> tuple[int, int]:
+    """How many verdicts differ, of how many. Raises NearnormError."""
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out {out}: its name must end in .csv or .parquet")
+    store = ModelStore(settings.store)
+    bundle = store.open(store.resolve(version))
+    core = bundle.manifest.core
+    newest = sa.select(events).where(events.c.model == model).order_by(events.c.event_id.desc()).limit(limit)
+    with ledger.read() as connection:
+        logged = fetch(connection, newest)[::-1]
+        share = policies.current(connection, model, core, None).share
+    if not logged:
+        raise DataError(f"no event of model {model!r} is kept yet: score something first")
+    ranks = Ranks(core.reference.scores, Policy(policies.usable(core, share)))
+    encoder = Encoder(core.features, len(logged))
+    encoded = encoder.encode(Envelope(records=[event.record for event in logged]))
+    places = list(encoded.places())
+    engine = Engine(bundle, settings.device, settings.threads)
+    outputs = score_rows(engine, Rows(encoded.rows.numeric, encoded.rows.codes))
+    percentile, anomaly = ranks.judge(outputs.score)
+    fits = [logged[place] for place in places]
+    table = pa.table(
+        {
+            "event_id": [event.event_id for event in fits],
+            "id": pa.array([event.record_id for event in fits], pa.string()),
+            "version": [event.model_version for event in fits],
+            "score": [event.score for event in fits],
+            "percentile": [event.percentile for event in fits],
+            "anomaly": [event.anomaly for event in fits],
+            "probability": [event.probability for event in fits],
+            "new_score": outputs.score.astype(np.float64),
+            "new_percentile": percentile,
+            "new_anomaly": anomaly,
+        }
+    )
+    write_table(table, out)
+    return int((anomaly != np.array([event.anomaly for event in fits])).sum()), len(fits)
