@@ -109,26 +109,25 @@ class Cells:
 
         self.sizes = np.array([len(s) for s in shares])
         self.reference = np.concatenate(shares) * reference.rows
-        starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        self._starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        self._missing = (self.sizes[: len(edges)] - 1).astype(np.uint16)
         self._edges = np.full((max(len(e) for e in edges), len(edges)), np.inf)
         for column, values in enumerate(edges):
             self._edges[: len(values), column] = values
-        self._numeric_starts = starts[: len(edges)]
-        self._missing = self._numeric_starts + self.sizes[: len(edges)] - 1
-        self._coded_starts = starts[len(edges) :]
-        self._total = len(self.reference)
-        self._starts = starts
 
     def count(self, rows: Observed) -> Integers:
         """[cells] how many of the rows fall into each."""
+        flat = (self.places(rows) + self._starts).ravel()
+        return np.bincount(flat, minlength=len(self.reference))
+
+    def places(self, rows: Observed) -> Integers:
+        """[N, signals] which cell of a signal each row falls into, from 0."""
         values = np.column_stack([rows.numeric, rows.score, rows.distance])
         bins = np.zeros(values.shape, np.uint16)
         for edge in self._edges:
             bins += values >= edge
-        cells = np.where(np.isnan(values), self._missing, self._numeric_starts + bins)
-        codes = np.column_stack([rows.codes, rows.prototype]) + self._coded_starts
-        flat = np.concatenate([cells.ravel(), codes.ravel()])
-        return np.bincount(flat, minlength=self._total)
+        bins = np.where(np.isnan(values), self._missing, bins)
+        return np.column_stack([bins, rows.codes, rows.prototype])
 
     def share(self, counts: NDArray[np.generic], signal: int) -> Floats:
         """[cells of the signal] shares of the rows counted; zeros when there are none."""

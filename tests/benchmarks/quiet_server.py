@@ -1,0 +1,23 @@
+"""The service without metrics and drift, to measure what they cost: `python -m ... PORT`."""
+
+import sys
+
+from service.drift import Drift
+from service.metrics import Histogram, Metrics
+from service.server import run
+from service.settings import load_settings
+
+
+def nothing(*_: object) -> None:
+    """Costs no more than a call."""
+
+
+if __name__ == "__main__":
+    for room, name in (
+        (Drift, "observe"),
+        (Histogram, "observe"),
+        (Histogram, "observe_all"),
+        (Metrics, "request"),
+    ):
+        setattr(room, name, nothing)
+    run(load_settings({"port": int(sys.argv[1])}))
