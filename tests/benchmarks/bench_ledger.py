@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,20 @@ def serve_bare(port: int) -> None:
     run(load_settings({"port": port}))
 
 
+@dataclass(frozen=True)
+class Served:
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What all its threads have used: other work on the machine does not change it much."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
-def served(how: str, environment: dict[str, str]) -> Iterator[str]:
-    """A service in a process of its own; its URL."""
+def served(how: str, environment: dict[str, str]) -> Iterator[Served]:
+    """A service in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [sys.executable, "-m", "tests.benchmarks.bench_ledger", how, "--port", str(port)]
@@ -73,44 +85,60 @@ def served(how: str, environment: dict[str, str]) -> Iterator[str]:
                     break
             assert process.poll() is None, "the service ended by itself"
             time.sleep(0.05)
-        yield url
+        yield Served(url, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
 
 
 def overhead(rounds: int, seconds: int) -> dict[str, Any]:
-    """Requests a second with and without the desk, in turn, for requests of 1 and of 100 records."""
+    """Requests and CPU time with and without the desk, in turn, for requests of 1 and of 100 records."""
     outcome: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         homes = [{"NEARNORM_HOME": f"{folder}/{name}", "NEARNORM_THREADS": "1"} for name in ("a", "b")]
         with served("serve", homes[0]) as whole, served("serve-bare", homes[1]) as bare:
             for size in (1, 100):
                 bodies = Path(folder) / f"bodies-{size}"
-                bodies.write_text("\n".join(_bodies(bare, size)) + "\n")
+                bodies.write_text("\n".join(_bodies(bare.url, size)) + "\n")
                 script = Path(folder) / f"score-{size}.lua"
                 script.write_text(LUA % bodies)
-                found: dict[str, list[float]] = {whole: [], bare: []}
+                found: dict[Served, list[tuple[float, float]]] = {whole: [], bare: []}
                 for number in range(rounds):
-                    for url in (whole, bare) if number % 2 else (bare, whole):
-                        found[url].append(_wrk(url, script, seconds))
-                ratios = [a / b for a, b in zip(found[whole], found[bare], strict=True)]
+                    for service in (whole, bare) if number % 2 else (bare, whole):
+                        found[service].append(_wrk(service, script, seconds))
                 outcome[f"{size} records a request"] = {
-                    "with": round(statistics.median(found[whole]), 1),
-                    "without": round(statistics.median(found[bare]), 1),
-                    "ratio": round(statistics.median(ratios), 3),
-                    "ratios": [round(ratio, 3) for ratio in ratios],
+                    "requests_per_second": _compared([(a[0], b[0]) for a, b in _pairs(found, whole, bare)]),
+                    "cpu_us_per_request": _compared([(a[1], b[1]) for a, b in _pairs(found, whole, bare)]),
                 }
     return outcome
 
 
-def _wrk(url: str, script: Path, seconds: int) -> float:
-    command = ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), f"{url}/score"]
+def _pairs(found: dict[Served, list[Any]], one: Served, other: Served) -> list[tuple[Any, Any]]:
+    return list(zip(found[one], found[other], strict=True))
+
+
+def _compared(pairs: list[tuple[float, float]]) -> dict[str, Any]:
+    ratios = [whole / bare for whole, bare in pairs]
+    return {
+        "with": round(statistics.median(whole for whole, _ in pairs), 1),
+        "without": round(statistics.median(bare for _, bare in pairs), 1),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+    }
+
+
+def _wrk(service: Served, script: Path, seconds: int) -> tuple[float, float]:
+    """Requests a second, and microseconds of CPU a request."""
+    command = ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), f"{service.url}/score"]
+    before = service.cpu_seconds()
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    used = service.cpu_seconds() - before
     assert "Non-2xx" not in answer, answer
-    found = re.search(r"Requests/sec:\s+([0-9.]+)", answer)
-    assert found, answer
-    return float(found[1])
+    rate = re.search(r"Requests/sec:\s+([0-9.]+)", answer)
+    count = re.search(r"([0-9]+) requests in", answer)
+    assert rate, answer
+    assert count, answer
+    return float(rate[1]), 1e6 * used / int(count[1])
 
 
 def _bodies(url: str, size: int) -> list[str]:
@@ -150,8 +178,8 @@ def volume(database: str, count: int, labelled: int, asks: int) -> dict[str, Any
         environment = {"NEARNORM_HOME": folder}
         if database == "postgresql":
             environment["NEARNORM_DATABASE_URL"] = stack.enter_context(running_postgres())
-        with served("serve", environment) as url:
-            sample, _ = _records(url)
+        with served("serve", environment) as service:
+            sample, _ = _records(service.url)
         ledger = Ledger.at(environment.get("NEARNORM_DATABASE_URL"), Path(folder))
         migrate(ledger)
         started = time.monotonic()
@@ -162,7 +190,10 @@ def volume(database: str, count: int, labelled: int, asks: int) -> dict[str, Any
                 connection.execute(sa.text("ANALYZE"))
         ledger.close()
         filled = time.monotonic() - started
-        with served("serve", environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        with (
+            served("serve", environment) as service,
+            httpx.Client(base_url=service.url, timeout=30) as client,
+        ):
             time.sleep(2 * desk.FOLLOW_SECONDS)
             found = _asked(client, sample, asks)
     return {"database": database, "fill_seconds": round(filled, 1), "milliseconds": found}
