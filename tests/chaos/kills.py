@@ -70,6 +70,7 @@ class Service:
             **os.environ,
             "NEARNORM_HOME": str(home),
             "NEARNORM_AUDIT_RATE": "0.2",
+            "NEARNORM_WORKER": "off",
             "OMP_NUM_THREADS": "1",
         }
         if database_url:
@@ -89,7 +90,7 @@ class Service:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
                     return
-            assert self._process.poll() is None, f"the service ended by itself: see {self._log.name}"
+            assert self._process.poll() is None, Path(self._log.name).read_text()[-2000:]
             assert time.monotonic() < deadline, "the service did not start"
             time.sleep(0.02)
 
@@ -118,8 +119,10 @@ class Load:
         self.acknowledged: dict[str, list[str]] = {}  # key -> feedback ids
         self.sent: dict[str, int] = {}  # key -> labels
         self.answers: Counter[int] = Counter()
-        self._threads = [threading.Thread(target=self._score)]
-        self._threads += [threading.Thread(target=self._label, args=(seed,)) for seed in range(4)]
+        self._threads = [threading.Thread(target=self._score, daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._label, args=(seed,), daemon=True) for seed in range(4)
+        ]
 
     def start(self) -> None:
         for thread in self._threads:
