@@ -27,6 +27,7 @@ events = sa.Table(
     sa.Column("audit", sa.Boolean, nullable=False),  # drawn at random, alert or not
     sa.Column("probability", sa.DOUBLE_PRECISION, nullable=False),  # of being kept: 1 for an alert
     sa.Index("events_by_record", "record_id", "event_id"),
+    sa.Index("events_by_digest", "model", "digest", "event_id"),
     sa.Index("events_by_rank", "model", "percentile", "score", "event_id"),
     sa.Index(
         "events_of_audit",
@@ -102,13 +103,22 @@ def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | 
 
 
 def unlabelled(model: str) -> sa.Select[Any]:
-    """Events of a model whose record nobody has given a standing verdict on."""
+    """Events of a model whose record nobody has given a standing verdict on.
+
+    Of equal records the newest event counts: an older one has the score of an older model.
+    """
     labelled = sa.exists().where(
         verdicts.c.model == events.c.model,
         verdicts.c.digest == events.c.digest,
         verdicts.c.verdict != "none",
     )
-    return sa.select(events).where(events.c.model == model, ~labelled)
+    newer = events.alias()
+    outdated = sa.exists().where(
+        newer.c.model == events.c.model,
+        newer.c.digest == events.c.digest,
+        newer.c.event_id > events.c.event_id,
+    )
+    return sa.select(events).where(events.c.model == model, ~labelled, ~outdated)
 
 
 def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[Event]:

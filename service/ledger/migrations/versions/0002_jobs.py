@@ -1,4 +1,4 @@
-"""Retraining jobs and their workers."""
+"""Retraining jobs and their workers; the newest event of equal records."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -39,6 +39,7 @@ def upgrade() -> None:
         only = sa.text(f"state = '{state}'")
         op.create_index(name, "jobs", ["model"], unique=True, sqlite_where=only, postgresql_where=only)
     op.create_index("jobs_by_version", "jobs", ["version"])
+    op.create_index("events_by_digest", "events", ["model", "digest", "event_id"])
     op.create_index("labels_by_change", "labels", ["model", "change"])
     op.create_table(
         "workers",
