@@ -150,14 +150,26 @@ class Drift:
         self._left = rows.take(places[whole:]) if whole < len(rows) else None
         self._waiting_rows = len(rows) - whole
 
+    @property
+    def window(self) -> int:
+        """How many of the newest rows the states cover."""
+        return self._windows[-1].held
+
+    @property
+    def candidates(self) -> int:
+        """How many candidate normal groups there are."""
+        return self._newcomers.count
+
+    def states(self) -> tuple[SignalState, ...]:
+        counts = self._windows[-1].newest()
+        psi = self._comparison.of(counts).psi.tolist()
+        return tuple(self._state(i, counts, p) for i, p in enumerate(psi))
+
     def snapshot(self) -> Snapshot:
-        window = self._windows[-1]
-        counts = window.newest()
-        psi = self._comparison.of(counts).psi
         return Snapshot(
             rows=self._rows,
-            window=window.held,
-            signals=tuple(self._state(i, counts, float(p)) for i, p in enumerate(psi)),
+            window=self.window,
+            signals=self.states(),
             reports=tuple(self._reports),
             candidates=tuple(self._newcomers.candidates()),
         )

@@ -48,8 +48,8 @@ class DriftCollector(Collector):
             "nearnorm_drift_window_rows", "Rows that the drift gauges cover.", labels=("model",)
         )
         for model, loaded in self._slots.loaded().items():
-            snapshot = loaded.drift.snapshot()
-            for state in snapshot.signals:
+            drift = loaded.drift
+            for state in drift.states():
                 signal = state.signal
                 labels = (model, signal.kind, signal.name)
                 psi.add_metric(labels, state.psi)
@@ -63,6 +63,6 @@ class DriftCollector(Collector):
                         groups.add_metric((model, str(prototype)), share)
                 if signal.kind == "distance":
                     far.add_metric((model,), state.shares[1])
-            candidates.add_metric((model,), len(snapshot.candidates))
-            window.add_metric((model,), snapshot.window)
+            candidates.add_metric((model,), drift.candidates)
+            window.add_metric((model,), drift.window)
         yield from (psi, drifting, missing, unknown, groups, far, candidates, window)

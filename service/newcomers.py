@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.manifest import Core
 from models.schema import FIRST_CODE
 from service.cells import FAR_SHARE, Observed, joined
+from service.divergence import Integers
 
 KEPT = 256  # far rows kept
 EXAMPLES = 10  # event ids shown of a candidate
@@ -63,33 +63,47 @@ class Newcomers:
             self._times = (self._times + [at] * len(far))[-KEPT:]
         self._seen += len(rows)
 
+    @property
+    def count(self) -> int:
+        """How many candidates there are: cheaper than to describe them."""
+        return sum(1 for _ in self._dense_regions())
+
     def candidates(self) -> list[Candidate]:
         """The largest first; none while far rows are as few as among reference rows."""
-        return list(self._dense_regions())
+        far = self._far
+        return (
+            [self._candidate(far.take(members), members) for members in self._dense_regions()] if far else []
+        )
 
-    def _dense_regions(self) -> Iterator[Candidate]:
+    def _dense_regions(self) -> Iterator[Integers]:
+        """The rows of each, by their places among those kept."""
         if self._far is None:
             return
-        span = self._seen - int(self._positions[0])
-        least = max(_LEAST_ROWS, self._least_share * span)
+        least = max(_LEAST_ROWS, self._least_share * self._span)
         place = np.sqrt(np.maximum(1 / self._far.similarity - 1, 0))  # similarity = 1 / (1 + distance^2)
-        apart = np.abs(place[:, None] - place[None]).max(axis=2)
-        near = apart <= self._high / 2  # a known group reaches as far as distance_high
+        near = np.ones((len(place), len(place)), bool)
+        for one in place.T:
+            near &= np.abs(one[:, None] - one) <= self._high / 2  # a known group reaches as far as that
         left = np.ones(len(place), bool)
         while True:
-            neighbours = (near & left).sum(axis=1) * left
+            neighbours = np.count_nonzero(near & left, axis=1) * left
             centre = int(neighbours.argmax())
             if neighbours[centre] < least:
                 return
             members = np.flatnonzero(near[centre] & left)
             left[members] = False
-            yield self._candidate(self._far.take(members), members, span)
+            yield members
 
-    def _candidate(self, rows: Observed, members: NDArray[np.int64], span: int) -> Candidate:
+    @property
+    def _span(self) -> int:
+        """Rows since the oldest far row kept."""
+        return self._seen - int(self._positions[0])
+
+    def _candidate(self, rows: Observed, members: Integers) -> Candidate:
         newest = sorted(rows.event_ids, reverse=True)[:EXAMPLES]
         return Candidate(
             rows=len(rows),
-            share=len(rows) / span,
+            share=len(rows) / self._span,
             nearest=int(np.bincount(rows.prototype).argmax()),
             distance=float(np.median(rows.distance)),
             since=self._times[members[0]],
