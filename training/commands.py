@@ -1,4 +1,4 @@
-"""`nearnorm train`: what it takes and what it tells. The work is in training.pipeline."""
+"""`nearnorm train` and `nearnorm evaluate`: what they take and what they tell."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -63,6 +63,38 @@ def train(
         _line(stage="done", progress=1.0, bundle=str(out), version=bundle.version)
     else:
         typer.echo(f"{out}: version {bundle.version}")
+
+
+def evaluate(
+    data: Annotated[str, typer.Argument(help="A labelled CSV or Parquet file, or a quoted glob of them.")],
+    out: Annotated[Path, typer.Option(help="The folder for evaluation.html and evaluation.json.")],
+    label_column: Annotated[
+        str, typer.Option(help="Column with 1 (anomaly), 0 (normal) or nothing (unlabelled).")
+    ] = "label",
+    labels: Annotated[int, typer.Option(min=1, help="Labelled anomalies that each training gets.")] = 10,
+    splits: Annotated[int, typer.Option(min=1, help="Random splits to train and judge on.")] = 3,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file with [fit] and [schema.COLUMN] tables.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same data and seed give the same splits.")] = 0,
+) -> None:
+    """Tell whether Nearnorm is worth it on DATA: it and the usual alternatives, judged alike."""
+    from training.data import load
+    from training.recipe import Recipe
+
+    recipe = Recipe.read(config)
+    loaded = load(data, label_column, recipe.columns)
+    with _bar() as step:
+        step("evaluate", 0.0)
+        from training.trial import hold_trial, verdict
+        from training.trial_report import trial_html, trial_json
+
+        trial = hold_trial(loaded, recipe.fit, labels, splits, seed, lambda done: step("evaluate", done))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.json").write_text(json.dumps(trial_json(trial), indent=1), encoding="utf-8")
+    (out / "evaluation.html").write_text(trial_html(trial, data, seed), encoding="utf-8")
+    typer.echo(verdict(trial))
+    typer.echo(str(out / "evaluation.html"))
 
 
 @contextmanager

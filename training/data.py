@@ -62,11 +62,6 @@ def load(
     text = [name for name, override in overrides.items() if override.kind == "categorical"]
     table = read_table(source, text)
     labels = _labels(source, table, label_column)
-    if not (labels == UNLABELLED).any():
-        raise DataError(
-            f"label column {label_column!r}: all {len(labels)} rows are labelled: training learns what is "
-            "normal from unlabelled rows, so leave the label of rows empty that nobody has looked at"
-        )
     if time_column is not None and time_column not in table.column_names:
         raise _no_column(source, table, time_column, "--time-column")
     time = None if time_column is None else parse_time(table.column(time_column), time_column)
@@ -159,9 +154,15 @@ def split(data: Dataset, seed: int) -> Split:
 
     They are unlabelled; where those are too few, confirmed normals stand in for half of the number.
     Labelled anomalies and the other confirmed normals are all left to training. Raises DataError for
-    fewer than FEWEST_ROWS rows.
+    fewer than FEWEST_ROWS rows, or no unlabelled ones.
     """
     unlabelled = np.flatnonzero(data.labels == UNLABELLED)
+    if not len(unlabelled):
+        raise DataError(
+            f"label column {data.facts.label_column!r}: all {len(data.labels)} rows are labelled: training "
+            "learns what is normal from unlabelled rows, so leave the label of rows empty that nobody has "
+            "looked at"
+        )
     normals = np.flatnonzero(data.labels == NORMAL)
     rows = len(unlabelled) + len(normals)
     if rows < FEWEST_ROWS:

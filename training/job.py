@@ -58,9 +58,9 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     watcher.step("read", 0.0)
     refuse_other_files(job.out)
     data = load(job.source, job.label_column, job.recipe.columns, job.time_column)
+    rows = split(data, job.seed)
     watcher.schema(data.schema)
     for warning in data.warnings:
         watcher.warning(warning)
-    rows = split(data, job.seed)
     held_out = load_labelled(job.held_out, job.label_column, data.schema) if job.held_out else None
     return Prepared(job, data, rows, held_out, time.perf_counter() - started)

@@ -137,6 +137,22 @@ def group_heatmap(names: list[str], positions: np.ndarray, shares: list[float]) 
         return _svg(figure)
 
 
+def method_dots(figures: dict[str, list[float]], title: str) -> str:
+    """One row a method, best first: a dot for each split and a bar at their mean."""
+    names = sorted(figures, key=lambda name: float(np.mean(figures[name])))
+    with _figure(9.6, 0.9 + 0.42 * len(names)) as figure:
+        axes = figure.subplots()
+        for y, name in enumerate(names):
+            colour = ACCENT if y == names.index("Nearnorm") else NORMAL
+            mean = float(np.mean(figures[name]))
+            axes.barh(y, mean, height=0.55, color=colour, alpha=0.35)
+            axes.scatter(figures[name], [y] * len(figures[name]), s=26, color=colour, zorder=3)
+            axes.text(mean + 0.01, y + 0.3, f"{mean:.3f}", va="center", fontsize=9)
+        axes.set_yticks(range(len(names)), names, color=INK)
+        axes.set(xlim=(0, 1.05), title=title)
+        return _svg(figure)
+
+
 def _score_histogram(axes: Axes, reference: np.ndarray, threshold: float) -> None:
     low, high = float(reference.min()), float(reference.max())
     axes.hist(reference, bins=np.linspace(low, max(high, low + 1e-6), 50).tolist(), color=NORMAL, alpha=0.85)

@@ -59,7 +59,7 @@ def test_data_without_the_time_column_is_refused(tmp_path: Path) -> None:
 
 def test_data_that_is_wholly_labelled_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="all 30 rows are labelled"):
-        load(write(tmp_path, 30, label=[1, 0] * 15), "label")
+        split(load(write(tmp_path, 30, label=[1, 0] * 15), "label"), 0)
 
 
 def test_an_infinite_value_is_refused_with_its_column_and_row(tmp_path: Path) -> None:
