@@ -39,12 +39,15 @@ class Engine:
     """One model on one provider. `run` may be called from any thread, by one at a time."""
 
     def __init__(self, bundle: Bundle, device: Device, threads: int | None = None) -> None:
-        """Raises BundleError for a model that onnxruntime refuses or whose golden rows come out
+        """One thread works on a batch unless told otherwise: a second one is slower than the event loop's
+        own up to some hundred rows, and takes the CPU from decoding beyond.
+
+        Raises BundleError for a model that onnxruntime refuses or whose golden rows come out
         differently here, ConfigError for a device that is not there."""
         path = bundle.path / MODEL
         providers = _providers(device)
         try:
-            self._session = _session(bundle.model, providers, device, threads or cpus())
+            self._session = _session(bundle.model, providers, device, threads or 1)
         except Exception as error:  # onnxruntime raises a class of its own for each status
             raise BundleError(f"{path} is refused by onnxruntime: {_first_line(error)}") from None
         self.provider: str = self._session.get_providers()[0]

@@ -12,7 +12,7 @@ from models.errors import ConfigError, DataError
 from models.schema import Kind
 from models.tables import read_table, to_arrays
 from service.encode import Rows
-from service.engine import Device, Engine, Outputs
+from service.engine import Device, Engine, Outputs, cpus
 from service.policy import Ranks, default_policy
 
 BATCH_ROWS = 8192
@@ -27,7 +27,7 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
         raise ConfigError(f"--out {out}: its name must end in .csv or .parquet")
     bundle = read_bundle(bundle_folder)
     core = bundle.manifest.core
-    engine = Engine(bundle, device, threads)
+    engine = Engine(bundle, device, threads or cpus())
     ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
     text = [f.name for f in core.features.features if f.kind is Kind.CATEGORICAL]
     arrays = to_arrays(read_table(data, text), core.features)

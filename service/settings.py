@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run. `cuda`: every node on the GPU, or the service does not start."""
     threads: int | None = Field(default=None, ge=1, le=256)
-    """onnxruntime's threads for one batch; default: measured, within the CPUs that this process may use."""
+    """onnxruntime's threads for one batch; default: 1 when serving, every CPU when scoring a file."""
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
     """Largest body of a request, after decompression too."""
     max_rows: int = Field(default=10_000, ge=1_000)
