@@ -86,9 +86,12 @@ class Batcher(Generic[Item, Outcome]):
         self._queue.append(entry)
         if not self._busy:
             self._busy = True
-            # not at once: what else the loop read in this turn shall join the batch
-            self._loop.call_soon(self._next)
+            self._loop.call_soon(self._soon)
         return entry.future
+
+    def _soon(self) -> None:
+        """Not at once: what the loop reads in this turn and the next shall join the batch."""
+        self._loop.call_soon(self._next)
 
     def _next(self) -> None:
         entries, items = self._take()
@@ -101,7 +104,7 @@ class Batcher(Generic[Item, Outcome]):
                 self._fail(entries, error)
             else:
                 self._deliver(entries, outcomes)
-            self._loop.call_soon(self._next)
+            self._loop.call_soon(self._soon)
         else:
             running = self._loop.run_in_executor(self._executor, self._run, items)
             running.add_done_callback(lambda done: self._finished(entries, done))
@@ -135,6 +138,9 @@ class Batcher(Generic[Item, Outcome]):
                     )
                 )
                 continue
+            if room < entry.rows - entry.taken <= self._limits.batch_rows and items:
+                self._queue.appendleft(entry)  # whole in the next batch is sooner than in two halves
+                break
             if not entry.taken:
                 waits.append(waited)
             start, entry.taken = entry.taken, min(entry.taken + room, entry.rows)

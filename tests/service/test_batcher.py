@@ -73,6 +73,14 @@ def test_a_batch_is_never_larger_than_its_limit() -> None:
     with_batcher(scenario)
 
 
+def test_a_request_that_fits_a_batch_is_not_split() -> None:
+    async def scenario(batcher: Batcher[Rows, list[int]], machine: Machine) -> None:
+        await asyncio.gather(*(batcher.submit(Rows([i] * 3)) for i in range(3)))
+        assert machine.batches == [[[i] * 3] for i in range(3)]
+
+    with_batcher(scenario)
+
+
 def test_a_large_request_is_split_and_its_parts_come_back_in_order() -> None:
     async def scenario(batcher: Batcher[Rows, list[int]], machine: Machine) -> None:
         parts = await batcher.submit(Rows(range(10)))
