@@ -102,7 +102,7 @@ def by_model(
 
 
 def isolation(base: np.ndarray, labels: np.ndarray, traffic: np.ndarray, *_: np.ndarray) -> np.ndarray:
-    forest = IsolationForest(300, random_state=0).fit(np.concatenate([base, traffic]))
+    forest = IsolationForest(n_estimators=300, random_state=0).fit(np.concatenate([base, traffic]))
     return np.asarray(-forest.score_samples(traffic))
 
 
