@@ -5,7 +5,7 @@ evidence for it is missing. With few labels that lets it pass.
 """
 
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import exp, fsum, lgamma, log, log1p
 
 import numpy as np
 
@@ -19,7 +19,6 @@ ALWAYS_FLIPPED = 2
 ALERT_SLACK = 1.5
 """Alerts on recent traffic may be so many times the budget, or the champion's where those are more."""
 DRAWS = 400
-_Z = 1.2816  # the normal distribution's 90% point
 _CHUNK = 50
 
 
@@ -190,20 +189,20 @@ def _alerts(traffic: Traffic, budget: float) -> Decision:
         return Decision(True, ("there is no recent traffic to count alerts on",), {})
     allowed = ALERT_SLACK * max(budget, traffic.champion / traffic.rows)
     share = traffic.challenger / traffic.rows
-    surely = _lower_bound(traffic.challenger, traffic.rows)
     told = (
         f"it alerts on {share:.2%} of {traffic.rows:,} rows of recent traffic, the champion on "
         f"{traffic.champion / traffic.rows:.2%}, the budget is {budget:.2%}"
     )
-    accepted = surely <= allowed
+    accepted = allowed >= 1 or _chance(traffic.challenger, traffic.rows, allowed) > 1 - CONFIDENCE
     if not accepted:
         told = f"alerts would exceed the budget: {told}"
     return Decision(accepted, (told,), {"traffic": asdict(traffic), "budget": budget})
 
 
-def _lower_bound(hits: int, rows: int) -> float:
-    """Wilson's lower bound of a share, one-sided, 90%."""
-    share = hits / rows
-    centre = share + _Z**2 / (2 * rows)
-    spread = _Z * sqrt(share * (1 - share) / rows + _Z**2 / (4 * rows**2))
-    return (centre - spread) / (1 + _Z**2 / rows)
+def _chance(hits: int, rows: int, share: float) -> float:
+    """The binomial probability of at least so many hits where each row is one with probability `share`."""
+    fewer = (
+        lgamma(rows + 1) - lgamma(k + 1) - lgamma(rows - k + 1) + k * log(share) + (rows - k) * log1p(-share)
+        for k in range(hits)
+    )
+    return 1.0 - fsum(exp(one) for one in fewer)
