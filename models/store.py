@@ -131,6 +131,11 @@ class ModelStore:
         return list(self._entries())
 
     @property
+    def name(self) -> str:
+        """What to call the store when something is wrong with it."""
+        return str(self.root)
+
+    @property
     def _versions(self) -> Path:
         return self.root / "versions"
 
@@ -145,10 +150,11 @@ class ModelStore:
 
     def _entries(self) -> Iterator[Activation]:
         for number in self._numbers():
-            path = self._log / f"{number:08}.json"
+            content = self._entry(number)
             try:
-                yield Activation.model_validate(json.loads(path.read_bytes()))
-            except (OSError, ValueError, ValidationError):
+                yield Activation.model_validate(json.loads(content))
+            except (ValueError, ValidationError):
+                path = f"{self.name}/activations/{number:08}.json"
                 raise StoreError(f"{path} is not an entry of the activation log") from None
 
     def _stack(self, model: str) -> list[str]:
@@ -165,7 +171,6 @@ class ModelStore:
     def _append(
         self, action: Literal["activate", "rollback"], version: str, by: str, model: str
     ) -> Activation:
-        self._log.mkdir(parents=True, exist_ok=True)
         while True:
             number = max(self._numbers(), default=0) + 1
             entry = Activation(
@@ -176,20 +181,46 @@ class ModelStore:
                 version=version,
                 by=by,
             )
-            temporary = self._log / f".entry-{uuid.uuid4().hex}"
-            try:
-                write_durably(temporary, entry.model_dump_json().encode())
-                os.link(temporary, self._log / f"{number:08}.json")
-            except FileExistsError:
-                continue  # another writer took this number
-            except OSError as error:
-                raise StoreError(f"{self._log} cannot be written: {error.strerror}") from error
-            finally:
-                temporary.unlink(missing_ok=True)
+            if self._put_entry(number, entry.model_dump_json().encode()):
+                return entry  # else another writer took this number
+
+    def _entry(self, number: int) -> bytes:
+        """Raises StoreError."""
+        path = self._log / f"{number:08}.json"
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}") from None
+
+    def _put_entry(self, number: int, content: bytes) -> bool:
+        """Write an entry whole, unless there is one of that number: then False."""
+        temporary = self._log / f".entry-{uuid.uuid4().hex}"
+        try:
+            self._log.mkdir(parents=True, exist_ok=True)
+            write_durably(temporary, content)
+            os.link(temporary, self._log / f"{number:08}.json")
             fsync_folder(self._log)
-            return entry
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StoreError(f"{self._log} cannot be written: {error.strerror}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
 
     def _sweep(self) -> None:
         for folder in self._versions.glob(".publish-*"):
             if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_store(location: str, cache: Path) -> ModelStore:
+    """The store at a folder or, like s3://bucket/prefix, in an object store with its copies in `cache`.
+
+    Raises ConfigError for a location that cannot be used.
+    """
+    if "://" not in location:
+        return ModelStore(Path(location))
+    from models.objects import ObjectStore  # its library comes with the extra s3
+
+    return ObjectStore.at(location, cache)

@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from models.errors import NearnormError
-from models.store import ModelStore
 from service import problems
 from service.api import drift, feedback, jobs, models, ops, policy, privacy, queue
 from service.desk import Desk
@@ -38,7 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The whole service. Its lifespan raises NearnormError when it must not start."""
     metrics = Metrics()
     desk = Desk(settings)
-    slots = Slots(ModelStore(settings.store), settings, metrics, desk.prepare)
+    slots = Slots(settings.open_store(), settings, metrics, desk.prepare)
     figures = Figures(slots, desk.log)
     for collector in (DriftCollector(slots), figures):
         metrics.registry.register(collector)

@@ -131,10 +131,9 @@ def rollback(
 
 
 def _store() -> Any:  # noqa: ANN401
-    from models.store import ModelStore
     from service.settings import load_settings
 
-    return ModelStore(load_settings().store)
+    return load_settings().open_store()
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from models.errors import ConfigError, DataError
-from models.store import ModelStore
 from service import policies
 from service.encode import Encoder, Rows
 from service.engine import Engine
@@ -25,7 +24,7 @@ def replay_events(
     """How many verdicts differ, of how many. Raises NearnormError."""
     if out.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--out {out}: its name must end in .csv or .parquet")
-    store = ModelStore(settings.store)
+    store = settings.open_store()
     bundle = store.open(store.resolve(version))
     core = bundle.manifest.core
     newest = sa.select(events).where(events.c.model == model).order_by(events.c.event_id.desc()).limit(limit)

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import ConfigError
+from models.store import ModelStore, open_store
 
 PREFIX = "NEARNORM_"
 
@@ -18,8 +19,9 @@ class Settings(BaseSettings):
 
     home: Path = Path("var")
     """Where state lives: the model store, the ledger, the logs."""
-    model_store: Path | None = None
-    """The model store, if it is not `models` in the home."""
+    model_store: str | None = None
+    """The model store: a folder, or s3://bucket/prefix (keys and region by the usual AWS_ variables);
+    default: `models` in the home."""
     database_url: str | None = None
     """The ledger: sqlite:////folder/file.db or postgresql://user@host/name; default: a file in the home."""
     host: str = "127.0.0.1"
@@ -72,9 +74,9 @@ class Settings(BaseSettings):
             raise ValueError("queue_rows is smaller than max_rows: one large request could never enter")
         return self
 
-    @property
-    def store(self) -> Path:
-        return self.model_store or self.home / "models"
+    def open_store(self) -> ModelStore:
+        """Raises ConfigError where NEARNORM_MODEL_STORE cannot be used."""
+        return open_store(self.model_store or str(self.home / "models"), self.home / "copies")
 
 
 def load_settings(given: Mapping[str, Any] | None = None) -> Settings:

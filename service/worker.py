@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.errors import ConfigError, NearnormError
-from models.store import ModelStore
 from service import policies
 from service.child import Cancelled, Child, Ended
 from service.errors import LedgerUnavailable
@@ -63,7 +62,7 @@ class Worker:
         self.settings = settings
         self.name = f"{socket.gethostname()}:{os.getpid()}:{new_id()[-6:]}"
         self.ledger = Ledger.at(settings.database_url, settings.home)
-        self.store = ModelStore(settings.store)
+        self.store = settings.open_store()
         self._greeted = -GREET
         self._stop = threading.Event()
 

@@ -20,7 +20,7 @@ TARGETS = ["service", "service-gpu", "worker"]
 
 
 def extras(target: str) -> set[str]:
-    (names,) = re.findall(r"\[([a-z,]+)\]", install_command(target))
+    (names,) = re.findall(r"\[([a-z0-9,]+)\]", install_command(target))
     return set(names.split(","))
 
 

@@ -1,0 +1,133 @@
+"""The model store in an S3-compatible object store, behind the same functions and with the same promises.
+
+    versions/<sha256>/...           a bundle's files; manifest.json is put last, and makes the version exist
+    activations/00000001.json       one entry an object, created only where there is none
+
+Objects appear whole or not at all. Bundles are copied to a local folder once, and verified there.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from models.bundle import MANIFEST, Bundle, read_bundle
+from models.errors import ConfigError, StoreError
+from models.store import ModelStore
+
+try:
+    import obstore
+    from obstore.exceptions import AlreadyExistsError, BaseError
+    from obstore.store import ObjectStore as Objects
+    from obstore.store import from_url
+except ImportError:
+    raise ConfigError("NEARNORM_MODEL_STORE is a URL: that needs pip install 'nearnorm[s3]'") from None
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
+_RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
+
+
+@dataclass(frozen=True)
+class ObjectStore(ModelStore):
+    """`root` is the folder of local copies. Objects need no lock: whoever creates an entry first has it."""
+
+    url: str
+    objects: Objects
+    _entries_read: dict[int, bytes] = field(default_factory=dict, compare=False)  # an entry never changes
+
+    @classmethod
+    def at(cls, url: str, cache: Path) -> Self:
+        """`s3://bucket/prefix`; credentials, region and endpoint by the usual AWS_ variables.
+
+        Raises ConfigError for a URL that names no object store.
+        """
+        try:
+            return cls(cache, url, from_url(url, retry_config=_RETRIES))
+        except (BaseError, ValueError) as error:
+            raise ConfigError(f"NEARNORM_MODEL_STORE={url} cannot be used: {_first_line(error)}") from None
+
+    @property
+    def name(self) -> str:
+        return self.url
+
+    def publish(self, source: Path) -> str:
+        bundle = read_bundle(source)
+        version = bundle.version
+        if version in self.versions():
+            self.open(version)
+            return version
+        files = [f for f in sorted(source.iterdir()) if f.is_file() and not f.is_symlink()]
+        with self._told():
+            for file in files:
+                if file.name != MANIFEST:
+                    obstore.put(self.objects, f"versions/{version}/{file.name}", file.read_bytes())
+            try:
+                manifest = (source / MANIFEST).read_bytes()
+                obstore.put(self.objects, f"versions/{version}/{MANIFEST}", manifest, mode="create")
+            except AlreadyExistsError:
+                pass  # another publisher was first with the same content
+        self.open(version)  # what was stored, not what was read before
+        return version
+
+    def versions(self) -> list[str]:
+        with self._told():
+            listed = [entry for page in obstore.list(self.objects, "versions") for entry in page]
+        manifests = [entry for entry in listed if entry["path"].endswith(f"/{MANIFEST}")]
+        manifests.sort(key=lambda entry: (entry["last_modified"], entry["path"]))
+        return [entry["path"].split("/")[-2] for entry in manifests]
+
+    def open(self, version: str) -> Bundle:
+        if version.isalnum() and not (self._versions / version).is_dir():
+            self._copy(version)
+        return super().open(version)
+
+    def _copy(self, version: str) -> None:
+        """Bring a version into the local folder, verified, whole or not at all."""
+        with self._told():
+            paths = [e["path"] for page in obstore.list(self.objects, f"versions/{version}") for e in page]
+            if f"versions/{version}/{MANIFEST}" not in paths:
+                return
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".copy-", dir=self.root) as name:
+                folder = Path(name)
+                for path in paths:
+                    content = obstore.get(self.objects, path).bytes()
+                    (folder / path.rsplit("/", 1)[1]).write_bytes(content.to_bytes())
+                super().publish(folder)
+
+    def _numbers(self) -> list[int]:
+        with self._told():
+            listed = [entry["path"] for page in obstore.list(self.objects, "activations") for entry in page]
+        names = [Path(path) for path in listed]
+        return sorted(int(n.stem) for n in names if n.suffix == ".json" and n.stem.isdigit())
+
+    def _entry(self, number: int) -> bytes:
+        if number not in self._entries_read:
+            with self._told():
+                content = obstore.get(self.objects, f"activations/{number:08}.json").bytes()
+            self._entries_read[number] = content.to_bytes()
+        return self._entries_read[number]
+
+    def _put_entry(self, number: int, content: bytes) -> bool:
+        with self._told():
+            try:
+                obstore.put(self.objects, f"activations/{number:08}.json", content, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            raise StoreError(f"{self.url} cannot be reached: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
