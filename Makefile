@@ -37,5 +37,9 @@ lint: setup ## ruff, mypy --strict, import rule, dependencies
 format: setup ## let ruff format and fix
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
+starter: setup ## train the starter model again, on the Shuttle sample
+	@$(BIN)/nearnorm train training/samples/shuttle_train.parquet --out models/starter \
+	  --held-out training/samples/shuttle_held_out.parquet --seed 0
+
 clean: ## remove what the verbs made, but never models, labels or logs (var/)
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

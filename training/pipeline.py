@@ -24,6 +24,13 @@ from training.job import STAGES, Prepared, Watcher
 from training.network import Detector
 from training.report import MAP_ROWS, EmbeddedRows, Findings, report_html, report_json
 
+FIT_STAGES = {
+    "layer_1": (0.0, 0.15),
+    "layer_2": (0.15, 0.3),
+    "representation": (0.3, 0.5),
+    "joint": (0.5, 1.0),
+}
+"""Which part of a fit each of its stages is."""
 LIBRARIES = ("torch", "numpy", "onnx", "onnxscript", "scikit-learn", "nearnorm")
 
 
@@ -48,8 +55,9 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     clock = _Clock(prepared.seconds)
 
     def fit_progress(progress: Progress) -> None:
-        joint = 0.5 + 0.5 * progress.done if progress.stage == "joint" else 0.5 * progress.done
-        watcher.step("fit", STAGES["read"] + (STAGES["fit"] - STAGES["read"]) * joint)
+        start, end = FIT_STAGES[progress.stage]
+        done = start + (end - start) * min(progress.done, 1.0)
+        watcher.step("fit", STAGES["read"] + (STAGES["fit"] - STAGES["read"]) * done)
 
     def evaluate_progress(done: float) -> None:
         watcher.step("evaluate", STAGES["fit"] + (STAGES["evaluate"] - STAGES["fit"]) * done)
