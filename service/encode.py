@@ -209,7 +209,7 @@ class Encoder:
                 errors[place] = row_problem("unknown-field", _unknown_field(name), name)
             cells.append(self._coerce_row([record.get(f.name) for f in self.schema.scored], place, errors))
         encoded = self._encode(cells, errors)
-        encoded.warnings = self._warnings(strange)
+        encoded.warnings = warnings_of(strange)
         return encoded
 
     def _coerce_row(
@@ -262,15 +262,17 @@ class Encoder:
         rows = zip(*(known.get(f.name, absent) for f in self.schema.scored), strict=True)
         cells = [self._coerce_row(row, place, errors) for place, row in enumerate(rows)]
         encoded = self._encode(cells, errors)
-        encoded.warnings = self._warnings(strange)
+        encoded.warnings = warnings_of(strange)
         return encoded
 
-    def _warnings(self, strange: Iterable[str]) -> list[str]:
-        names = list(strange)
-        warnings = [f"unknown field {name!r} was ignored" for name in names[:MOST_WARNED]]
-        if len(names) > MOST_WARNED:
-            warnings.append(f"{len(names) - MOST_WARNED} more unknown fields were ignored")
-        return warnings
+
+def warnings_of(unknown: Iterable[str]) -> list[str]:
+    """What is told of fields that the schema does not know."""
+    names = list(unknown)
+    warnings = [f"unknown field {name!r} was ignored" for name in names[:MOST_WARNED]]
+    if len(names) > MOST_WARNED:
+        warnings.append(f"{len(names) - MOST_WARNED} more unknown fields were ignored")
+    return warnings
 
 
 _COERCE: dict[Kind, Callable[[object], float | str | None]] = {

@@ -4,17 +4,21 @@ It shares errors, metrics and models with every other route, and decodes, scores
 nothing in between.
 """
 
+import asyncio
 import time
+from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import UnsetType
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service.answers import answer
-from service.desk import NOTHING, Desk
+from service.bodies import ARROW, JSON, ClientGoneError, kind_of, read_body
+from service.desk import NOTHING, Desk, Noted
+from service.encode import Encoded
 from service.errors import (
     PROBLEM,
-    BodyTooLarge,
     InternalError,
     MethodNotAllowed,
     ServiceError,
@@ -24,16 +28,11 @@ from service.errors import (
 from service.logs import log
 from service.metrics import Metrics
 from service.settings import Settings
-from service.slots import LoadedModel, Scores, Slots, joined
-from service.wire import Envelope
+from service.slots import BATCH_ROWS, LoadedModel, Scores, Slots, joined
+from service.wire import Envelope, Id
 
 PATH = "/score"
-JSON = b"application/json"
 _encode = msgspec.json.Encoder().encode
-
-
-class ClientGoneError(Exception):
-    """The client hung up before its request was whole."""
 
 
 class ScoreEndpoint:
@@ -43,13 +42,14 @@ class ScoreEndpoint:
         self._slots = slots
         self._desk = desk
         self._max_body = settings.max_body_bytes
+        self._max_rows = settings.max_rows
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        status, headers = 200, [(b"content-type", JSON)]
         try:
-            payload = await self._answer(scope, receive)
+            content, payload = await self._answer(scope, receive)
+            status, headers = 200, [(b"content-type", content)]
         except ServiceError as error:
             if error.__cause__ is not None:
                 log.error("batch failed", exc_info=error.__cause__)
@@ -64,29 +64,46 @@ class ScoreEndpoint:
         await send({"type": "http.response.body", "body": payload})
         self._metrics.request(scope["method"], PATH, status, time.perf_counter() - started)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         if scope["method"] != "POST":
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
-        _check_headers(scope["headers"], self._max_body)
+        kind = kind_of(scope["headers"], self._max_body)
         self._desk.keyring.admit(scope["headers"], "score")
-        message = await receive()
-        body = message.get("body", b"")
-        if message.get("more_body") or message["type"] == "http.disconnect":
-            body = await _whole(message, receive, self._max_body)
-        elif len(body) > self._max_body:
-            raise _too_large(self._max_body)
+        body = await read_body(receive, kind, self._max_body)
+        if kind.content == ARROW:
+            return await self._answer_arrow(scope, body, receive)
         model, request = self._decode(body)
         encoded = model.encoder.encode(request)
-        scores: Scores | None = None
-        if len(encoded.rows):
-            parts = await model.batcher.submit(encoded.rows)
-            scores = parts[0] if len(parts) == 1 else joined(parts)
-        model.meter.row_errors += len(encoded.errors)
         ids = None if isinstance(request.ids, UnsetType) else request.ids
-        noted = self._desk.note(model, encoded, scores, ids) if scores else NOTHING
-        if scores and model.watched.take(len(encoded.rows), time.monotonic()):
+        scores, noted = await self._score(model, encoded, ids, receive)
+        return JSON, _encode(answer(model, request, encoded, scores, noted))
+
+    async def _answer_arrow(self, scope: Scope, body: bytes, receive: Receive) -> tuple[bytes, bytes]:
+        try:
+            from service import arrow
+        except ModuleNotFoundError:
+            raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("model")
+        model = self._slots.get(asked[-1]) if asked else self._slots.first()
+        encoded = arrow.read(body, model.encoder.schema, self._max_rows)
+        scores, noted = await self._score(model, encoded, None, receive)
+        return ARROW, arrow.write(model, encoded, scores, noted)
+
+    async def _score(
+        self, model: LoadedModel, encoded: Encoded, ids: list[Id] | None, receive: Receive
+    ) -> tuple[Scores | None, Noted]:
+        model.meter.row_errors += len(encoded.errors)
+        if not len(encoded.rows):
+            return None, NOTHING
+        waiting = model.batcher.submit(encoded.rows)
+        if model.batcher.rows > BATCH_ROWS:  # it will take a while: look whether anybody still listens
+            await _unless_gone(waiting, receive)
+        parts = await waiting
+        scores = parts[0] if len(parts) == 1 else joined(parts)
+        noted = self._desk.note(model, encoded, scores, ids)
+        if model.watched.take(len(encoded.rows), time.monotonic()):
             model.drift.observe(encoded.rows, scores.outputs, scores.start, noted.event_ids)
-        return _encode(answer(model, request, encoded, scores, noted))
+        return scores, noted
 
     def _decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:
         """The request by the schema of the model that it names."""
@@ -98,44 +115,21 @@ class ScoreEndpoint:
         return model, request
 
 
+async def _unless_gone(waiting: "asyncio.Future[list[Scores]]", receive: Receive) -> None:
+    """Return when the answer is there; raise ClientGoneError, and take the request back, when nobody is."""
+    gone = asyncio.ensure_future(receive())
+    both: set[asyncio.Future[Any]] = {waiting, gone}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            raise ClientGoneError
+    finally:
+        gone.cancel()
+
+
 def problem_response(error: ServiceError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body that tell of an error."""
     headers = [(b"content-type", PROBLEM.encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     return error.status, headers, problem_body(error)
-
-
-def _check_headers(headers: list[tuple[bytes, bytes]], max_body: int) -> None:
-    kind = JSON
-    for name, value in headers:
-        if name == b"content-type":
-            kind = value
-        elif name == b"content-length" and int(value) > max_body:
-            raise _too_large(max_body)
-        elif name == b"content-encoding" and value.lower() != b"identity":
-            raise UnsupportedMedia(f"content encoding {value.decode('latin-1')!r} is not read: send it plain")
-    if kind != JSON and kind.partition(b";")[0].strip().lower() != JSON:
-        raise UnsupportedMedia(f"content type {kind.decode('latin-1')!r} is not read: send application/json")
-
-
-async def _whole(message: Message, receive: Receive, max_body: int) -> bytes:
-    """The body that begins with `message`. Raises BodyTooLarge as soon as it is known."""
-    chunks, size = [], 0
-    while True:
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        chunk = message.get("body", b"")
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > max_body:
-            raise _too_large(max_body)
-        if not message.get("more_body"):
-            return b"".join(chunks)
-        message = await receive()
-
-
-def _too_large(max_body: int) -> BodyTooLarge:
-    return BodyTooLarge(
-        f"the body is larger than {max_body} bytes: send fewer rows a request",
-        headers={"Connection": "close"},
-    )

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 
 from models.bundle import Bundle, read_bundle
 from models.store import ModelStore
@@ -30,17 +31,18 @@ from tests.load.rows import NAMES, draw, records, write_training_file
 from tests.load.wrk import Load, Measured, run_wrk, write_script
 
 JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
 NEARNORM = str(Path(sys.executable).with_name("nearnorm"))
 
 
 @dataclass
 class Server:
-    """A process that answers on a port; `loads` are the names of those it understands."""
+    """A process that answers on a port; `forms` are the bodies that it understands."""
 
     name: str
     process: subprocess.Popen[bytes]
     port: int
-    loads: dict[str, str]
+    forms: set[str]
     seconds_to_start: float
 
     @property
@@ -83,7 +85,18 @@ def loads() -> list[Load]:
         ):
             if form != "columns" or rows == 1000:
                 found.append(Load(f"{name}, {form}", connections, rows, "/score", JSON, bodies))
+        if rows == 1000:
+            streams = [arrow_stream(batch) for batch in columns]
+            found.append(Load(f"{name}, arrow", connections, rows, "/score", ARROW, streams))
     return found
+
+
+def arrow_stream(columns: dict[str, list[float]]) -> bytes:
+    table, sink = pa.table(columns), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
 
 
 @contextlib.contextmanager
@@ -91,14 +104,13 @@ def serving(bundle: Bundle, home: Path) -> Iterator[list[Server]]:
     """Every server, started one after the other."""
     store = ModelStore(home / "models")
     store.activate(store.publish(bundle.path), by="bench")
-    every = {"1 row": "records", "32 rows": "records", "1000 rows": "records"}
-    lists = dict.fromkeys(every, "lists")
+    every = {"records", "columns", "arrow"}
     yardstick = [sys.executable, "-m", "tests.load.yardsticks"]
-    commands: list[tuple[str, dict[str, str], list[str]]] = [
+    commands: list[tuple[str, set[str], list[str]]] = [
         ("nearnorm", every, [NEARNORM, "serve", "--port"]),
         ("empty", every, [*yardstick, "empty", "-"]),
-        ("tutorial", lists, [*yardstick, "tutorial", str(bundle.path)]),
-        ("route", every, [*yardstick, "route", str(bundle.path)]),
+        ("tutorial", {"lists"}, [*yardstick, "tutorial", str(bundle.path)]),
+        ("route", {"records"}, [*yardstick, "route", str(bundle.path)]),
     ]
     servers: list[Server] = []
     try:
@@ -169,14 +181,13 @@ def measure(
     found: dict[str, dict[str, list[Measured]]] = {}
     for number in range(rounds):
         for load in every:
-            size, form = load.name.split(", ")
+            form = load.name.split(", ")[1]
             for server in servers:
-                understood = server.loads[size] == form or (form == "columns" and server.name != "tutorial")
-                if not understood or (form == "columns" and server.name == "route"):
+                if form not in server.forms:
                     continue
                 measured = run_wrk(load, scripts[load.name], server.port, seconds)
                 found.setdefault(load.name, {}).setdefault(server.name, []).append(measured)
-            if form != "lists":
+            if form in ("records", "columns"):
                 for name, rate in zip(
                     ("decode + run + encode", "onnxruntime"), alone(bundle, load), strict=True
                 ):

@@ -1,0 +1,107 @@
+"""A request's headers and body: what kind it is, how large it may be, how it was packed."""
+
+import zlib
+from dataclasses import dataclass
+
+from starlette.types import Message, Receive
+
+from service.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
+
+JSON = b"application/json"
+ARROW = b"application/vnd.apache.arrow.stream"
+_GZIP_OR_ZLIB = 47  # zlib's code for: look which of the two it is
+
+
+class ClientGoneError(Exception):
+    """The client hung up before its request was whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`content` is JSON or ARROW."""
+
+    content: bytes
+    packed: bool
+
+
+_PLAIN_JSON = Kind(JSON, packed=False)
+
+
+def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
+    """Raises UnsupportedMedia, and BodyTooLarge as far as the headers tell."""
+    content, packed = JSON, False
+    for name, value in headers:
+        if name == b"content-type":
+            content = value
+        elif name == b"content-length" and int(value) > max_body:
+            raise _too_large(max_body)
+        elif name == b"content-encoding":
+            packed = _is_packed(value)
+    if content == JSON and not packed:
+        return _PLAIN_JSON
+    plain = content.partition(b";")[0].strip().lower()
+    if plain not in (JSON, ARROW):
+        raise UnsupportedMedia(
+            f"content type {content.decode('latin-1')!r} is not read: "
+            f"send {JSON.decode()} or {ARROW.decode()}"
+        )
+    return Kind(plain, packed)
+
+
+async def read_body(receive: Receive, kind: Kind, max_body: int) -> bytes:
+    """The whole body, unpacked. Raises BodyTooLarge, MalformedBody, ClientGoneError."""
+    message = await receive()
+    if message.get("more_body") or message["type"] == "http.disconnect":
+        body = await _gathered(message, receive, max_body)
+    else:
+        body = message.get("body", b"")
+        if len(body) > max_body:
+            raise _too_large(max_body)
+    return _unpacked(body, max_body) if kind.packed else body
+
+
+async def _gathered(message: Message, receive: Receive, max_body: int) -> bytes:
+    chunks, size = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_body:
+            raise _too_large(max_body)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+        message = await receive()
+
+
+def _is_packed(encoding: bytes) -> bool:
+    name = encoding.strip().lower()
+    if name in (b"gzip", b"x-gzip", b"deflate"):
+        return True
+    if name == b"identity":
+        return False
+    raise UnsupportedMedia(
+        f"content encoding {encoding.decode('latin-1')!r} is not read: send gzip, deflate or plain"
+    )
+
+
+def _unpacked(body: bytes, max_body: int) -> bytes:
+    """Never more than `max_body` bytes are unpacked, whatever a small body promises."""
+    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        plain = unpacker.decompress(body, max_body + 1)
+    except zlib.error as error:
+        raise MalformedBody(f"the body is not what its content encoding says: {error}") from None
+    if len(plain) > max_body:
+        raise _too_large(max_body)
+    if not unpacker.eof or unpacker.unused_data:
+        raise MalformedBody("the packed body is cut off, or something follows it")
+    return plain
+
+
+def _too_large(max_body: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"the body is larger than {max_body} bytes: send fewer rows a request",
+        headers={"Connection": "close"},
+    )
