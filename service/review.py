@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from service.errors import InvalidRequest
-from service.ledger.events import Event, events, fetch, unlabelled
+from service.ledger.events import Event, Ranked, events, of_ids, ranked, unlabelled
 
 Why = Literal["top", "uncertain", "audit"]
 
@@ -23,11 +23,12 @@ MIX: tuple[Why, ...] = ("top", "top", "uncertain", "top", "audit")
 """In this order, again and again; a stream that has run dry is skipped."""
 
 
-SPARE = 3  # times as many are looked at as are asked for, as equal records are given once
+SPARE = 2  # times as many are looked at as are asked for, as an event may stand in several streams
 
-_RANK = (events.c.percentile, events.c.score, events.c.event_id)
-_RANK_UP = tuple(column.asc() for column in _RANK)
-_RANK_DOWN = tuple(column.desc() for column in _RANK)
+_COLUMNS = (events.c.percentile, events.c.score, events.c.event_id)
+_rank = sa.tuple_(*_COLUMNS)
+_UP = tuple(column.asc() for column in _COLUMNS)
+_DOWN = tuple(column.desc() for column in _COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -72,57 +73,59 @@ def review(
 ) -> tuple[list[Pick], Cursor | None]:
     """Up to `limit` events nobody has judged, and the cursor to go on with (None: that was all).
 
-    `threshold` is the percentile above which a record is an anomaly. Equal records are given once a page.
+    `threshold` is the percentile above which a record is an anomaly.
     """
-    unseen = unlabelled(model).where(~_handed_out(cursor, threshold))
     wide = SPARE * limit
-    streams: dict[Why, list[Event]] = {
-        "top": fetch(connection, unseen.order_by(*_RANK_DOWN).limit(wide)),
-        "uncertain": _uncertain(connection, unseen, threshold, wide),
-        "audit": fetch(
-            connection, unseen.where(events.c.audit).order_by(events.c.event_id.desc()).limit(wide)
-        ),
-    }
+    streams = _streams(connection, model, threshold, wide, cursor)
     more = any(len(stream) >= wide for stream in streams.values())
-    picks: list[Pick] = []
-    ids: set[str] = set()
-    digests: set[str] = set()
+    chosen: dict[str, Why] = {}
     for why in itertools.cycle(MIX):
-        if len(picks) == limit or not any(streams.values()):
+        if len(chosen) == limit or not any(streams.values()):
             break
         while streams[why]:
             event = streams[why].pop(0)
             cursor = _advanced(cursor, why, event, threshold)
-            if event.event_id not in ids and event.digest not in digests:
-                picks.append(Pick(event, why))
-                ids.add(event.event_id)
-                digests.add(event.digest)
+            if event.event_id not in chosen:
+                chosen[event.event_id] = why
                 break
+    found = of_ids(connection, chosen)
+    picks = [Pick(found[event_id], why) for event_id, why in chosen.items() if event_id in found]
     return picks, cursor if more or any(streams.values()) else None
 
 
-def _uncertain(connection: sa.Connection, unseen: sa.Select[Any], threshold: float, wide: int) -> list[Event]:
-    """From the threshold outwards, one above and one below in turn."""
-    above = fetch(
-        connection, unseen.where(events.c.percentile >= threshold).order_by(*_RANK_UP).limit(wide // 2)
+def _streams(
+    connection: sa.Connection, model: str, threshold: float, wide: int, cursor: Cursor
+) -> dict[Why, list[Ranked]]:
+    """Each begins where its last page ended; the uncertain go from the threshold outwards, in turn."""
+    unseen = unlabelled(model).where(~_handed_out(cursor, threshold))
+    top = unseen.where(_rank < _bound(cursor.top)) if cursor.top else unseen
+    above = unseen.where(
+        _rank > _bound(cursor.high) if cursor.high else sa.true(), events.c.percentile >= threshold
     )
-    below = fetch(
-        connection, unseen.where(events.c.percentile < threshold).order_by(*_RANK_DOWN).limit(wide // 2)
+    below = unseen.where(
+        _rank < _bound(cursor.low) if cursor.low else sa.true(), events.c.percentile < threshold
     )
-    pairs = itertools.zip_longest(above, below)
-    return [event for pair in pairs for event in pair if event is not None]
+    audit = unseen.where(events.c.audit, events.c.event_id < cursor.audit if cursor.audit else sa.true())
+    pairs = itertools.zip_longest(
+        ranked(connection, above.order_by(*_UP).limit(wide // 2)),
+        ranked(connection, below.order_by(*_DOWN).limit(wide // 2)),
+    )
+    return {
+        "top": ranked(connection, top.order_by(*_DOWN).limit(wide)),
+        "uncertain": [event for pair in pairs for event in pair if event is not None],
+        "audit": ranked(connection, audit.order_by(events.c.event_id.desc()).limit(wide)),
+    }
 
 
 def _handed_out(cursor: Cursor, threshold: float) -> sa.ColumnElement[bool]:
     """What the pages before this one showed."""
-    rank = sa.tuple_(*_RANK)
     given: list[sa.ColumnElement[bool]] = [sa.false()]
     if cursor.top:
-        given.append(rank >= _bound(cursor.top))
+        given.append(_rank >= _bound(cursor.top))
     if cursor.high:
-        given.append(sa.and_(events.c.percentile >= threshold, rank <= _bound(cursor.high)))
+        given.append(sa.and_(events.c.percentile >= threshold, _rank <= _bound(cursor.high)))
     if cursor.low:
-        given.append(sa.and_(events.c.percentile < threshold, rank >= _bound(cursor.low)))
+        given.append(sa.and_(events.c.percentile < threshold, _rank >= _bound(cursor.low)))
     if cursor.audit:
         given.append(sa.and_(events.c.audit, events.c.event_id >= cursor.audit))
     return sa.or_(*given)
@@ -132,7 +135,7 @@ def _bound(place: Place) -> sa.ColumnElement[Any]:
     return sa.tuple_(sa.literal(place.percentile), sa.literal(place.score), sa.literal(place.event_id))
 
 
-def _advanced(cursor: Cursor, why: Why, event: Event, threshold: float) -> Cursor:
+def _advanced(cursor: Cursor, why: Why, event: Ranked, threshold: float) -> Cursor:
     place = Place(event.percentile, event.score, event.event_id)
     if why == "top":
         return replace(cursor, top=place)

@@ -1,7 +1,7 @@
 """Events: what was scored and kept. Every alert, and a random slice of all traffic."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -28,13 +28,13 @@ events = sa.Table(
     sa.Column("probability", sa.DOUBLE_PRECISION, nullable=False),  # of being kept: 1 for an alert
     sa.Index("events_by_record", "record_id", "event_id"),
     sa.Index("events_by_digest", "model", "digest", "event_id"),
-    sa.Index("events_by_rank", "model", "percentile", "score", "event_id"),
+    sa.Index("events_by_rank", "model", "percentile", "score", "event_id", "digest"),
     sa.Index(
         "events_of_audit",
         "model",
         "event_id",
         postgresql_where=sa.text("audit"),
-        sqlite_where=sa.text("audit"),
+        sqlite_where=sa.text("audit = 1"),
     ),
 )
 
@@ -102,8 +102,16 @@ def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | 
     return None if row is None else _event(row)
 
 
-def unlabelled(model: str) -> sa.Select[Any]:
-    """Events of a model whose record nobody has given a standing verdict on.
+class Ranked(NamedTuple):
+    """Where an event stands: enough to choose by, and all of it in an index."""
+
+    event_id: str
+    percentile: float
+    score: float
+
+
+def unlabelled(model: str) -> sa.Select[tuple[str, float, float]]:
+    """Ranks of a model's events whose record nobody has given a standing verdict on.
 
     Of equal records the newest event counts: an older one has the score of an older model.
     """
@@ -118,7 +126,17 @@ def unlabelled(model: str) -> sa.Select[Any]:
         newer.c.digest == events.c.digest,
         newer.c.event_id > events.c.event_id,
     )
-    return sa.select(events).where(events.c.model == model, ~labelled, ~outdated)
+    ranks = sa.select(events.c.event_id, events.c.percentile, events.c.score)
+    return ranks.where(events.c.model == model, ~labelled, ~outdated)
+
+
+def ranked(connection: sa.Connection, query: sa.Select[tuple[str, float, float]]) -> list[Ranked]:
+    return [Ranked._make(row) for row in connection.execute(query)]
+
+
+def of_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Event]:
+    found = fetch(connection, sa.select(events).where(events.c.event_id.in_(ids)))
+    return {event.event_id: event for event in found}
 
 
 def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[Event]:

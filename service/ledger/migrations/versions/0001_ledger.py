@@ -32,10 +32,13 @@ def upgrade() -> None:
         sa.Column("probability", sa.Double, nullable=False),
     )
     op.create_index("events_by_record", "events", ["record_id", "event_id"])
-    op.create_index("events_by_rank", "events", ["model", "percentile", "score", "event_id"])
-    audit = sa.text("audit")
+    op.create_index("events_by_rank", "events", ["model", "percentile", "score", "event_id", "digest"])
     op.create_index(
-        "events_of_audit", "events", ["model", "event_id"], postgresql_where=audit, sqlite_where=audit
+        "events_of_audit",
+        "events",
+        ["model", "event_id"],
+        postgresql_where=sa.text("audit"),
+        sqlite_where=sa.text("audit = 1"),
     )
     op.create_table(
         "labels",
