@@ -139,9 +139,11 @@ class Encoder:
             packed = b"".join([self._pack(*row[:width]) for row in good])
         except struct.error:  # a null among the numbers
             packed = b"".join([self._pack(*(NAN if v is None else v for v in row[:width])) for row in good])
-        codes = [
-            get(v, UNKNOWN_CODE) for row in good for get, v in zip(self._codes, row[width:], strict=False)
-        ]
+        codes: list[int] = []
+        if self._codes:
+            codes = [
+                get(v, UNKNOWN_CODE) for row in good for get, v in zip(self._codes, row[width:], strict=False)
+            ]
         rows = Rows(
             np.frombuffer(packed, np.float64).reshape(len(good), width),
             np.array(codes, np.int64).reshape(len(good), scored - width),
@@ -231,7 +233,7 @@ class Encoder:
         count = self._column_count({f.name: column for f, column in named if column is not UNSET}, request)
         rows = Rows(np.empty((count, self._numbers)), np.empty((count, len(self._codes)), np.int64))
         for j, column in enumerate(sent[: self._numbers]):
-            rows.numeric[:, j] = NAN if column is UNSET else np.array(column, np.float64)
+            rows.numeric[:, j] = NAN if column is UNSET else _floats(column)
         texts = sent[self._numbers :]
         for j, (get, column) in enumerate(zip(self._codes, texts, strict=True)):
             rows.codes[:, j] = MISSING_CODE if column is UNSET else [get(v, UNKNOWN_CODE) for v in column]
@@ -280,6 +282,14 @@ _COERCE: dict[Kind, Callable[[object], float | str | None]] = {
     Kind.BOOLEAN: values.boolean,
     Kind.CATEGORICAL: values.category,
 }
+
+
+def _floats(column: list[float | None]) -> NDArray[np.float64]:
+    """NaN for null. `struct` takes a third of numpy's time, but no null."""
+    try:
+        return np.frombuffer(struct.pack(f"={len(column)}d", *column), np.float64)
+    except struct.error:
+        return np.array(column, np.float64)
 
 
 def _codes_by_text(feature: Feature) -> dict[str | None, int]:
