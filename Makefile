@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format starter clean
+.PHONY: help setup run test lint format starter bench-serve clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "==> Making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "==> Installing Nearnorm (cpu, training, dev): a few minutes the first time"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,arrow,postgres,s3,training,dev]' -c constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,arrow,postgres,s3,otel,training,dev]' -c constraints.txt
 	@touch $@
 
 run: setup ## serve the starter model on 127.0.0.1:8000
@@ -40,6 +40,9 @@ format: setup ## let ruff format and fix
 starter: setup ## train the starter model again, on the Shuttle sample
 	@$(BIN)/nearnorm train training/samples/shuttle_train.parquet --out models/starter \
 	  --held-out training/samples/shuttle_held_out.parquet --seed 0
+
+bench-serve: setup ## measure /score against its yardsticks (needs wrk: apt-get install wrk)
+	@$(BIN)/python -m tests.load.bench_serve
 
 clean: ## remove what the verbs made, but never models, labels or logs (var/)
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

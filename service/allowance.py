@@ -11,11 +11,10 @@ class Allowance:
         self._left = rate
         self._then = 0.0
 
-    def take(self, count: int, now: float) -> bool:
-        """Whether anything is left; what is taken may overdraw it once. `now` is monotonic, in seconds."""
+    def take(self, count: int, now: float) -> int:
+        """How many of `count` are granted. `now` is monotonic, in seconds."""
         self._left = min(self._rate, self._left + (now - self._then) * self._rate)
         self._then = now
-        if self._left <= 0:
-            return False
-        self._left -= count
-        return True
+        granted = min(count, int(self._left))
+        self._left -= granted
+        return granted

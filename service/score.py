@@ -27,6 +27,7 @@ from service.errors import (
 )
 from service.logs import log
 from service.metrics import Metrics
+from service.requests import SERVED, request_ids
 from service.settings import Settings
 from service.slots import BATCH_ROWS, LoadedModel, Scores, Slots, joined
 from service.wire import Envelope, Id
@@ -52,12 +53,12 @@ class ScoreEndpoint:
             status, headers = 200, [(b"content-type", content)]
         except ServiceError as error:
             if error.__cause__ is not None:
-                log.error("batch failed", exc_info=error.__cause__)
+                log.error("batch failed", exc_info=error.__cause__, **request_ids(scope["headers"]))
             status, headers, payload = problem_response(error)
         except ClientGoneError:
             return
         except Exception as error:
-            log.error("request failed", path=PATH, exc_info=error)
+            log.error("request failed", path=PATH, exc_info=error, **request_ids(scope["headers"]))
             status, headers, payload = problem_response(InternalError("see the service's log"))
         headers.append((b"content-length", b"%d" % len(payload)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -76,6 +77,7 @@ class ScoreEndpoint:
         encoded = model.encoder.encode(request)
         ids = None if isinstance(request.ids, UnsetType) else request.ids
         scores, noted = await self._score(model, encoded, ids, receive)
+        scope[SERVED] = model.ref.version, noted.event_ids.values()
         return JSON, _encode(answer(model, request, encoded, scores, noted))
 
     async def _answer_arrow(self, scope: Scope, body: bytes, receive: Receive) -> tuple[bytes, bytes]:
@@ -87,6 +89,7 @@ class ScoreEndpoint:
         model = self._slots.get(asked[-1]) if asked else self._slots.first()
         encoded = arrow.read(body, model.encoder.schema, self._max_rows)
         scores, noted = await self._score(model, encoded, None, receive)
+        scope[SERVED] = model.ref.version, noted.event_ids.values()
         return ARROW, arrow.write(model, encoded, scores, noted)
 
     async def _score(
@@ -101,8 +104,11 @@ class ScoreEndpoint:
         parts = await waiting
         scores = parts[0] if len(parts) == 1 else joined(parts)
         noted = self._desk.note(model, encoded, scores, ids)
-        if model.watched.take(len(encoded.rows), time.monotonic()):
-            model.drift.observe(encoded.rows, scores.outputs, scores.start, noted.event_ids)
+        watched = model.watched.take(len(encoded.rows), time.monotonic())
+        if watched:
+            rows = encoded.rows if watched == len(encoded.rows) else encoded.rows.part(0, watched)
+            kept = {index: event_id for index, event_id in noted.event_ids.items() if index < watched}
+            model.drift.observe(rows, scores.outputs, scores.start, kept)
         return scores, noted
 
     def _decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:
