@@ -16,16 +16,16 @@ COPY --from=wheel /wheels /wheels
 
 FROM install AS install-service
 ARG PIP_EXTRA_INDEX_URL
-RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3]"
+RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,otel]"
 
 FROM install AS install-service-gpu
 ARG PIP_EXTRA_INDEX_URL
-RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[gpu,arrow,postgres,s3]"
+RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[gpu,arrow,postgres,s3,otel]"
 
 FROM install AS install-worker
 ARG PIP_EXTRA_INDEX_URL
 COPY constraints.txt /wheels/
-RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,training]" -c /wheels/constraints.txt
+RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,otel,training]" -c /wheels/constraints.txt
 
 FROM python:3.11-slim AS runtime
 RUN useradd --uid 10001 --user-group --home-dir /var/lib/nearnorm --create-home --shell /usr/sbin/nologin nearnorm

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import PROBLEM, InternalError, InvalidRequest, ServiceError, of_status, problem_body
 from service.logs import log
 from service.metrics import Metrics
+from service.requests import request_ids
 
 
 def install(app: FastAPI) -> None:
@@ -67,7 +68,7 @@ class MeasuredRequests:
         try:
             await self._app(scope, receive, watch)
         except Exception as error:
-            log.error("request failed", path=scope["path"], exc_info=error)
+            log.error("request failed", path=scope["path"], exc_info=error, **request_ids(scope["headers"]))
             if status:  # half an answer is sent: only closing the connection tells the client
                 raise
             await respond(InternalError("see the service's log"))(scope, receive, watch)

@@ -11,6 +11,7 @@ from service.app import create_app
 from service.keeper import Keeper
 from service.logs import configure_logs, log
 from service.protocol import JoiningProtocol
+from service.requests import LoggedRequests, traced
 from service.settings import Settings
 
 BACKLOG = 2048
@@ -29,9 +30,12 @@ def run(settings: Settings) -> None:
     """Serve until told to stop. Raises NearnormError when the service cannot start."""
     configure_logs()
     app = create_app(settings)
+    asgi = traced(app) if settings.traces else app
+    if settings.log_requests:
+        asgi = LoggedRequests(asgi)
     listener = _listen(settings.host, settings.port)
     config = uvicorn.Config(
-        app,
+        asgi,
         http=JoiningProtocol,
         loop="uvloop",
         lifespan="on",

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     """A request that waited this long is answered with 503 and not computed."""
     stop_seconds: int = Field(default=30, ge=1)
     """How long a stopping service waits for the answers to accepted requests."""
+    log_requests: bool = False
+    """One log line a request: ids of request, trace, model and kept events, never a record's values."""
+    traces: bool = False
+    """A span a request by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel."""
     allow_anonymous: bool = False
     """Let everybody in who sends no API key, on whatever address."""
     audit_rate: float = Field(default=0.01, ge=0, le=1)
