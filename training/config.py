@@ -47,7 +47,6 @@ class FitConfig(BaseModel):
     """A linear path from the input to the score beside the head."""
     trees: int = Field(default=100, ge=0, le=1000)
     """Boosted oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
-    tree_depth: int = Field(default=4, ge=2, le=8)
     mixing: bool = True
     """Mix labelled anomalies with unlabelled rows, the target in proportion."""
     layerwise: bool = False

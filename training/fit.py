@@ -164,9 +164,7 @@ def _fit(
             normal_likelihood(similarity[: len(normals)], len(rows_n)).numpy(),
             seen[len(normals) :],
             confirmed=len(rows_n),
-            soft=evidence.shape[1],
             count=config.trees,
-            depth=config.tree_depth,
             rng=rng,
         )
         detector.head = ForestHead(detector.head, trees, preprocess.width)

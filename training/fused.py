@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from training.column_maps import KNOTS, NormalMap, RangeMap
+from training.heads import FOREST_SHARE, ForestHead, ScoreHead, soft_evidence
 from training.losses import huber
 from training.members import MemberLinear, leaky
-from training.network import Detector, ScoreHead, student_t
+from training.network import Detector, student_t
 from training.preprocess import FARTHEST, Preprocess
 
 
@@ -29,7 +30,12 @@ class Fused(nn.Module):
         decode_in, decode_bias = _columns(detector.decode_in)
         decode_out = detector.decode_out
         head = detector.head
-        self.head = FusedHead(head) if isinstance(head, ScoreHead) else TurnedHead(head)
+        if isinstance(head, ScoreHead):
+            self.head: nn.Module = FusedHead(head)
+        elif isinstance(head, ForestHead):
+            self.head = FusedForestHead(head)
+        else:
+            self.head = TurnedHead(head)
         prototypes = detector.prototypes.detach()
         for name, value in {
             "encode_in": encode_in.flatten(0, 1),  # [M H, D]
@@ -122,6 +128,36 @@ class FusedHead(nn.Module):
         hidden = leaky(self.own @ z + self.own_bias + evidence)
         logit = self.out @ hidden.reshape(-1, rows.shape[1]) + self.bias
         return logit + self.skip @ rows if self.skips else logit
+
+
+class FusedForestHead(nn.Module):
+    """ForestHead: its questions [DEPTH, T, F] multiplied from the left."""
+
+    questions: Tensor
+    offsets: Tensor
+    coefficients: Tensor
+    constant: Tensor
+
+    def __init__(self, head: ForestHead) -> None:
+        super().__init__()
+        self.score = FusedHead(head.score)
+        self.register_buffer("questions", head.weights.transpose(1, 2).contiguous())
+        self.register_buffer("offsets", head.offsets[:, :, None])
+        self.register_buffer("coefficients", head.coefficients[:, None, :])
+        self.register_buffer("constant", head.constant)
+
+    def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
+        """As FusedHead."""
+        smooth: Tensor = self.score(z, error, similarity, rows)
+        asked = torch.cat([rows, soft_evidence(error, similarity).t()], dim=0)
+        products: list[Tensor] = []
+        for question, offset in zip(self.questions, self.offsets, strict=True):
+            answer = (question @ asked + offset).clamp(0.0, 1.0)
+            products += [answer, *(answer * product for product in products)]
+        logit = (1.0 - FOREST_SHARE) * smooth + self.constant
+        for product, coefficient in zip(products, self.coefficients, strict=True):
+            logit = logit + coefficient @ product
+        return logit
 
 
 class TurnedHead(nn.Module):

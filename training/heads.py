@@ -1,17 +1,20 @@
 """Heads: what turns a record's evidence into the logit of the unified score."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from training.members import MemberLinear, leaky
-from training.trees import Trees
+from training.trees import DEPTH, Trees
 
 HEAD_WIDTH = 16
+FOREST_SHARE = 0.7
+"""The trees' part of the logit; the MLP has the rest."""
+STEEP = 2.0**20
+"""How fast an answer about an input goes from 0 to 1 beyond its threshold."""
 RAMP = 0.05
-"""A soft question's answer goes from 0 to 1 over this width (of a logarithm): 5% of a value."""
-HARD = 1e6
-"""The slope of an answer that is soft in name only: inputs do not change from batch to batch."""
-FOREST_SHARE = 0.6
+"""An answer about r or q* takes this width of a logarithm, 5% of the value: rounding moves both a
+little from batch to batch, and must not move a score by a leaf."""
 TINY = 1e-6
 
 
@@ -44,48 +47,49 @@ class ScoreHead(nn.Module):
 class ForestHead(nn.Module):
     """ScoreHead's mean logit and a forest's over [input, log r, -log q*], as one logit.
 
-    The first question of a tree is answered softly: rounding moves r and q* a little from batch to
-    batch, and must not move a score by a leaf.
+    A tree's value is sum_S c_S prod_{j in S} answer_j over all subsets S of its questions, so a
+    forest is DEPTH matrix products [F, T], their products, and as many sums over T as subsets.
     """
 
-    columns: Tensor
-    first_cuts: Tensor
-    first_scale: Tensor
-    cuts: Tensor
-    bits: Tensor
-    base: Tensor
-    leaves: Tensor
+    weights: Tensor
+    offsets: Tensor
+    coefficients: Tensor
+    constant: Tensor
 
     def __init__(self, score: ScoreHead, trees: Trees, width: int) -> None:
         super().__init__()
         self.score = score
-        count, depth = trees.column.shape
-        pairs = torch.tensor(trees.leaf).reshape(count, -1, 2)
-        steepness = torch.where(torch.tensor(trees.column[:, 0]) >= width, 1.0 / RAMP, HARD)
+        count = len(trees.column)
+        slope = np.where(trees.column < width, STEEP, 1.0 / RAMP)
+        weights = np.zeros((DEPTH, width + 2, count))
+        for level in range(DEPTH):
+            weights[level, trees.column[:, level], range(count)] = slope[:, level]
+        offsets = np.where(trees.column < width, 0.0, 0.5) - slope * trees.threshold
+        # leaves -> coefficients: take the lower half from the upper, bit by bit
+        coefficients = trees.leaf.reshape(count, *[2] * DEPTH).copy()
+        for axis in range(1, DEPTH + 1):
+            low, high = np.moveaxis(coefficients, axis, 0)
+            high -= low
+        coefficients = coefficients.reshape(count, -1).T
         tables = {
-            "columns": torch.tensor(trees.column.T.reshape(-1)),
-            "first_cuts": torch.tensor(trees.threshold[:, 0]),
-            "first_scale": steepness.to(torch.float32),
-            "cuts": torch.tensor(trees.threshold[:, 1:].T.reshape(-1)),
-            "bits": (2.0 ** torch.arange(depth - 1)).reshape(-1, 1),
-            "base": torch.arange(count, dtype=torch.float32) * 2 ** (depth - 1),
-            # a pair of leaves: the first, and what a "yes" to the first question adds
-            "leaves": torch.stack([pairs[..., 0], pairs[..., 1] - pairs[..., 0]], -1)
-            .reshape(-1, 2)
-            .to(torch.float32),
+            "weights": weights,
+            "offsets": offsets.T,
+            "coefficients": FOREST_SHARE * coefficients[1:],
+            "constant": FOREST_SHARE * coefficients[0].sum(),
         }
         for name, table in tables.items():
-            self.register_buffer(name, table)
+            self.register_buffer(name, torch.tensor(table, dtype=torch.float32))
 
     def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
         """As ScoreHead, with one logit a row: [1, N]."""
         smooth = self.score(z, error, similarity, rows).mean(0, keepdim=True)
-        asked = torch.cat([rows, soft_evidence(error, similarity)], dim=1)[:, self.columns]
-        count = len(self.base)
-        first = ((asked[:, :count] - self.first_cuts) * self.first_scale + 0.5).clamp(0.0, 1.0)
-        answers = (asked[:, count:] > self.cuts).to(torch.float32)
-        number = (answers.reshape(-1, len(self.bits), count) * self.bits).sum(1) + self.base
-        pair = self.leaves[number.to(torch.int64)]
-        stepped: Tensor = (pair[..., 0] + first * pair[..., 1]).sum(1)
-        logit: Tensor = (1.0 - FOREST_SHARE) * smooth + FOREST_SHARE * stepped
+        asked = torch.cat([rows, soft_evidence(error, similarity)], dim=1)
+        products: list[Tensor] = []
+        for weight, offset in zip(self.weights, self.offsets, strict=True):
+            answer = torch.addmm(offset, asked, weight).clamp(0.0, 1.0)
+            products += [answer, *(answer * product for product in products)]
+        stepped = self.constant
+        for product, coefficient in zip(products, self.coefficients, strict=True):
+            stepped = stepped + product @ coefficient
+        logit: Tensor = (1.0 - FOREST_SHARE) * smooth + stepped
         return logit

@@ -1,29 +1,29 @@
 """Boosted oblivious trees: the head's second view of a record, in thresholds instead of slopes.
 
-An oblivious tree asks the same question of every record at a level, so its leaf is a number whose
-bits are the answers: a whole forest is a few gathers, with no branch in the exported graph.
+An oblivious tree asks the same questions of every record, so that its value is a polynomial in
+the answers (0 or 1): a whole forest is a few matrix products, with no branch in the graph.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-ROWS_PER_TREE = 1_000
+DEPTH = 3
+ROWS_PER_TREE = 500
 """Normal rows that a tree is grown on; the few labelled ones are in every tree."""
 COLUMN_SHARE = 0.3
 QUESTIONS = 2
 """Random thresholds tried for each column of a tree."""
 LEARNING_RATE = 0.1
-REGULARISATION = 1e-2
+REGULARISATION = 3e-3
 """Added to a leaf's curvature; all rows of a tree together weigh one."""
 
 
 @dataclass(frozen=True)
 class Trees:
-    """T trees of depth d: column and threshold [T, d] of each question, leaves [T, 2^d].
+    """T trees: column and threshold [T, DEPTH] of each question, leaves [T, 2^DEPTH].
 
-    Bit j of a leaf's number answers "is column_j > threshold_j". A soft column is asked at most
-    once in a tree, and first.
+    Bit j of a leaf's number answers "is column_j > threshold_j".
     """
 
     column: np.ndarray
@@ -37,23 +37,21 @@ def grow_trees(
     anomalous: np.ndarray,
     *,
     confirmed: int,
-    soft: int,
     count: int,
-    depth: int,
     rng: np.random.Generator,
 ) -> Trees:
     """Newton boosting of the logistic loss, labelled anomalies against normal rows, balanced.
 
     normal [U, F] with likelihoods `weight` [U], the last `confirmed` of them confirmed normals;
-    anomalous [A, F]; the last `soft` columns are the soft ones.
+    anomalous [A, F].
     """
     rows = np.concatenate([normal, anomalous]).astype(np.float32)
     truth = np.repeat([0.0, 1.0], [len(normal), len(anomalous)])
     unlabelled = len(normal) - confirmed
     always = np.arange(unlabelled, len(rows))
-    column = np.zeros((count, depth), dtype=np.int64)
-    threshold = np.full((count, depth), np.inf, dtype=np.float32)
-    leaf = np.zeros((count, 2**depth))
+    column = np.zeros((count, DEPTH), dtype=np.int64)
+    threshold = np.full((count, DEPTH), np.inf, dtype=np.float32)
+    leaf = np.zeros((count, 2**DEPTH))
     logit = np.zeros(len(rows))
     for tree in range(count):
         some = rng.permutation(unlabelled)[:ROWS_PER_TREE]
@@ -66,20 +64,14 @@ def grow_trees(
         columns, cuts = _questions(sample, len(anomalous), rng)
         answers = (sample[:, columns] > cuts).astype(np.float32)
         number = np.zeros(len(chosen), dtype=np.int64)
-        open_questions = np.ones(len(columns), dtype=bool)
-        for level in range(depth):
-            gain = _gain(answers, number, 2**level, gradient, curvature)
-            best = int(np.where(open_questions, gain, -1.0).argmax())
+        for level in range(DEPTH):
+            best = int(_gain(answers, number, 2**level, gradient, curvature).argmax())
             column[tree, level], threshold[tree, level] = columns[best], cuts[best]
             number += answers[:, best].astype(np.int64) << level
-            if columns[best] >= rows.shape[1] - soft:
-                open_questions &= columns < rows.shape[1] - soft
-            if not open_questions.any():
-                break
-        steepness = np.bincount(number, curvature, 2**depth) + REGULARISATION
-        leaf[tree] = LEARNING_RATE * np.bincount(number, gradient, 2**depth) / steepness
+        steepness = np.bincount(number, curvature, 2**DEPTH) + REGULARISATION
+        leaf[tree] = LEARNING_RATE * np.bincount(number, gradient, 2**DEPTH) / steepness
         logit += leaf[tree][leaf_numbers(rows, column[tree : tree + 1], threshold[tree : tree + 1])[:, 0]]
-    return _soft_first(Trees(column, threshold, leaf), rows.shape[1] - soft)
+    return Trees(column, threshold, leaf)
 
 
 def leaf_numbers(rows: np.ndarray, column: np.ndarray, threshold: np.ndarray) -> np.ndarray:
@@ -104,12 +96,17 @@ def _masses(likelihood: np.ndarray, confirmed: int, anomalies: int) -> np.ndarra
 def _questions(sample: np.ndarray, anomalies: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Columns and thresholds: between two random rows, of which every other time one is bad."""
     rows, width = sample.shape
-    columns = rng.choice(width, max(1, round(COLUMN_SHARE * width)), replace=False)
+    columns = rng.choice(width, min(width, max(DEPTH, round(COLUMN_SHARE * width))), replace=False)
     columns = np.repeat(columns, QUESTIONS)
     one, other = rng.integers(rows, size=(2, len(columns)))
     one[::2] = rng.integers(rows - anomalies, rows, size=len(one[::2]))
     low, high = np.sort([sample[one, columns], sample[other, columns]], axis=0)
-    cuts = low + (high - low) * rng.random(len(columns), dtype=np.float32)
+    drawn = low + (high - low) * rng.random(len(columns), dtype=np.float32)
+    # half-way between the values on either side, so that no rounding decides about a common value
+    values = sample[:, columns]
+    below = np.where(values <= drawn, values, -np.inf).max(0)
+    above = np.where(values > drawn, values, np.inf).min(0)
+    cuts = np.where(np.isfinite(above - below), 0.5 * (below + above), drawn)
     return columns, cuts.astype(np.float32)
 
 
@@ -128,17 +125,3 @@ def _gain(
         0
     )
     return gain
-
-
-def _soft_first(trees: Trees, first_soft: int) -> Trees:
-    """Swap each tree's soft question to level 0, and the leaves' bits with it."""
-    column, threshold, leaf = trees.column.copy(), trees.threshold.copy(), trees.leaf.copy()
-    numbers = np.arange(leaf.shape[1])
-    for tree, level in zip(*np.nonzero(trees.column >= first_soft), strict=True):
-        for table in (column, threshold):
-            table[tree, [0, level]] = table[tree, [level, 0]]
-        low, high = numbers & 1, (numbers >> level) & 1
-        swapped = numbers - low - (high << level) + high + (low << level)
-        if level:
-            leaf[tree] = trees.leaf[tree][swapped]
-    return Trees(column, threshold, leaf)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.samples import sample
+from tests.training.samples import quick, sample
 from training.cold_start import RankHead
 from training.config import FitConfig, Preset
+from training.fit import fit
 from training.fused import Fused
+from training.heads import ForestHead
 from training.network import Detector
 from training.preprocess import Preprocess
 
@@ -29,6 +31,16 @@ def test_the_fused_module_answers_as_the_detector(preset: Preset, head: str, ski
     numeric[::7] = np.nan
     codes[::5] = 0
     rows = torch.from_numpy(numeric), torch.from_numpy(codes)
+    with torch.inference_mode():
+        for found, expected in zip(Fused(detector)(*rows), detector(*rows), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_fused_forest_answers_as_the_detector() -> None:
+    data, _ = sample()
+    detector = fit(data, quick(), seed=0).detector
+    assert isinstance(detector.head, ForestHead)
+    rows = torch.from_numpy(data.numeric), torch.from_numpy(data.codes)
     with torch.inference_mode():
         for found, expected in zip(Fused(detector)(*rows), detector(*rows), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
