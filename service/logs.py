@@ -1,5 +1,7 @@
 """Structured logs: one JSON object a line, on stderr."""
 
+import sys
+
 import structlog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("nearnorm")
@@ -13,6 +15,6 @@ def configure_logs() -> None:
             structlog.processors.dict_tracebacks,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(__import__("sys").stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

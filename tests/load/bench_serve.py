@@ -173,7 +173,7 @@ def _rate(work: Callable[[], object], seconds: float = 0.5) -> float:
 
 
 def measure(
-    bundle: Bundle, servers: list[Server], rounds: int, seconds: float, folder: Path
+    bundle: Bundle, servers: list[Server], rounds: int, seconds: int, folder: Path
 ) -> dict[str, dict[str, list[Measured]]]:
     """Rounds by load and server. In a round every server is measured once, one after the other."""
     every = loads()
@@ -226,7 +226,7 @@ def table(found: dict[str, dict[str, list[Measured]]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--model", type=Path, default=Path("build/bench-serve"), help="kept between runs")
     parser.add_argument("--out", type=Path, help="every round as JSON")
     arguments = parser.parse_args()
@@ -234,7 +234,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, serving(bundle, Path(folder)) as servers:
         found = measure(bundle, servers, arguments.rounds, arguments.seconds, Path(folder))
         print(f"{platform.machine()}, {os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}")
-        print(f"{arguments.rounds} rounds of {arguments.seconds:g} s, medians\n")
+        print(f"{arguments.rounds} rounds of {arguments.seconds} s, medians\n")
         print(table(found))
         print("\n| server | start to first answer, s | RSS after the load, MB |\n|---|---|---|")
         for server in servers:

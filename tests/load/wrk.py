@@ -60,14 +60,14 @@ end
     return script
 
 
-def run_wrk(load: Load, script: Path, port: int, seconds: float) -> Measured:
+def run_wrk(load: Load, script: Path, port: int, seconds: int) -> Measured:
     """One round. Raises RuntimeError when anything but 2xx came back."""
     found = subprocess.run(
         [
             "wrk",
             "--threads=1",
             f"--connections={load.connections}",
-            f"--duration={seconds:g}s",
+            f"--duration={seconds}s",
             "--timeout=20s",
             "--latency",
             f"--script={script}",
