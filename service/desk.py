@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from models.errors import NearnormError
-from service import auth
+from service import auth, retraining
 from service.auth import Caller, Keyring
 from service.encode import Encoded
 from service.errors import LedgerUnavailable
@@ -28,6 +28,7 @@ from service.logs import log
 from service.matching import Matches
 from service.policies import InForce, Policies, usable
 from service.policy import Policy, Ranks
+from service.retraining import Rule
 from service.settings import Settings
 from service.slots import LoadedModel, Scores
 from service.wire import Id, Matched
@@ -74,6 +75,7 @@ class Desk:
         self._verdicts: dict[str, _Verdicts] = {}
         self._models: Callable[[], Mapping[str, LoadedModel]] = dict
         self._figures: Figures | None = None
+        self._outdated: set[str] = set()
         self._heard = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
@@ -192,7 +194,18 @@ class Desk:
                 self._figures.refresh(connection, loaded)
         for model in loaded.values():
             self._apply(model)
+            if self.settings.retrain_on_drift and model.drift.lasting:
+                self._retrain(model)
         self._heard = time.monotonic()
+
+    def _retrain(self, model: LoadedModel) -> None:
+        """Once for a version: a model that its successor could not beat is not tried again and again."""
+        if model.ref.version in self._outdated:
+            return
+        with self.ledger.write() as connection:
+            job = retraining.drifted(connection, model.ref.name, Rule.of(self.settings))
+        self._outdated.add(model.ref.version)
+        log.warning("retraining after drift", model=model.ref.name, job_id=job.job_id)
 
 
 def _judge(scores: Scores, index: int, standing: Standing, in_force: InForce | None) -> Matched:

@@ -160,6 +160,11 @@ class Drift:
         """How many candidate normal groups there are."""
         return self._newcomers.count
 
+    @property
+    def lasting(self) -> bool:
+        """Whether a signal drifts over the whole long window: it is no passing burst."""
+        return bool(self._over[-1].any())
+
     def states(self) -> tuple[SignalState, ...]:
         counts = self._windows[-1].newest()
         psi = self._comparison.of(counts).psi.tolist()

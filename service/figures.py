@@ -13,8 +13,11 @@ import sqlalchemy as sa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service import recall
+from service import recall, retraining
 from service.events import QUEUE_ROWS, EventLog
+from service.ids import now_ms
+from service.ledger import jobs
+from service.ledger.jobs import ENDED
 from service.ledger.labels import labels, verdicts
 from service.recall import Recall
 from service.slots import Slots
@@ -23,32 +26,38 @@ Family = CounterMetricFamily | GaugeMetricFamily
 
 READ_EVERY = 15.0  # seconds
 VERDICTS = ("anomaly", "normal", "conflict")
+STATES = ("queued", "running", *ENDED)
 _MODEL = ("model",)
 
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """What a model's labels came to when the ledger was last read. `oldest` is ms since 1970."""
+    """What a model's labels and jobs came to when the ledger was last read. Times are ms since 1970."""
 
     verdicts: dict[str, int]
     unlearned: int
     oldest: int | None
     recall: Recall | None
+    jobs: dict[str, int]
+    due: int | None  # since when a job waits that nothing holds back but a worker
 
 
 def read(connection: sa.Connection, model: str) -> LabelFigures:
     verdict_ = verdicts.c.verdict
     standing = sa.select(verdict_, sa.func.count()).where(verdicts.c.model == model).group_by(verdict_)
     counted: dict[str, int] = dict(iter(connection.execute(standing)))
-    waiting = sa.select(sa.func.count(), sa.func.min(labels.c.at)).where(
-        labels.c.model == model, labels.c.job_id.is_(None)
-    )
+    waiting = sa.select(sa.func.count(), sa.func.min(labels.c.at)).where(retraining.is_new(connection, model))
     unlearned, oldest = connection.execute(waiting).one()
+    counting = sa.select(jobs.jobs.c.state, sa.func.count()).where(jobs.jobs.c.model == model)
+    ended: dict[str, int] = dict(iter(connection.execute(counting.group_by(jobs.jobs.c.state))))
+    job = jobs.waiting(connection, model)
     return LabelFigures(
         {verdict: counted.get(verdict, 0) for verdict in VERDICTS},
         unlearned,
         oldest,
         recall.read(connection, model),
+        {state: ended.get(state, 0) for state in STATES},
+        max(job.at, job.not_before) if job else None,
     )
 
 
@@ -59,6 +68,7 @@ class Figures(Collector):
         self._slots = slots
         self._log = log
         self._labels: dict[str, LabelFigures] = {}
+        self._workers = 0
         self._read_at = -READ_EVERY
 
     @property
@@ -67,6 +77,7 @@ class Figures(Collector):
 
     def refresh(self, connection: sa.Connection, models: Iterable[str]) -> None:
         self._labels = {model: read(connection, model) for model in models}
+        self._workers = len(jobs.alive(connection, now_ms() - retraining.GREETED))
         self._read_at = time.monotonic()
 
     def recall(self, model: str) -> Recall | None:
@@ -77,6 +88,7 @@ class Figures(Collector):
         yield from self._of_models()
         yield from self._of_events()
         yield from self._of_labels()
+        yield from self._of_jobs()
 
     def _of_models(self) -> Iterator[Family]:
         created = GaugeMetricFamily(
@@ -145,3 +157,15 @@ class Figures(Collector):
                 for bound in ("estimate", "low", "high"):
                     estimate.add_metric((model, bound), getattr(figures.recall, bound))
         yield from (standing, unlearned, lag, estimate)
+
+    def _of_jobs(self) -> Iterator[Family]:
+        states = GaugeMetricFamily("nearnorm_jobs", "Retraining jobs.", labels=("model", "state"))
+        wait = GaugeMetricFamily(
+            "nearnorm_job_wait_seconds", "For how long a due job has waited for a worker.", labels=_MODEL
+        )
+        for model, figures in self._labels.items():
+            for state, count in figures.jobs.items():
+                states.add_metric((model, state), count)
+            wait.add_metric((model,), max(0.0, time.time() - figures.due / 1000) if figures.due else 0.0)
+        yield from (states, wait)
+        yield GaugeMetricFamily("nearnorm_workers", "Workers that greeted lately.", self._workers)

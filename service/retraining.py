@@ -34,12 +34,17 @@ class Rule:
 
 def new_labels(connection: sa.Connection, model: str) -> int:
     """Statements that no job has read yet, whatever came of it."""
-    query = sa.select(sa.func.count()).where(
+    query = sa.select(sa.func.count()).where(is_new(connection, model))
+    return int(connection.execute(query).scalar_one())
+
+
+def is_new(connection: sa.Connection, model: str) -> sa.ColumnElement[bool]:
+    """Which labels of a model no job has read yet."""
+    return sa.and_(
         labels.c.model == model,
         labels.c.change > jobs.read_up_to(connection, model),
         labels.c.digest != ERASED,
     )
-    return int(connection.execute(query).scalar_one())
 
 
 def labelled(connection: sa.Connection, model: str, rule: Rule, by: str) -> dict[str, Any]:
@@ -60,6 +65,15 @@ def request(connection: sa.Connection, model: str, rule: Rule, by: str) -> Job:
     if job is None:
         job = jobs.add(connection, _new(connection, model, Rule(rule.after, 0), "request", by))
         audit.note(connection, by, "retrain", model, job_id=job.job_id)
+    return job
+
+
+def drifted(connection: sa.Connection, model: str, rule: Rule) -> Job:
+    """Let a job wait because traffic has changed, and the pause after the last one is over."""
+    job = jobs.waiting(connection, model)
+    if job is None:
+        job = jobs.add(connection, _new(connection, model, rule, "request", "drift"))
+        audit.note(connection, "drift", "retrain", model, job_id=job.job_id)
     return job
 
 

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     """New labels that make a retraining due."""
     retrain_pause_seconds: float = Field(default=0.0, ge=0)
     """The least time between the end of a retraining and the next one that labels make due."""
+    retrain_on_drift: bool = False
+    """Retrain, once a version, when a drift has lasted for 32,000 rows."""
     retrain_traffic_rows: int = Field(default=10_000, ge=0)
     """Rows of recent traffic (the audit slice) that a retraining learns from."""
     gate: Literal["auto", "manual"] = "auto"

@@ -9,7 +9,9 @@ import pytest
 
 from models.bundle import Bundle
 from service import figures
+from service.allowance import Allowance
 from service.app import create_app
+from service.drift import LONG
 from service.settings import Settings
 from tests.service.serving import home_with, serving
 from tests.service.test_ops import value
@@ -66,3 +68,32 @@ def test_recall_is_told_once_the_audit_slice_has_labels(fresh: httpx.Client) -> 
     assert (recall["estimate"], recall["labelled"], recall["anomalies"]) == (1.0, 2, 1)
     assert recall["low"] < 0.9
     assert value(fresh, "nearnorm_recall_ratio", bound="low") == pytest.approx(recall["low"])
+
+
+def test_jobs_and_workers_are_told(fresh: httpx.Client) -> None:
+    becomes(fresh, "nearnorm_jobs", 0, model="default", state="failed")
+    job = fresh.post("/jobs", json={}).raise_for_status().json()
+    becomes(fresh, "nearnorm_jobs", 1, model="default", state="queued")
+    assert 0 <= value(fresh, "nearnorm_job_wait_seconds", model="default") < 60
+    assert value(fresh, "nearnorm_workers") == 0
+    fresh.delete(f"/jobs/{job['job_id']}").raise_for_status()
+    becomes(fresh, "nearnorm_jobs", 1, model="default", state="cancelled")
+
+
+@pytest.mark.parametrize("switched_on", [True, False])
+def test_a_drift_that_lasts_asks_for_a_retraining_where_switched_on(
+    tmp_path: Path, bundle: Bundle, switched_on: bool
+) -> None:
+    app = create_app(Settings(home=home_with(tmp_path, bundle), retrain_on_drift=switched_on))
+    with serving(app) as client:
+        model = app.state.slots.first()
+        client.post("/score", json={"records": [RECORD] * 250}).raise_for_status()
+        assert not model.drift.lasting
+        model.watched = Allowance(1e9)  # every row, however many a second
+        for _ in range(LONG // 8_000 + 1):
+            client.post("/score", json={"records": [RECORD] * 8_000}).raise_for_status()
+        assert model.drift.lasting
+        app.state.desk.refresh()
+        app.state.desk.refresh()
+        jobs = client.get("/jobs").json()["jobs"]
+        assert len(jobs) == switched_on
