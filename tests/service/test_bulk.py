@@ -6,12 +6,18 @@ import socket
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pyarrow as pa
 import pytest
 
+from models.bundle import Bundle
+from service.app import create_app
+from service.settings import Settings
+from tests.service.serving import home_with, serving
 from tests.service.test_ops import value
 from tests.service.test_score import RECORD, problem
 
@@ -148,3 +154,21 @@ def test_a_request_whose_client_is_gone_is_not_computed(client: httpx.Client) ->
         assert time.monotonic() < deadline
     time.sleep(0.3)
     assert value(client, "nearnorm_rows_total", model="default") - before < 30 * 10_000
+
+
+def test_an_overloaded_service_says_when_to_come_back(tmp_path: Path, bundle: Bundle) -> None:
+    home = home_with(tmp_path / "home", bundle)
+    body = json.dumps({"columns": {"amount": [1.0] * 1_000, "channel": ["web"] * 1_000}}).encode()
+    with serving(create_app(Settings(home=home, max_rows=1_000, queue_rows=1_000))) as client:
+
+        def send(_: int) -> list[httpx.Response]:
+            headers = {"Content-Type": "application/json"}
+            return [client.post("/score", content=body, headers=headers) for _ in range(20)]
+
+        with ThreadPoolExecutor(8) as pool:
+            responses = [response for some in pool.map(send, range(8)) for response in some]
+        assert {response.status_code for response in responses} == {200, 429}
+        refused = next(response for response in responses if response.status_code == 429)
+        problem(refused, 429, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert client.post("/score", json={"records": [RECORD]}).status_code == 200

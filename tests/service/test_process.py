@@ -158,6 +158,21 @@ def test_what_cannot_be_imported_or_activated_is_told_in_one_line(home: Path, tm
     assert "no version begins with 'abc'" in refused(home, "models", "activate", "abc")
 
 
+def test_a_file_is_scored_from_the_command_line(home: Path, bundle: Bundle, tmp_path: Path) -> None:
+    data, out = tmp_path / "rows.csv", tmp_path / "scores.csv"
+    data.write_text("amount,channel,country\n60,web,DE\n,web,FR\nnan,shop,\n")
+    nearnorm(home, "score", str(bundle.path), str(data), "--out", str(out))
+    lines = out.read_text().splitlines()
+    assert lines[0].replace('"', "") == (
+        "score,percentile,anomaly,prototype,distance,reconstruction_error,error"
+    )
+    assert lines[1].startswith("0.")
+    assert "amount" in lines[2]
+    assert len(lines) == 4
+    assert "does not exist" in refused(home, "score", str(bundle.path), "no.csv", "--out", str(out))
+    assert "not a bundle" in refused(home, "score", str(tmp_path), str(data), "--out", str(out))
+
+
 def test_help_lists_every_command_without_importing_training(home: Path) -> None:
     code = (
         "import sys; sys.argv = ['nearnorm', '--help']; import service.cli\n"
