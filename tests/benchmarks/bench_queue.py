@@ -1,0 +1,84 @@
+"""Which mix of the queue finds most? The loop of bench_loop without HTTP, gate and export: fit and rank.
+
+In each round the strangest, those beside the threshold and random rows are reviewed in the shares of a
+mix, and the detector is fitted anew with the verdicts. Prints the anomalies found after each round.
+"""
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.bench_loop import SETS, Pool, by_model, isolation, load, positive_unlabelled, trees
+from training.calibrate import score
+from training.config import FitConfig
+from training.fit import TrainingSet, fit
+
+MIXES = {"60/20/20": (12, 4, 4), "80/10/10": (16, 2, 2), "90/5/5": (18, 1, 1), "100/0/0": (20, 0, 0)}
+BUDGET = 0.02
+
+
+class Learner:
+    """Our detector on a pool: base rows and traffic as unlabelled rows, verdicts as labels."""
+
+    def __init__(self, pool: Pool) -> None:
+        schema, self.base, self.traffic = pool.arrays()
+        self.cardinalities = tuple(2 + len(f.categories) for f in schema.categorical)
+        self.known = pool.base_labels
+
+    def rank(self, verdicts: np.ndarray) -> np.ndarray:
+        """Scores [T] of traffic after fitting with verdicts [T]: 1, 0 or -1."""
+        data = TrainingSet(
+            np.concatenate([self.base.numeric, self.traffic.numeric]),
+            np.concatenate([self.base.codes, self.traffic.codes]),
+            self.cardinalities,
+            np.concatenate([self.known, verdicts]).astype(np.int8),
+        )
+        detector = fit(data, FitConfig.preset_of("default"), seed=0).detector
+        return score(detector, self.traffic.numeric, self.traffic.codes).score
+
+
+def simulate(pool: Pool, rounds: int, mix: tuple[int, int, int]) -> list[int]:
+    learner = Learner(pool)
+    rng = np.random.default_rng(0)
+    verdicts = np.full(len(pool.truth), -1)
+    found = []
+    for _ in range(rounds):
+        scores = learner.rank(verdicts)
+        left = np.flatnonzero(verdicts == -1)
+        order = left[np.argsort(-scores[left], kind="stable")]
+        top = order[: mix[0]]
+        beside = int(BUDGET * len(scores))
+        near = order[np.argsort(np.abs(np.arange(len(order)) - beside), kind="stable")]
+        chosen = [*top, *[i for i in near if i not in set(top)][: mix[1]]]
+        others = np.setdiff1d(left, chosen)
+        chosen += rng.choice(others, min(mix[2], len(others)), replace=False).tolist()
+        verdicts[chosen] = pool.truth[chosen]
+        found.append(int((verdicts == 1).sum()))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sets", nargs="*", default=SETS)
+    parser.add_argument("--mixes", nargs="*", default=list(MIXES))
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    for name in given.sets:
+        pool = load(name, given.seed)
+        row: dict[str, Any] = {"set": name, "rows": len(pool.truth), "anomalies": int(pool.truth.sum())}
+        row |= {mix: simulate(pool, given.rounds, MIXES[mix]) for mix in given.mixes}
+        size = sum(MIXES["100/0/0"])
+        row["PU ExtraTrees"] = by_model(pool, given.rounds, size, positive_unlabelled(trees), True)
+        row["isolation forest"] = by_model(pool, given.rounds, size, isolation, False)
+        learner = Learner(pool)
+        first = learner.rank(np.full(len(pool.truth), -1))
+        truth = pool.truth[np.argsort(-first, kind="stable")].cumsum()
+        row["no learning"] = [int(truth[min(size * (n + 1), len(truth)) - 1]) for n in range(given.rounds)]
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
