@@ -1,35 +1,50 @@
-"""Bring the database to this release's tables. Several replicas may start at once: one does it."""
+"""Bring the database to this release's tables. Several replicas may start at once: one does it.
+
+alembic is imported only where there is something to do: it costs a start a fifth of a second, and 10 MB.
+"""
 
 from pathlib import Path
 
-import alembic.command
-import alembic.config
 import sqlalchemy as sa
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from models.errors import ConfigError
 from service.ledger.database import Ledger
 
 _LOCK = 0x6E656172  # "near": the key of the advisory lock on PostgreSQL; SQLite locks the file
+_SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def migrate(ledger: Ledger) -> None:
     """Raises LedgerUnavailable, or ConfigError for a database of a newer release."""
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    script = ScriptDirectory.from_config(config)
+    known = sorted(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*_*.py"))
     with ledger.write() as connection:
         if not ledger.is_sqlite:
             connection.execute(sa.text("SELECT set_config('statement_timeout', '0', true)"))
             connection.execute(sa.text("SELECT set_config('lock_timeout', '0', true)"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        at = MigrationContext.configure(connection).get_current_revision()
-        if at == script.get_current_head():
+        at = _revision(connection)
+        if at == known[-1]:
             return
-        if at is not None and at not in {revision.revision for revision in script.walk_revisions()}:
+        if at is not None and at not in known:
             raise ConfigError(
                 f"the ledger has revision {at}, which is newer than this release: upgrade nearnorm"
             )
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+        _upgrade(connection)
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """The newest migration that this database has seen; None: it is empty."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    import alembic.command
+    import alembic.config
+
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, "head")
