@@ -140,3 +140,20 @@ def test_a_span_joins_the_callers_trace(tmp_path: Path, bundle: Bundle) -> None:
     assert b"POST /score" in bodies
     assert b"GET /models/{version}" in bodies
     assert b"nearnorm" in bodies
+
+
+def test_a_traceback_in_the_log_tells_no_values() -> None:
+    program = (
+        "from service.logs import configure_logs, log\n"
+        "configure_logs()\n"
+        "def fail(record):\n"
+        "    raise RuntimeError('the model failed')\n"
+        "try:\n"
+        "    fail({'amount': 987654.5})\n"
+        "except RuntimeError as error:\n"
+        "    log.error('batch failed', exc_info=error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    told = json.loads(done.stderr)
+    assert told["exception"][0]["exc_value"] == "the model failed"
+    assert "987654" not in done.stderr
