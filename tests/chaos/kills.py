@@ -62,7 +62,7 @@ class Outcome:
 class Service:
     """One `nearnorm serve` at a time, always on the same port."""
 
-    def __init__(self, home: Path, database_url: str | None) -> None:
+    def __init__(self, home: Path, database_url: str | None, **settings: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -73,6 +73,7 @@ class Service:
             "NEARNORM_WORKER": "off",
             "OMP_NUM_THREADS": "1",
         }
+        self._environment |= {f"NEARNORM_{name.upper()}": value for name, value in settings.items()}
         if database_url:
             self._environment["NEARNORM_DATABASE_URL"] = database_url
         self._log = (home / "service.log").open("ab")
@@ -93,6 +94,11 @@ class Service:
             assert self._process.poll() is None, Path(self._log.name).read_text()[-2000:]
             assert time.monotonic() < deadline, "the service did not start"
             time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def close(self) -> None:
         """Stop it in an orderly way."""
@@ -196,10 +202,10 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
     started = time.monotonic()
     chance = random.Random(seed)  # noqa: S311
     outcome = Outcome(database, kills)
-    with _home() as home, _url(database) as url:
+    with _home() as home, database_of(database) as url:
         service = Service(home, url)
         service.start()
-        load = Load(service.url, _record(service.url))
+        load = Load(service.url, example_record(service.url))
         load.start()
         for _ in range(kills):
             time.sleep(chance.uniform(0.05, 1.2))
@@ -238,7 +244,7 @@ def _count(ledger: Ledger, load: Load, outcome: Outcome) -> None:
     outcome.most_lost = max(lives.values(), default=0)
 
 
-def _record(url: str) -> dict[str, Any]:
+def example_record(url: str) -> dict[str, Any]:
     """The example that the service's own document gives."""
     document = httpx.get(f"{url}/openapi.json", timeout=30).json()
     body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
@@ -253,7 +259,7 @@ def _home() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _url(database: str) -> Iterator[str | None]:
+def database_of(database: str) -> Iterator[str | None]:
     if database == "sqlite":
         yield None
         return

@@ -1,0 +1,186 @@
+"""Kill the service, its worker and its training again and again, under load: is anything half done?
+
+    python -m tests.chaos.chaos_loop --kills 200
+
+SIGKILL by process id at random moments, while records are scored and labels make job after job. At the
+end nothing is killed any more, and the store, the ledger and the activation log are looked through.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from models.errors import NearnormError
+from models.store import ModelStore
+from service.ledger.database import Ledger
+from service.ledger.jobs import ENDED, jobs
+from service.ledger.labels import labels
+from tests.chaos.kills import Load, Service, database_of, example_record
+from tests.training.conftest import SAMPLES
+
+SETTLE = 240.0  # seconds for the last job to end by itself
+CALM_EVERY = 10  # kills, after which a job is left to end
+CONFIG = "[fit]\nmembers = 1\nrepresentation_epochs = 1\njoint_epochs = 1\n"
+ROWS = 1_500
+
+
+@dataclass
+class Outcome:
+    """`torn` versions do not open, `stuck` jobs did not end, `doubled` jobs activated more than once."""
+
+    database: str
+    kills: dict[str, int] = field(default_factory=dict)
+    acknowledged: int = 0
+    lost: int = 0
+    jobs: dict[str, int] = field(default_factory=dict)
+    torn: int = 0
+    stuck: int = 0
+    doubled: int = 0
+    activations: int = 0
+    did_not_serve: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        whole = self.lost == self.torn == self.stuck == self.doubled == self.did_not_serve == 0
+        return whole and self.acknowledged > 0 and self.jobs.get("succeeded", 0) > 0
+
+
+def children(parent: int) -> list[tuple[int, str]]:
+    """Ids and command lines of a process's children."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            if (
+                folder.name.isdigit()
+                and int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == parent
+            ):
+                found.append((int(folder.name), (folder / "cmdline").read_text().replace("\0", " ")))
+    return found
+
+
+def victim(service: Service, wanted: str) -> tuple[str, int]:
+    """The process of that kind, or where there is none the one that would start it."""
+    worker = next((pid for pid, line in children(service.pid) if "service worker" in line), None)
+    if wanted == "service" or worker is None:
+        return "service", service.pid
+    training = next((pid for pid, line in children(worker) if "training.retrain" in line), None)
+    if wanted == "worker" or training is None:
+        return "worker", worker
+    return "training", training
+
+
+def run(database: str, kills: int, seed: int = 0) -> Outcome:
+    started = time.monotonic()
+    chance = random.Random(seed)  # noqa: S311
+    outcome, killed = Outcome(database), Counter[str]()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, database_of(database) as url:
+        home = Path(folder)
+        (home / "quick.toml").write_text(CONFIG)
+        pq.write_table(pq.read_table(SAMPLES / "shuttle_train.parquet").slice(0, ROWS), home / "base.parquet")
+        service = Service(
+            home,
+            url,
+            worker="auto",
+            retrain_after="5",
+            training_config=str(home / "quick.toml"),
+            training_data=str(home / "base.parquet"),
+        )
+        service.start()
+        load = Load(service.url, example_record(service.url))
+        load.start()
+        for number in range(kills):
+            time.sleep(chance.uniform(0.1, 4.0))
+            if number % CALM_EVERY == CALM_EVERY - 1:
+                calm(service.url)
+            kind, pid = victim(service, chance.choice(("service", "worker", "training")))
+            killed[kind] += 1
+            if kind == "service":
+                service.kill()
+                load.life += 1
+                service.start()
+            else:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            outcome.did_not_serve += not serves(service.url)
+        load.stop()
+        settle(service.url)
+        service.close()
+        outcome.kills = dict(killed)
+        count(home, Ledger.at(url, home), load, outcome)
+    outcome.seconds = round(time.monotonic() - started, 1)
+    return outcome
+
+
+def serves(url: str) -> bool:
+    return httpx.get(f"{url}/readyz", timeout=30).json()["ready"] is True
+
+
+def calm(url: str) -> None:
+    """Until one more job has ended by itself."""
+    before = ended(url)
+    deadline = time.monotonic() + SETTLE
+    while ended(url) <= before and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def settle(url: str) -> None:
+    deadline = time.monotonic() + SETTLE
+    while time.monotonic() < deadline and any(
+        job["state"] not in ENDED for job in httpx.get(f"{url}/jobs?limit=200", timeout=30).json()["jobs"]
+    ):
+        time.sleep(0.5)
+
+
+def ended(url: str) -> int:
+    page = httpx.get(f"{url}/jobs?limit=200", timeout=30).json()
+    return sum(job["state"] in ENDED for job in page["jobs"])
+
+
+def count(home: Path, ledger: Ledger, load: Load, outcome: Outcome) -> None:
+    with ledger.read() as connection:
+        stored = set(connection.scalars(sa.select(labels.c.feedback_id)))
+        states = Counter(connection.scalars(sa.select(jobs.c.state)))
+    ledger.close()
+    answered = [id_ for ids in load.acknowledged.values() for id_ in ids]
+    outcome.acknowledged = len(answered)
+    outcome.lost = sum(id_ not in stored for id_ in answered)
+    outcome.jobs = dict(states)
+    outcome.stuck = sum(number for state, number in states.items() if state not in ENDED)
+    store = ModelStore(home / "models")
+    for version in store.versions():
+        try:
+            store.open(version)
+        except NearnormError:
+            outcome.torn += 1
+    by_jobs = Counter(entry.by for entry in store.activations() if entry.by.startswith("job:"))
+    outcome.activations = by_jobs.total()
+    outcome.doubled = sum(number - 1 for number in by_jobs.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    outcomes = [run(database, given.kills, given.seed) for database in given.database or ["sqlite"]]
+    print(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
+    sys.exit(not all(outcome.ok for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    main()
