@@ -24,7 +24,7 @@ from service.ledger.events import Event
 from service.logs import log
 from service.matching import record_digest
 
-INTERVAL = 0.1  # seconds between groups: what a killed process can lose
+INTERVAL = 0.2  # seconds between groups: what a killed process can lose
 QUEUE_ROWS = 20_000
 PAUSE = 1.0  # seconds before a group is tried again
 TRAFFIC_EVERY = 2.0

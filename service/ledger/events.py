@@ -1,5 +1,6 @@
 """Events: what was scored and kept. Every alert, and a random slice of all traffic."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -38,10 +39,11 @@ events = sa.Table(
     ),
 )
 
+ROWS_A_STATEMENT = 500
 CHUNK = 5000  # rows deleted in one transaction, so that nobody waits long for the lock
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True):
+class Event(msgspec.Struct, frozen=True):
     """One row. `record` holds the values the model saw by feature; None is missing."""
 
     event_id: str
@@ -60,29 +62,30 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
 
 
 _COLUMNS = Event.__struct_fields__
+_RECORD = _COLUMNS.index("record")
 
 
 def append(connection: sa.Connection, kept: Sequence[Event]) -> None:
     """Insert events; those that are there already stay.
 
-    The whole group travels as one JSON text that the database takes apart: row by row, Python would
-    spend more time on it than the model spends on the scores.
+    Many rows a statement: row by row, the driver would wait for Python's lock before each of them, and
+    everybody who labels would wait for the driver.
     """
-    if kept:
-        insert = _INSERT_SQLITE if connection.dialect.name == "sqlite" else _INSERT_POSTGRESQL
-        connection.execute(insert, {"rows": msgspec.json.encode(kept).decode()})
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    row = f"({', '.join([mark] * len(_COLUMNS))})"
+    for start in range(0, len(kept), ROWS_A_STATEMENT):
+        part = kept[start : start + ROWS_A_STATEMENT]
+        cells = itertools.chain.from_iterable(_cells(event) for event in part)
+        connection.exec_driver_sql(
+            f"INSERT INTO events ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * len(part))} "  # noqa: S608
+            "ON CONFLICT DO NOTHING",
+            tuple(cells),
+        )
 
 
-def _insert_from(rows: str) -> sa.TextClause:
-    cells = ", ".join(f"CAST(value->>{i} AS {events.c[name].type})" for i, name in enumerate(_COLUMNS))
-    return sa.text(
-        f"INSERT INTO events ({', '.join(_COLUMNS)}) SELECT {cells} FROM {rows} WHERE true "  # noqa: S608
-        "ON CONFLICT DO NOTHING"
-    )
-
-
-_INSERT_SQLITE = _insert_from("json_each(:rows)")
-_INSERT_POSTGRESQL = _insert_from("json_array_elements(CAST(:rows AS json)) AS r(value)")
+def _cells(event: Event) -> tuple[object, ...]:
+    cells = msgspec.structs.astuple(event)
+    return (*cells[:_RECORD], msgspec.json.encode(event.record).decode(), *cells[_RECORD + 1 :])
 
 
 def find(connection: sa.Connection, event_id: str) -> Event | None:

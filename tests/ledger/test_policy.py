@@ -46,7 +46,7 @@ def test_a_number_a_day_is_solved_from_the_traffic_seen(client: httpx.Client) ->
     problem(client.put("/policy", json={"budget": "40 a day"}), 422, "invalid-request")
     records = [RECORD | {"amount": 20.0 + i / 50} for i in range(4000)]
     assert client.post("/score", json={"records": records}).status_code == 200
-    time.sleep(0.5)
+    time.sleep(1.0)
     policy = put(client, budget="500 a day")["policy"]
     assert policy["traffic_per_day"] > 0
     assert policy["expected_alerts_per_day"] == pytest.approx(500, rel=0.01)

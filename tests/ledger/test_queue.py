@@ -14,7 +14,7 @@ def fill(client: httpx.Client, count: int) -> None:
     """Rows of every percentile; all of them are kept."""
     records = [RECORD | {"amount": 60 + 90 * i / count} for i in range(count)]
     assert client.post("/score", json={"records": records}).status_code == 200
-    time.sleep(0.4)
+    time.sleep(1.0)
 
 
 def page(client: httpx.Client, **query: Any) -> dict[str, Any]:
