@@ -26,7 +26,7 @@ def page(client: httpx.Client, **query: Any) -> dict[str, Any]:
 
 def test_the_queue_mixes_the_strangest_the_uncertain_and_the_random(client: httpx.Client) -> None:
     fill(client, 300)
-    items = page(client, limit=10)["queue"]
+    items = page(client, limit=2 * len(review.MIX))["queue"]
     assert [item["why"] for item in items] == [*review.MIX, *review.MIX]
     tops = [item["percentile"] for item in items if item["why"] == "top"]
     assert tops == sorted(tops, reverse=True)
