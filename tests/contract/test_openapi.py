@@ -14,7 +14,7 @@ from models.schema import Feature, FeatureSchema, Kind
 from service.app import create_app
 from service.encode import Encoder
 from service.errors import ServiceError
-from service.settings import PREFIX, Settings
+from service.settings import Settings
 from tests.service.serving import serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
@@ -97,11 +97,6 @@ def test_every_type_of_problem_is_on_the_page_with_its_status() -> None:
     documented = dict(re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", PAGE, flags=re.M))
     assert service.errors.TYPE_PREFIX == "urn:nearnorm:problem:"
     assert documented == {kind.name: str(kind.status) for kind in problems(ServiceError)}
-
-
-def test_every_setting_is_on_the_page() -> None:
-    documented = set(re.findall(r"`(NEARNORM_\w+)`", PAGE.partition("## Settings")[2]))
-    assert documented == {PREFIX + name.upper() for name in Settings.model_fields}
 
 
 def test_every_route_is_on_the_page(starter: httpx.Client) -> None:
