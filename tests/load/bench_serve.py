@@ -119,7 +119,7 @@ def serving(bundle: Bundle, home: Path) -> Iterator[list[Server]]:
             started = time.perf_counter()
             process = subprocess.Popen(
                 [*command, str(port)],
-                env=clean_environment(NEARNORM_HOME=str(home)),
+                env=clean_environment(NEARNORM_HOME=str(home), NEARNORM_WORKER="off"),
                 stderr=subprocess.DEVNULL,
             )
             servers.append(Server(name, process, port, understood, 0.0))
