@@ -1,10 +1,12 @@
 """The model store in S3 keeps the folder's promises: shown on moto's S3 server, over HTTP."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3  # type: ignore[import-untyped]
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -12,7 +14,12 @@ from models.bundle import MANIFEST, MODEL, write_bundle
 from models.errors import BundleError, ConfigError, StoreError
 from models.objects import ObjectStore
 from models.store import ModelStore, open_store
+from service.app import create_app
+from service.settings import Settings
 from tests.models.made import MODEL_BYTES, make_manifest
+from tests.service.bundles import make_bundle
+from tests.service.serving import serving
+from tests.service.test_score import RECORD
 
 BUCKET = "models"
 
@@ -158,3 +165,23 @@ def test_a_store_out_of_reach_is_told_in_one_sentence(
     with pytest.raises(StoreError, match="s3://models/team cannot be reached") as told:
         away.activations()
     assert "\n" not in str(told.value)
+
+
+def test_the_service_serves_from_the_bucket_and_follows_it(s3: object, tmp_path: Path) -> None:
+    first, second = (make_bundle(tmp_path / f"made-{seed}", seed=seed) for seed in range(2))
+    url = f"s3://{BUCKET}/served"
+    operator = open_store(url, tmp_path / "operator")
+    operator.activate(operator.publish(first.path), by="ann")
+    with serving(create_app(Settings(home=tmp_path / "home", model_store=url))) as client:
+        assert served(client) == first.version
+        operator.activate(operator.publish(second.path), by="ann")
+        deadline = time.monotonic() + 20
+        while served(client) != second.version:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def served(client: httpx.Client) -> str:
+    answer = client.post("/score", json={"records": [RECORD]}).raise_for_status().json()
+    version: str = answer["model"]["version"]
+    return version
