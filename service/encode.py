@@ -4,13 +4,11 @@ Two paths give the same arrays. The typed one decodes straight into the schema's
 refuses (another type, an unknown field, a number beyond float64) goes the loose way, cell by cell.
 """
 
-import json
 import math
-import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -19,7 +17,8 @@ from numpy.typing import NDArray
 
 from models import values
 from models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
-from service.errors import TYPE_PREFIX, InvalidRequest, MalformedBody, TooManyRows
+from service.decode import decode_envelope, raise_malformed
+from service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
 from service.wire import NAN, Envelope, Id, RowProblem, request_type, row_fields
 
 MOST_WARNED = 20
@@ -312,45 +311,3 @@ def row_problem(name: str, detail: str, field: str | None = None) -> RowProblem:
 
 def _unknown_field(name: str) -> str:
     return f"{name} is not in the model's schema, and strict was asked for: leave it out"
-
-
-_loose = msgspec.json.Decoder()
-
-
-def decode_envelope(body: bytes) -> Envelope:
-    """The request with its rows as plain JSON. Raises MalformedBody, InvalidRequest."""
-    try:
-        document = _loose.decode(body)
-    except msgspec.ValidationError:  # a number beyond float64: a row's error, not the body's
-        document = _decode_huge_numbers(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise_malformed(body, error)
-    try:
-        return msgspec.convert(document, Envelope)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        where = path.rstrip("`").lstrip(".") or None
-        raise InvalidRequest(f"{where or 'the body'}: {message}", field=where) from None
-
-
-def _decode_huge_numbers(body: bytes) -> object:
-    """JSON whose numbers may become infinite. Raises MalformedBody."""
-    try:
-        document = json.loads(body)
-        json.dumps(document, ensure_ascii=False).encode()  # no lone surrogates: they cannot be answered
-    except (ValueError, RecursionError) as error:
-        raise_malformed(body, error)
-    return document
-
-
-def raise_malformed(body: bytes, error: Exception) -> NoReturn:
-    """Say what is wrong with a body that is no JSON."""
-    if not body.strip():
-        raise MalformedBody("the body is empty: send JSON with `records` or `columns`") from None
-    if isinstance(error, RecursionError):
-        raise MalformedBody("the JSON is nested too deep") from None
-    words = (b"NaN", b"Infinity", b"nan", b"inf")
-    literal = next((w.decode() for w in words if re.search(rb"[:\[,]\s*-?" + w + rb"\b", body)), None)
-    if literal:
-        raise MalformedBody(f"the body is no JSON: {literal} is no JSON number, send null") from None
-    raise MalformedBody(f"the body is no JSON: {error}") from None

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from service.encode import Encoded, Encoder, decode_envelope
+from service.decode import decode_envelope
+from service.encode import Encoded, Encoder
 from service.errors import InvalidRequest
 from service.wire import Envelope
 from tests.service.bundles import PAYMENTS
@@ -29,17 +30,17 @@ anything = st.dictionaries(
 )
 
 
-def body(**request: Any) -> bytes:  # noqa: ANN401
+def body(**request: Any) -> bytes:
     return json.dumps(request).encode()
 
 
-def typed(**request: Any) -> Encoded:  # noqa: ANN401
+def typed(**request: Any) -> Encoded:
     decoded = ENCODER.decode(body(**request))
     assert type(decoded) is not Envelope
     return ENCODER.encode(decoded)
 
 
-def loose(**request: Any) -> Encoded:  # noqa: ANN401
+def loose(**request: Any) -> Encoded:
     return ENCODER.encode(decode_envelope(body(**request)))
 
 
@@ -88,7 +89,7 @@ def test_a_row_is_encoded_alone_as_in_company(records: list[dict[str, Any]]) -> 
 
 
 @given(st.lists(whole, min_size=2, max_size=6), st.randoms(use_true_random=False))
-def test_the_order_of_rows_changes_only_their_places(records: list[dict[str, Any]], random: Any) -> None:  # noqa: ANN401
+def test_the_order_of_rows_changes_only_their_places(records: list[dict[str, Any]], random: Any) -> None:
     order = list(range(len(records)))
     random.shuffle(order)
     straight, shuffled = typed(records=records), typed(records=[records[i] for i in order])

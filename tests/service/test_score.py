@@ -12,11 +12,11 @@ from service.errors import PROBLEM, TYPE_PREFIX
 RECORD = {"amount": 61.5, "epoch": 1700000123, "new device": False, "country": "DE", "channel": "web"}
 
 
-def post(client: Client, **request: Any) -> httpx.Response:  # noqa: ANN401
+def post(client: Client, **request: Any) -> httpx.Response:
     return client.post("/score", json=request)
 
 
-def one(client: Client, record: dict[str, Any], **options: Any) -> dict[str, Any]:  # noqa: ANN401
+def one(client: Client, record: dict[str, Any], **options: Any) -> dict[str, Any]:
     response = post(client, records=[record], **options)
     assert response.status_code == 200, response.text
     result: dict[str, Any] = response.json()["results"][0]
