@@ -1,6 +1,6 @@
 """Recall read from the ledger, on both databases."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from service.ids import new_id, now_ms
 from service.ledger import events, labels
