@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format starter bench-serve clean
+.PHONY: help setup run test lint format starter bench-serve bench-loop bench-queue chaos clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,16 @@ starter: setup ## train the starter model again, on the Shuttle sample
 
 bench-serve: setup ## measure /score against its yardsticks (needs wrk: apt-get install wrk)
 	@$(BIN)/python -m tests.load.bench_serve
+
+chaos: setup ## kill the service, its worker and its training 200 times each way: about an hour
+	@$(BIN)/python -m tests.chaos.kills
+	@$(BIN)/python -m tests.chaos.chaos_loop
+
+bench-loop: setup ## a simulated analyst against other learners, over HTTP (needs ../shared; pip install catboost)
+	@$(BIN)/python -m tests.benchmarks.bench_loop
+
+bench-queue: setup ## which mix of the queue finds most (needs ../shared)
+	@$(BIN)/python -m tests.benchmarks.bench_queue
 
 clean: ## remove what the verbs made, but never models, labels or logs (var/)
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -23,6 +23,7 @@ from training.groups import describe_groups
 from training.job import STAGES, Prepared, Watcher
 from training.network import Detector
 from training.report import MAP_ROWS, EmbeddedRows, Findings, report_html, report_json
+from training.snapshot import recorded
 
 FIT_STAGES = {
     "layer_1": (0.0, 0.15),
@@ -109,7 +110,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     watcher.step("report", STAGES["export"])
     manifest = Manifest(
         version=core.version,
-        source=job.source,
+        source=recorded(job.source),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         fit_seconds=fitted.fit_seconds,
         machine=f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPUs",

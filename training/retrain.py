@@ -80,8 +80,8 @@ def retrain(folder: Path) -> Result:
     champion = read_bundle(request.champion)
     core = champion.manifest.core
     recipe = _recipe(request, champion)
-    source = request.source or champion.manifest.source
-    base = load(resolve(source), core.data.label_column, recipe.columns, core.data.time_column)
+    source = request.source or resolve(champion.manifest.source)
+    base = load(source, core.data.label_column, recipe.columns, core.data.time_column)
     check_columns(source, base.schema, core.features)
     verdicts = [Verdict(**line) for line in read_lines(folder / "labels.jsonl")]
     traffic = [line["record"] for line in read_lines(folder / "traffic.jsonl")]

@@ -24,8 +24,8 @@ from training.data import ANOMALY, NORMAL, UNLABELLED, Dataset
 
 @dataclass(frozen=True)
 class Verdict:
-    """A record that analysts agree on, by the digest of its values. `probability` is that of a record like it being kept at all;
-    `known` is whether the champion learnt it."""
+    """A record that analysts agree on, by the digest of its values. `probability` is that of a record like
+    it being kept at all; `known` is whether the champion learnt it."""
 
     digest: str
     feedback_id: str
@@ -53,10 +53,21 @@ class Snapshot:
     digest: str
 
 
+ROOT = Path(training.__file__).parent.parent
+"""Where the packages lie, and with them the base data of the starter model."""
+
+
+def recorded(source: str) -> str:
+    """How a manifest names its data, so that a worker elsewhere on this machine finds it: in full, or
+    beside the packages, wherever those are installed."""
+    path = Path(source).absolute()
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT / "training") else path)
+
+
 def resolve(source: str) -> str:
-    """Where base data lies: as written, or, for the starter's relative path, beside the packages."""
-    shipped = Path(training.__file__).parent.parent / source
-    return str(shipped) if not Path(source).exists() and shipped.is_file() else source
+    """Where base data lies that a manifest names."""
+    path = Path(source)
+    return source if path.is_absolute() else str(ROOT / path)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
