@@ -227,6 +227,7 @@ class Worker:
             labels.learnt(connection, job.model, now.watermark, job.job_id, result["version"], scores)
             if activated:
                 audit.note(connection, f"job:{job.job_id}", "activate", job.model, version=result["version"])
+        self._forget_records(job)
         log.info("job succeeded", job_id=job.job_id, version=result["version"], activated=activated)
 
     def _tell(self, job: Job, **told: Any) -> Job:  # noqa: ANN401
@@ -246,10 +247,16 @@ class Worker:
     ) -> None:
         with self.ledger.write() as connection:
             jobs.end(connection, job.job_id, self.name, state, now_ms(), reasons, figures)
+        self._forget_records(job)
         log.info("job ended", job_id=job.job_id, state=state, reasons=reasons)
 
+    def _forget_records(self, job: Job) -> None:
+        """An ended job keeps its bundle and its result; the records it read are personal data."""
+        for name in ("labels", "traffic"):
+            (self.settings.home / "jobs" / job.job_id / f"{name}.jsonl").unlink(missing_ok=True)
+
     def _sweep(self) -> None:
-        """Keep the folders of the newest jobs: they hold records."""
+        """Keep the folders of the newest jobs."""
         folders = sorted((self.settings.home / "jobs").glob("*"))
         for folder in folders[:-KEPT_FOLDERS]:
             shutil.rmtree(folder, ignore_errors=True)

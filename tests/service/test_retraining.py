@@ -300,6 +300,8 @@ def test_labels_that_no_longer_fit_are_left_out_and_named_and_stay_waiting(
     assert receipts["fit"].score_after is not None
     assert receipts["unfit"] is not None
     assert receipts["unfit"].job_id is None
+    kept = {path.name for path in (worker.settings.home / "jobs" / job.job_id).iterdir()}
+    assert kept == {"bundle", "request.json", "result.json"}, "records of an ended job are erased"
 
 
 def test_a_second_worker_of_a_home_waits_for_the_first(settings: Settings) -> None:
