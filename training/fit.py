@@ -155,7 +155,8 @@ def _fit(
     error, similarity = slots.mean(1), student_t(squared).amax(1)
     learned = len(normals) + len(rows_a)
     if len(rows_a) == 0:
-        detector.head = RankHead(error[learned:].numpy(), similarity[learned:].numpy())
+        values = held_out if config.transform == "quantile" else None
+        detector.head = RankHead(error[learned:], similarity[learned:], values)
     elif config.trees and isinstance(detector.head, ScoreHead):
         evidence = soft_evidence(error, similarity)[:learned]
         seen = torch.cat([torch.cat([normals, rows_a]), evidence], dim=1).numpy()

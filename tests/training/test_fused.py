@@ -25,8 +25,9 @@ def test_the_fused_module_answers_as_the_detector(preset: Preset, head: str, ski
     detector = Detector(preprocess, config, generator)
     detector.centres = torch.nn.Parameter(torch.randn(3, 4, config.embedding, generator=generator))
     if head == "rank":
-        rng = np.random.default_rng(0)
-        detector.head = RankHead(rng.random(200), rng.random(200))
+        values = torch.randn(200, preprocess.width, generator=generator) if preset == "default" else None
+        error, similarity = torch.rand(2, 200, generator=generator)
+        detector.head = RankHead(error, similarity, values)
     numeric, codes = data.numeric[:200].copy(), data.codes[:200].copy()
     numeric[::7] = np.nan
     codes[::5] = 0
