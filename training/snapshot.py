@@ -101,11 +101,11 @@ def take(base: Dataset, records: Sequence[Mapping[str, Any]], verdicts: Sequence
         at.setdefault(key, []).append(row)
     keys = _keys(labelled.numeric, labelled.codes)
     told = {keys[i] for i in np.flatnonzero(fits)}
-    fresh = [
-        row
-        for row, key in enumerate(_keys(traffic.numeric, traffic.codes))
-        if row not in traffic.errors and key not in at and key not in told
-    ]
+    fresh, known_already = [], {*at, *told}
+    for row, key in enumerate(_keys(traffic.numeric, traffic.codes)):
+        if row not in traffic.errors and key not in known_already:
+            fresh.append(row)
+            known_already.add(key)  # a record that is scored again and again is no new evidence
     added = [i for i in np.flatnonzero(fits).tolist() if keys[i] not in at]
 
     first, rows = len(base.labels) + len(fresh), len(base.labels) + len(fresh) + len(added)

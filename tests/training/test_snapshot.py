@@ -32,7 +32,7 @@ def verdict(name: str, record: dict[str, object], anomaly: bool = True, known: b
 
 def test_traffic_and_verdicts_join_the_base_rows(base: Dataset) -> None:
     new: dict[str, object] = {"x": 9.0, "kind": "b"}
-    snapshot = take(base, [{"x": 0.5, "kind": "a"}], [verdict("f", new)])
+    snapshot = take(base, [{"x": 0.5, "kind": "a"}, {"x": 0.5, "kind": "a"}, new], [verdict("f", new)])
     assert snapshot.data.labels.tolist() == [*base.labels.tolist(), UNLABELLED, ANOMALY]
     assert snapshot.place.tolist() == [41]
     assert snapshot.data.schema == base.schema
