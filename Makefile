@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format starter bench-serve bench-loop bench-queue chaos clean
+.PHONY: help setup run test lint format starter bench bench-training bench-serve bench-quality \
+        bench-ledger bench-drift bench-loop bench-queue bench-swaps chaos docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,18 +42,40 @@ starter: setup ## train the starter model again, on the Shuttle sample
 	@$(BIN)/nearnorm train training/samples/shuttle_train.parquet --out models/starter \
 	  --held-out training/samples/shuttle_held_out.parquet --seed 0
 
-bench-serve: setup ## measure /score against its yardsticks (needs wrk: apt-get install wrk)
+bench: bench-training bench-serve ## training and scoring speed
+
+bench-training: setup ## seconds and memory of `nearnorm train`
+	@$(BIN)/python -m tests.benchmarks.bench_training command
+	@$(BIN)/python -m tests.benchmarks.bench_training scale
+
+bench-serve: setup ## /score against its yardsticks (needs wrk: apt-get install wrk)
 	@$(BIN)/python -m tests.load.bench_serve
 
-chaos: setup ## kill the service, its worker and its training 200 times each way: about an hour
-	@$(BIN)/python -m tests.chaos.kills
-	@$(BIN)/python -m tests.chaos.chaos_loop
+bench-quality: setup ## average precision from few labels, beside the peers (needs ../shared)
+	@$(BIN)/python -m tests.benchmarks.bench_quality
+
+bench-ledger: setup ## what remembering costs, and answers over a full ledger (needs wrk)
+	@$(BIN)/python -m tests.benchmarks.bench_ledger overhead
+	@$(BIN)/python -m tests.benchmarks.bench_ledger volume --database sqlite --database postgresql
+
+bench-drift: setup ## how soon a shift is told, how seldom falsely, and what watching costs (needs wrk)
+	@$(BIN)/python -m tests.benchmarks.bench_drift
 
 bench-loop: setup ## a simulated analyst against other learners, over HTTP (needs ../shared; pip install catboost)
 	@$(BIN)/python -m tests.benchmarks.bench_loop
 
 bench-queue: setup ## which mix of the queue finds most (needs ../shared)
 	@$(BIN)/python -m tests.benchmarks.bench_queue
+
+bench-swaps: setup ## swap models under load, and count what fails
+	@$(BIN)/python -m tests.benchmarks.bench_swaps
+
+chaos: setup ## kill the service, its worker and its training 200 times each way: about an hour
+	@$(BIN)/python -m tests.chaos.kills
+	@$(BIN)/python -m tests.chaos.chaos_loop
+
+docs: setup ## write the configuration page from the settings
+	@$(BIN)/python -m service.configuration > docs/configuration.md
 
 clean: ## remove what the verbs made, but never models, labels or logs (var/)
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

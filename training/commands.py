@@ -28,7 +28,7 @@ def train(
         str, typer.Option(help="Column with 1 (anomaly), 0 (normal) or nothing (unlabelled).")
     ] = "label",
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file with [fit] and [schema.COLUMN] tables.")
+        Path | None, typer.Option(help="A TOML file with tables \\[fit] and \\[schema.COLUMN].")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same data, config and seed give the same model.")] = 0,
     time_column: Annotated[
@@ -74,7 +74,7 @@ def evaluate(
     labels: Annotated[int, typer.Option(min=1, help="Labelled anomalies that each training gets.")] = 10,
     splits: Annotated[int, typer.Option(min=1, help="Random splits to train and judge on.")] = 3,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file with [fit] and [schema.COLUMN] tables.")
+        Path | None, typer.Option(help="A TOML file with tables \\[fit] and \\[schema.COLUMN].")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same data and seed give the same splits.")] = 0,
 ) -> None:

@@ -37,8 +37,8 @@ def send(command: str, service: httpx.Client) -> Any:
     return json.loads(sent.stdout)
 
 
-def test_the_walk_scores_labels_reviews_and_sets_a_budget(service: httpx.Client) -> None:
-    score, feedback, queue, policy = requests()[:4]
+def test_the_walk_scores_labels_reviews_sets_a_budget_and_asks_for_a_job(service: httpx.Client) -> None:
+    score, feedback, queue, policy, retrain, jobs = requests()
     first = {result["id"]: result for result in send(score, service)["results"]}
     assert first["odd"]["anomaly"]
     assert not first["quiet"]["anomaly"]
@@ -52,6 +52,10 @@ def test_the_walk_scores_labels_reviews_and_sets_a_budget(service: httpx.Client)
 
     assert "queue" in send(queue, service)
     assert send(policy, service)
+
+    asked = send(retrain, service)
+    assert asked["state"] == "queued"
+    assert [job["job_id"] for job in send(jobs, service)["jobs"]] == [asked["job_id"]]
 
 
 def test_every_file_that_readme_names_is_there() -> None:

@@ -87,6 +87,7 @@ def test_a_swap_fails_no_request(
         response = client.post(f"/models/{chosen.version}/activate")
         assert response.status_code == 200
         assert version(client) == chosen.version
+        wait_for(lambda: chosen.version in seen)  # noqa: B023 - awaited within this turn
     stop.set()
     for thread in threads:
         thread.join()
