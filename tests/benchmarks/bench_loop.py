@@ -23,7 +23,7 @@ from sklearn.ensemble import ExtraTreesClassifier, IsolationForest
 
 from models.schema import FeatureSchema
 from models.tables import Arrays, to_arrays
-from tests.journey.loop import ended, serving
+from tests.journey.loop import ended, logged, serving, until
 from training.columns import infer_schema
 from training.commands import ProgressStyle, train
 
@@ -57,6 +57,12 @@ class Pool:
     base_labels: np.ndarray  # 1, or -1 for unlabelled
     traffic: pa.Table
     truth: np.ndarray
+
+    def write_base(self, folder: Path) -> str:
+        """The file of base rows and their labels, as `nearnorm train` reads it."""
+        label = pa.array(self.base_labels, mask=self.base_labels < 0)
+        pq.write_table(self.base.append_column("label", label), folder / "base.parquet")
+        return str(folder / "base.parquet")
 
     def arrays(self) -> tuple[FeatureSchema, Arrays, Arrays]:
         """Both by the schema of the base rows, as our detector sees them."""
@@ -156,14 +162,11 @@ def boosted() -> Any:
     )
 
 
-def ours(pool: Pool, rounds: int, reviews: int, budget: str) -> dict[str, Any]:
+def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[str, Any]:
     """Over HTTP. Tells what was found after each round, how jobs ended and how long they took."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        data = home / "base.parquet"
-        label = pa.array(pool.base_labels, mask=pool.base_labels < 0)
-        pq.write_table(pool.base.append_column("label", label), data)
-        train(str(data), home / "bundle", progress=ProgressStyle.OFF)
+        train(pool.write_base(home), home / "bundle", seed=seed, progress=ProgressStyle.OFF)
         from models.store import ModelStore
 
         store = ModelStore(home / "models")
@@ -182,7 +185,7 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str) -> dict[str, Any]:
                 answer = client.post("/score", json={"records": [records[i] for i in left], "ids": left})
                 results = answer.raise_for_status().json()["results"]
                 first = first or [r.get("score", 0.0) for r in results]
-                time.sleep(0.5)  # the event log's group
+                until(lambda: logged(client), 60)
                 queue = client.get("/queue", params={"limit": reviews}).json()["queue"]
                 chosen = [int(item["id"]) for item in queue]
                 judged |= {i: int(pool.truth[i]) for i in chosen}
@@ -229,7 +232,7 @@ def main() -> None:
     for name in given.sets:
         pool = load(name, given.seed)
         row: dict[str, Any] = {"set": name, "rows": len(pool.truth), "anomalies": int(pool.truth.sum())}
-        row |= ours(pool, given.rounds, given.reviews, given.budget)
+        row |= ours(pool, given.rounds, given.reviews, given.budget, given.seed)
         for title, (rank, learn) in others.items():
             row[title] = by_model(pool, given.rounds, given.reviews, rank, learn)
         print(json.dumps(row), flush=True)

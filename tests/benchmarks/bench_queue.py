@@ -1,11 +1,14 @@
 """Which mix of the queue finds most? The loop of bench_loop without HTTP, gate and export: fit and rank.
 
 In each round the strangest, those beside the threshold and random rows are reviewed in the shares of a
-mix, and the detector is fitted anew with the verdicts. Prints the anomalies found after each round.
+mix, and the detector is fitted anew with the verdicts, on the same rows as the product's retraining: what it
+holds out for its reference is held out here too. Prints the anomalies found after each round.
 """
 
 import argparse
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,35 +16,44 @@ import numpy as np
 from tests.benchmarks.bench_loop import SETS, Pool, by_model, isolation, load, positive_unlabelled, trees
 from training.calibrate import score
 from training.config import FitConfig
+from training.data import load as load_base
+from training.data import split
 from training.fit import TrainingSet, fit
+from training.snapshot import Verdict, convert, take
 
 MIXES = {"60/20/20": (12, 4, 4), "80/10/10": (16, 2, 2), "90/5/5": (18, 1, 1), "100/0/0": (20, 0, 0)}
 BUDGET = 0.02
 
 
 class Learner:
-    """Our detector on a pool: base rows and traffic as unlabelled rows, verdicts as labels."""
+    """Our detector on a pool: first on base rows alone, then on what a retraining would read."""
 
-    def __init__(self, pool: Pool) -> None:
-        schema, self.base, self.traffic = pool.arrays()
-        self.cardinalities = tuple(2 + len(f.categories) for f in schema.categorical)
-        self.known = pool.base_labels
+    def __init__(self, pool: Pool, seed: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            self.base = load_base(pool.write_base(Path(folder)), "label")
+        self.records = pool.traffic.to_pylist()
+        self.traffic = convert(self.records, self.base.schema)
+        self.seed = seed
+
+    def training_set(self, verdicts: np.ndarray) -> TrainingSet:
+        """The rows that a retraining fits on, by verdicts [T] on traffic: 1, 0 or -1."""
+        told = [
+            Verdict(f"{i}", f"{i}", bool(verdicts[i] == 1), self.records[i], 1.0, False)
+            for i in np.flatnonzero(verdicts >= 0).tolist()
+        ]
+        data = take(self.base, self.records, told).data if told else self.base
+        rows = split(data, self.seed).fit
+        return TrainingSet(data.numeric[rows], data.codes[rows], data.cardinalities, data.labels[rows])
 
     def rank(self, verdicts: np.ndarray) -> np.ndarray:
-        """Scores [T] of traffic after fitting with verdicts [T]: 1, 0 or -1."""
-        data = TrainingSet(
-            np.concatenate([self.base.numeric, self.traffic.numeric]),
-            np.concatenate([self.base.codes, self.traffic.codes]),
-            self.cardinalities,
-            np.concatenate([self.known, verdicts]).astype(np.int8),
-        )
-        detector = fit(data, FitConfig.preset_of("default"), seed=0).detector
-        return score(detector, self.traffic.numeric, self.traffic.codes).score
+        """Scores [T] of traffic after fitting with verdicts [T]."""
+        fitted = fit(self.training_set(verdicts), FitConfig.preset_of("default"), seed=self.seed)
+        return score(fitted.detector, self.traffic.numeric, self.traffic.codes).score
 
 
-def simulate(pool: Pool, rounds: int, mix: tuple[int, int, int]) -> list[int]:
-    learner = Learner(pool)
-    rng = np.random.default_rng(0)
+def simulate(pool: Pool, rounds: int, mix: tuple[int, int, int], seed: int) -> list[int]:
+    learner = Learner(pool, seed)
+    rng = np.random.default_rng(seed)
     verdicts = np.full(len(pool.truth), -1)
     found = []
     for _ in range(rounds):
@@ -69,11 +81,11 @@ def main() -> None:
     for name in given.sets:
         pool = load(name, given.seed)
         row: dict[str, Any] = {"set": name, "rows": len(pool.truth), "anomalies": int(pool.truth.sum())}
-        row |= {mix: simulate(pool, given.rounds, MIXES[mix]) for mix in given.mixes}
+        row |= {mix: simulate(pool, given.rounds, MIXES[mix], given.seed) for mix in given.mixes}
         size = sum(MIXES["100/0/0"])
         row["PU ExtraTrees"] = by_model(pool, given.rounds, size, positive_unlabelled(trees), True)
         row["isolation forest"] = by_model(pool, given.rounds, size, isolation, False)
-        learner = Learner(pool)
+        learner = Learner(pool, given.seed)
         first = learner.rank(np.full(len(pool.truth), -1))
         truth = pool.truth[np.argsort(-first, kind="stable")].cumsum()
         row["no learning"] = [int(truth[min(size * (n + 1), len(truth)) - 1]) for n in range(given.rounds)]

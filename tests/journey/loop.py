@@ -44,6 +44,11 @@ def _ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> bool:
     return False
 
 
+def logged(client: httpx.Client) -> bool:
+    """Whether every kept event is in the ledger, so that GET /queue knows it."""
+    return "\nnearnorm_events_waiting 0.0\n" in client.get("/metrics").text
+
+
 def until(holds: Any, seconds: float) -> None:
     """Wait until something holds; fail where it does not in time."""
     deadline = time.monotonic() + seconds
