@@ -263,7 +263,7 @@ def _asked(client: httpx.Client, sample: dict[str, Any], asks: int) -> dict[str,
         "POST /feedback": feedback,
         "GET /policy": lambda i: client.get("/policy"),
         "PUT /policy, a share": lambda i: client.put("/policy", json={"budget": f"{1 + i / 1000}%"}),
-        "PUT /policy, a day": lambda i: client.put("/policy", json={"budget": f"{40 + i} a day"}),
+        "PUT /policy, a day": lambda i: client.put("/policy", json={"budget": f"{4_000 + i} a day"}),
     }
     times: dict[str, list[float]] = {name: [] for name in routes}
     for i in range(asks):
