@@ -2,8 +2,9 @@
 
     python -m tests.chaos.chaos_loop --kills 200
 
-SIGKILL by process id at random moments, while records are scored and labels make job after job. At the
-end nothing is killed any more, and the store, the ledger and the activation log are looked through.
+SIGKILL by process id at random moments, while records are scored and labels make job after job: the
+trainings are tiny, so that kills meet every stage. At the end nothing is killed any more, and the store,
+the ledger and the activation log are looked through.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pyarrow.parquet as pq
@@ -32,9 +34,12 @@ from tests.chaos.kills import Load, Service, database_of, example_record
 from tests.training.conftest import SAMPLES
 
 SETTLE = 240.0  # seconds for the last job to end by itself
-CALM_EVERY = 10  # kills, after which a job is left to end
-CONFIG = "[fit]\nmembers = 1\nrepresentation_epochs = 1\njoint_epochs = 1\n"
-ROWS = 1_500
+CALM_EVERY = 20  # kills, after which a job is left to end
+TRAINS = 10.0  # seconds to wait for a training to kill
+SPREAD = 3.0  # seconds over which the moment of a kill is drawn
+LABEL_PAUSE = 0.5  # seconds between the labels of one analyst
+CONFIG = "[fit]\nmembers = 1\ntrees = 5\nrepresentation_epochs = 1\njoint_epochs = 1\n"
+ROWS = 600
 
 
 @dataclass
@@ -72,15 +77,25 @@ def children(parent: int) -> list[tuple[int, str]]:
     return found
 
 
+def running(service: Service) -> dict[str, int]:
+    """The processes there are to kill, by kind."""
+    found = {"service": service.pid}
+    for pid, line in children(service.pid):
+        if "service worker" in line:
+            found["worker"] = pid
+            for child, command in children(pid):
+                if "training.retrain" in command:
+                    found["training"] = child
+    return found
+
+
 def victim(service: Service, wanted: str) -> tuple[str, int]:
-    """The process of that kind, or where there is none the one that would start it."""
-    worker = next((pid for pid, line in children(service.pid) if "service worker" in line), None)
-    if wanted == "service" or worker is None:
-        return "service", service.pid
-    training = next((pid for pid, line in children(worker) if "training.retrain" in line), None)
-    if wanted == "worker" or training is None:
-        return "worker", worker
-    return "training", training
+    """The process of that kind, or where there is none in time the one that would start it."""
+    deadline = time.monotonic() + TRAINS
+    while wanted not in (there := running(service)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    kind = next(kind for kind in (wanted, "worker", "service") if kind in there)
+    return kind, there[kind]
 
 
 def run(database: str, kills: int, seed: int = 0) -> Outcome:
@@ -98,15 +113,18 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
             retrain_after="5",
             training_config=str(home / "quick.toml"),
             training_data=str(home / "base.parquet"),
+            retrain_traffic_rows="300",
         )
         service.start()
-        load = Load(service.url, example_record(service.url))
+        record = example_record(service.url)
+        load = Load(service.url, record, LABEL_PAUSE)
         load.start()
         for number in range(kills):
-            time.sleep(chance.uniform(0.1, 4.0))
             if number % CALM_EVERY == CALM_EVERY - 1:
                 calm(service.url)
-            kind, pid = victim(service, chance.choice(("service", "worker", "training")))
+            kind, _ = victim(service, chance.choice(("service", "worker", "training")))
+            time.sleep(chance.uniform(0.0, SPREAD))
+            kind, pid = victim(service, kind)
             killed[kind] += 1
             if kind == "service":
                 service.kill()
@@ -115,7 +133,10 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
             else:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            outcome.did_not_serve += not serves(service.url)
+            outcome.did_not_serve += not serves(service.url, record)
+            if number % 10 == 9:
+                told = {"kills": number + 1, **killed, "seconds": round(time.monotonic() - started)}
+                print(database, json.dumps(told), file=sys.stderr, flush=True)
         load.stop()
         settle(service.url)
         service.close()
@@ -125,8 +146,10 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
     return outcome
 
 
-def serves(url: str) -> bool:
-    return httpx.get(f"{url}/readyz", timeout=30).json()["ready"] is True
+def serves(url: str, record: dict[str, Any]) -> bool:
+    """Whether the champion that the log names answers with a score."""
+    answer = httpx.post(f"{url}/score", json={"records": [record]}, timeout=30)
+    return answer.status_code == 200 and "score" in answer.json()["results"][0]
 
 
 def calm(url: str) -> None:
@@ -177,9 +200,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    outcomes = [run(database, given.kills, given.seed) for database in given.database or ["sqlite"]]
-    print(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
-    sys.exit(not all(outcome.ok for outcome in outcomes))
+    whole = True
+    for database in given.database or ["sqlite", "postgresql"]:
+        outcome = run(database, given.kills, given.seed)
+        print(json.dumps(asdict(outcome)), flush=True)
+        whole = whole and outcome.ok
+    sys.exit(not whole)
 
 
 if __name__ == "__main__":

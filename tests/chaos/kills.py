@@ -114,9 +114,10 @@ class Service:
 class Load:
     """Threads that score and label until told to stop."""
 
-    def __init__(self, url: str, record: dict[str, Any]) -> None:
+    def __init__(self, url: str, record: dict[str, Any], label_pause: float = 0.01) -> None:
         self._url = url
         self._record = record
+        self._label_pause = label_pause
         self._stop = threading.Event()
         self._numbers = iter(range(10**9))
         self._lock = threading.Lock()
@@ -147,7 +148,8 @@ class Load:
         with httpx.Client(base_url=self._url, timeout=30) as client:
             while not self._stop.wait(0.005):
                 life = self.life
-                records = [self._varied(random.random()) for _ in range(20)]  # noqa: S311
+                # a thousand different ones, so that a training is as long at the end as at first
+                records = [self._varied(random.randrange(1000) / 1000) for _ in range(20)]  # noqa: S311
                 ids = [f"tx-{self._number()}" for _ in records]
                 try:
                     answer = client.post("/score", json={"records": records, "ids": ids})
@@ -167,7 +169,7 @@ class Load:
     def _label(self, seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311
         with httpx.Client(base_url=self._url, timeout=30) as client:
-            while not self._stop.wait(0.01):
+            while not self._stop.wait(self._label_pause):
                 recent = list(self.kept)[-50:]
                 if not recent:
                     continue
