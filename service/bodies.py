@@ -24,7 +24,7 @@ class Kind:
     packed: bool
 
 
-_PLAIN_JSON = Kind(JSON, packed=False)
+PLAIN_JSON = Kind(JSON, packed=False)
 
 
 def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
@@ -38,7 +38,7 @@ def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
         elif name == b"content-encoding":
             packed = _is_packed(value)
     if content == JSON and not packed:
-        return _PLAIN_JSON
+        return PLAIN_JSON
     plain = content.partition(b";")[0].strip().lower()
     if plain not in (JSON, ARROW):
         raise UnsupportedMedia(
@@ -101,7 +101,4 @@ def _unpacked(body: bytes, max_body: int) -> bytes:
 
 
 def _too_large(max_body: int) -> BodyTooLarge:
-    return BodyTooLarge(
-        f"the body is larger than {max_body} bytes: send fewer rows a request",
-        headers={"Connection": "close"},
-    )
+    return BodyTooLarge(f"the body is larger than {max_body} bytes: send fewer rows a request")

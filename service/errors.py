@@ -1,18 +1,24 @@
 """What can go wrong in a request, each with one status and one stable type.
 
 ServiceError
+├── MalformedRequest     400  not HTTP
 ├── MalformedBody        400  not JSON, not Arrow, not what its content encoding says
 ├── InvalidRequest       422  a field of the request that does not fit
 ├── Unauthorized         401  no key, or one that is unknown or revoked
 ├── Forbidden            403  a key without the role
+├── RequestTimeout       408  not whole in time
 ├── BodyTooLarge         413
 ├── TooManyRows          413
+├── HeadersTooLarge      431
 ├── UnsupportedMedia     415  a content type or encoding that nobody here reads
 ├── NotFound             404
 ├── MethodNotAllowed     405
 ├── UnknownModel         404
 ├── Conflict             409  what is asked does not go with what is there
 ├── Overloaded           429  with Retry-After
+├── RateLimited          429  a key's own limit, or that of callers without one; with Retry-After
+├── TooManyConnections   429  with Retry-After
+├── TooManyLabels        429  more than one analyst may send in an hour, with Retry-After
 ├── NoModel              503  nothing to score with yet
 ├── LedgerUnavailable    503  nothing is known to be stored: send it again
 ├── DeadlineExceeded     503
@@ -49,6 +55,10 @@ class ServiceError(Exception):
         self.headers = headers or {}
 
 
+class MalformedRequest(ServiceError):
+    status, name, title = 400, "malformed-request", "The request cannot be read"
+
+
 class MalformedBody(ServiceError):
     status, name, title = 400, "malformed-body", "The body cannot be read"
 
@@ -65,12 +75,20 @@ class Forbidden(ServiceError):
     status, name, title = 403, "forbidden", "The API key lacks the role"
 
 
+class RequestTimeout(ServiceError):
+    status, name, title = 408, "request-timeout", "The request did not come in time"
+
+
 class BodyTooLarge(ServiceError):
     status, name, title = 413, "body-too-large", "The body is too large"
 
 
 class TooManyRows(ServiceError):
     status, name, title = 413, "too-many-rows", "Too many rows in one request"
+
+
+class HeadersTooLarge(ServiceError):
+    status, name, title = 431, "headers-too-large", "The head of the request is too large"
 
 
 class UnsupportedMedia(ServiceError):
@@ -95,6 +113,18 @@ class Conflict(ServiceError):
 
 class Overloaded(ServiceError):
     status, name, title = 429, "overloaded", "The queue is full"
+
+
+class RateLimited(ServiceError):
+    status, name, title = 429, "rate-limited", "More than the caller's limit"
+
+
+class TooManyConnections(ServiceError):
+    status, name, title = 429, "too-many-connections", "Too many connections are open"
+
+
+class TooManyLabels(ServiceError):
+    status, name, title = 429, "too-many-labels", "The analyst sends too many labels"
 
 
 class NoModel(ServiceError):
@@ -128,6 +158,13 @@ def problem_body(error: ServiceError) -> bytes:
     return msgspec.json.encode(
         Problem(TYPE_PREFIX + error.name, error.title, error.status, error.detail, error.field, error.errors)
     )
+
+
+def problem_response(error: ServiceError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body that tell of an error."""
+    headers = [(b"content-type", PROBLEM.encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    return error.status, headers, problem_body(error)
 
 
 def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -> ServiceError:

@@ -13,22 +13,33 @@ from service.errors import LedgerUnavailable
 from service.ids import iso
 from service.ledger import keys
 from service.ledger.database import Ledger
+from service.ledger.keys import Key
 from service.ledger.migrate import migrate
+from service.quotas import Quota
 from service.settings import load_settings
 
-keys_cli = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+keys_cli = typer.Typer(no_args_is_help=True, help="API keys: create, list, limit, revoke.")
 
 T = TypeVar("T")
+
+_Limit = Annotated[int | None, typer.Option(min=1)]
 
 
 @keys_cli.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="Who will use it; the audit trail names them so.")],
     role: Annotated[list[str], typer.Option(help="score, feedback or operate; may be given again.")],
+    rows_per_second: _Limit = None,
+    requests_per_second: _Limit = None,
+    rows_per_request: _Limit = None,
+    bytes_per_request: _Limit = None,
 ) -> None:
-    """Make a key. Its secret is printed last, now and never again."""
-    secret, key = in_ledger(lambda ledger: written(ledger, lambda c: auth.create(c, name, role, user())))
-    typer.echo(f"{key.key_id} {key.name} {','.join(sorted(key.roles))}", err=True)
+    """Make a key. Its secret is printed last, now and never again. No limit given: the settings' holds."""
+    quota = Quota(rows_per_second, requests_per_second, rows_per_request, bytes_per_request)
+    secret, key = in_ledger(
+        lambda ledger: written(ledger, lambda c: auth.create(c, name, role, user(), quota))
+    )
+    typer.echo(_told(key), err=True)
     typer.echo(secret)
 
 
@@ -37,7 +48,26 @@ def list_keys() -> None:
     """All keys ever made, oldest first."""
     for key in in_ledger(lambda ledger: written(ledger, keys.every)):
         state = f"revoked {iso(key.revoked_at)}" if key.revoked_at else "active"
-        typer.echo(f"{key.key_id} {key.name} {','.join(sorted(key.roles))} {iso(key.at)} {state}")
+        typer.echo(f"{_told(key)} {iso(key.at)} {state}")
+
+
+@keys_cli.command("limit")
+def limit_key(
+    name: Annotated[str, typer.Argument(help="A key's name or id.")],
+    rows_per_second: _Limit = None,
+    requests_per_second: _Limit = None,
+    rows_per_request: _Limit = None,
+    bytes_per_request: _Limit = None,
+) -> None:
+    """Set what a key may ask for; what is not given is limited by the settings alone."""
+    quota = Quota(rows_per_second, requests_per_second, rows_per_request, bytes_per_request)
+    key = in_ledger(lambda ledger: written(ledger, lambda c: auth.limit(c, name, quota, user())))
+    typer.echo(_told(key))
+
+
+def _told(key: Key) -> str:
+    limits = [f"{name.replace('_', '-')}={value}" for name, value in key.quota.limits().items()]
+    return " ".join([key.key_id, key.name, ",".join(sorted(key.roles)), *limits])
 
 
 @keys_cli.command("revoke")

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.bodies import ClientGoneError
 from service.errors import PROBLEM, InternalError, InvalidRequest, ServiceError, of_status, problem_body
 from service.logs import log
 from service.metrics import Metrics
@@ -67,12 +68,15 @@ class MeasuredRequests:
 
         try:
             await self._app(scope, receive, watch)
+        except ClientGoneError:
+            pass
         except Exception as error:
             log.error("request failed", path=scope["path"], exc_info=error, **request_ids(scope["headers"]))
             if status:  # half an answer is sent: only closing the connection tells the client
                 raise
             await respond(InternalError("see the service's log"))(scope, receive, watch)
         finally:
-            plain = scope["path"] if "endpoint" in scope else "unmatched"  # /openapi.json has no route
-            template = str(getattr(scope.get("route"), "path", plain))
-            self._metrics.request(scope["method"], template, status, time.perf_counter() - started)
+            if status:  # else the client went away, and nothing was answered
+                plain = scope["path"] if "endpoint" in scope else "unmatched"  # /openapi.json has no route
+                template = str(getattr(scope.get("route"), "path", plain))
+                self._metrics.request(scope["method"], template, status, time.perf_counter() - started)

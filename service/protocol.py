@@ -28,9 +28,13 @@ class JoiningTransport:
             return
         self._write(data)
 
-    def close(self) -> None:
+    def flush(self) -> None:
+        """Send a head that no body follows, as that of an answer to HEAD."""
         if self._head:
             self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
@@ -38,5 +42,12 @@ class JoiningTransport:
 
 
 class JoiningProtocol(HttpToolsProtocol):
+    _joining: JoiningTransport
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(JoiningTransport(transport))  # type: ignore[arg-type]
+        self._joining = JoiningTransport(transport)
+        super().connection_made(self._joining)  # type: ignore[arg-type]
+
+    def on_response_complete(self) -> None:
+        self._joining.flush()
+        super().on_response_complete()

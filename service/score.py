@@ -18,15 +18,15 @@ from service.bodies import ARROW, JSON, ClientGoneError, kind_of, read_body
 from service.desk import NOTHING, Desk, Noted
 from service.encode import Encoded
 from service.errors import (
-    PROBLEM,
     InternalError,
     MethodNotAllowed,
     ServiceError,
     UnsupportedMedia,
-    problem_body,
+    problem_response,
 )
 from service.logs import log
 from service.metrics import Metrics
+from service.quotas import Meter
 from service.requests import SERVED, request_ids
 from service.settings import Settings
 from service.slots import BATCH_ROWS, LoadedModel, Scores, Slots, joined
@@ -68,19 +68,26 @@ class ScoreEndpoint:
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         if scope["method"] != "POST":
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
-        kind = kind_of(scope["headers"], self._max_body)
-        self._desk.keyring.admit(scope["headers"], "score")
-        body = await read_body(receive, kind, self._max_body)
+        meter, most = self._desk.keyring.admit(scope["headers"], "score").meter, self._max_body
+        if meter is not None:
+            meter.rows(0)  # who is over it already is told so before anything is read
+            most = meter.body_bytes(most)
+        kind = kind_of(scope["headers"], most)
+        body = await read_body(receive, kind, most)
         if kind.content == ARROW:
-            return await self._answer_arrow(scope, body, receive)
+            return await self._answer_arrow(scope, body, receive, meter)
         model, request = self._decode(body)
         encoded = model.encoder.encode(request)
+        if meter is not None:
+            meter.rows(encoded.count)
         ids = None if isinstance(request.ids, UnsetType) else request.ids
         scores, noted = await self._score(model, encoded, ids, receive)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return JSON, _encode(answer(model, request, encoded, scores, noted))
 
-    async def _answer_arrow(self, scope: Scope, body: bytes, receive: Receive) -> tuple[bytes, bytes]:
+    async def _answer_arrow(
+        self, scope: Scope, body: bytes, receive: Receive, meter: Meter | None
+    ) -> tuple[bytes, bytes]:
         try:
             from service import arrow
         except ModuleNotFoundError:
@@ -88,6 +95,8 @@ class ScoreEndpoint:
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("model")
         model = self._slots.get(asked[-1]) if asked else self._slots.first()
         encoded = arrow.read(body, model.encoder.schema, self._max_rows)
+        if meter is not None:
+            meter.rows(encoded.count)
         scores, noted = await self._score(model, encoded, None, receive)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return ARROW, arrow.write(model, encoded, scores, noted)
@@ -132,10 +141,3 @@ async def _unless_gone(waiting: "asyncio.Future[list[Scores]]", receive: Receive
             raise ClientGoneError
     finally:
         gone.cancel()
-
-
-def problem_response(error: ServiceError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body that tell of an error."""
-    headers = [(b"content-type", PROBLEM.encode())]
-    headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    return error.status, headers, problem_body(error)

@@ -8,9 +8,9 @@ import uvicorn
 
 from models.errors import ConfigError, NearnormError
 from service.app import create_app
+from service.connections import guarded
 from service.keeper import Keeper
 from service.logs import configure_logs, log
-from service.protocol import JoiningProtocol
 from service.requests import LoggedRequests, traced
 from service.settings import Settings
 
@@ -36,7 +36,7 @@ def run(settings: Settings) -> None:
     listener = _listen(settings.host, settings.port)
     config = uvicorn.Config(
         asgi,
-        http=JoiningProtocol,
+        http=guarded(settings),
         loop="uvloop",
         lifespan="on",
         access_log=False,

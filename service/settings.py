@@ -38,6 +38,22 @@ class Settings(BaseSettings):
     """Most rows in one request."""
     queue_rows: int = Field(default=20_000, ge=1_000)
     """Rows that may wait or be in work at once; beyond it a request is answered with 429."""
+    rows_per_second: int | None = Field(default=None, ge=1)
+    """Rows a second of a caller whose key has no rate of its own; callers without a key share one rate."""
+    requests_per_second: int | None = Field(default=None, ge=1)
+    """The same in requests, of whatever route asks for a key."""
+    max_headers: int = Field(default=100, ge=10)
+    """Most headers in one request."""
+    max_header_bytes: int = Field(default=32_768, ge=1024)
+    """Largest head of a request: its path and its headers."""
+    max_connections: int = Field(default=4096, ge=1)
+    """Connections beyond it are answered with 429, but for /healthz and /readyz."""
+    idle_seconds: float = Field(default=75.0, gt=0)
+    """A connection without a request is closed after this time."""
+    receive_seconds: float = Field(default=30.0, gt=0)
+    """A request that is not whole after this time is answered with 408."""
+    send_seconds: float = Field(default=30.0, gt=0)
+    """A client that has not read its answer after this time is cut off."""
     deadline_seconds: float = Field(default=10.0, gt=0)
     """A request that waited this long is answered with 503 and not computed."""
     stop_seconds: int = Field(default=30, ge=1)
@@ -54,6 +70,8 @@ class Settings(BaseSettings):
     """Most events kept; the oldest go first. Labels keep their own copy of the record."""
     event_days: float = Field(default=30.0, gt=0)
     """How long an event is kept."""
+    analyst_labels_per_hour: int = Field(default=10_000, ge=1)
+    """Most labels an hour of one analyst; beyond it a request is answered with 429."""
 
     worker: Literal["auto", "off"] = "auto"
     """Whether `nearnorm serve` starts a worker beside itself, where the extra training is installed."""
@@ -73,6 +91,11 @@ class Settings(BaseSettings):
     """Rows of recent traffic (the audit slice) that a retraining learns from."""
     gate: Literal["auto", "manual"] = "auto"
     """Whether an accepted model serves at once, or waits for POST /models/{version}/activate."""
+    shadow_seconds: float = Field(default=0.0, ge=0)
+    """How long an accepted model scores live traffic beside the champion before it may serve; 0: not at
+    all."""
+    shadow_rows: int = Field(default=10_000, ge=1)
+    """Kept events after which such a period is over before its time."""
 
     @model_validator(mode="after")
     def _one_request_fits_into_the_queue(self) -> "Settings":

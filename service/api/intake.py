@@ -7,8 +7,9 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from service.auth import Caller
+from service.bodies import PLAIN_JSON, read_body
 from service.desk import Desk
-from service.errors import BodyTooLarge, InvalidRequest, MalformedBody
+from service.errors import InvalidRequest, MalformedBody
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -22,33 +23,36 @@ def desk_of(request: Request) -> Desk:
 
 
 def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
-    """A dependency that answers the caller; None is any role. Raises Unauthorized, Forbidden."""
+    """A dependency that answers the caller; None is any role. Raises Unauthorized, Forbidden, RateLimited."""
 
     async def caller(
         request: Request,
         _: Annotated[object, Security(_bearer)] = None,
         __: Annotated[object, Security(_header)] = None,
     ) -> Caller:
-        headers = request.headers
-        return desk_of(request).keyring.caller(headers.get("authorization"), headers.get("x-api-key"), role)
+        headers, desk = request.headers, desk_of(request)
+        found = desk.keyring.caller(headers.get("authorization"), headers.get("x-api-key"), role)
+        request.state.caller = found
+        return found
 
     return Depends(caller)
 
 
 async def body_of(request: Request) -> bytes:
-    """Raises BodyTooLarge as soon as it is known."""
-    most = desk_of(request).settings.max_body_bytes
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            raise BodyTooLarge(f"the body is larger than {most} bytes", headers={"Connection": "close"})
-        chunks.append(chunk)
-    return b"".join(chunks)
+    """Raises BodyTooLarge as soon as it is known, ClientGoneError."""
+    most, meter = desk_of(request).settings.max_body_bytes, request.state.caller.meter
+    if meter is not None:
+        most = meter.body_bytes(most)
+    return await read_body(request.receive, PLAIN_JSON, most)
 
 
 def read(body: bytes, shape: type[Shape]) -> Shape:
-    """A body's JSON in its shape. Raises MalformedBody, InvalidRequest with the field."""
+    """A body's JSON in its shape. Raises MalformedBody, InvalidRequest with the field.
+
+    No body is as good as an empty object, where nothing is required.
+    """
+    if not body and not _requires(shape):
+        return shape()
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
@@ -64,4 +68,9 @@ def described(shape: type, **inner: type) -> dict[str, Any]:
     schema = msgspec.json.schema(shape)["$defs"][shape.__name__]
     for name, item in inner.items():
         schema["properties"][name]["items"] = msgspec.json.schema(item)["$defs"][item.__name__]
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": _requires(shape), "content": content}}
+
+
+def _requires(shape: type) -> bool:
+    return any(field.required for field in msgspec.structs.fields(shape))

@@ -5,12 +5,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from service import retraining
-from service.api.intake import desk_of, needs
+from service.api.intake import body_of, described, desk_of, needs, read
 from service.auth import Caller
 from service.desk import Desk
 from service.errors import LedgerUnavailable
@@ -24,9 +25,7 @@ WATCH_SECONDS = 0.5
 Told = dict[str, Any]
 
 
-class JobRequest(BaseModel):
-    model_config = {"extra": "forbid"}
-
+class JobRequest(msgspec.Struct, forbid_unknown_fields=True):
     model: str = "default"
 
 
@@ -56,16 +55,11 @@ async def list_jobs(
     return JobPage(jobs=found[:limit], next=found[limit - 1]["job_id"] if more else None)
 
 
-@router.post("", status_code=202)
-async def post_job(
-    request: Request,
-    response: Response,
-    caller: Annotated[Caller, needs("operate")],
-    body: JobRequest | None = None,
-) -> Told:
+@router.post("", status_code=202, openapi_extra=described(JobRequest))
+async def post_job(request: Request, response: Response, caller: Annotated[Caller, needs("operate")]) -> Told:
     """Retrain now, with the labels there are. Where a job waits already, it is that one."""
     desk = desk_of(request)
-    name = request.app.state.slots.get((body or JobRequest()).model).ref.name
+    name = request.app.state.slots.get(read(await body_of(request), JobRequest).model).ref.name
     rule = Rule.of(desk.settings)
     told = await desk.ledger.written(
         lambda c: retraining.told(c, retraining.request(c, name, rule, caller.name))

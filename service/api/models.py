@@ -3,6 +3,7 @@
 import asyncio
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
@@ -10,7 +11,7 @@ from models.errors import BundleError, StoreError
 from models.manifest import Manifest
 from models.store import Activation
 from service import retraining
-from service.api.intake import desk_of, needs
+from service.api.intake import body_of, described, desk_of, needs, read
 from service.auth import Caller
 from service.errors import Conflict, InvalidRequest, NotFound
 from service.slots import Slots
@@ -32,9 +33,7 @@ class ModelPage(BaseModel):
     next: str | None = None
 
 
-class ActivationRequest(BaseModel):
-    model_config = {"extra": "forbid"}
-
+class ActivationRequest(msgspec.Struct, forbid_unknown_fields=True):
     model: str = "default"
 
 
@@ -77,16 +76,11 @@ async def get_model(request: Request, version: str, _: Annotated[Caller, needs(N
     return bundle.manifest
 
 
-@router.post("/{version}/activate")
-async def activate(
-    request: Request,
-    version: str,
-    caller: Annotated[Caller, needs("operate")],
-    body: ActivationRequest | None = None,
-) -> Activation:
+@router.post("/{version}/activate", openapi_extra=described(ActivationRequest))
+async def activate(request: Request, version: str, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put a version into service, once it has shown that it can serve on this machine."""
     slots: Slots = request.app.state.slots
-    name = body.model if body else ActivationRequest().model
+    name = read(await body_of(request), ActivationRequest).model
     try:
         activation = await slots.activate(version, by=caller.name, name=name)
     except StoreError as error:
@@ -98,13 +92,11 @@ async def activate(
     return activation
 
 
-@router.post("/rollback")
-async def rollback(
-    request: Request, caller: Annotated[Caller, needs("operate")], body: ActivationRequest | None = None
-) -> Activation:
+@router.post("/rollback", openapi_extra=described(ActivationRequest))
+async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put the champion before this one back."""
     slots: Slots = request.app.state.slots
-    name = body.model if body else ActivationRequest().model
+    name = read(await body_of(request), ActivationRequest).model
     try:
         activation = await slots.rollback(by=caller.name, name=name)
     except (StoreError, BundleError) as error:

@@ -47,7 +47,7 @@ async def put_policy(request: Request, caller: Annotated[Caller, needs("operate"
 @router.post("/undo", openapi_extra=described(UndoRequest))
 async def undo_policy(request: Request, caller: Annotated[Caller, needs("operate")]) -> dict[str, Any]:
     """Put the policy before this one back."""
-    model = read(await body_of(request) or b"{}", UndoRequest).model
+    model = read(await body_of(request), UndoRequest).model
     loaded = _loaded(request, model)
     return await _changed(
         request, loaded, lambda c: policies.undo(c, model, loaded.manifest.core, caller.name)

@@ -12,13 +12,14 @@ from fastapi import FastAPI
 
 from models.bundle import Bundle
 from models.store import ModelStore
-from service.protocol import JoiningProtocol
+from service.connections import guarded
 
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """A client of the running application."""
-    config = uvicorn.Config(app, port=0, http=JoiningProtocol, loop="uvloop", log_config=None, lifespan="on")
+    http = guarded(app.state.desk.settings)
+    config = uvicorn.Config(app, port=0, http=http, loop="uvloop", log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
