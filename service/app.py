@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from models.errors import NearnormError
 from service import problems
-from service.api import drift, feedback, jobs, models, ops, policy, privacy, queue
+from service.api import analysts, drift, feedback, jobs, models, ops, policy, privacy, queue
 from service.desk import Desk
 from service.drift_metrics import DriftCollector
 from service.figures import Figures
@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = metrics
     app.state.figures = figures
     app.include_router(ops.router)
-    for room in (drift, models, feedback, jobs, queue, policy, privacy):
+    for room in (drift, models, feedback, analysts, jobs, queue, policy, privacy):
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)

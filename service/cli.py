@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from models.errors import ConfigError, NearnormError
+from service.analysts_cli import analysts_cli
 from service.ledger_cli import forget, keys_cli, migrate_ledger
 from service.loop_cli import replay, retrain, worker
 
@@ -62,6 +63,7 @@ cli = typer.Typer(
 models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, import, activate, roll back.")
 cli.add_typer(models_cli, name="models")
 cli.add_typer(keys_cli, name="keys")
+cli.add_typer(analysts_cli, name="analysts")
 for command in (forget, worker, retrain, replay):
     cli.command()(command)
 cli.command("migrate")(migrate_ledger)

@@ -34,7 +34,7 @@ from service.slots import LoadedModel, Scores
 from service.wire import Id, Matched
 
 FOLLOW_SECONDS = 1.0
-FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see labels.prune
+FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see erasure.prune
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from service import budget
 from service.encode import Encoded, Encoder, Rows
 from service.errors import LedgerUnavailable
 from service.ids import new_id, now_ms
-from service.ledger import events, labels, policy, requests
+from service.ledger import erasure, events, policy, requests
 from service.ledger.database import Ledger
 from service.ledger.events import Event
 from service.logs import log
@@ -261,7 +261,7 @@ class EventLog:
                 more = events.prune(connection, before, self._rows) >= events.CHUNK
         with self._ledger.write() as connection:
             requests.prune(connection, now_ms() - REQUEST_DAYS * _DAY_MS)
-            labels.prune(connection, now_ms() - VERDICT_HOURS * _HOUR_MS)
+            erasure.prune(connection, now_ms() - VERDICT_HOURS * _HOUR_MS)
             policy.forget_traffic(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from service.ids import new_id
-from service.ledger import audit, events, labels
+from service.ledger import audit, erasure, events
 from service.ledger.database import Ledger
 
 Forgetting = Callable[[str], AbstractContextManager[None]]
@@ -26,7 +26,7 @@ def forget_record(ledger: Ledger, record_id: str, actor: str, forgetting: Forget
     guard = forgetting(record_id) if forgetting else nullcontext()
     with guard, ledger.write() as connection:
         erased = Erased(
-            events.erase_record(connection, record_id), labels.erase_record(connection, record_id)
+            events.erase_record(connection, record_id), erasure.erase_record(connection, record_id)
         )
         audit.note(connection, actor, "forget", "record", events=erased.events, labels=erased.labels)
     ledger.scrub()
@@ -37,7 +37,7 @@ def forget_analyst(ledger: Ledger, analyst: str, actor: str) -> Erased:
     """Put a pseudonym in the place of an analyst's name, and delete their comments. Verdicts stay."""
     pseudonym = f"erased-{new_id()[-10:].lower()}"
     with ledger.write() as connection:
-        erased = Erased(0, labels.erase_analyst(connection, analyst, pseudonym))
+        erased = Erased(0, erasure.erase_analyst(connection, analyst, pseudonym))
         audit.note(connection, actor, "forget", "analyst", labels=erased.labels)
     ledger.scrub()
     return erased

@@ -11,6 +11,7 @@ from service.ids import iso, new_id, now_ms
 from service.ledger import audit, jobs
 from service.ledger.jobs import ENDED, Job
 from service.ledger.labels import ERASED, labels
+from service.ledger.quarantine import is_silenced
 from service.settings import Settings
 
 RELEASE = installed("nearnorm")
@@ -39,11 +40,12 @@ def new_labels(connection: sa.Connection, model: str) -> int:
 
 
 def is_new(connection: sa.Connection, model: str) -> sa.ColumnElement[bool]:
-    """Which labels of a model no job has read yet."""
+    """Which labels of a model that count no job has read yet."""
     return sa.and_(
         labels.c.model == model,
         labels.c.change > jobs.read_up_to(connection, model),
         labels.c.digest != ERASED,
+        ~is_silenced(labels.c.analyst, labels.c.actor),
     )
 
 

@@ -7,13 +7,14 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 
-from service import feedback
+from service import feedback, receipts, statements
 from service.api.intake import body_of, described, desk_of, needs
 from service.auth import Caller
 from service.encode import Encoder
-from service.feedback import Accepted, FeedbackRequest, Item
+from service.feedback import Accepted
 from service.retraining import Rule
 from service.slots import Slots
+from service.statements import FeedbackRequest, Item
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
@@ -29,14 +30,15 @@ async def post_feedback(
     Sent again with the same Idempotency-Key, it is answered again and stored once.
     """
     desk, slots = desk_of(request), request.app.state.slots
-    sent = feedback.read(await body_of(request), caller.name, idempotency_key)
+    sent = statements.read(await body_of(request), caller.name, idempotency_key)
 
     def encoder(model: str) -> Encoder:
         found: Slots = slots
         return found.get(model).encoder
 
     def submit(connection: sa.Connection) -> Accepted:
-        return feedback.submit(connection, sent, desk.log, encoder, Rule.of(desk.settings))
+        most_an_hour = desk.settings.analyst_labels_per_hour
+        return feedback.submit(connection, sent, desk.log, encoder, Rule.of(desk.settings), most_an_hour)
 
     accepted = await desk.ledger.written(submit)
     desk.learn(sent.model, accepted.standings)
@@ -48,6 +50,6 @@ async def get_feedback(
     request: Request, feedback_id: str, _: Annotated[Caller, needs("feedback")]
 ) -> dict[str, Any]:
     """The receipt of one label: where it stands, and what was learnt from it."""
-    receipt = await desk_of(request).ledger.seen(lambda c: feedback.receipt(c, feedback_id))
+    receipt = await desk_of(request).ledger.seen(lambda c: receipts.receipt(c, feedback_id))
     told: dict[str, Any] = msgspec.to_builtins(receipt)
     return told

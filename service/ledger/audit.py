@@ -1,4 +1,4 @@
-"""The audit trail: who labelled, activated, changed the policy, made or revoked keys, erased."""
+"""The audit trail: who labelled, activated, changed the policy, made or revoked keys, quarantined, erased."""
 
 import json
 from typing import Any
@@ -20,6 +20,8 @@ trail = sa.Table(
     sqlite_autoincrement=True,
 )
 
+QUARANTINE = ("quarantine", "quarantine.release")
+
 
 def note(connection: sa.Connection, actor: str, action: str, subject: str, **detail: object) -> None:
     """Add an entry; it commits together with what it tells of."""
@@ -40,3 +42,10 @@ def page(connection: sa.Connection, limit: int, before: int | None) -> list[dict
         query = query.where(trail.c.number < before)
     rows = [dict(row._mapping) for row in connection.execute(query)]
     return [{**row, "detail": json.loads(row["detail"])} for row in rows]
+
+
+def rename_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> None:
+    """That somebody was put in quarantine and released stays; who, and why, is not told any more."""
+    about_them = sa.and_(trail.c.action.in_(QUARANTINE), trail.c.subject == f"analyst {analyst}")
+    values = {"subject": f"analyst {pseudonym}", "detail": "{}"}
+    connection.execute(sa.update(trail).where(about_them).values(values))

@@ -8,13 +8,15 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from service.ids import now_ms
-from service.ledger.clock import tick
+from service.ledger import quarantine
 from service.ledger.database import Milliseconds, Number, insert, metadata
+from service.ledger.quarantine import Kind, is_silenced
+from service.ledger.said import Label, Said, Verdict
 
 labels = sa.Table(
     "labels",
@@ -43,6 +45,7 @@ labels = sa.Table(
     sa.Index("labels_retracted", "retracts"),
     sa.Index("labels_by_job", "model", "job_id"),
     sa.Index("labels_by_change", "model", "change"),
+    sa.Index("labels_by_analyst", "analyst", "actor", "at"),
     sqlite_autoincrement=True,
 )
 
@@ -58,32 +61,7 @@ verdicts = sa.Table(
     sa.Index("verdicts_by_change", "model", "change"),
 )
 
-Verdict = Literal["anomaly", "normal", "conflict", "none"]
 ERASED = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One statement. `record` holds the values the model sees, by feature."""
-
-    feedback_id: str
-    at: int
-    model: str
-    digest: str
-    label: str
-    record: dict[str, Any]
-    analyst: str
-    actor: str
-    retracts: str | None = None
-    event_id: str | None = None
-    record_id: str | None = None
-    class_: str | None = None
-    comment: str | None = None
-    score_before: float | None = None
-    score_after: float | None = None
-    score_held_out: float | None = None
-    job_id: str | None = None
-    model_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +99,7 @@ def append(connection: sa.Connection, change: int, statements: Sequence[Label]) 
     if rows:
         connection.execute(sa.insert(labels), rows)
     for model in {statement.model for statement in statements}:
-        _sum_up(connection, change, model, {s.digest for s in statements if s.model == model})
+        sum_up(connection, change, model, {s.digest for s in statements if s.model == model})
 
 
 def find(connection: sa.Connection, feedback_id: str) -> Label | None:
@@ -129,9 +107,9 @@ def find(connection: sa.Connection, feedback_id: str) -> Label | None:
     return None if row is None else _label(row)
 
 
-def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict[str, list[Label]]:
-    """Everything said about records, in order, by digest."""
-    said: dict[str, list[Label]] = defaultdict(list)
+def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict[str, Said]:
+    """All that was said about records, by digest."""
+    statements: dict[str, list[Label]] = defaultdict(list)
     wanted = sorted(set(digests) - {ERASED})
     for start in range(0, len(wanted), 500):
         query = (
@@ -140,33 +118,27 @@ def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict
             .order_by(labels.c.number)
         )
         for row in connection.execute(query):
-            said[row.digest].append(_label(row))
-    return said
+            statements[row.digest].append(_label(row))
+    silenced = quarantine.silenced(connection)
+    return {digest: Said(found, silenced) for digest, found in statements.items()}
 
 
-def standing(said: Iterable[Label]) -> list[Label]:
-    """The newest statement of each analyst, retractions and what they took back left out; oldest first.
-
-    A retraction does not bring back what its analyst had said earlier and corrected since.
-    """
-    newest: dict[str, Label] = {}
-    gone: set[str | None] = set()
-    for statement in said:
-        if statement.label == "retract":
-            gone.add(statement.retracts)
-        else:
-            newest.pop(statement.analyst, None)
-            newest[statement.analyst] = statement
-    return [statement for statement in newest.values() if statement.feedback_id not in gone]
+def rate(connection: sa.Connection, analyst: str, actor: str, since: int, until: int) -> tuple[int, int]:
+    """How many statements an analyst sent by a key in a time, and when the first of them came."""
+    theirs = sa.and_(labels.c.analyst == analyst, labels.c.actor == actor, labels.c.at.between(since, until))
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.min(labels.c.at), until)).where(theirs)
+    count, oldest = connection.execute(query).one()
+    return int(count), int(oldest)
 
 
-def verdict_of(stand: Sequence[Label]) -> Verdict:
-    said = {statement.label for statement in stand}
-    if not said:
-        return "none"
-    if len(said) > 1:
-        return "conflict"
-    return "anomaly" if "anomaly" in said else "normal"
+def records_of(connection: sa.Connection, kind: Kind, name: str) -> dict[str, set[str]]:
+    """The records that somebody spoke of, as digests by model."""
+    whose = labels.c.analyst if kind == "analyst" else labels.c.actor
+    found: dict[str, set[str]] = defaultdict(set)
+    query = sa.select(labels.c.model, labels.c.digest).where(whose == name).distinct()
+    for model, digest in connection.execute(query):
+        found[model].add(digest)
+    return found
 
 
 def changed_since(connection: sa.Connection, model: str, change: int) -> list[Standing]:
@@ -191,7 +163,7 @@ def learnt(
         sa.select(labels.c.feedback_id, labels.c.digest, verdicts.c.verdict)
         .join(verdicts, sa.and_(verdicts.c.model == labels.c.model, verdicts.c.digest == labels.c.digest))
         .where(labels.c.model == model, labels.c.change <= up_to, labels.c.job_id.is_(None))
-        .where(verdicts.c.verdict != "conflict")
+        .where(verdicts.c.verdict != "conflict", ~is_silenced(labels.c.analyst, labels.c.actor))
     )
     for feedback_id, digest, verdict in connection.execute(query).all():
         found = scores.get(digest)
@@ -208,51 +180,18 @@ def learnt(
         connection.execute(sa.update(labels).where(same).values(values))
 
 
-def erase_record(connection: sa.Connection, record_id: str) -> int:
-    """Blank every label about the caller's record: the receipt stays, the person's data go."""
-    doomed = [
-        _label(row) for row in connection.execute(sa.select(labels).where(labels.c.record_id == record_id))
-    ]
-    if not doomed:
-        return 0
-    change = tick(connection, "labels")
-    for model in {label.model for label in doomed}:
-        digests = {label.digest for label in doomed if label.model == model} - {ERASED}
-        same = sa.and_(labels.c.model == model, labels.c.digest.in_(digests))
-        blank = sa.update(labels).values(
-            digest=ERASED, record="{}", event_id=None, record_id=None, comment=None, change=change
-        )
-        connection.execute(blank.where(sa.or_(same, labels.c.record_id == record_id)))
-        gone = sa.and_(verdicts.c.model == model, verdicts.c.digest.in_(digests))
-        connection.execute(sa.update(verdicts).where(gone).values(verdict="none", change=change, at=now_ms()))
-    return len(doomed)
-
-
-def erase_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> int:
-    """Their verdicts stay, under a pseudonym; their name and their words go."""
-    theirs = labels.c.analyst == analyst
-    blank = sa.update(labels).where(theirs).values(analyst=pseudonym, comment=None)
-    return connection.execute(blank).rowcount
-
-
-def prune(connection: sa.Connection, before_ms: int) -> None:
-    """Drop verdicts that were taken back or erased, once every replica has heard of it."""
-    over = sa.and_(verdicts.c.verdict == "none", verdicts.c.at < before_ms)
-    connection.execute(sa.delete(verdicts).where(over))
-
-
-def _sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]) -> None:
+def sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]) -> None:
+    """Rewrite the verdicts on records, numbered by the clock."""
     rows = []
     for digest, said in about(connection, model, digests).items():
-        stand = standing(said)
-        last = (stand or said)[-1]
+        last = (said.standing or said.statements)[-1]
         rows.append(
             {
                 "model": model,
                 "digest": digest,
-                "verdict": verdict_of(stand),
+                "verdict": said.verdict,
                 "feedback_id": last.feedback_id,
-                "at": last.at,
+                "at": last.at if said.standing else now_ms(),  # see erasure.prune
                 "change": change,
             }
         )

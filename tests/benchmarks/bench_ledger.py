@@ -36,6 +36,7 @@ from service.ledger import events, labels, policy
 from service.ledger.clock import tick
 from service.ledger.database import Ledger
 from service.ledger.migrate import migrate
+from service.ledger.said import Label
 from service.matching import record_digest
 from service.server import run
 from service.settings import load_settings
@@ -241,7 +242,7 @@ def _fill_labels(ledger: Ledger, digests: list[str], sample: dict[str, Any]) -> 
     for begin in range(0, len(digests), 500):
         with ledger.write() as connection:
             said = [
-                labels.Label(
+                Label(
                     new_id(), now_ms(), "default", digest, "anomaly", sample | {"row": i}, "ann", "bench"
                 )
                 for i, digest in enumerate(digests[begin : begin + 500])

@@ -71,6 +71,7 @@ class Service:
             "NEARNORM_HOME": str(home),
             "NEARNORM_AUDIT_RATE": "0.2",
             "NEARNORM_WORKER": "off",
+            "NEARNORM_ANALYST_LABELS_PER_HOUR": "10000000",
             "OMP_NUM_THREADS": "1",
         }
         self._environment |= {f"NEARNORM_{name.upper()}": value for name, value in settings.items()}

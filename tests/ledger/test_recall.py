@@ -7,7 +7,7 @@ from service.ledger import events, labels
 from service.ledger.clock import tick
 from service.ledger.database import Ledger
 from service.ledger.events import Event
-from service.ledger.labels import Label
+from service.ledger.said import Label
 from service.recall import read
 
 

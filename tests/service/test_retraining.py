@@ -18,7 +18,7 @@ from service.ids import now_ms
 from service.ledger import jobs, labels
 from service.ledger.clock import tick
 from service.ledger.jobs import Job
-from service.ledger.labels import Label
+from service.ledger.said import Label
 from service.ledger.migrate import migrate
 from service.matching import record_digest
 from service.retraining import Rule

@@ -1,0 +1,130 @@
+"""Analysts: how far they agree, and quarantine."""
+
+from typing import Annotated
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+
+from service import analysts
+from service.api.intake import body_of, described, desk_of, needs, read
+from service.auth import Caller
+from service.ids import iso
+from service.ledger import quarantine
+from service.ledger.analysts import Tally, tallies
+from service.ledger.quarantine import Kind, Quarantine
+from service.retraining import Rule
+
+router = APIRouter(prefix="/analysts", tags=["analysts"])
+
+By = Annotated[Kind, Query(description="Whether `name` is an analyst's, or that of an API key.")]
+
+
+class Analyst(BaseModel):
+    """`disagreement`: the contradicted share of the records that another analyst judged too."""
+
+    analyst: str
+    keys: list[str]
+    labels: int
+    records: int
+    compared: int
+    contradicted: int
+    disagreement: float | None
+    first_at: str
+    last_at: str
+
+
+class InQuarantine(BaseModel):
+    kind: Kind
+    name: str
+    at: str
+    by: str
+    why: str
+
+
+class AnalystPage(BaseModel):
+    """The most contradicted first; `next` is the cursor of the page after this one."""
+
+    analysts: list[Analyst]
+    quarantine: list[InQuarantine]
+    next: str | None = None
+
+
+class QuarantineRequest(msgspec.Struct, forbid_unknown_fields=True):
+    why: str
+
+
+class Changed(BaseModel):
+    """`records` were judged by them; `job_id` is a training that is done again without."""
+
+    kind: Kind
+    name: str
+    records: int
+    job_id: str | None = None
+
+
+@router.get("", response_model_exclude_none=True)
+async def list_analysts(
+    request: Request,
+    _: Annotated[Caller, needs("operate")],
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> AnalystPage:
+    """Who labelled, how often others contradict them, and who is in quarantine."""
+
+    def seen(connection: sa.Connection) -> tuple[list[Tally], list[Quarantine]]:
+        return tallies(connection, limit + 1, cursor), quarantine.every(connection)
+
+    found, in_force = await desk_of(request).ledger.seen(seen)
+    return AnalystPage(
+        analysts=[_told(tally) for tally in found[:limit]],
+        quarantine=[
+            InQuarantine(kind=q.kind, name=q.name, at=iso(q.at), by=q.actor, why=q.why) for q in in_force
+        ],
+        next=str(cursor + limit) if len(found) > limit else None,
+    )
+
+
+@router.post(
+    "/{name:path}/quarantine", response_model_exclude_none=True, openapi_extra=described(QuarantineRequest)
+)
+async def post_quarantine(
+    request: Request, name: str, caller: Annotated[Caller, needs("operate")], by: By = "analyst"
+) -> Changed:
+    """Their labels and retractions stop counting at once, and the next model forgets them."""
+    why = read(await body_of(request), QuarantineRequest).why
+    desk = desk_of(request)
+    rule = Rule.of(desk.settings)
+    changed = await desk.ledger.written(lambda c: analysts.put(c, by, name, why, caller.name, rule))
+    await desk.ledger.threaded(desk.refresh)
+    return Changed.model_validate(changed, from_attributes=True)
+
+
+@router.delete("/{name:path}/quarantine", response_model_exclude_none=True)
+async def delete_quarantine(
+    request: Request,
+    name: str,
+    caller: Annotated[Caller, needs("operate")],
+    by: By = "analyst",
+    why: Annotated[str, Query(description="The reason, for the audit trail.")] = "",
+) -> Changed:
+    """Their labels count again, as if they had always done."""
+    desk = desk_of(request)
+    changed = await desk.ledger.written(lambda c: analysts.release(c, by, name, why, caller.name))
+    await desk.ledger.threaded(desk.refresh)
+    return Changed.model_validate(changed, from_attributes=True)
+
+
+def _told(tally: Tally) -> Analyst:
+    return Analyst(
+        analyst=tally.analyst,
+        keys=tally.keys,
+        labels=tally.labels,
+        records=tally.records,
+        compared=tally.compared,
+        contradicted=tally.contradicted,
+        disagreement=round(tally.contradicted / tally.compared, 4) if tally.compared else None,
+        first_at=iso(tally.first_at),
+        last_at=iso(tally.last_at),
+    )
