@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint format starter bench bench-training bench-serve bench-quality \
-        bench-ledger bench-drift bench-loop bench-queue bench-swaps chaos docs clean
+        bench-ledger bench-drift bench-loop bench-queue bench-swaps chaos soak docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-swaps: setup ## swap models under load, and count what fails
 chaos: setup ## kill the service, its worker and its training 200 times each way: about an hour
 	@$(BIN)/python -m tests.chaos.kills
 	@$(BIN)/python -m tests.chaos.chaos_loop
+
+soak: setup ## score, label, retrain and swap for MINUTES (30): does anything grow or get slower?
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30)
 
 docs: setup ## write the configuration page from the settings
 	@$(BIN)/python -m service.configuration > docs/configuration.md

@@ -1,0 +1,46 @@
+"""The soak's judge finds a leak, and does not take noise for one."""
+
+import numpy as np
+import pytest
+
+from tests.chaos.trends import late_over_early, trend
+
+SECONDS = [5.0 * i for i in range(360)]  # half an hour
+
+
+def noisy(seed: int, growth: float) -> list[float]:
+    """About 150, with a noise that lasts for some samples, growing by so much in the half hour."""
+    steps = np.random.default_rng(seed).normal(size=360)
+    noise = np.convolve(steps, np.full(6, 0.5), mode="same")
+    values: list[float] = (150 + noise + np.linspace(0, growth, 360)).tolist()
+    return values
+
+
+def test_a_leak_of_a_twentieth_is_found_every_time() -> None:
+    assert all(trend(SECONDS, noisy(seed, growth=8.0)).grows for seed in range(50))
+
+
+def test_noise_is_no_leak() -> None:
+    assert not any(trend(SECONDS, noisy(seed, growth=0.0)).grows for seed in range(50))
+
+
+def test_what_fills_at_the_start_is_no_leak() -> None:
+    filling = [min(150.0, 100.0 + second) for second in SECONDS]
+    assert not trend(SECONDS, filling).grows
+
+
+def test_one_descriptor_a_minute_is_a_leak() -> None:
+    assert trend(SECONDS, [40 + second // 60 for second in SECONDS]).grows
+    assert not trend(SECONDS, [40.0] * 360).grows
+
+
+def test_the_last_quarter_is_held_against_the_first() -> None:
+    latencies = [1.0 if second < 1000 else 2.0 for second in SECONDS]
+    assert late_over_early(SECONDS, latencies) == (1.0, 2.0, 2.0)
+
+
+def test_too_short_a_run_says_nothing() -> None:
+    with pytest.raises(ValueError, match="too few"):
+        trend(SECONDS[:20], [1.0] * 20)
+    with pytest.raises(ValueError, match="no samples"):
+        trend([], [])
