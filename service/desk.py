@@ -28,6 +28,7 @@ from service.logs import log
 from service.matching import Matches
 from service.policies import InForce, Policies, usable
 from service.policy import Policy, Ranks
+from service.quotas import Quota
 from service.retraining import Rule
 from service.settings import Settings
 from service.slots import LoadedModel, Scores
@@ -69,7 +70,8 @@ class Desk:
         """Raises ConfigError for a database URL that cannot be used."""
         self.settings = settings
         self.ledger = Ledger.at(settings.database_url, settings.home)
-        self.keyring = Keyring(settings.host, settings.allow_anonymous)
+        quota = Quota(settings.rows_per_second, settings.requests_per_second)
+        self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
         self.log = EventLog(self.ledger, settings.audit_rate, settings.event_rows, settings.event_days)
         self.policies = Policies()
         self._verdicts: dict[str, _Verdicts] = {}

@@ -1,0 +1,211 @@
+"""Clients that are slow, too many or too large, or that go away: each over a real socket."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from models.bundle import Bundle
+from service.app import create_app
+from service.settings import Settings
+from tests.contract.wire import connect, get, replies, reply, score_request
+from tests.service.bundles import make_bundle
+from tests.service.serving import home_with, serving
+
+PATIENCE = 0.3
+CONNECTIONS = 8
+
+
+@pytest.fixture(scope="module")
+def payments(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "payments")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, payments: Bundle) -> Iterator[httpx.Client]:
+    settings = Settings(
+        home=home_with(tmp_path_factory.mktemp("home"), payments),
+        idle_seconds=2 * PATIENCE,
+        receive_seconds=PATIENCE,
+        send_seconds=PATIENCE,
+        max_header_bytes=2048,
+        max_headers=20,
+        max_connections=CONNECTIONS,
+        max_body_bytes=4_000_000,
+    )
+    with serving(create_app(settings)) as client:
+        yield client
+
+
+def rows_scored(client: httpx.Client) -> int:
+    lines = client.get("/metrics").text.splitlines()
+    return int(next(float(line.split()[-1]) for line in lines if line.startswith("nearnorm_rows_total{")))
+
+
+def failures(client: httpx.Client) -> list[str]:
+    lines = client.get("/metrics").text.splitlines()
+    return [line for line in lines if line.startswith("nearnorm_requests_total") and 'status="5' in line]
+
+
+def drip(connection: socket.socket, data: bytes) -> None:
+    """A byte every twentieth of a second, as long as anybody takes it."""
+    with contextlib.suppress(ConnectionError):
+        for place in range(len(data)):
+            connection.sendall(data[place : place + 1])
+            time.sleep(0.05)
+
+
+def closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("path", ["/score", "/feedback"])
+@pytest.mark.parametrize("sent", [b"", b'{"records": ['])
+def test_a_request_that_comes_too_slowly_is_told_so_and_cut_off(
+    client: httpx.Client, path: str, sent: bytes
+) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+    whole = head if not sent else head + b"Content-Length: 1000\r\n\r\n" + sent
+    with connect(client) as connection:
+        connection.sendall(whole)
+        drip(connection, b"X-A: " if not sent else b"1,2,3")
+        started = time.monotonic()
+        found = replies(connection)
+        assert time.monotonic() - started < 3 * PATIENCE
+    assert len(found) == 1
+    found[0].problem(408, "request-timeout")
+    assert failures(client) == []
+
+
+def test_a_connection_without_a_request_is_closed(client: httpx.Client) -> None:
+    with connect(client) as fresh, connect(client) as used:
+        used.sendall(get("/healthz"))
+        assert reply(used).status == 200
+        for connection in (fresh, used):
+            assert closed(connection)
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut_off(client: httpx.Client) -> None:
+    many = 12  # more than the system's own buffers hold
+    with connect(client, receive_buffer=4096) as connection:
+        connection.settimeout(3 * PATIENCE)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            connection.sendall(score_request(5_000) * many)
+        time.sleep(3 * PATIENCE)
+        got = b""
+        with contextlib.suppress(ConnectionError):
+            while chunk := connection.recv(1 << 16):
+                got += chunk
+    assert got.startswith(b"HTTP/1.1 200")
+    assert got.count(b"HTTP/1.1 200") < many
+
+
+def test_a_client_that_reads_slowly_but_on_gets_its_answers(client: httpx.Client) -> None:
+    with connect(client, receive_buffer=4096) as connection:
+        for _ in range(4):
+            connection.sendall(score_request(5_000))
+            assert reply(connection).body.count(b'"score"') == 5_000
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ["".join(f"X-{i}: 1\r\n" for i in range(30)), "X-Long: " + "x" * 4000 + "\r\n"],
+    ids=["too many", "too long"],
+)
+def test_a_head_beyond_its_bounds_is_refused(client: httpx.Client, headers: str) -> None:
+    with connect(client) as connection:
+        connection.sendall(f"GET /healthz HTTP/1.1\r\n{headers}\r\n".encode())
+        (found,) = replies(connection)
+    found.problem(431, "headers-too-large")
+
+
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(client: httpx.Client) -> None:
+    with connect(client) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: ")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 4_000_000:
+                connection.sendall(b"x" * 1000)
+                sent += 1000
+                time.sleep(0.001)
+        assert sent < 2_000_000
+
+
+@pytest.mark.parametrize(
+    "sent", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET x y z\r\n\r\n"]
+)
+def test_what_is_no_http_is_answered_by_a_problem(client: httpx.Client, sent: bytes) -> None:
+    with connect(client) as connection:
+        connection.sendall(sent)
+        (found,) = replies(connection)
+    found.problem(400, "malformed-request")
+
+
+def test_what_came_whole_is_answered_before_the_connection_is_closed(client: httpx.Client) -> None:
+    with connect(client) as connection:
+        connection.sendall(score_request(500) + score_request(2) + b"nonsense\r\n\r\n")
+        found = replies(connection)
+    assert [answer.status for answer in found[:2]] == [200, 200]
+    assert found[0].body.count(b'"score"') == 500
+    assert found[1].body.count(b'"score"') == 2
+    with connect(client) as connection:
+        connection.sendall(score_request(500) + score_request(2, length=100_000))
+        found = replies(connection)
+    assert [answer.status for answer in found] == [200, 408]
+
+
+def test_a_body_that_is_too_large_is_told_so_although_the_client_goes_on_sending(
+    client: httpx.Client,
+) -> None:
+    with connect(client) as connection:
+        connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+        for _ in range(9):
+            connection.sendall(b" " * 1_000_000)
+        connection.sendall(get("/healthz"))
+        refused, health = replies(connection, 2)
+    refused.problem(413, "body-too-large")
+    assert health.status == 200
+
+
+def test_health_is_answered_beyond_the_bound_of_connections_and_nothing_else(client: httpx.Client) -> None:
+    time.sleep(3 * PATIENCE)  # connections of other tests are closed
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(connect(client)) for _ in range(CONNECTIONS)]
+        time.sleep(0.05)
+        with connect(client) as health:
+            for path in ("/healthz", "/readyz"):
+                health.sendall(get(path))
+                assert reply(health).status == 200
+        with connect(client) as late:
+            late.sendall(score_request())
+            (refused,) = replies(late)
+        held[0].sendall(score_request())
+        assert reply(held[0]).status == 200
+    assert "8 connections" in refused.problem(429, "too-many-connections")["detail"]
+    assert refused.headers["retry-after"] == "1"
+    time.sleep(0.05)
+    with connect(client) as later:
+        later.sendall(score_request())
+        assert reply(later).status == 200
+
+
+def test_a_client_that_goes_away_is_not_scored_and_harms_no_neighbour(client: httpx.Client) -> None:
+    before = rows_scored(client)
+    with connect(client) as neighbour, connect(client) as first:
+        first.sendall(score_request(10_000))
+        gone = [connect(client) for _ in range(3)]
+        for connection in gone:
+            connection.sendall(score_request(9_000))
+        neighbour.sendall(score_request(3))
+        for connection in gone:
+            connection.close()
+        assert reply(neighbour).body.count(b'"score"') == 3
+        assert reply(first).body.count(b'"score"') == 10_000
+    assert 10_003 <= rows_scored(client) - before < 10_003 + 27_000
+    assert failures(client) == []

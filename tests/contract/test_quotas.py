@@ -1,0 +1,134 @@
+"""Limits by key and for callers without one: what is told to whom, and what comes through."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.bundle import Bundle
+from service import auth
+from service.app import create_app
+from service.auth import ROLES, Keyring
+from service.errors import RateLimited
+from service.ledger.database import Ledger
+from service.ledger.migrate import migrate
+from service.quotas import Bucket, Meter, Quota
+from service.settings import Settings
+from tests.service.bundles import make_bundle
+from tests.service.serving import home_with, serving
+from tests.service.test_score import RECORD, problem
+
+
+@pytest.fixture(scope="module")
+def payments(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "payments")
+
+
+@contextmanager
+def limited(settings: Settings, **quotas: Quota) -> Iterator[tuple[httpx.Client, dict[str, dict[str, str]]]]:
+    """A service, and the headers of a key with each quota."""
+    ledger = Ledger.at(None, settings.home)
+    migrate(ledger)
+    headers = {}
+    with ledger.write() as connection:
+        for name, quota in quotas.items():
+            secret, _ = auth.create(connection, name, ROLES, "test", quota)
+            headers[name] = {"X-API-Key": secret}
+    ledger.close()
+    with serving(create_app(settings)) as client:
+        yield client, headers
+
+
+def send(client: httpx.Client, headers: dict[str, str], rows: int = 1) -> httpx.Response:
+    return client.post("/score", json={"records": [RECORD] * rows}, headers=headers)
+
+
+def test_a_key_is_held_to_its_own_limits_and_harms_no_other(tmp_path: Path, payments: Bundle) -> None:
+    settings = Settings(home=home_with(tmp_path, payments))
+    quotas = {
+        "rows": Quota(rows_per_second=10),
+        "requests": Quota(requests_per_second=2),
+        "size": Quota(rows_per_request=3, bytes_per_request=2000),
+        "free": Quota(),
+    }
+    with limited(settings, **quotas) as (client, headers):
+        assert send(client, headers["rows"], 25).status_code == 200  # larger than a second's worth, once
+        told = send(client, headers["rows"])
+        detail = problem(told, 429, "rate-limited")["detail"]
+        assert "'rows' may send 10 rows a second" in detail
+        assert told.headers["retry-after"] == "2"
+        assert [send(client, headers["requests"], 100).status_code for _ in range(3)] == [200, 200, 429]
+        refused = client.get("/queue", headers=headers["requests"])
+        assert "2 requests a second" in problem(refused, 429, "rate-limited")["detail"]
+        assert send(client, headers["size"], 3).status_code == 200
+        assert "3 a request" in problem(send(client, headers["size"], 4), 413, "too-many-rows")["detail"]
+        problem(send(client, headers["size"], 40), 413, "body-too-large")
+        label = {"labels": [{"record": RECORD, "label": "normal", "comment": "x" * 3000}]}
+        for path, body in (("/feedback", label), ("/policy/undo", {"model": "x" * 3000})):
+            found = client.post(path, json=body, headers=headers["size"])
+            problem(found, 413, "body-too-large")
+        assert send(client, headers["free"], 1000).status_code == 200
+        time.sleep(2)
+        assert send(client, headers["rows"]).status_code == 200
+
+
+def test_callers_without_a_key_share_the_settings_rate(tmp_path: Path, payments: Bundle) -> None:
+    settings = Settings(home=home_with(tmp_path, payments), rows_per_second=5)
+    with limited(settings) as (client, _):
+        assert [send(client, {}, 3).status_code for _ in range(3)] == [200, 200, 429]
+        assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
+        assert client.get("/metrics").status_code == 200
+
+
+def test_a_caller_that_is_over_its_rate_is_told_before_its_body_is_read(
+    tmp_path: Path, payments: Bundle
+) -> None:
+    settings = Settings(home=home_with(tmp_path, payments), rows_per_second=1)
+    with limited(settings) as (client, _):
+        assert send(client, {}, 10).status_code == 200
+        problem(client.post("/score", content=b"no JSON at all"), 429, "rate-limited")
+
+
+def test_a_changed_limit_is_followed_and_an_unchanged_one_forgets_nothing(tmp_path: Path) -> None:
+    ledger = Ledger.at(None, tmp_path)
+    migrate(ledger)
+    ring = Keyring("127.0.0.1", False, Quota(requests_per_second=7))
+    with ledger.write() as connection:
+        secret, key = auth.create(connection, "one", ["score"], "test", Quota(rows_per_second=5))
+        ring.refresh(connection)
+        caller = ring.caller(None, secret, "score")
+        assert caller.meter is not None
+        assert caller.meter.quota == Quota(rows_per_second=5, requests_per_second=7)
+        ring.refresh(connection)
+        assert ring.caller(None, secret, "score") is caller
+        auth.limit(connection, "one", Quota(requests_per_second=1), "test")
+        ring.refresh(connection)
+        ring.caller(None, secret, "score")
+        with pytest.raises(RateLimited, match="1 requests a second"):
+            ring.caller(None, secret, "score")
+    ledger.close()
+    assert key.quota.rows_per_second == 5
+
+
+def test_over_time_a_caller_gets_its_rate_however_large_its_requests_are() -> None:
+    bucket, now, granted = Bucket(100.0), time.monotonic(), 0
+    for step in range(1000):  # asks every tenth of a second for 100 s
+        if not bucket.wait(now + step / 10):
+            bucket.take(700)
+            granted += 700
+    assert granted == pytest.approx(100 * 100, rel=0.1)
+
+
+def test_who_waits_as_long_as_told_is_let_in() -> None:
+    meter = Meter(Quota(rows_per_second=1000), "you may send")
+    meter.rows(1500)
+    with pytest.raises(RateLimited) as told:
+        meter.rows(1)
+    assert told.value.headers == {"Retry-After": "1"}
+    assert json.dumps(told.value.detail)
+    time.sleep(1)
+    meter.rows(1)
