@@ -48,7 +48,7 @@ bench-training: setup ## seconds and memory of `nearnorm train`
 	@$(BIN)/python -m tests.benchmarks.bench_training command
 	@$(BIN)/python -m tests.benchmarks.bench_training scale
 
-bench-serve: setup ## /score against its yardsticks (needs wrk: apt-get install wrk)
+bench-serve: setup ## /score against its yardsticks and peers, ten minutes (needs wrk: apt-get install wrk)
 	@$(BIN)/python -m tests.load.bench_serve
 
 bench-quality: setup ## average precision from few labels, beside the peers (needs ../shared)
@@ -81,4 +81,4 @@ docs: setup ## write the configuration page from the settings
 	@$(BIN)/python -m service.configuration > docs/configuration.md
 
 clean: ## remove what the verbs made, but never models, labels or logs (var/)
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) .peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -23,7 +23,7 @@ import numpy as np
 from service.cells import Cells
 from service.drift import Drift, Report
 from tests.benchmarks.traffic import Population, generated, shared, tilted
-from tests.load.bench_serve import NEARNORM, clean_environment
+from tests.load.servers import NEARNORM, clean_environment
 from tests.load.wrk import Load, run_wrk, write_script
 from tests.service.reference import Codes, Traffic, core_of, scored, sized
 

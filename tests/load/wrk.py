@@ -24,11 +24,12 @@ class Load:
 
 @dataclass(frozen=True)
 class Measured:
-    """Requests per second, and milliseconds of the median and the slowest hundredth."""
+    """Requests per second, milliseconds of the median and the slowest hundredth, and requests in all."""
 
     rate: float
     p50: float
     p99: float
+    requests: int
 
 
 def write_script(load: Load, folder: Path) -> Path:
@@ -80,8 +81,10 @@ def run_wrk(load: Load, script: Path, port: int, seconds: int) -> Measured:
     if "Non-2xx" in found or "Socket errors" in found:
         raise RuntimeError(f"{load.name}: {found}")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", found)
+    count = re.search(r"(\d+) requests in", found)
     assert rate is not None, found
-    return Measured(float(rate[1]), _percentile(found, 50), _percentile(found, 99))
+    assert count is not None, found
+    return Measured(float(rate[1]), _percentile(found, 50), _percentile(found, 99), int(count[1]))
 
 
 def _percentile(text: str, percent: int) -> float:
