@@ -42,7 +42,8 @@ class Told:
 class Child:
     """`python -m training.retrain FOLDER`, running."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, silence: float) -> None:
+        """It may take `seconds` in all, and be silent for `silence`."""
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "training.retrain", str(folder)],
             stdin=subprocess.PIPE,
@@ -50,8 +51,9 @@ class Child:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._seconds, self._silence = seconds, silence
+        self._heard = time.monotonic()
+        self._deadline = self._heard + seconds
         self._last_error = ""
         self.told = Told()
         self._readers = [
@@ -69,6 +71,11 @@ class Child:
                 raise Ended(
                     f"training took longer than {self._seconds:g} seconds and was ended: "
                     "set NEARNORM_TRAINING_SECONDS, or train on less data"
+                ) from None
+            if time.monotonic() > self._heard + self._silence:
+                raise Ended(
+                    f"training hung in {self.told.stage}: it told of no progress for {self._silence:g} s "
+                    "and was ended: set NEARNORM_TRAINING_SILENCE_SECONDS where a step takes longer"
                 ) from None
             return self.told
         for reader in self._readers:
@@ -101,6 +108,7 @@ class Child:
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - a pipe, as asked for
         for raw in self._process.stdout:
+            self._heard = time.monotonic()
             line = raw.decode(errors="replace").rstrip()[:LONGEST_LINE]
             try:
                 event = json.loads(line)

@@ -8,14 +8,11 @@ import sqlalchemy as sa
 
 from models.errors import ConfigError, DataError
 from service import policies
-from service.encode import Encoder, Rows
-from service.engine import Engine
 from service.ledger.database import Ledger
 from service.ledger.events import events, fetch
-from service.offline import score_rows, write_table
-from service.policy import Policy, Ranks
+from service.offline import write_table
+from service.rescoring import Rescorer
 from service.settings import Settings
-from service.wire import Envelope
 
 
 def replay_events(
@@ -33,14 +30,10 @@ def replay_events(
         share = policies.current(connection, model, core, None).share
     if not logged:
         raise DataError(f"no event of model {model!r} is kept yet: score something first")
-    ranks = Ranks(core.reference.scores, Policy(policies.usable(core, share)))
-    encoder = Encoder(core.features, len(logged))
-    encoded = encoder.encode(Envelope(records=[event.record for event in logged]))
-    places = list(encoded.places())
-    engine = Engine(bundle, settings.device, settings.threads)
-    outputs = score_rows(engine, Rows(encoded.rows.numeric, encoded.rows.codes))
-    percentile, anomaly = ranks.judge(outputs.score)
-    fits = [logged[place] for place in places]
+    again = Rescorer(
+        bundle, settings.device, settings.threads, policies.usable(core, share), len(logged)
+    ).rescore(logged)
+    fits = again.events
     table = pa.table(
         {
             "event_id": [event.event_id for event in fits],
@@ -50,10 +43,10 @@ def replay_events(
             "percentile": [event.percentile for event in fits],
             "anomaly": [event.anomaly for event in fits],
             "probability": [event.probability for event in fits],
-            "new_score": outputs.score.astype(np.float64),
-            "new_percentile": percentile,
-            "new_anomaly": anomaly,
+            "new_score": again.score.astype(np.float64),
+            "new_percentile": again.percentile,
+            "new_anomaly": again.anomaly,
         }
     )
     write_table(table, out)
-    return int((anomaly != np.array([event.anomaly for event in fits])).sum()), len(fits)
+    return int((again.anomaly != np.array([event.anomaly for event in fits])).sum()), len(fits)

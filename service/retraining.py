@@ -121,8 +121,8 @@ def waits_for(connection: sa.Connection, job: Job) -> str | None:
     releases = set(jobs.alive(connection, now_ms() - GREETED).values())
     if not releases:
         return NO_WORKER
-    if job.release not in releases:
-        return f"a worker of release {job.release}: those here are of {', '.join(sorted(releases))}"
+    if not any(jobs.understands(release, job.release) for release in releases):
+        return f"a worker of release {job.release} or newer: those here are of {', '.join(sorted(releases))}"
     return "a worker that is free"
 
 

@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     """Recipe of retrainings, as for `nearnorm train --config`; default: the champion's own."""
     training_seconds: float = Field(default=3600.0, gt=0)
     """A training that takes longer is ended, and its job fails."""
+    training_silence_seconds: float = Field(default=600.0, gt=0)
+    """A training that tells of no progress for so long hangs: it is ended, and its job fails."""
     retrain_after: int = Field(default=20, ge=1)
     """New labels that make a retraining due."""
     retrain_pause_seconds: float = Field(default=0.0, ge=0)

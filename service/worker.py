@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from models.bundle import read_bundle
 from models.errors import ConfigError, NearnormError
-from service import policies
+from service import policies, shadow
 from service.child import Cancelled, Child, Ended
 from service.errors import LedgerUnavailable
 from service.ids import new_id, now_ms
@@ -28,6 +29,7 @@ from service.ledger.migrate import migrate
 from service.logs import log
 from service.retraining import RELEASE
 from service.settings import Settings
+from service.shadow import Shadow
 
 POLL = 0.5  # seconds between looks at the ledger: how soon a job starts and a cancellation is seen
 LEASE = 10_000  # ms that a worker may be silent before its job is taken from it
@@ -114,6 +116,11 @@ class Worker:
             self._end(job, "failed", [str(error)])
         except OSError as error:
             self._end(job, "failed", [f"{error.filename or self.settings.home}: {error.strerror or error}"])
+        except LedgerUnavailable:
+            raise
+        except Exception as error:  # what nobody foresaw must not be tried again and again
+            log.error("job failed", job_id=job.job_id, exc_info=error)
+            self._end(job, "failed", [f"the worker failed, see its log: {type(error).__name__}: {error}"])
         self._sweep()
 
     def _greet(self) -> None:
@@ -143,6 +150,10 @@ class Worker:
         if not result["accepted"]:
             self._end(job, "refused", reasons, result["figures"])
             return
+        if self.settings.shadow_seconds:
+            report = self._shadow(job, folder, result["figures"])
+            result["figures"]["shadow"] = report
+            reasons.insert(0, shadow.spoken(report))
         self._tell(job, stage="publish", progress=0.97)
         self.store.publish(folder / "bundle")
         told = self._tell(job, stage="activate", progress=0.99)
@@ -173,10 +184,10 @@ class Worker:
         (folder / "request.json").write_text(json.dumps(request))
         for name, lines in (("labels", seen.verdicts), ("traffic", seen.traffic)):
             (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        self._tell(job, watermark=seen.watermark, champion=champion.version)
+        self._tell(job, watermark=seen.watermark, champion=champion.version, evidence="{}")
 
     def _train(self, job: Job, folder: Path) -> None:
-        child = Child(folder, self.settings.training_seconds)
+        child = Child(folder, self.settings.training_seconds, self.settings.training_silence_seconds)
         try:
             while (told := child.wait(POLL)) is not None:
                 self._greet()
@@ -187,6 +198,31 @@ class Worker:
         finally:
             child.end()
         self._tell(job, log=child.told.log)
+
+    def _shadow(self, job: Job, folder: Path, figures: dict[str, Any]) -> dict[str, Any]:
+        """Let the challenger score beside the champion until the period is over, or another version serves.
+
+        The ledger keeps when it began: who takes the job up after us goes on.
+        """
+        now = self._tell(job, stage="shadow")
+        assert now.champion is not None  # noqa: S101 - the snapshot told it
+        begun = (now.evidence or {}).get("shadow")
+        since = begun["since_ms"] if begun else now_ms()
+        period = Shadow(
+            self.ledger,
+            job.model,
+            (self.store.open(now.champion), read_bundle(folder / "bundle")),
+            (since, since + int(self.settings.shadow_seconds * 1000)),
+            self.settings.shadow_rows,
+        )
+        while True:
+            goes_on = period.look()
+            self._tell(job, evidence=json.dumps({**figures, "shadow": period.report()}))
+            champion = self.store.champion(job.model)
+            if not goes_on or champion is None or champion.version != now.champion:
+                return period.report()
+            self._greet()
+            self._stop.wait(POLL)
 
     def _activate(self, job: Job, version: str) -> str | None:
         """Activate once, however often it is tried: the log tells whose entry is there. Answers why not."""

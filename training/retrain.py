@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,6 +35,9 @@ from training.pipeline import train_bundle
 from training.recipe import Recipe
 from training.snapshot import Snapshot, Verdict, check_columns, convert, read_lines, resolve, take
 
+GIVE_MORE = "give the worker more, or less base data"
+NO_MEMORY = ("allocate memory", "bad_alloc", "start new thread")
+"""What torch, onnxruntime and threads say of it; they have no exception for it."""
 SNAPSHOT, MEASURED, TRAINED = 0.05, 0.4, 0.95
 """The share of the whole that is done when a stage ends."""
 
@@ -255,12 +259,20 @@ def main(folder: Path) -> int:
     threading.Thread(target=_end_with_starter, daemon=True).start()
     try:
         result = retrain(folder)
-        write_durably(folder / "result.json", result.model_dump_json(indent=1).encode())
+        write_durably(folder / "result.part", result.model_dump_json(indent=1).encode())
+        (folder / "result.part").rename(folder / "result.json")  # whole or not there
     except NearnormError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except MemoryError:
-        sys.stderr.write("training ran out of memory: give the worker more, or less base data\n")
+    except BrokenProcessPool:
+        sys.stderr.write(
+            f"a process of the training was killed, as the system does when memory runs out: {GIVE_MORE}\n"
+        )
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(hint in str(error) for hint in NO_MEMORY):
+            raise
+        sys.stderr.write(f"training ran out of memory: {GIVE_MORE}\n")
         return 2
     except OSError as error:
         sys.stderr.write(f"{error.filename or folder}: {error.strerror or error}\n")

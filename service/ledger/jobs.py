@@ -7,6 +7,7 @@ taken for dead cannot write over its successor.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -152,12 +153,21 @@ def read_up_to(connection: sa.Connection, model: str) -> int:
 
 
 def due(connection: sa.Connection, release: str, now: int) -> Job | None:
-    """A job to run: the oldest that waits for nothing, or one whose worker is gone."""
+    """A job to run: the oldest that waits for nothing, or one whose worker is gone. A worker takes what its
+    own release or an older one asked for: after an upgrade nothing is left waiting."""
     other = jobs.alias()
     busy = sa.exists().where(other.c.model == jobs.c.model, other.c.state == "running")
-    ready = sa.and_(jobs.c.state == "queued", jobs.c.not_before <= now, jobs.c.release == release, ~busy)
+    ready = sa.and_(jobs.c.state == "queued", jobs.c.not_before <= now, ~busy)
     lost = sa.and_(jobs.c.state == "running", jobs.c.lease < now)
-    return _one(connection, sa.select(jobs).where(sa.or_(ready, lost)).order_by(jobs.c.job_id).limit(1))
+    query = sa.select(jobs).where(sa.or_(ready, lost)).order_by(jobs.c.job_id)
+    found = (_job(row) for row in connection.execute(query))
+    return next((job for job in found if understands(release, job.release)), None)
+
+
+def understands(release: str, asked_by: str) -> bool:
+    """Whether a worker of `release` runs what a service of another one asked for."""
+    worker, service = (tuple(map(int, re.findall(r"\d+", text))) for text in (release, asked_by))
+    return worker >= service
 
 
 def take(connection: sa.Connection, job: Job, worker: str, now: int, lease: int) -> bool:

@@ -35,7 +35,7 @@ from tests.training.conftest import SAMPLES
 
 SETTLE = 240.0  # seconds for the last job to end by itself
 CALM_EVERY = 20  # kills, after which a job is left to end
-TRAINS = 10.0  # seconds to wait for a training to kill
+TRAINS = 20.0  # seconds to wait for a training to kill: a dead worker's job is taken up after ten
 SPREAD = 3.0  # seconds over which the moment of a kill is drawn
 LABEL_PAUSE = 0.5  # seconds between the labels of one analyst
 CONFIG = "[fit]\nmembers = 1\ntrees = 5\nrepresentation_epochs = 1\njoint_epochs = 1\n"

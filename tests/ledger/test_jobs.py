@@ -101,7 +101,7 @@ def test_a_job_handed_back_is_taken_at_once_and_counts_no_attempt(ledger: Ledger
     assert again.attempts == 1
 
 
-def test_a_job_of_another_release_is_not_taken_and_says_what_it_waits_for(ledger: Ledger) -> None:
+def test_a_job_of_a_newer_release_is_not_taken_and_says_what_it_waits_for(ledger: Ledger) -> None:
     job = asked(ledger)
     with ledger.write() as connection:
         connection.execute(jobs.jobs.update().values(release="9.9"))
@@ -109,9 +109,20 @@ def test_a_job_of_another_release_is_not_taken_and_says_what_it_waits_for(ledger
         waiting = jobs.find(connection, job.job_id)
         assert waiting is not None
         assert retraining.waits_for(connection, waiting) == (
-            f"a worker of release 9.9: those here are of {RELEASE}"
+            f"a worker of release 9.9 or newer: those here are of {RELEASE}"
         )
     assert take(ledger, "a") is None
+
+
+def test_a_job_that_waited_through_an_upgrade_is_taken(ledger: Ledger) -> None:
+    job = asked(ledger)
+    with ledger.write() as connection:
+        connection.execute(jobs.jobs.update().values(release="0.0.9"))
+        jobs.greet(connection, "a", RELEASE, now_ms(), 0)
+        waiting = jobs.find(connection, job.job_id)
+        assert waiting is not None
+        assert retraining.waits_for(connection, waiting) == "a worker that is free"
+    assert take(ledger, "a")
 
 
 def test_without_a_worker_a_job_says_that_it_waits_for_one(ledger: Ledger) -> None:

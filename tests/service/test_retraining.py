@@ -1,6 +1,5 @@
 """A worker over real trainings: what goes wrong is told, the champion stays, nothing is half done."""
 
-import json
 import os
 import signal
 import threading
@@ -19,15 +18,22 @@ from service.ledger import jobs, labels
 from service.ledger.clock import tick
 from service.ledger.jobs import Job
 from service.ledger.said import Label
-from service.ledger.migrate import migrate
 from service.matching import record_digest
-from service.retraining import Rule
 from service.settings import Settings
 from service.worker import LEASE, Worker
 from tests.service.serving import home_with
+from tests.service.working import (
+    asked,
+    champions,
+    opened,
+    read,
+    taken,
+    training,
+    with_result,
+    with_settings,
+    worked,
+)
 from tests.training.conftest import PAYMENTS, train
-
-RULE = Rule(20, 0)
 
 
 @pytest.fixture(scope="module")
@@ -45,57 +51,12 @@ def worker(settings: Settings) -> Iterator[Worker]:
     yield from opened(settings)
 
 
-def opened(settings: Settings) -> Iterator[Worker]:
-    worker = Worker(settings)
-    migrate(worker.ledger)
-    yield worker
-    worker.ledger.close()
-
-
-def asked(worker: Worker) -> str:
-    with worker.ledger.write() as connection:
-        return retraining.request(connection, "default", RULE, "test").job_id
-
-
-def taken(worker: Worker) -> Job:
-    with worker.ledger.write() as connection:
-        found = jobs.due(connection, retraining.RELEASE, now_ms())
-        assert found is not None
-        assert jobs.take(connection, found, worker.name, now_ms(), now_ms() + LEASE)
-        job = jobs.find(connection, found.job_id)
-    assert job is not None
-    return job
-
-
-def worked(worker: Worker) -> Job:
-    """One job from asking to its end."""
-    asked(worker)
-    job = taken(worker)
-    worker.work(job)
-    return read(worker, job.job_id)
-
-
-def read(worker: Worker, job_id: str) -> Job:
-    with worker.ledger.read() as connection:
-        job = jobs.find(connection, job_id)
-    assert job is not None
-    return job
-
-
-def with_settings(settings: Settings, **changes: Any) -> Iterator[Worker]:
-    yield from opened(settings.model_copy(update=changes))
-
-
 def say(worker: Worker, record: dict[str, Any], label: str, feedback_id: str) -> None:
     statement = Label(
         feedback_id, now_ms(), "default", record_digest(record), label, record, analyst="a", actor="a"
     )
     with worker.ledger.write() as connection:
         labels.append(connection, tick(connection, "labels"), [statement])
-
-
-def champions(worker: Worker) -> list[str]:
-    return [entry.version for entry in worker.store.activations()]
 
 
 def test_base_data_that_vanished_fails_the_job_and_says_what_to_do(settings: Settings) -> None:
@@ -149,22 +110,6 @@ def test_a_training_that_is_killed_says_so_and_the_champion_stays(worker: Worker
     assert len(champions(worker)) == 1
 
 
-def training(job_id: str) -> int:
-    """The process that trains for a job."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                try:
-                    line = (folder / "cmdline").read_text()
-                except OSError:
-                    continue
-                if "training.retrain" in line and job_id in line:
-                    return int(folder.name)
-        time.sleep(0.05)
-    raise AssertionError("no training began")
-
-
 def test_a_job_is_cancelled_within_seconds_while_it_trains(worker: Worker) -> None:
     asked(worker)
     job = taken(worker)
@@ -198,31 +143,6 @@ def test_a_job_is_cancelled_in_every_stage_after_training(
     worker.work(job)
     assert read(worker, job.job_id).state == "cancelled"
     assert len(champions(worker)) == 1
-
-
-def with_result(worker: Worker, bundle: Bundle, accepted: bool = True) -> Job:
-    """A job whose training has ended: its folder holds a bundle and a result."""
-    job_id = asked(worker)
-    job = taken(worker)
-    champion = worker.store.champion()
-    assert champion is not None
-    with worker.ledger.write() as connection:
-        jobs.renew(connection, job_id, worker.name, now_ms() + LEASE, watermark=0, champion=champion.version)
-    folder = worker.settings.home / "jobs" / job_id
-    folder.mkdir(parents=True)
-    (folder / "bundle").symlink_to(bundle.path)
-    result = {
-        "accepted": accepted,
-        "reasons": ["because"],
-        "figures": {"confirmed": 0},
-        "version": bundle.version,
-        "digest": "d",
-        "rows": 1,
-        "learnt": [],
-        "problems": [],
-    }
-    (folder / "result.json").write_text(json.dumps(result))
-    return job
 
 
 def test_a_job_whose_training_had_ended_goes_on_from_its_result_and_activates_once(

@@ -1,0 +1,105 @@
+"""A worker and its jobs in a test's own hands: what the tests of failures and of the shadow share."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from models.bundle import Bundle
+from service import retraining
+from service.ids import now_ms
+from service.ledger import jobs
+from service.ledger.jobs import Job
+from service.ledger.migrate import migrate
+from service.retraining import Rule
+from service.settings import Settings
+from service.worker import LEASE, Worker
+
+RULE = Rule(20, 0)
+
+
+def opened(settings: Settings) -> Iterator[Worker]:
+    worker = Worker(settings)
+    migrate(worker.ledger)
+    yield worker
+    worker.ledger.close()
+
+
+def asked(worker: Worker) -> str:
+    with worker.ledger.write() as connection:
+        return retraining.request(connection, "default", RULE, "test").job_id
+
+
+def taken(worker: Worker) -> Job:
+    with worker.ledger.write() as connection:
+        found = jobs.due(connection, retraining.RELEASE, now_ms())
+        assert found is not None
+        assert jobs.take(connection, found, worker.name, now_ms(), now_ms() + LEASE)
+        job = jobs.find(connection, found.job_id)
+    assert job is not None
+    return job
+
+
+def worked(worker: Worker) -> Job:
+    """One job from asking to its end."""
+    asked(worker)
+    job = taken(worker)
+    worker.work(job)
+    return read(worker, job.job_id)
+
+
+def read(worker: Worker, job_id: str) -> Job:
+    with worker.ledger.read() as connection:
+        job = jobs.find(connection, job_id)
+    assert job is not None
+    return job
+
+
+def with_settings(settings: Settings, **changes: Any) -> Iterator[Worker]:
+    yield from opened(settings.model_copy(update=changes))
+
+
+def champions(worker: Worker) -> list[str]:
+    return [entry.version for entry in worker.store.activations()]
+
+
+def training(job_id: str) -> int:
+    """The process that trains for a job."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    line = (folder / "cmdline").read_text()
+                except OSError:
+                    continue
+                if "training.retrain" in line and job_id in line:
+                    return int(folder.name)
+        time.sleep(0.05)
+    raise AssertionError("no training began")
+
+
+def with_result(worker: Worker, bundle: Bundle, accepted: bool = True) -> Job:
+    """A job whose training has ended: its folder holds a bundle and a result."""
+    job_id = asked(worker)
+    job = taken(worker)
+    champion = worker.store.champion()
+    assert champion is not None
+    with worker.ledger.write() as connection:
+        jobs.renew(connection, job_id, worker.name, now_ms() + LEASE, watermark=0, champion=champion.version)
+    folder = worker.settings.home / "jobs" / job_id
+    folder.mkdir(parents=True)
+    (folder / "bundle").symlink_to(bundle.path)
+    result = {
+        "accepted": accepted,
+        "reasons": ["because"],
+        "figures": {"confirmed": 0},
+        "version": bundle.version,
+        "digest": "d",
+        "rows": 1,
+        "learnt": [],
+        "problems": [],
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    return job
