@@ -126,21 +126,23 @@ class Desk:
             in_force = self.policies.of(name)
             for index, standing in found.items():
                 matched[index] = _judge(scores, index, standing, in_force)
-        kept = self.log.offer(
-            Scored(
-                name,
-                model.ref.version,
-                model.encoder,
-                encoded,
-                scores.score,
-                scores.percentile,
-                alert if not found else list(map(bool.__or__, alert, scores.anomaly)),
-                scores.anomaly,
-                scores.prototype,
-                ids,
-            )
+            alert = list(map(bool.__or__, alert, scores.anomaly))
+        picked = self.log.pick(name, scores.percentile, alert)
+        if not picked.rows:
+            return Noted({}, matched) if matched else NOTHING
+        batch = Scored(
+            name,
+            model.ref.version,
+            model.encoder,
+            encoded,
+            scores.score,
+            scores.percentile,
+            alert,
+            scores.anomaly,
+            scores.prototype,
+            ids,
         )
-        return Noted(kept, matched) if kept or matched else NOTHING
+        return Noted(self.log.keep(batch, picked), matched)
 
     def learn(self, model: str, standings: list[Standing]) -> None:
         """Verdicts of a request that was just committed act at once here; replicas follow."""

@@ -1,7 +1,7 @@
 """The event log's writer: keeps every alert and a random slice of all traffic, never in a request's way.
 
-`offer` runs in the event loop and only notes; one thread writes, in groups. What the queue has no room
-for is dropped and counted: a score never waits for the log.
+`pick` and `keep` run in the event loop and only note; one thread writes, in groups. What the queue has no
+room for is dropped and counted: a score never waits for the log.
 """
 
 import collections
@@ -9,20 +9,23 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from models.schema import FeatureSchema
 from service import budget
 from service.encode import Encoded, Encoder, Rows
 from service.errors import LedgerUnavailable
-from service.ids import new_id, now_ms
+from service.ids import new_ids, now_ms
 from service.ledger import erasure, events, policy, requests
 from service.ledger.database import Ledger
 from service.ledger.events import Event
 from service.logs import log
 from service.matching import record_digest
+from service.records import Value, records
 
 INTERVAL = 0.2  # seconds between groups: what a killed process can lose
 QUEUE_ROWS = 20_000
@@ -56,41 +59,31 @@ class Scored:
     ids: Sequence[str | int] | None
 
 
-@dataclass(slots=True)
-class _Kept:
-    """The kept rows of a batch, cut out of it, so that a large batch does not stay in memory.
+class Picked(NamedTuple):
+    """Indices of rows that are to be kept, in order, and those of the random slice."""
 
-    `answers` are score, percentile, alert, anomaly and prototype of each.
-    """
+    rows: Sequence[int]
+    drawn: Collection[int]
 
+
+class _Kept(NamedTuple):
+    """A kept row, cut out of its batch, so that a large batch does not stay in memory."""
+
+    event_id: str
+    at: int
     model: str
     version: str
     encoder: Encoder
-    encoded: Encoded
-    ids: list[str | None]
-    answers: list[tuple[float, float, bool, bool, int]]
-    audit: list[bool]
-    event_ids: list[str]
-    at: int
-
-    def event(self, i: int, rate: float) -> Event:
-        record = self.encoder.record(self.encoded, i)
-        score, percentile, alert, anomaly, prototype = self.answers[i]
-        return Event(
-            self.event_ids[i],
-            self.at,
-            self.model,
-            self.version,
-            self.ids[i],
-            record_digest(record),
-            record,
-            score,
-            percentile,
-            anomaly,
-            prototype,
-            self.audit[i],
-            1.0 if alert else rate,
-        )
+    numeric: bytes
+    codes: bytes
+    unknown: dict[str, str] | None
+    record_id: str | None
+    score: float
+    percentile: float
+    alert: bool
+    anomaly: bool
+    prototype: int
+    audit: bool
 
 
 class EventLog:
@@ -99,9 +92,9 @@ class EventLog:
     def __init__(self, ledger: Ledger, rate: float, rows: int, days: float) -> None:
         self._ledger, self._rate, self._rows, self._days = ledger, rate, rows, days
         self._rng = np.random.default_rng()
-        self._gap = self._next_gap()
-        self._queue: collections.deque[_Kept] = collections.deque()
-        self._waiting: dict[str, tuple[_Kept, int]] = {}
+        self._gaps = self._draw_gaps()
+        self._gap = next(self._gaps)
+        self._waiting: dict[str, _Kept] = {}
         self._seen: collections.deque[tuple[str, Sequence[float]]] = collections.deque(maxlen=100_000)
         self._traffic: collections.Counter[tuple[str, int, int]] = collections.Counter()
         self._traffic_at = -TRAFFIC_EVERY
@@ -120,27 +113,41 @@ class EventLog:
         if self._thread.is_alive():
             self._thread.join(seconds)
 
-    def offer(self, batch: Scored) -> dict[int, str]:
+    def pick(self, model: str, percentile: Sequence[float], alert: Sequence[bool]) -> Picked:
+        """Count a request's rows, and say which are to be kept: alerts, and each with the same chance."""
+        self._seen.append((model, percentile))
+        drawn = self._draw(len(alert))
+        rows = list(itertools.compress(range(len(alert)), alert)) if True in alert else []
+        return Picked(sorted({*drawn, *rows}) if drawn else rows, frozenset(drawn))
+
+    def keep(self, batch: Scored, picked: Picked) -> dict[int, str]:
         """The event_id of every row that is kept, by its index. Never blocks, never raises for the ledger."""
-        self._seen.append((batch.model, batch.percentile))
-        drawn = self._draw(len(batch.score))
-        if not drawn and True not in batch.alert:
-            return {}
-        kept = list(itertools.compress(range(len(batch.alert)), batch.alert))
-        if drawn:
-            kept = sorted({*drawn, *kept})
-        room = QUEUE_ROWS - len(self._waiting)
-        if len(kept) > room:
-            self.dropped += len(kept) - max(room, 0)
-            kept = kept[: max(room, 0)]
-            if not kept:
-                return {}
-        cut = _cut(batch, kept, set(drawn))
-        for i, event_id in enumerate(cut.event_ids):
-            self._waiting[event_id] = (cut, i)
-        self._queue.append(cut)
-        self.kept += len(kept)
-        return dict(zip(kept, cut.event_ids, strict=True))
+        rows = picked.rows[: max(QUEUE_ROWS - len(self._waiting), 0)]
+        self.dropped += len(picked.rows) - len(rows)
+        self.kept += len(rows)
+        event_ids = new_ids(len(rows))
+        at = now_ms()
+        numeric, codes = batch.encoded.rows.numeric, batch.encoded.rows.codes
+        places, unknown, ids = batch.encoded.places(), batch.encoded.unknown, batch.ids
+        for i, event_id in zip(rows, event_ids, strict=True):
+            self._waiting[event_id] = _Kept(
+                event_id,
+                at,
+                batch.model,
+                batch.version,
+                batch.encoder,
+                numeric[i].tobytes(),
+                codes[i].tobytes(),
+                unknown.get(places[i]) if unknown else None,
+                None if ids is None else _id(ids[places[i]]),
+                batch.score[i],
+                batch.percentile[i],
+                batch.alert[i],
+                batch.anomaly[i],
+                batch.prototype[i],
+                i in picked.drawn,
+            )
+        return dict(zip(rows, event_ids, strict=True))
 
     @property
     def backlog(self) -> int:
@@ -150,38 +157,32 @@ class EventLog:
     def waiting(self, event_id: str) -> Event | None:
         """An event that has its id but is not in the ledger yet."""
         found = self._waiting.get(event_id)
-        return found and found[0].event(found[1], self._rate)
+        return found and _events([found], self._rate)[0]
 
     def newest_waiting(self, model: str, record_id: str) -> Event | None:
-        for cut, i in reversed(list(self._waiting.values())):
-            if cut.model == model and cut.ids[i] == record_id:
-                return cut.event(i, self._rate)
+        for kept in reversed(list(self._waiting.values())):
+            if kept.record_id == record_id and kept.model == model:
+                return _events([kept], self._rate)[0]
         return None
 
     @contextlib.contextmanager
     def forgetting(self, record_id: str) -> Iterator[None]:
         """Take the record's events out of the queue, and let none slip into the ledger meanwhile."""
         with self._writing:
-            for cut in list(self._queue):
-                for i, event_id in enumerate(cut.event_ids):
-                    if cut.ids[i] == record_id:
-                        self._waiting.pop(event_id, None)
+            for kept in list(self._waiting.values()):
+                if kept.record_id == record_id:
+                    del self._waiting[kept.event_id]
             yield
 
     def flush(self) -> None:
         """Write everything that waits now. Raises LedgerUnavailable; nothing is lost by that."""
         with self._writing:
-            group = list(self._queue)
+            group = list(self._waiting.values())
             self._count_traffic()
             traffic = self._due_traffic()
             if not group and not traffic:
                 return
-            rows = [
-                cut.event(i, self._rate)
-                for cut in group
-                for i, event_id in enumerate(cut.event_ids)
-                if event_id in self._waiting
-            ]
+            rows = _events(group, self._rate)
             with self._ledger.write() as connection:
                 events.append(connection, rows)
                 policy.count(connection, traffic)
@@ -196,22 +197,22 @@ class EventLog:
         return dict(self._traffic) if due else {}
 
     def _forget(self, group: list[_Kept]) -> None:
-        for cut in group:
-            self._queue.popleft()
-            for event_id in cut.event_ids:
-                self._waiting.pop(event_id, None)
+        for kept in group:
+            del self._waiting[kept.event_id]
 
     def _draw(self, count: int) -> list[int]:
         """Each row with the same chance, by drawing the distance to the next: one draw a kept row."""
         drawn = []
         while self._gap < count:
             drawn.append(self._gap)
-            self._gap += 1 + self._next_gap()
+            self._gap += 1 + next(self._gaps)
         self._gap -= count
         return drawn
 
-    def _next_gap(self) -> int:
-        return int(self._rng.geometric(self._rate)) - 1 if self._rate > 0 else 2**62
+    def _draw_gaps(self) -> Iterator[int]:
+        while self._rate > 0:
+            yield from (self._rng.geometric(self._rate, 1000) - 1).tolist()
+        yield 2**62
 
     def _count_traffic(self) -> None:
         hour = now_ms() // _HOUR_MS
@@ -246,8 +247,8 @@ class EventLog:
         except Exception as error:  # a group that can never be written must not stop those behind it
             log.error("a group of events was dropped", exc_info=error)
             with self._writing:
-                group = list(self._queue)
-                self.dropped += sum(len(cut.event_ids) for cut in group)
+                group = list(self._waiting.values())
+                self.dropped += len(group)
                 self._forget(group)
             return False
         return True
@@ -265,30 +266,38 @@ class EventLog:
             policy.forget_traffic(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
 
 
-def _cut(batch: Scored, kept: list[int], drawn: set[int]) -> _Kept:
-    places, rows, sent = batch.encoded.places(), batch.encoded.rows, batch.encoded.unknown
-    unknown = (
-        {i: sent[places[index]] for i, index in enumerate(kept) if places[index] in sent} if sent else {}
-    )
-    if len(kept) == 1:  # by far the most frequent case, and 5 times as fast
-        only = slice(kept[0], kept[0] + 1)
-        part = Rows(rows.numeric[only].copy(), rows.codes[only].copy())
-    else:
-        part = Rows(rows.numeric[kept], rows.codes[kept])
-    return _Kept(
-        batch.model,
-        batch.version,
-        batch.encoder,
-        Encoded(part, len(kept), unknown=unknown),
-        [None] * len(kept) if batch.ids is None else [_id(batch.ids[places[index]]) for index in kept],
-        [
-            (batch.score[i], batch.percentile[i], batch.alert[i], batch.anomaly[i], batch.prototype[i])
-            for i in kept
-        ],
-        [index in drawn for index in kept],
-        [new_id() for _ in kept],
-        now_ms(),
-    )
+def _events(group: Sequence[_Kept], rate: float) -> list[Event]:
+    """As the ledger takes them. All of an encoder are read at once: one by one takes far longer."""
+    by_encoder: dict[Encoder, list[_Kept]] = collections.defaultdict(list)
+    for kept in group:
+        by_encoder[kept.encoder].append(kept)
+    return [
+        Event(
+            kept.event_id,
+            kept.at,
+            kept.model,
+            kept.version,
+            kept.record_id,
+            record_digest(record),
+            record,
+            kept.score,
+            kept.percentile,
+            kept.anomaly,
+            kept.prototype,
+            kept.audit,
+            1.0 if kept.alert else rate,
+        )
+        for encoder, same in by_encoder.items()
+        for kept, record in zip(same, _records(encoder.schema, same), strict=True)
+    ]
+
+
+def _records(schema: FeatureSchema, group: Sequence[_Kept]) -> list[dict[str, Value]]:
+    count = len(group)
+    numeric = np.frombuffer(b"".join([kept.numeric for kept in group]), np.float64)
+    codes = np.frombuffer(b"".join([kept.codes for kept in group]), np.int64)
+    rows = Rows(numeric.reshape(count, len(schema.numeric)), codes.reshape(count, len(schema.categorical)))
+    return records(schema, rows, {i: kept.unknown for i, kept in enumerate(group) if kept.unknown})
 
 
 def _id(given: str | int) -> str:

@@ -17,12 +17,22 @@ def now_ms() -> int:
 
 def new_id() -> str:
     """A new identifier, greater than every earlier one of this process."""
+    return new_ids(1)[0]
+
+
+def new_ids(count: int) -> list[str]:
+    """So many, in order: far sooner than one by one."""
     global _last
     now = now_ms()
     with _lock:
         # One bit of chance is left out, so that counting on within a millisecond never overflows.
-        _last = now << 80 | secrets.randbits(79) if now > _last >> 80 else _last + 1
-        return _spelled(_last)
+        first = now << 80 | secrets.randbits(79) if now > _last >> 80 else _last + 1
+        _last = first + count - 1
+    head, tail = first >> 20, first & 0xFFFFF
+    if tail + count > 1 << 20:
+        return [_spelled(first + i) for i in range(count)]
+    start = _spelled(head << 20)[:-4]
+    return [start + _PAIRS[i >> 10] + _PAIRS[i & 1023] for i in range(tail, tail + count)]
 
 
 def first_id_at(ms: int) -> str:

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from service.errors import InvalidRequest
-from service.ledger.events import Event, Ranked, events, of_ids, ranked, unlabelled
+from service.ledger.candidates import Candidate, candidates, open_of, ranked
+from service.ledger.events import Event, of_ids
 
 Why = Literal["top", "uncertain", "audit"]
 
@@ -26,7 +27,7 @@ with more of the uncertain and the random, analysts find fewer anomalies and the
 
 SPARE = 2  # times as many are looked at as are asked for, as an event may stand in several streams
 
-_COLUMNS = (events.c.percentile, events.c.score, events.c.event_id)
+_COLUMNS = (candidates.c.percentile, candidates.c.score, candidates.c.event_id)
 _rank = sa.tuple_(*_COLUMNS)
 _UP = tuple(column.asc() for column in _COLUMNS)
 _DOWN = tuple(column.desc() for column in _COLUMNS)
@@ -96,17 +97,19 @@ def review(
 
 def _streams(
     connection: sa.Connection, model: str, threshold: float, wide: int, cursor: Cursor
-) -> dict[Why, list[Ranked]]:
+) -> dict[Why, list[Candidate]]:
     """Each begins where its last page ended; the uncertain go from the threshold outwards, in turn."""
-    unseen = unlabelled(model).where(~_handed_out(cursor, threshold))
+    unseen = open_of(model).where(~_handed_out(cursor, threshold))
     top = unseen.where(_rank < _bound(cursor.top)) if cursor.top else unseen
     above = unseen.where(
-        _rank > _bound(cursor.high) if cursor.high else sa.true(), events.c.percentile >= threshold
+        _rank > _bound(cursor.high) if cursor.high else sa.true(), candidates.c.percentile >= threshold
     )
     below = unseen.where(
-        _rank < _bound(cursor.low) if cursor.low else sa.true(), events.c.percentile < threshold
+        _rank < _bound(cursor.low) if cursor.low else sa.true(), candidates.c.percentile < threshold
     )
-    audit = unseen.where(events.c.audit, events.c.event_id < cursor.audit if cursor.audit else sa.true())
+    audit = unseen.where(
+        candidates.c.audit, candidates.c.event_id < cursor.audit if cursor.audit else sa.true()
+    )
     pairs = itertools.zip_longest(
         ranked(connection, above.order_by(*_UP).limit(wide // 2)),
         ranked(connection, below.order_by(*_DOWN).limit(wide // 2)),
@@ -114,7 +117,7 @@ def _streams(
     return {
         "top": ranked(connection, top.order_by(*_DOWN).limit(wide)),
         "uncertain": [event for pair in pairs for event in pair if event is not None],
-        "audit": ranked(connection, audit.order_by(events.c.event_id.desc()).limit(wide)),
+        "audit": ranked(connection, audit.order_by(candidates.c.event_id.desc()).limit(wide)),
     }
 
 
@@ -124,11 +127,11 @@ def _handed_out(cursor: Cursor, threshold: float) -> sa.ColumnElement[bool]:
     if cursor.top:
         given.append(_rank >= _bound(cursor.top))
     if cursor.high:
-        given.append(sa.and_(events.c.percentile >= threshold, _rank <= _bound(cursor.high)))
+        given.append(sa.and_(candidates.c.percentile >= threshold, _rank <= _bound(cursor.high)))
     if cursor.low:
-        given.append(sa.and_(events.c.percentile < threshold, _rank >= _bound(cursor.low)))
+        given.append(sa.and_(candidates.c.percentile < threshold, _rank >= _bound(cursor.low)))
     if cursor.audit:
-        given.append(sa.and_(events.c.audit, events.c.event_id >= cursor.audit))
+        given.append(sa.and_(candidates.c.audit, candidates.c.event_id >= cursor.audit))
     return sa.or_(*given)
 
 
@@ -136,7 +139,7 @@ def _bound(place: Place) -> sa.ColumnElement[Any]:
     return sa.tuple_(sa.literal(place.percentile), sa.literal(place.score), sa.literal(place.event_id))
 
 
-def _advanced(cursor: Cursor, why: Why, event: Ranked, threshold: float) -> Cursor:
+def _advanced(cursor: Cursor, why: Why, event: Candidate, threshold: float) -> Cursor:
     place = Place(event.percentile, event.score, event.event_id)
     if why == "top":
         return replace(cursor, top=place)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from service.ids import now_ms
-from service.ledger import audit, quarantine
+from service.ledger import audit, candidates, quarantine
 from service.ledger.clock import tick
 from service.ledger.labels import ERASED, labels, verdicts
 
@@ -24,6 +24,7 @@ def erase_record(connection: sa.Connection, record_id: str) -> int:
         connection.execute(blank.where(sa.or_(same, labels.c.record_id == record_id)))
         gone = sa.and_(verdicts.c.model == model, verdicts.c.digest.in_(digests))
         connection.execute(sa.update(verdicts).where(gone).values(verdict="none", change=change, at=now_ms()))
+        candidates.judge(connection, model, digests)
     return len(doomed)
 
 

@@ -1,15 +1,15 @@
 """Events: what was scored and kept. Every alert, and a random slice of all traffic."""
 
-import itertools
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import astuple
 
 from service.ids import first_id_at
+from service.ledger import candidates
 from service.ledger.database import Milliseconds, metadata
-from service.ledger.labels import verdicts
 
 events = sa.Table(
     "events",
@@ -27,9 +27,13 @@ events = sa.Table(
     sa.Column("prototype", sa.Integer, nullable=False),
     sa.Column("audit", sa.Boolean, nullable=False),  # drawn at random, alert or not
     sa.Column("probability", sa.DOUBLE_PRECISION, nullable=False),  # of being kept: 1 for an alert
-    sa.Index("events_by_record", "record_id", "event_id"),
-    sa.Index("events_by_digest", "model", "digest", "event_id"),
-    sa.Index("events_by_rank", "model", "percentile", "score", "event_id", "digest"),
+    sa.Index(
+        "events_by_record",
+        "record_id",
+        "event_id",
+        postgresql_where=sa.text("record_id IS NOT NULL"),
+        sqlite_where=sa.text("record_id IS NOT NULL"),
+    ),
     sa.Index(
         "events_of_audit",
         "model",
@@ -61,8 +65,8 @@ class Event(msgspec.Struct, frozen=True):
     probability: float
 
 
-_COLUMNS = Event.__struct_fields__
-_RECORD = _COLUMNS.index("record")
+_COLUMNS = ", ".join(Event.__struct_fields__)
+_ROW = f"({', '.join('?' * len(Event.__struct_fields__))})"
 
 
 def append(connection: sa.Connection, kept: Sequence[Event]) -> None:
@@ -71,21 +75,36 @@ def append(connection: sa.Connection, kept: Sequence[Event]) -> None:
     Many rows a statement: row by row, the driver would wait for Python's lock before each of them, and
     everybody who labels would wait for the driver.
     """
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    row = f"({', '.join([mark] * len(_COLUMNS))})"
+    if not kept:
+        return
+    insert = _append_sqlite if connection.dialect.name == "sqlite" else _append_postgres
+    insert(connection, kept)
+    ids = [event.event_id for event in kept]
+    candidates.follow(connection, min(ids), max(ids))
+
+
+def _append_sqlite(connection: sa.Connection, kept: Sequence[Event]) -> None:
     for start in range(0, len(kept), ROWS_A_STATEMENT):
         part = kept[start : start + ROWS_A_STATEMENT]
-        cells = itertools.chain.from_iterable(_cells(event) for event in part)
+        cells: list[object] = []
+        for event in part:
+            *before, record, score, percentile, anomaly, prototype, audit, probability = astuple(event)
+            cells += (*before, msgspec.json.encode(record).decode())
+            cells += (score, percentile, anomaly, prototype, audit, probability)
+        values = ", ".join([_ROW] * len(part))
         connection.exec_driver_sql(
-            f"INSERT INTO events ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * len(part))} "  # noqa: S608
-            "ON CONFLICT DO NOTHING",
+            f"INSERT INTO events ({_COLUMNS}) VALUES {values} ON CONFLICT DO NOTHING",  # noqa: S608
             tuple(cells),
         )
 
 
-def _cells(event: Event) -> tuple[object, ...]:
-    cells = msgspec.structs.astuple(event)
-    return (*cells[:_RECORD], msgspec.json.encode(event.record).decode(), *cells[_RECORD + 1 :])
+def _append_postgres(connection: sa.Connection, kept: Sequence[Event]) -> None:
+    """One parameter, JSON: thousands would take the driver longer than all the rest."""
+    connection.exec_driver_sql(
+        f"INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608
+        "FROM json_populate_recordset(NULL::events, %s::json) ON CONFLICT DO NOTHING",
+        (msgspec.json.encode(kept).decode(),),
+    )
 
 
 def find(connection: sa.Connection, event_id: str) -> Event | None:
@@ -103,38 +122,6 @@ def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | 
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else _event(row)
-
-
-class Ranked(NamedTuple):
-    """Where an event stands: enough to choose by, and all of it in an index."""
-
-    event_id: str
-    percentile: float
-    score: float
-
-
-def unlabelled(model: str) -> sa.Select[tuple[str, float, float]]:
-    """Ranks of a model's events whose record nobody has given a standing verdict on.
-
-    Of equal records the newest event counts: an older one has the score of an older model.
-    """
-    labelled = sa.exists().where(
-        verdicts.c.model == events.c.model,
-        verdicts.c.digest == events.c.digest,
-        verdicts.c.verdict != "none",
-    )
-    newer = events.alias()
-    outdated = sa.exists().where(
-        newer.c.model == events.c.model,
-        newer.c.digest == events.c.digest,
-        newer.c.event_id > events.c.event_id,
-    )
-    ranks = sa.select(events.c.event_id, events.c.percentile, events.c.score)
-    return ranks.where(events.c.model == model, ~labelled, ~outdated)
-
-
-def ranked(connection: sa.Connection, query: sa.Select[tuple[str, float, float]]) -> list[Ranked]:
-    return [Ranked._make(row) for row in connection.execute(query)]
 
 
 def of_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Event]:
@@ -157,11 +144,13 @@ def prune(connection: sa.Connection, before_ms: int, keep_rows: int) -> int:
         doomed |= set(connection.scalars(oldest.limit(surplus)))
     if doomed:
         last = max(doomed)
+        candidates.forget_until(connection, last)
         connection.execute(sa.delete(events).where(events.c.event_id <= last))
     return len(doomed)
 
 
 def erase_record(connection: sa.Connection, record_id: str) -> int:
+    candidates.forget_record(connection, record_id)
     return connection.execute(sa.delete(events).where(events.c.record_id == record_id)).rowcount
 
 

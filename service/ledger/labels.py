@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.ids import now_ms
-from service.ledger import quarantine
+from service.ledger import candidates, quarantine
 from service.ledger.database import Milliseconds, Number, insert, metadata
 from service.ledger.quarantine import Kind, is_silenced
 from service.ledger.said import Label, Said, Verdict
@@ -199,6 +199,7 @@ def sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]
         fresh = insert(connection, verdicts)
         told = {name: fresh.excluded[name] for name in ("verdict", "feedback_id", "at", "change")}
         connection.execute(fresh.on_conflict_do_update(index_elements=["model", "digest"], set_=told), rows)
+        candidates.judge(connection, model, digests)
 
 
 def _label(row: sa.Row[Any]) -> Label:

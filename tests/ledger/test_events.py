@@ -41,6 +41,10 @@ def batch(
     )
 
 
+def offer(log: EventLog, scored: Scored) -> dict[int, str]:
+    return log.keep(scored, log.pick(scored.model, scored.percentile, scored.alert))
+
+
 def kept(ledger: Ledger) -> list[events.Event]:
     with ledger.read() as connection:
         return events.fetch(connection, sa.select(events.events).order_by(events.events.c.event_id))
@@ -53,7 +57,7 @@ def log(ledger: Ledger) -> EventLog:
 
 
 def test_every_alert_is_kept_with_what_the_model_saw(log: EventLog, ledger: Ledger) -> None:
-    ids = log.offer(batch(10, frozenset({3, 7}), ids=[f"tx-{i}" for i in range(10)]))
+    ids = offer(log, batch(10, frozenset({3, 7}), ids=[f"tx-{i}" for i in range(10)]))
     log.flush()
     first, second = kept(ledger)
     assert [first.event_id, second.event_id] == [ids[3], ids[7]]
@@ -73,7 +77,7 @@ def test_the_random_slice_is_unbiased_and_its_probability_is_stored(ledger: Ledg
     total = 0
     for size in (1, 7, 1000) * 60:
         total += size
-        log.offer(batch(size))
+        offer(log, batch(size))
     log.flush()
     found = kept(ledger)
     assert {event.probability for event in found} == {0.02}
@@ -85,13 +89,13 @@ def test_the_random_slice_is_unbiased_and_its_probability_is_stored(ledger: Ledg
 
 def test_an_alert_of_the_random_slice_says_so_and_was_certain_to_be_kept(ledger: Ledger) -> None:
     log = EventLog(ledger, rate=1.0, rows=1000, days=1.0)
-    log.offer(batch(2, frozenset({0})))
+    offer(log, batch(2, frozenset({0})))
     log.flush()
     assert [(e.audit, e.probability) for e in kept(ledger)] == [(True, 1.0), (True, 1.0)]
 
 
 def test_what_waits_can_be_found_and_is_found_in_the_ledger_after(log: EventLog, ledger: Ledger) -> None:
-    (event_id,) = log.offer(batch(3, frozenset({1}), ids=["a", "b", "c"])).values()
+    (event_id,) = offer(log, batch(3, frozenset({1}), ids=["a", "b", "c"])).values()
     waiting = log.waiting(event_id)
     assert waiting is not None
     assert log.newest_waiting("default", "b") == waiting
@@ -107,22 +111,22 @@ def test_what_waits_can_be_found_and_is_found_in_the_ledger_after(log: EventLog,
 
 def test_what_the_queue_has_no_room_for_is_dropped_and_counted_and_has_no_event_id(log: EventLog) -> None:
     everything = frozenset(range(10_000))
-    assert len(log.offer(batch(10_000, everything))) == 10_000
-    assert len(log.offer(batch(10_000, everything))) == 10_000
-    assert log.offer(batch(5, frozenset({1, 2}))) == {}
+    assert len(offer(log, batch(10_000, everything))) == 10_000
+    assert len(offer(log, batch(10_000, everything))) == 10_000
+    assert offer(log, batch(5, frozenset({1, 2}))) == {}
     assert (log.kept, log.dropped) == (20_000, 2)
     log.flush()
-    assert len(log.offer(batch(5, frozenset({1, 2})))) == 2
+    assert len(offer(log, batch(5, frozenset({1, 2})))) == 2
 
 
 def test_an_id_that_postgresql_cannot_store_does_not_stop_the_log(log: EventLog, ledger: Ledger) -> None:
-    log.offer(batch(1, frozenset({0}), ids=["a\0b"]))
+    offer(log, batch(1, frozenset({0}), ids=["a\0b"]))
     log.flush()
     assert [event.record_id for event in kept(ledger)] == ["a\N{REPLACEMENT CHARACTER}b"]
 
 
 def test_a_group_that_is_written_twice_is_there_once(log: EventLog, ledger: Ledger) -> None:
-    log.offer(batch(2, frozenset({0, 1})))
+    offer(log, batch(2, frozenset({0, 1})))
     log.flush()
     group = kept(ledger)
     with ledger.write() as connection:
@@ -132,12 +136,12 @@ def test_a_group_that_is_written_twice_is_there_once(log: EventLog, ledger: Ledg
 
 def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_written(ledger: Ledger) -> None:
     log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
-    log.offer(replace(batch(1, frozenset({0})), prototype=[object()]))  # type: ignore[list-item]
+    offer(log, replace(batch(1, frozenset({0})), prototype=[object()]))  # type: ignore[list-item]
     log.start()
     deadline = time.monotonic() + 10
     while log.dropped == 0 and time.monotonic() < deadline:
         time.sleep(0.02)
-    log.offer(batch(1, frozenset({0}), version="good"))
+    offer(log, batch(1, frozenset({0}), version="good"))
     log.stop()
     assert log.dropped == 1
     assert [event.model_version for event in kept(ledger)] == ["good"]
@@ -146,7 +150,7 @@ def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_writte
 def test_stopping_writes_what_waits(ledger: Ledger) -> None:
     log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
     log.start()
-    log.offer(batch(2, frozenset({0, 1})))
+    offer(log, batch(2, frozenset({0, 1})))
     log.stop()
     assert len(kept(ledger)) == 2
 
@@ -154,7 +158,7 @@ def test_stopping_writes_what_waits(ledger: Ledger) -> None:
 def test_the_log_is_bounded_in_rows_and_in_age(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "CHUNK", 10)
     log = EventLog(ledger, rate=1.0, rows=40, days=1.0)
-    log.offer(batch(100))
+    offer(log, batch(100))
     log.flush()
     log.sweep()
     assert [e.record["amount"] for e in kept(ledger)] == [float(i) for i in range(60, 100)]
@@ -177,10 +181,10 @@ def test_all_traffic_is_counted_by_rarity_kept_or_not(
     log: EventLog, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "TRAFFIC_EVERY", -1.0)
-    log.offer(batch(100))
-    log.offer(batch(50))
+    offer(log, batch(100))
+    offer(log, batch(50))
     log.flush()
-    log.offer(batch(100))
+    offer(log, batch(100))
     log.flush()
     with ledger.read() as connection:
         assert sum(policy.seen_since(connection, "default", 0).values()) == 250
@@ -197,7 +201,7 @@ def busy(log: EventLog) -> Iterator[EventLog]:
 def test_offering_from_the_loop_while_the_thread_writes_loses_nothing(busy: EventLog, ledger: Ledger) -> None:
     ids: list[str] = []
     for _ in range(300):
-        ids += busy.offer(batch(3, frozenset({0, 2}))).values()
+        ids += offer(busy, batch(3, frozenset({0, 2}))).values()
         time.sleep(0.001)
     busy.stop()
     assert [event.event_id for event in kept(ledger)] == ids

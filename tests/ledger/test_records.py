@@ -1,0 +1,40 @@
+"""Many rows at once read as they do one by one."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.encode import Encoder
+from service.matching import record_digest
+from service.records import records
+from service.wire import Envelope
+from tests.service.bundles import PAYMENTS
+
+ENCODER = Encoder(PAYMENTS, 100)
+RECORD = st.fixed_dictionaries(
+    {
+        "amount": st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.just(-0.0)),
+        "channel": st.sampled_from(["web", "pigeon", "\0"]),
+    },
+    optional={
+        "epoch": st.one_of(st.none(), st.integers(0, 2**40)),
+        "new device": st.one_of(st.none(), st.booleans()),
+        "country": st.one_of(st.none(), st.sampled_from(["DE", "XA", "nowhere", "-0.0", ""])),
+    },
+)
+
+
+@given(st.lists(RECORD, min_size=1, max_size=20))
+def test_many_rows_read_as_one_by_one(sent: list[dict[str, Any]]) -> None:
+    encoded = ENCODER.encode(Envelope(records=list(sent)))
+    assert len(encoded.rows) == len(sent)
+    found = records(PAYMENTS, encoded.rows, encoded.unknown)
+    single = [ENCODER.record(encoded, i) for i in range(len(sent))]
+    assert found == single
+    assert [list(record) for record in found] == [list(record) for record in single]
+    assert [list(map(type, r.values())) for r in found] == [list(map(type, r.values())) for r in single]
+    assert [record_digest(record) for record in found] == [record_digest(record) for record in single]
+    zeros = [value for record in found for value in record.values() if value == 0.0]
+    assert not np.signbit(np.array(zeros, float)).any()
