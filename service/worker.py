@@ -6,7 +6,6 @@ ended, from its result. A job is given up after MOST_ATTEMPTS workers died over 
 """
 
 import fcntl
-import importlib.util
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from typing import IO, Any
 from models.bundle import read_bundle
 from models.errors import ConfigError, NearnormError
 from service import policies, shadow
-from service.child import Cancelled, Child, Ended
+from service.child import Cancelled, Child, Ended, training_is_installed
 from service.errors import LedgerUnavailable
 from service.ids import new_id, now_ms
 from service.ledger import audit, jobs, labels, snapshot
@@ -45,10 +44,6 @@ class Lost(Exception):
 
 class Stopped(Exception):
     """The worker was told to stop: another one takes the job up."""
-
-
-def training_is_installed() -> bool:
-    return all(importlib.util.find_spec(name) for name in ("torch", "sklearn", "onnxscript"))
 
 
 class Worker:

@@ -1,21 +1,14 @@
 """A detector -> an ONNX graph of standard operators, proven to answer as torch does."""
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 import onnxruntime as ort
-import torch
 from torch import nn
 
 from models.manifest import Golden
 from models.schema import MISSING_CODE, UNKNOWN_CODE
 from training.calibrate import Scored, score
-from training.fused import Fused
+from training.fused import fused
 from training.network import Detector
 
 INPUTS = ("numeric", "codes")
@@ -29,27 +22,9 @@ class ExportError(RuntimeError):
     """The exported graph does not answer as the detector does: a defect, not a user's mistake."""
 
 
-def to_onnx(detector: nn.Module, numeric: np.ndarray, codes: np.ndarray) -> bytes:
-    """Export with one shared dynamic batch dimension; the bytes depend on the detector alone."""
-    rows = min(len(numeric), 2)
-    example = (torch.from_numpy(numeric[:rows]), torch.from_numpy(codes[:rows]))
-    batch = torch.export.Dim("batch", min=1)
-    with _quiet():
-        program = torch.onnx.export(
-            Fused(detector) if isinstance(detector, Detector) else detector,
-            example,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes=({0: batch}, {0: batch}),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise ExportError("the exporter answered nothing")
-    model = program.model_proto
-    _scrub(model)
-    _refuse_foreign_operators(model)
+def to_onnx(detector: Detector) -> bytes:
+    """Export with one dynamic batch dimension; the bytes depend on the detector alone."""
+    model = fused(detector)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -111,36 +86,3 @@ def _session(model: bytes) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _scrub(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes: stack traces with this machine's paths, and no part of the model."""
-    model.doc_string = ""
-    del model.metadata_props[:]
-    graph = model.graph
-    graph.doc_string = ""
-    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-
-
-def _refuse_foreign_operators(model: onnx.ModelProto) -> None:
-    foreign = sorted({f"{n.domain}.{n.op_type}" for n in model.graph.node if n.domain not in ("", "ai.onnx")})
-    if foreign or model.functions:
-        raise ExportError(f"operators outside the standard set, which no GPU runs: {', '.join(foreign)}")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints and warns about its own insides; what matters is checked afterwards."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,260 +1,201 @@
-"""The detector as it is exported: the same answers, in fewer and larger steps.
+"""The detector as it is exported: the same answers, in few and large steps of standard operators.
 
-Weights that can be multiplied beforehand are, members that are only averaged become one, and rows lie
-along the last axis, so that every product and sum over members reads memory in order. The exporter
-compares its answers with the detector's own (export.assert_parity).
+It is written node by node: a tracer keeps the steps that suit torch. Weights that can be multiplied
+beforehand are, and rows lie along the last axis, so that products and sums over members read memory
+in order. Hidden layers and embeddings have one unit more, which is always 1: a bias is a column of
+the next layer's weights. The exporter compares the answers with the detector's own
+(export.assert_parity).
+
+D slots, H hidden units, E the embedding, M members, K prototypes, W the head's width, N rows.
 """
 
+import numpy as np
+import onnx
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from training.column_maps import KNOTS, NormalMap, RangeMap
-from training.heads import FOREST_SHARE, ForestHead, ScoreHead, soft_evidence
-from training.losses import huber
-from training.members import MemberLinear, leaky
-from training.network import Detector, student_t
-from training.preprocess import FARTHEST, Preprocess
+from training.cold_start import RankHead
+from training.fused_input import network_input
+from training.graph import Graph
+from training.heads import FOREST_SHARE, RAMP, STEEP, TINY, ForestHead, ScoreHead
+from training.members import SLOPE, MemberLinear
+from training.network import Detector
 
-
-class Fused(nn.Module):
-    """`forward` answers as Detector.forward does; D slots, M members, K prototypes, N rows."""
-
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.input = FusedInput(detector.preprocess)
-        self.members = detector.encode_in.weight.shape[0]
-        self.unit_sphere = detector.unit_sphere
-        self.output = detector.output
-        encode_in, encode_bias = _columns(detector.encode_in)
-        encode_out, raw_bias = _columns(detector.encode_out)
-        decode_in, decode_bias = _columns(detector.decode_in)
-        decode_out = detector.decode_out
-        head = detector.head
-        if isinstance(head, ScoreHead):
-            self.head: nn.Module = FusedHead(head)
-        elif isinstance(head, ForestHead):
-            self.head = FusedForestHead(head)
-        else:
-            self.head = TurnedHead(head)
-        prototypes = detector.prototypes.detach()
-        for name, value in {
-            "encode_in": encode_in.flatten(0, 1),  # [M H, D]
-            "encode_bias": encode_bias.flatten(0, 1),
-            "encode_out": encode_out,  # [M, E, H]
-            "raw_bias": raw_bias,
-            "decode_in": decode_in,  # [M, H, E]
-            "decode_bias": decode_bias,
-            # the mean of the members' reconstructions, as one product: [D, M H]
-            "decode_out": decode_out.weight.detach().flatten(0, 1).t() / self.members,
-            "rebuilt_bias": decode_out.bias.detach().mean(0).t(),
-            # ||e||² - 2 e p + ||p||² with e = z / sqrt(M), the scale taken into the constants: [K, M E]
-            "towards": -2.0 * self.members**-0.5 * prototypes,
-            "length": prototypes.square().sum(1, keepdim=True),
-            "groups": detector.preprocess.groups.t(),
-        }.items():
-            self.register_buffer(name, value.contiguous())
-
-    encode_in: Tensor
-    encode_bias: Tensor
-    encode_out: Tensor
-    raw_bias: Tensor
-    decode_in: Tensor
-    decode_bias: Tensor
-    decode_out: Tensor
-    rebuilt_bias: Tensor
-    towards: Tensor
-    length: Tensor
-    groups: Tensor
-
-    def forward(
-        self, numeric: Tensor, codes: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        rows = self.input(numeric, codes)
-        count = rows.shape[1]
-        hidden = leaky(self.encode_in @ rows + self.encode_bias).reshape(self.members, -1, count)
-        raw = leaky(self.encode_out @ hidden + self.raw_bias)
-        opened = leaky(self.decode_in @ raw + self.decode_bias).reshape(-1, count)
-        rebuilt = self.output(self.decode_out @ opened + self.rebuilt_bias)
-        slots = huber((rows - rebuilt).abs())
-        z = nn.functional.normalize(raw, dim=1) if self.unit_sphere else raw
-        joined = z.reshape(-1, count)
-        own = (joined * joined).sum(0, keepdim=True) / self.members
-        squared = torch.relu(self.towards @ joined + self.length + own)
-        nearest = squared.amin(0)
-        error = slots.mean(0)
-        score = self.head(z, error, student_t(nearest), rows)
-        return (
-            torch.sigmoid(score.mean(0)),
-            student_t(squared).t(),
-            squared.argmin(0),
-            nearest.sqrt(),
-            error,
-            (self.groups @ slots).t(),
-        )
+ROWS_FIRST = [1, 0]
+OVER_SLOTS = np.array([0])
 
 
-class FusedHead(nn.Module):
-    """ScoreHead with its members' logits averaged inside the last product."""
+def fused(detector: Detector) -> onnx.ModelProto:
+    """The graph of Detector.forward."""
+    graph = Graph()
+    groups = detector.preprocess.groups
+    rows = network_input(graph, detector.preprocess)
+    raw = _encoded(graph, detector, rows)
+    slots = _errors(graph, detector, rows, raw)
+    z = _projected(graph, raw, detector) if detector.unit_sphere else raw
+    squared = _squared_distance(graph, z, detector)
+    similarity = graph.node("Reciprocal", graph.node("Add", squared, 1.0))
+    error = graph.node("ReduceMean", slots, OVER_SLOTS, keepdims=1)
+    nearest = graph.node("ReduceMax", similarity, OVER_SLOTS, keepdims=1)
+    evidence = graph.node("Concat", error, nearest, axis=0)
+    logit = _logit(graph, detector.head, z, evidence, rows)
 
-    own: Tensor
-    own_bias: Tensor
-    by_error: Tensor
-    by_similarity: Tensor
-    out: Tensor
-    skip: Tensor
-    bias: Tensor
-
-    def __init__(self, head: ScoreHead) -> None:
-        super().__init__()
-        own, own_bias = _columns(head.own)
-        shared, shared_bias = _columns(head.shared)
-        out, bias = _columns(head.out)
-        bias = bias.mean(0)
-        self.skips = head.skip is not None
-        if head.skip is not None:
-            skip, skip_bias = _columns(head.skip)
-            self.register_buffer("skip", skip.mean(0))  # [1, D]
-            bias = bias + skip_bias.mean(0)
-        self.register_buffer("own", own)
-        self.register_buffer("own_bias", own_bias + shared_bias)
-        self.register_buffer("by_error", shared[:, :, :1].contiguous())
-        self.register_buffer("by_similarity", shared[:, :, 1:].contiguous())
-        self.register_buffer("out", (out / len(out)).reshape(1, -1))  # [1, M W]
-        self.register_buffer("bias", bias)
-
-    def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
-        """z [M, E, N], error [N], similarity [N], rows [D, N] -> logit [1, N]."""
-        evidence = self.by_error * error + self.by_similarity * similarity
-        hidden = leaky(self.own @ z + self.own_bias + evidence)
-        logit = self.out @ hidden.reshape(-1, rows.shape[1]) + self.bias
-        return logit + self.skip @ rows if self.skips else logit
-
-
-class FusedForestHead(nn.Module):
-    """ForestHead: its questions [DEPTH, T, F] multiplied from the left."""
-
-    questions: Tensor
-    offsets: Tensor
-    coefficients: Tensor
-    constant: Tensor
-
-    def __init__(self, head: ForestHead) -> None:
-        super().__init__()
-        self.score = FusedHead(head.score)
-        self.register_buffer("questions", head.weights.transpose(1, 2).contiguous())
-        self.register_buffer("offsets", head.offsets[:, :, None])
-        self.register_buffer("coefficients", head.coefficients[:, None, :])
-        self.register_buffer("constant", head.constant)
-
-    def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
-        """As FusedHead."""
-        smooth: Tensor = self.score(z, error, similarity, rows)
-        asked = torch.cat([rows, soft_evidence(error, similarity).t()], dim=0)
-        products: list[Tensor] = []
-        for question, offset in zip(self.questions, self.offsets, strict=True):
-            answer = (question @ asked + offset).clamp(0.0, 1.0)
-            products += [answer, *(answer * product for product in products)]
-        logit = (1.0 - FOREST_SHARE) * smooth + self.constant
-        for product, coefficient in zip(products, self.coefficients, strict=True):
-            logit = logit + coefficient @ product
-        return logit
+    graph.node("Squeeze", graph.node("Sigmoid", logit), OVER_SLOTS, output="score")
+    graph.node("Transpose", similarity, perm=ROWS_FIRST, output="similarity")
+    graph.node("ArgMin", squared, axis=0, keepdims=0, output="prototype")
+    least = graph.node("ReduceMin", squared, OVER_SLOTS, keepdims=0)
+    graph.node("Sqrt", least, output="distance")
+    graph.node("Squeeze", error, OVER_SLOTS, output="reconstruction_error")
+    if torch.equal(groups, torch.eye(*groups.shape)):
+        graph.node("Transpose", slots, perm=ROWS_FIRST, output="residual")
+    else:
+        graph.node("Gemm", slots, groups, transA=1, output="residual")
+    numbers, columns = len(detector.preprocess.centre), groups.shape[1]
+    return graph.model(
+        {"numeric": (np.float64, numbers), "codes": (np.int64, columns - numbers)},
+        {
+            "score": (np.float32, None),
+            "similarity": (np.float32, len(detector.prototypes)),
+            "prototype": (np.int64, None),
+            "distance": (np.float32, None),
+            "reconstruction_error": (np.float32, None),
+            "residual": (np.float32, columns),
+        },
+    )
 
 
-class TurnedHead(nn.Module):
-    """Any other head, given its rows along the first axis."""
-
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
-        logits: Tensor = self.head(z.transpose(1, 2), error, similarity, rows.t())
-        return logits
-
-
-class FusedInput(nn.Module):
-    """Preprocess with rows along the last axis: numbers and codes -> [D, N]."""
-
-    centre: Tensor
-    indicated: Tensor
-    slot_column: Tensor
-    slot_code: Tensor
-
-    def __init__(self, preprocess: Preprocess) -> None:
-        super().__init__()
-        plain = preprocess.map
-        self.map = FusedNormalMap(plain) if isinstance(plain, NormalMap) else FusedRangeMap(plain)
-        self.register_buffer("centre", preprocess.centre[:, None])
-        self.register_buffer("indicated", preprocess.indicated)
-        self.register_buffer("slot_column", preprocess.slot_column)
-        self.register_buffer("slot_code", preprocess.slot_code[:, None])
-
-    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        parts = []
-        if len(self.centre):
-            centred = (numeric.t() - self.centre).clamp(-FARTHEST, FARTHEST).to(torch.float32)
-            present = centred == centred
-            parts.append(self.map(torch.where(present, centred, 0.0)))
-            if len(self.indicated):
-                parts.append(1.0 - present.index_select(0, self.indicated).to(torch.float32))
-        if len(self.slot_code):
-            chosen = codes.t().index_select(0, self.slot_column)
-            parts.append((chosen == self.slot_code).to(torch.float32))
-        return torch.cat(parts, dim=0)
+def _encoded(graph: Graph, detector: Detector, rows: str) -> str:
+    """Input [D, N] -> raw embeddings [M, E + 1, N]."""
+    first, second = detector.encode_in, detector.encode_out
+    members, _, hidden = first.weight.shape
+    weight, bias = _left(first)
+    weight = torch.cat([weight, torch.zeros_like(weight[:, :1])], 1)
+    bias = torch.cat([bias, torch.ones_like(bias[:, :1])], 1)
+    inner = _leaky(graph, graph.node("Gemm", weight.flatten(0, 1), rows, bias.reshape(-1, 1)))
+    inner = graph.node("Reshape", inner, np.array([members, hidden + 1, -1]))
+    one = torch.zeros(members, 1, hidden + 1)
+    one[:, :, -1] = 1.0
+    return _leaky(graph, graph.node("MatMul", torch.cat([_with_bias(second), one], 1), inner))
 
 
-class FusedRangeMap(nn.Module):
-    def __init__(self, plain: RangeMap) -> None:
-        super().__init__()
-        self.plain = plain
-
-    def forward(self, values: Tensor) -> Tensor:
-        scaled: Tensor = self.plain(values.t())
-        return scaled.t()
-
-
-class FusedNormalMap(nn.Module):
-    """NormalMap by flat look-ups, which onnxruntime does several times faster than indexing by rows."""
-
-    low: Tensor
-    high: Tensor
-    base: Tensor
-    edges: Tensor
-    starts: Tensor
-    levels: Tensor
-    slopes: Tensor
-
-    def __init__(self, plain: NormalMap) -> None:
-        super().__init__()
-        starts, levels, slopes = plain.pieces.unbind(1)
-        for name, value in {
-            "low": plain.low[:, None],
-            "high": plain.high[:, None],
-            "base": plain.base[:, None].to(torch.int32),
-            "edges": plain.edges,
-            "starts": starts,
-            "levels": levels,
-            "slopes": slopes,
-        }.items():
-            self.register_buffer(name, value.contiguous())
-
-    def forward(self, values: Tensor) -> Tensor:
-        values = torch.minimum(torch.maximum(values, self.low), self.high)
-        position = self.base.expand(values.shape)
-        step = KNOTS // 2
-        while step:
-            above = values >= _looked_up(self.edges, position + step)
-            position = position + above.to(torch.int32) * step
-            step //= 2
-        start, level, slope = (_looked_up(t, position) for t in (self.starts, self.levels, self.slopes))
-        return level + slope * (values - start)
+def _errors(graph: Graph, detector: Detector, rows: str, raw: str) -> str:
+    """Input and raw embeddings -> SmoothL1 of the mean reconstruction, [D, N]."""
+    opened = _leaky(graph, graph.node("MatMul", _with_bias(detector.decode_in), raw))
+    weight, bias = _left(detector.decode_out)
+    members, _, hidden = weight.shape
+    opened = graph.node("Reshape", opened, np.array([members * hidden, -1]))
+    mean = weight.transpose(0, 1).flatten(1) / members
+    offset = bias.mean(0)
+    if detector.bounded_input:
+        rebuilt = _leaky(graph, graph.node("Gemm", mean, opened, offset))
+        error = graph.node("Sub", rows, rebuilt)
+    else:
+        error = graph.node("Gemm", -mean, opened, graph.node("Sub", rows, offset))
+    # c (e - c / 2) with c = e cut at ±1: as losses.huber, for errors of both signs
+    cut = graph.node("Clip", error, -1.0, 1.0)
+    return graph.node("Mul", cut, graph.node("Sub", error, graph.node("Mul", cut, 0.5)))
 
 
-def _looked_up(table: Tensor, position: Tensor) -> Tensor:
-    return table.index_select(0, position.reshape(-1)).reshape(position.shape)
+def _projected(graph: Graph, raw: str, detector: Detector) -> str:
+    """Each member's embedding over its length; the unit that is 1 over itself."""
+    size = detector.centres.shape[2]
+    sums = torch.zeros(size + 1, size + 1)
+    sums[:size, :size] = 1.0
+    sums[size, size] = 1.0
+    squares = graph.node("MatMul", sums, graph.node("Mul", raw, raw))
+    return graph.node("Div", raw, graph.node("Max", graph.node("Sqrt", squares), 1e-12))
 
 
-def _columns(layer: MemberLinear) -> tuple[Tensor, Tensor]:
+def _squared_distance(graph: Graph, z: str, detector: Detector) -> str:
+    """||e||² - 2 e p + ||p||² with e = z / sqrt(M), the scale taken into the constants: [K, N]."""
+    members, _, size = detector.centres.shape
+    prototypes = detector.prototypes.detach()
+    towards = torch.zeros(len(prototypes), members, size + 1)
+    towards[:, :, :size] = -2.0 * members**-0.5 * prototypes.reshape(-1, members, size)
+    towards[:, 0, size] = prototypes.square().sum(1)
+    own = torch.zeros_like(towards)
+    own[:, :, :size] = 1.0 / members
+    joined = graph.node("Reshape", z, np.array([members * (size + 1), -1]))
+    products = graph.node("Gemm", towards.flatten(1), joined)
+    return graph.node("Relu", graph.node("Gemm", own.flatten(1), graph.node("Mul", joined, joined), products))
+
+
+def _logit(graph: Graph, head: ScoreHead | ForestHead | RankHead, z: str, evidence: str, rows: str) -> str:
+    """z [M, E + 1, N], evidence (r and q*) [2, N] and input [D, N] -> logit [1, N]."""
+    if isinstance(head, RankHead):
+        return _rank_logit(graph, head, evidence, rows)
+    if isinstance(head, ScoreHead):
+        return _score_logit(graph, head, 1.0, 0.0, z, evidence, rows)
+    smooth = _score_logit(graph, head.score, 1.0 - FOREST_SHARE, float(head.constant), z, evidence, rows)
+    return _forest_logit(graph, head, smooth, evidence, rows)
+
+
+def _score_logit(
+    graph: Graph, head: ScoreHead, share: float, constant: float, z: str, evidence: str, rows: str
+) -> str:
+    """`share` of the members' mean logit, and a constant."""
+    shared, bias = _left(head.shared)
+    members, width, _ = shared.shape
+    own = _with_bias(head.own)
+    own[:, :, -1:] += bias
+    own_part = graph.node("Reshape", graph.node("MatMul", own, z), np.array([members * width, -1]))
+    hidden = _leaky(graph, graph.node("Gemm", shared.flatten(0, 1), evidence, own_part))
+    out, offset = _left(head.out)
+    offset = offset.mean(0)
+    if head.skip is None:
+        return graph.node("Gemm", share / members * out.reshape(1, -1), hidden, share * offset + constant)
+    skip, skip_offset = _left(head.skip)
+    offset = share * (offset + skip_offset.mean(0)) + constant
+    straight = graph.node("Gemm", share * skip.mean(0), rows, offset)
+    return graph.node("Gemm", share / members * out.reshape(1, -1), hidden, straight)
+
+
+def _forest_logit(graph: Graph, head: ForestHead, logit: str, evidence: str, rows: str) -> str:
+    """The trees' part added to a logit.
+
+    Picking a question's input is cheaper than ForestHead's product with zeros. Evidence is scaled
+    so that one slope fits all questions.
+    """
+    scale = torch.tensor([[1.0], [-1.0]]) / (RAMP * STEEP)  # log r and -log q*
+    unusual = graph.node("Log", graph.node("Add", evidence, torch.tensor([[TINY], [0.0]])))
+    asked = graph.node("Concat", rows, graph.node("Mul", unusual, scale), axis=0)
+    products: list[str] = []
+    for question, offset in zip(head.weights, head.offsets, strict=True):
+        inputs = graph.node("Gather", asked, question.argmax(0).numpy(), axis=0)
+        above = graph.node("Add", inputs, offset[:, None] / STEEP)
+        answer = graph.node("HardSigmoid", above, alpha=STEEP, beta=0.0)
+        products += [answer, *(graph.node("Mul", answer, product) for product in products)]
+    for product, coefficient in zip(products, head.coefficients, strict=True):
+        logit = graph.node("Gemm", coefficient[None], product, logit)
+    return logit
+
+
+def _rank_logit(graph: Graph, head: RankHead, evidence: str, rows: str) -> str:
+    """RankHead, its pieces and weights as one product."""
+    offset, sign = [[TINY], [0.0]], [[1.0], [-1.0]]
+    if head.by_values:
+        size = graph.node("ReduceMean", graph.node("Abs", rows), OVER_SLOTS, keepdims=1)
+        evidence = graph.node("Concat", evidence, size, axis=0)
+        offset, sign = [*offset, [TINY]], [*sign, [1.0]]
+    unusual = graph.node("Log", graph.node("Add", evidence, torch.tensor(offset)))
+    unusual = graph.node("Mul", unusual, torch.tensor(sign))
+    below = graph.node("Min", graph.node("Sub", unusual, head.knots[:, :1]), 0.0)
+    above = graph.node("Sub", graph.node("Unsqueeze", unusual, np.array([1])), head.knots[:, :, None])
+    pieces = graph.node("Reshape", graph.node("Relu", above), np.array([head.knots.numel(), -1]))
+    slopes = head.slopes * head.weight[:, None]
+    logit = graph.node("Gemm", slopes[:, 0][None], below, (head.start @ head.weight).reshape(1, 1))
+    return graph.node("Gemm", slopes.reshape(1, -1), pieces, logit)
+
+
+def _leaky(graph: Graph, value: str) -> str:
+    return graph.node("LeakyRelu", value, alpha=SLOPE)
+
+
+def _left(layer: MemberLinear) -> tuple[Tensor, Tensor]:
     """Weights [M, O, I] and bias [M, O, 1] that are multiplied from the left."""
-    weight = layer.weight.detach().transpose(1, 2).contiguous()
-    return weight, layer.bias.detach().transpose(1, 2).contiguous()
+    return layer.weight.detach().transpose(1, 2), layer.bias.detach().transpose(1, 2)
+
+
+def _with_bias(layer: MemberLinear) -> Tensor:
+    """[M, O, I + 1]: the last input is 1."""
+    return torch.cat(_left(layer), 2)

@@ -32,7 +32,7 @@ FIT_STAGES = {
     "joint": (0.5, 1.0),
 }
 """Which part of a fit each of its stages is."""
-LIBRARIES = ("torch", "numpy", "onnx", "onnxscript", "scikit-learn", "nearnorm")
+LIBRARIES = ("torch", "numpy", "onnx", "scikit-learn", "nearnorm")
 
 
 class _Clock:
@@ -85,7 +85,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     clock.ended("evaluate")
 
     watcher.step("export", STAGES["evaluate"])
-    model = to_onnx(detector, numeric, codes)
+    model = to_onnx(detector)
     assert_parity(model, detector, numeric, codes)
     core = Core(
         files={MODEL: hashlib.sha256(model).hexdigest()},

@@ -1,23 +1,36 @@
 """What is exported answers as what was trained, for every form of the network."""
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 
 from tests.training.samples import quick, sample
 from training.cold_start import RankHead
 from training.config import FitConfig, Preset
+from training.export import INPUTS, OUTPUTS
 from training.fit import fit
-from training.fused import Fused
+from training.fused import fused
+from training.fused_input import network_input
+from training.graph import Graph
 from training.heads import ForestHead
 from training.network import Detector
 from training.preprocess import Preprocess
 
 
+def assert_same(detector: Detector, numeric: np.ndarray, codes: np.ndarray) -> None:
+    session = ort.InferenceSession(fused(detector).SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(list(OUTPUTS), dict(zip(INPUTS, (numeric, codes), strict=True)))
+    with torch.inference_mode():
+        expected = detector(torch.from_numpy(numeric), torch.from_numpy(codes))
+    for name, one, other in zip(OUTPUTS, found, expected, strict=True):
+        torch.testing.assert_close(torch.from_numpy(one), other, rtol=1e-4, atol=1e-5, msg=name)
+
+
 @pytest.mark.parametrize("preset", ["default", "paper"])
 @pytest.mark.parametrize("head", ["score", "rank"])
 @pytest.mark.parametrize("skip", [True, False])
-def test_the_fused_module_answers_as_the_detector(preset: Preset, head: str, skip: bool) -> None:
+def test_the_fused_graph_answers_as_the_detector(preset: Preset, head: str, skip: bool) -> None:
     data = sample()[0]
     config = FitConfig(preset=preset, members=3, skip=skip, layerwise=False)
     generator = torch.Generator().manual_seed(0)
@@ -30,18 +43,44 @@ def test_the_fused_module_answers_as_the_detector(preset: Preset, head: str, ski
         detector.head = RankHead(error, similarity, values)
     numeric, codes = data.numeric[:200].copy(), data.codes[:200].copy()
     numeric[::7] = np.nan
+    numeric[1::7] *= -1e3
+    numeric[2::7] = 1e300
     codes[::5] = 0
-    rows = torch.from_numpy(numeric), torch.from_numpy(codes)
-    with torch.inference_mode():
-        for found, expected in zip(Fused(detector)(*rows), detector(*rows), strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert_same(detector, numeric, codes)
 
 
 def test_the_fused_forest_answers_as_the_detector() -> None:
     data, _ = sample()
     detector = fit(data, quick(), seed=0).detector
     assert isinstance(detector.head, ForestHead)
-    rows = torch.from_numpy(data.numeric), torch.from_numpy(data.codes)
-    with torch.inference_mode():
-        for found, expected in zip(Fused(detector)(*rows), detector(*rows), strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert_same(detector, data.numeric, data.codes)
+
+
+def test_columns_of_few_and_of_many_values_get_the_very_scores_of_training() -> None:
+    rng = np.random.default_rng(0)
+    rows = 2_000
+    numeric = np.stack(
+        [
+            rng.integers(0, 2, rows).astype(float),
+            np.full(rows, 3.0),
+            np.full(rows, np.nan),
+            np.exp(5.0 * rng.normal(size=rows)),
+            1_700_000_000.0 + rng.permutation(rows),
+            np.where(rng.random(rows) < 0.9, 0.0, rng.normal(size=rows)),
+        ],
+        axis=1,
+    )
+    codes = np.zeros((rows, 0), np.int64)
+    preprocess = Preprocess(numeric, codes, (), "quantile")
+    graph = Graph()
+    mapped = network_input(graph, preprocess)
+    graph.node("Transpose", mapped, perm=[1, 0], output="mapped")
+    model = graph.model(
+        {"numeric": (np.float64, 6), "codes": (np.int64, 0)}, {"mapped": (np.float32, preprocess.width)}
+    )
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    numeric[:5] = 1e300
+    numeric[5:9] = -np.inf
+    found = session.run(["mapped"], {"numeric": numeric, "codes": codes})[0]
+    expected = preprocess(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy()
+    np.testing.assert_array_equal(found, expected)

@@ -1,8 +1,4 @@
-import warnings
-from pathlib import Path
-
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -65,33 +61,3 @@ def test_a_row_scores_the_same_alone_and_in_any_order(
     )
     alone = [answers(detector, data.numeric[[i]], data.codes[[i]])[0][0] for i in range(8)]
     assert np.array(alone) == pytest.approx(together[:8], abs=1e-5)
-
-
-@pytest.mark.parametrize("kept", ["both", "numbers", "codes"])
-def test_the_exported_graph_answers_as_torch_does(tmp_path: Path, kept: str) -> None:
-    full, _ = sample()
-    numeric = full.numeric if kept != "codes" else full.numeric[:, :0]
-    codes = full.codes if kept != "numbers" else full.codes[:, :0]
-    cardinalities = full.cardinalities if kept != "numbers" else ()
-    data = TrainingSet(numeric, codes, cardinalities, full.labels)
-    detector = fit(data, quick(), seed=0).detector
-    batch = torch.export.Dim("batch")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own
-        program = torch.onnx.export(
-            detector,
-            (torch.from_numpy(numeric[:3]), torch.from_numpy(codes[:3])),
-            dynamo=True,
-            dynamic_shapes=({0: batch}, {0: batch}),
-            input_names=["numeric", "codes"],
-            verbose=False,
-        )
-    assert program is not None
-    program.save(tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    names = [put.name for put in session.get_inputs()]
-    for rows in (1, 2, 7, 400):
-        feeds = {"numeric": numeric[:rows], "codes": codes[:rows]}
-        got = session.run(None, {name: feeds[name] for name in names})
-        for one, other in zip(got, answers(detector, numeric[:rows], codes[:rows]), strict=True):
-            assert one == pytest.approx(other, abs=2e-3)
