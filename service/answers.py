@@ -7,7 +7,8 @@ from msgspec import UnsetType
 
 from service.desk import Noted
 from service.encode import Encoded
-from service.slots import LoadedModel, Scores
+from service.scores import Scores
+from service.slots import LoadedModel
 from service.wire import Answer, Envelope, Failure, Id, IndexedProblem, Reason, Result, ResultColumns
 
 

@@ -11,7 +11,8 @@ from models.tables import to_arrays
 from service.desk import Noted
 from service.encode import Encoded, Rows, row_problem, warnings_of
 from service.errors import InvalidRequest, MalformedBody, TooManyRows, UnsupportedMedia
-from service.slots import LoadedModel, Scores
+from service.scores import Scores
+from service.slots import LoadedModel
 
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2  # MessageHeader, in Arrow's Message.fbs
 

@@ -30,8 +30,9 @@ from service.policies import InForce, Policies, usable
 from service.policy import Policy, Ranks
 from service.quotas import Quota
 from service.retraining import Rule
+from service.scores import Scores
 from service.settings import Settings
-from service.slots import LoadedModel, Scores
+from service.slots import LoadedModel
 from service.wire import Id, Matched
 
 FOLLOW_SECONDS = 1.0

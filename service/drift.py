@@ -121,22 +121,25 @@ class Drift:
         self._newcomers = Newcomers(core)
         self._reports: deque[Report] = deque(maxlen=_REPORTS_KEPT)
         self._on_report = on_report
-        self._waiting: list[tuple[Rows, Outputs, int, Mapping[int, str]]] = []
+        self._waiting: list[tuple[Rows, Outputs, Mapping[int, str]]] = []
         self._left: Observed | None = None
         self._waiting_rows = 0
         self._rows = 0
 
-    def observe(self, rows: Rows, outputs: Outputs, start: int, event_ids: Mapping[int, str]) -> None:
-        """Count rows whose outputs are outputs[start:start + len(rows)]; `event_ids` by row, where kept.
+    def observe(self, rows: Rows, outputs: Outputs, event_ids: Mapping[int, str]) -> bool:
+        """Remember rows; true once `settle` has enough of them to count.
 
-        Most calls only remember what they were given: rows are counted STEP at a time.
+        Their outputs are the first of `outputs`. `event_ids`, of those kept, may be told until then.
         """
-        self._waiting.append((rows, outputs, start, event_ids))
+        self._waiting.append((rows, outputs, event_ids))
         self._waiting_rows += len(rows)
-        if self._waiting_rows < STEP:
-            return
-        waiting, self._waiting = self._waiting, []
-        self.count(joined([_observed(*each) for each in waiting]))
+        return self._waiting_rows >= STEP
+
+    def settle(self) -> None:
+        """Count what was observed, if it fills a step."""
+        if self._waiting_rows >= STEP:
+            waiting, self._waiting = self._waiting, []
+            self.count(joined([_observed(*each) for each in waiting]))
 
     def count(self, rows: Observed) -> None:
         """Count rows now; those beyond a whole STEP wait for the next."""
@@ -229,14 +232,14 @@ class Drift:
         )
 
 
-def _observed(rows: Rows, outputs: Outputs, start: int, event_ids: Mapping[int, str]) -> Observed:
-    stop = start + len(rows)
+def _observed(rows: Rows, outputs: Outputs, event_ids: Mapping[int, str]) -> Observed:
+    count = len(rows)
     return Observed(
         rows.numeric,
         rows.codes,
-        outputs.score[start:stop],
-        outputs.prototype[start:stop],
-        outputs.distance[start:stop],
-        outputs.similarity[start:stop],
-        event_ids,
+        outputs.score[:count],
+        outputs.prototype[:count],
+        outputs.distance[:count],
+        outputs.similarity[:count],
+        {row: event_id for row, event_id in event_ids.items() if row < count},
     )

@@ -6,17 +6,19 @@ refuses (another type, an unknown field, a number beyond float64) goes the loose
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from itertools import starmap
 from typing import Any, cast
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from models import values
 from models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
+from service.columns import Column, ColumnDecoder, ColumnRequest
 from service.decode import decode_envelope, raise_malformed
 from service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
 from service.wire import NAN, Envelope, Id, RowProblem, request_type, row_fields
@@ -25,8 +27,7 @@ MOST_WARNED = 20
 """Unknown fields named in one answer's warnings."""
 
 
-@dataclass(slots=True)
-class Rows:
+class Rows(Struct, eq=False):
     """What a model sees: numeric [N, Dn] float64, NaN = missing; codes [N, Dc] int64."""
 
     numeric: NDArray[np.float64]
@@ -39,8 +40,17 @@ class Rows:
         return Rows(self.numeric[start:stop], self.codes[start:stop])
 
 
-@dataclass(slots=True)
-class Encoded:
+def gathered(items: Sequence[Rows]) -> Rows:
+    """All rows of the items, one item after the other."""
+    if len(items) == 1:
+        return items[0]
+    numeric = np.concatenate([item.numeric for item in items])
+    if not items[0].codes.shape[1]:
+        return Rows(numeric, np.empty((len(numeric), 0), np.int64))
+    return Rows(numeric, np.concatenate([item.codes for item in items]))
+
+
+class Encoded(Struct, eq=False):
     """`rows` are those without an error; `kept` are their places among the `count` sent (None: all).
 
     `imputed` names the missing features of a place, `unknown` the categories that training never saw.
@@ -49,10 +59,10 @@ class Encoded:
     rows: Rows
     count: int
     kept: list[int] | None = None
-    errors: dict[int, RowProblem] = field(default_factory=dict)
-    imputed: dict[int, list[str]] = field(default_factory=dict)
-    unknown: dict[int, dict[str, str]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    errors: dict[int, RowProblem] = {}
+    imputed: dict[int, list[str]] = {}
+    unknown: dict[int, dict[str, str]] = {}
+    warnings: list[str] = []
 
     def places(self) -> Sequence[int]:
         """The place of every one of `rows` among the rows sent."""
@@ -66,6 +76,7 @@ class Encoder:
         self.schema = schema
         self._max_rows = max_rows
         self._typed = msgspec.json.Decoder(request_type(schema))
+        self._columns = ColumnDecoder(schema)
         self._fields = row_fields(schema)
         self._names = {f.name for f in self._fields}
         self._numbers = len(schema.numeric)
@@ -73,10 +84,14 @@ class Encoder:
         self._codes: list[Callable[[str | None, int], int]] = [
             _codes_by_text(f).get for f in schema.categorical
         ]
+        self._only_numbers = len(self._fields) == self._numbers
         self._required = {f.name for f in schema.scored if not f.nullable}
 
     def decode(self, body: bytes) -> Envelope:
         """The request, typed where possible, else an Envelope. Raises MalformedBody, InvalidRequest."""
+        columns = self._columns.decode(body)
+        if columns is not None:
+            return columns
         try:
             return self._typed.decode(body)
         except msgspec.ValidationError:
@@ -93,12 +108,14 @@ class Encoder:
             self._check_count(len(records), request.ids, "records")
             if type(request) is Envelope:
                 return self._loose_records(records, request.strict)
-            return self._encode([msgspec.structs.astuple(r) for r in records])
+            return self._encode(list(map(astuple, records)))
         if not isinstance(records, UnsetType):
             raise InvalidRequest("send either `records` or `columns`, not both")
         if type(request) is Envelope:
             return self._loose_columns(columns, request)
-        return self._typed_columns(columns, request)
+        if isinstance(request, ColumnRequest):
+            return self._typed_columns(request.sent, request)
+        return self._typed_columns(astuple(cast("Struct", columns))[: len(self.schema.scored)], request)
 
     def record(self, encoded: Encoded, index: int) -> dict[str, float | bool | str | None]:
         """Row `index` of `encoded.rows` as the model read it; None is missing."""
@@ -133,29 +150,31 @@ class Encoder:
         errors = {} if errors is None else errors
         kept = [place for place in range(len(cells)) if place not in errors] if errors else None
         good = cells if kept is None else [cells[place] for place in kept]
-        width, scored = self._numbers, len(self.schema.scored)
+        width = self._numbers
+        numbers = good if self._only_numbers else [row[:width] for row in good]
         try:
-            packed = b"".join([self._pack(*row[:width]) for row in good])
+            packed = b"".join(starmap(self._pack, numbers))
         except struct.error:  # a null among the numbers
-            packed = b"".join([self._pack(*(NAN if v is None else v for v in row[:width])) for row in good])
+            packed = b"".join([self._pack(*(NAN if v is None else v for v in row)) for row in numbers])
         codes: list[int] = []
         if self._codes:
             codes = [
                 get(v, UNKNOWN_CODE) for row in good for get, v in zip(self._codes, row[width:], strict=False)
             ]
+        shape = len(good), len(self._codes)
         rows = Rows(
-            np.frombuffer(packed, np.float64).reshape(len(good), width),
-            np.array(codes, np.int64).reshape(len(good), scored - width),
+            np.ndarray((len(good), width), np.float64, packed),
+            np.array(codes, np.int64).reshape(shape) if codes else np.empty(shape, np.int64),
         )
         encoded = Encoded(rows, len(cells), kept, errors)
-        if len(good) == 1 and self._is_whole(good[0], codes):
+        if len(good) == 1 and self._is_whole(numbers[0], codes):
             return encoded
         return self._looked_over(encoded, lambda place, j: cells[place][width + j])
 
-    def _is_whole(self, row: Sequence[Any], codes: Sequence[int]) -> bool:
+    def _is_whole(self, numbers: Sequence[Any], codes: Sequence[int]) -> bool:
         """Whether nothing is missing or unknown, sooner than numpy could tell it of a single row."""
         try:
-            return math.isfinite(sum(row[: self._numbers])) and not (codes and min(codes) < FIRST_CODE)
+            return math.isfinite(sum(numbers)) and not (codes and min(codes) < FIRST_CODE)
         except TypeError:  # a null
             return False
 
@@ -226,19 +245,20 @@ class Encoder:
             cells.append(NAN if cell is None and f.kind is not Kind.CATEGORICAL else cell)
         return tuple(cells)
 
-    def _typed_columns(self, columns: object, request: Envelope) -> Encoded:
-        sent = msgspec.structs.astuple(cast("msgspec.Struct", columns))[: len(self.schema.scored)]
+    def _typed_columns(self, sent: Sequence[Column], request: Envelope) -> Encoded:
         named = zip(self.schema.scored, sent, strict=True)
         count = self._column_count({f.name: column for f, column in named if column is not UNSET}, request)
-        rows = Rows(np.empty((count, self._numbers)), np.empty((count, len(self._codes)), np.int64))
-        for j, column in enumerate(sent[: self._numbers]):
-            rows.numeric[:, j] = NAN if column is UNSET else _floats(column)
-        texts = sent[self._numbers :]
-        for j, (get, column) in enumerate(zip(self._codes, texts, strict=True)):
-            rows.codes[:, j] = MISSING_CODE if column is UNSET else [get(v, UNKNOWN_CODE) for v in column]
-        return self._looked_over(Encoded(rows, count), lambda place, j: str(texts[j][place]))
+        numeric = np.empty((self._numbers, count))
+        for numbers, column in zip(numeric, sent, strict=False):
+            numbers[:] = NAN if isinstance(column, UnsetType) else _floats(column)
+        codes = np.empty((len(self._codes), count), np.int64)
+        texts = cast("Sequence[list[str] | UnsetType]", sent[self._numbers :])
+        for known, get, text in zip(codes, self._codes, texts, strict=True):
+            known[:] = MISSING_CODE if isinstance(text, UnsetType) else [get(v, UNKNOWN_CODE) for v in text]
+        rows = Rows(np.ascontiguousarray(numeric.T), np.ascontiguousarray(codes.T))
+        return self._looked_over(Encoded(rows, count), lambda place, j: cast("list[str]", texts[j])[place])
 
-    def _column_count(self, columns: dict[str, list[Any]], request: Envelope) -> int:
+    def _column_count(self, columns: Mapping[str, Sized], request: Envelope) -> int:
         lengths = {name: len(column) for name, column in columns.items()}
         if not lengths:
             raise InvalidRequest("`columns` has no column of the model's schema", field="columns")
@@ -283,8 +303,10 @@ _COERCE: dict[Kind, Callable[[object], float | str | None]] = {
 }
 
 
-def _floats(column: list[float | None]) -> NDArray[np.float64]:
+def _floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.float64]:
     """NaN for null. `struct` takes a third of numpy's time, but no null."""
+    if not isinstance(column, list):
+        return column
     try:
         return np.frombuffer(struct.pack(f"={len(column)}d", *column), np.float64)
     except struct.error:

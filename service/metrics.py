@@ -3,6 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -16,10 +18,11 @@ TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 class Histogram:
     """Counts by bucket. Cheap enough for the hot path, and for that path's one thread only."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_counts", "_edges", "_sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
+        self._edges = np.array(bounds)
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
@@ -32,6 +35,13 @@ class Histogram:
         for value in values:
             counts[bisect_left(bounds, value)] += 1
         self._sum += sum(values)
+
+    def observe_array(self, values: NDArray[np.floating]) -> None:
+        """The same, sooner from some ten values on."""
+        places = np.searchsorted(self._edges, values)
+        for place, count in enumerate(np.bincount(places).tolist()):
+            self._counts[place] += count
+        self._sum += float(values.sum(dtype=np.float64))
 
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
         buckets, total = [], 0

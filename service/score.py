@@ -6,6 +6,7 @@ nothing in between.
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -28,8 +29,9 @@ from service.logs import log
 from service.metrics import Metrics
 from service.quotas import Meter
 from service.requests import SERVED, request_ids
+from service.scores import Scores, joined
 from service.settings import Settings
-from service.slots import BATCH_ROWS, LoadedModel, Scores, Slots, joined
+from service.slots import BATCH_ROWS, LoadedModel, Slots
 from service.wire import Envelope, Id
 
 PATH = "/score"
@@ -111,13 +113,9 @@ class ScoreEndpoint:
         if model.batcher.rows > BATCH_ROWS:  # it will take a while: look whether anybody still listens
             await _unless_gone(waiting, receive)
         parts = await waiting
-        scores = parts[0] if len(parts) == 1 else joined(parts)
+        scores = parts[0] if len(parts) == 1 else joined(encoded.rows, parts)
         noted = self._desk.note(model, encoded, scores, ids)
-        watched = model.watched.take(len(encoded.rows), time.monotonic())
-        if watched:
-            rows = encoded.rows if watched == len(encoded.rows) else encoded.rows.part(0, watched)
-            kept = {index: event_id for index, event_id in noted.event_ids.items() if index < watched}
-            model.drift.observe(rows, scores.outputs, scores.start, kept)
+        _tell_drift(model, parts, noted.event_ids)
         return scores, noted
 
     def _decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:
@@ -128,6 +126,18 @@ class ScoreEndpoint:
             model = self._slots.get(request.model)
             request = model.encoder.decode(body)
         return model, request
+
+
+def _tell_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:
+    """Batches that nobody has shown to drift yet, and which events of them are kept, by row."""
+    first = 0
+    for part in parts:
+        if not part.batch.watched:
+            model.watch(part.batch)
+        for index, event_id in event_ids.items():
+            if first <= index < first + len(part):
+                part.batch.event_ids[part.start + index - first] = event_id
+        first += len(part)
 
 
 async def _unless_gone(waiting: "asyncio.Future[list[Scores]]", receive: Receive) -> None:

@@ -15,7 +15,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.bundle import MANIFEST
 from models.errors import NearnormError
@@ -24,14 +23,16 @@ from models.store import DEFAULT_MODEL, Activation, ModelStore
 from service.allowance import Allowance
 from service.batcher import Batcher, Limits
 from service.drift import Drift, Report
-from service.encode import Encoder, Rows
+from service.encode import Encoder, Rows, gathered
 from service.engine import Engine, Outputs, golden_rows
 from service.errors import NoModel, UnknownModel
 from service.logs import log
 from service.metrics import Metrics, ModelMeter
 from service.policy import Ranks, default_policy
 from service.reasons import Explainer
+from service.scores import Batch, Scores
 from service.settings import Settings
+from service.weakly import weakly
 from service.wire import ModelRef
 
 POLL_SECONDS = 1.0
@@ -41,25 +42,6 @@ WATCHED_ROWS = 2_000
 """Rows a second that drift is watched in: beyond it a sample says as much, and a row costs 2 to 6 us."""
 BATCH_ROWS = 1024
 INLINE_ROWS = 256
-
-
-@dataclass(slots=True)
-class Scores:
-    """Rows `start` to `stop` of a batch; the lists are those rows' own, ready to be written."""
-
-    outputs: Outputs
-    start: int
-    stop: int
-    score: list[float]
-    percentile: list[float]
-    anomaly: list[bool]
-    prototype: list[int]
-    distance: list[float]
-    reconstruction_error: list[float]
-
-    @property
-    def residual(self) -> NDArray[np.float32]:
-        return self.outputs.residual[self.start : self.stop]
 
 
 class LoadedModel:
@@ -73,7 +55,7 @@ class LoadedModel:
         self.encoder = Encoder(core.features, max_rows)
         self.explainer = Explainer(core)
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
-        self.drift = Drift(core, self._drifts)
+        self.drift = Drift(core, weakly(self._drifts))
         self.watched = Allowance(WATCHED_ROWS)
         self.batcher: Batcher[Rows, Scores]
         self.meter: ModelMeter
@@ -81,7 +63,7 @@ class LoadedModel:
     def serve(self, meter: ModelMeter, limits: Limits, executor: ThreadPoolExecutor) -> None:
         """Take requests from now on, in this thread's event loop."""
         self.meter = meter
-        self.batcher = Batcher(self.score, limits, executor, meter.queue_seconds.observe_all)
+        self.batcher = Batcher(weakly(self.score), limits, executor, meter.queue_seconds.observe_all)
         meter.serving = (self.ref.version, self.engine.provider)
 
     def _drifts(self, report: Report) -> None:
@@ -98,37 +80,28 @@ class LoadedModel:
 
     def score(self, items: Sequence[Rows]) -> list[Scores]:
         """One batch: the items are run together and come back apart."""
-        rows = items[0]
-        if len(items) > 1:
-            rows = Rows(
-                np.concatenate([item.numeric for item in items]),
-                np.concatenate([item.codes for item in items]),
-            )
+        rows = gathered(items)
         started = time.perf_counter()
         outputs = self.engine.run(rows)
         self.meter.inference_seconds.observe(time.perf_counter() - started)
         self.meter.batch_rows.observe(len(rows))
-        whole = self._judged(outputs, len(rows))
-        if len(items) == 1:
-            return [whole]
+        batch = self._judged(rows, outputs)
         parts, start = [], 0
         for item in items:
             stop = start + len(item)
-            parts.append(_cut(whole, start, stop))
+            parts.append(Scores(batch, start, stop, batch.percentile[start:stop], batch.anomaly[start:stop]))
             start = stop
         return parts
 
-    def _judged(self, outputs: Outputs, count: int) -> Scores:
+    def _judged(self, rows: Rows, outputs: Outputs) -> Batch:
         percentile, anomaly = self.ranks.judge(outputs.score)
-        self.meter.rows += count
+        self.meter.rows += len(rows)
         self.meter.anomalies += int(np.count_nonzero(anomaly))
-        score = outputs.score.tolist()
-        self.meter.scores.observe_all(score)
-        return Scores(
+        self.meter.scores.observe_array(outputs.score)
+        return Batch(
+            rows,
             outputs,
-            0,
-            count,
-            score,
+            outputs.score.tolist(),
             percentile.tolist(),
             anomaly.tolist(),
             outputs.prototype.tolist(),
@@ -136,36 +109,13 @@ class LoadedModel:
             outputs.reconstruction_error.tolist(),
         )
 
-
-_LISTS = ("score", "percentile", "anomaly", "prototype", "distance", "reconstruction_error")
-
-
-def _cut(whole: Scores, start: int, stop: int) -> Scores:
-    return Scores(
-        whole.outputs,
-        start,
-        stop,
-        whole.score[start:stop],
-        whole.percentile[start:stop],
-        whole.anomaly[start:stop],
-        whole.prototype[start:stop],
-        whole.distance[start:stop],
-        whole.reconstruction_error[start:stop],
-    )
-
-
-def joined(parts: Sequence[Scores]) -> Scores:
-    """The parts of one request as one, when it was larger than a batch."""
-    arrays = (
-        np.concatenate([getattr(part.outputs, name)[part.start : part.stop] for part in parts])
-        for name in Outputs.__slots__
-    )
-    return Scores(
-        Outputs(*arrays),
-        0,
-        sum(part.stop - part.start for part in parts),
-        *([value for part in parts for value in getattr(part, name)] for name in _LISTS),
-    )
+    def watch(self, batch: Batch) -> None:
+        """Let drift see a batch, as much of it as its allowance grants."""
+        batch.watched = True
+        granted = self.watched.take(len(batch.rows), time.monotonic())
+        if granted and self.drift.observe(batch.rows.part(0, granted), batch.outputs, batch.event_ids):
+            # not before the batch's other requests have noted their events
+            asyncio.get_running_loop().call_soon(self.drift.settle)
 
 
 @dataclass(frozen=True)

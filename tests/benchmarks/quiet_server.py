@@ -17,6 +17,7 @@ if __name__ == "__main__":
         (Drift, "observe"),
         (Histogram, "observe"),
         (Histogram, "observe_all"),
+        (Histogram, "observe_array"),
         (Metrics, "request"),
     ):
         setattr(room, name, nothing)

@@ -133,10 +133,11 @@ def test_rows_count_the_same_alone_and_in_any_batch() -> None:
     whole, single = watching(), watching()
     rows = scored(traffic(1_000, seed=4))
     whole.count(rows)
-    outputs = Outputs(rows.score, rows.similarity, rows.prototype, rows.distance, rows.score, rows.similarity)
     for i in range(len(rows)):
-        one = slice(i, i + 1)
-        single.observe(Rows(rows.numeric[one], rows.codes[one]), outputs, i, {})
+        one = rows.take(np.array([i]))
+        outputs = Outputs(one.score, one.similarity, one.prototype, one.distance, one.score, one.similarity)
+        if single.observe(Rows(one.numeric, one.codes), outputs, {}):
+            single.settle()
     assert whole.snapshot().signals == single.snapshot().signals
     assert single.snapshot().rows == 1_000
 
