@@ -134,7 +134,7 @@ class Clients:
         for path in ("/metrics", "/drift", "/readyz", "/analysts", "/audit", "/models"):
             self._asked(client, "GET", path)
         self._asked(client, "PUT", "/policy", json={"budget": f"{chance.choice((1, 2, 5))}%"})
-        if number % 4 == 3:
+        if number % 40 == 20:
             self._asked(client, "POST", "/analysts/analyst 2/quarantine", json={"why": "the soak"})
             self._asked(client, "DELETE", "/analysts/analyst 2/quarantine")
 
