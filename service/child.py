@@ -4,6 +4,7 @@ It leads a process group of its own, so that what it started ends with it. It re
 only we hold: when we die, however suddenly, it sees the end of it and goes too.
 """
 
+import importlib.util
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from models.errors import NearnormError
 
+TRAINING = (sys.executable, "-m", "training.retrain")
 GRACE = 1.0  # seconds between asking a process to end and ending it
 LONGEST_LINE = 2_000
 KEPT_LOG = 8_000
@@ -39,13 +41,17 @@ class Told:
     log: str = ""
 
 
+def training_is_installed() -> bool:
+    return all(importlib.util.find_spec(name) for name in ("torch", "sklearn", "onnx"))
+
+
 class Child:
     """`python -m training.retrain FOLDER`, running."""
 
     def __init__(self, folder: Path, seconds: float, silence: float) -> None:
         """It may take `seconds` in all, and be silent for `silence`."""
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "training.retrain", str(folder)],
+            [*TRAINING, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

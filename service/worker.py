@@ -12,6 +12,7 @@ import shutil
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -284,7 +285,8 @@ class Worker:
     def _forget_records(self, job: Job) -> None:
         """An ended job keeps its bundle and its result; the records it read are personal data."""
         for name in ("labels", "traffic"):
-            (self.settings.home / "jobs" / job.job_id / f"{name}.jsonl").unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self.settings.home / "jobs" / job.job_id / f"{name}.jsonl").unlink()
 
     def _sweep(self) -> None:
         """Keep the folders of the newest jobs."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.bench_loop import SETS, Pool, by_model, isolation, load, positive_unlabelled, trees
+from tests.benchmarks.pools import SETS, Pool, load
+from tests.benchmarks.rivals import by_model, isolation, positive_unlabelled, trees
 from training.calibrate import score
 from training.config import FitConfig
 from training.data import load as load_base

@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pyarrow as pa
 
-from tests.benchmarks.bench_loop import Pool
 from tests.benchmarks.bench_queue import Learner
+from tests.benchmarks.pools import Pool
 from tests.journey.loop import logged, serving, until
 
 
