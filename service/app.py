@@ -70,5 +70,5 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
-    app.openapi = with_score(app, slots)  # type: ignore[method-assign]
+    app.openapi = with_score(app, slots, settings)  # type: ignore[method-assign]
     return app

@@ -1,4 +1,4 @@
-"""/score in the OpenAPI document, with an example that runs: the serving model's own golden record."""
+"""The OpenAPI document: FastAPI's, /score as the models in memory take it, every problem, and links."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,51 +8,110 @@ from fastapi.openapi.utils import get_openapi
 
 from models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from service.errors import PROBLEM
+from service.openapi_links import link
+from service.settings import Settings
 from service.slots import LoadedModel, Slots
 
+_REF = {"type": "string"}
 _ANSWER = {
     "type": "object",
     "required": ["model", "provider", "results"],
     "properties": {
         "model": {
             "type": "object",
-            "properties": {"name": {"type": "string"}, "version": {"type": "string"}},
+            "required": ["name", "version"],
+            "properties": {"name": _REF, "version": _REF},
         },
         "provider": {"type": "string"},
-        "results": {"type": ["array", "object"]},
-        "errors": {"type": "array", "items": {"type": "object"}},
+        "results": {
+            "anyOf": [
+                {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                {"type": "object", "additionalProperties": {"type": ["array", "object"]}},
+            ]
+        },
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "required": ["index", "type", "title", "detail"]},
+        },
         "groups": {"type": "object"},
         "warnings": {"type": "array", "items": {"type": "string"}},
     },
 }
-_PROBLEMS = {
-    "400": "The body is no JSON",
-    "404": "No such model",
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457; `field` and `errors` name what to mend.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "pattern": "^urn:nearnorm:problem:[a-z-]+$"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "field": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}
+_TOLD = {
+    "400": "The body cannot be read",
+    "401": "A valid API key is needed",
+    "403": "The API key lacks the role",
+    "404": "There is nothing of this name",
+    "409": "It does not go with what is there",
     "413": "Too many rows or bytes",
     "415": "The content type is not supported",
     "422": "A field of the request does not fit",
-    "429": "The queue is full; see Retry-After",
-    "503": "No model is loaded, or the request waited too long",
+    "429": "More than the caller's limit, or the queue is full; see Retry-After",
+    "503": "No model is loaded, the ledger is away, or the request waited too long",
 }
 
 
-def with_score(app: FastAPI, slots: Slots) -> Callable[[], dict[str, Any]]:
+def with_score(app: FastAPI, slots: Slots, settings: Settings) -> Callable[[], dict[str, Any]]:
     """FastAPI's document, and POST /score as the models in memory take it."""
 
     def document() -> dict[str, Any]:
         found = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        found["paths"]["/score"] = {"post": _operation(slots.loaded().get("default"))}
+        found["paths"]["/score"] = {"post": _operation(slots.loaded().get("default"), settings.max_rows)}
+        schemas = found["components"]["schemas"]
+        for unused in ("HTTPValidationError", "ValidationError"):  # errors are problems here
+            schemas.pop(unused, None)
+        schemas["Problem"] = _PROBLEM
+        for path, operations in found["paths"].items():
+            for method, operation in operations.items():
+                _tell_problems(path, method, operation)
+        link(found["paths"])
         return found
 
     return document
 
 
-def _operation(model: LoadedModel | None) -> dict[str, Any]:
+def _tell_problems(path: str, method: str, operation: dict[str, Any]) -> None:
+    """What a request may be answered with, beside what its route returns."""
+    responses = operation["responses"]
+    responses.pop("422", None)
+    if "security" not in operation:
+        return
+    body, named = "requestBody" in operation, "{" in path
+    asks = body or named or any(p["in"] == "query" for p in operation.get("parameters", []))
+    statuses = ["401", "403", "429", "503"]
+    statuses += ["400", "413"] if body else []
+    statuses += ["404", "422"] if asks else []
+    statuses += ["409"] if method != "get" or named else []
+    statuses += ["415"] if path == "/score" else []
+    for status in sorted(statuses):
+        responses[status] = {
+            "description": _TOLD[status],
+            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+
+
+def _operation(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
     record: dict[str, Any] = {"type": "object"}
+    column: dict[str, Any] = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "array"}}
     examples: dict[str, Any] = {}
     if model is not None:
         features = model.manifest.core.features.features
         record["properties"] = {f.name: _property(f) for f in features}
+        bounds = {"type": "array", "minItems": 1, "maxItems": max_rows}
+        column["properties"] = {f.name: {**bounds, "items": _property(f)} for f in features}
         sample = example_record(model)
         examples = {
             "records": {"value": {"records": [sample], "ids": ["first"], "explain": True}},
@@ -63,29 +122,30 @@ def _operation(model: LoadedModel | None) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "model": {"type": "string", "default": "default"},
-            "records": {"type": "array", "minItems": 1, "items": record},
-            "columns": {"type": "object", "additionalProperties": {"type": "array"}},
-            "ids": {"type": "array", "items": {"type": ["string", "integer"]}},
+            "records": {"type": "array", "minItems": 1, "maxItems": max_rows, "items": record},
+            "columns": column,
+            "ids": {"type": "array", "uniqueItems": True, "items": {"type": ["string", "integer"]}},
             "explain": {"type": "boolean", "default": False},
             "strict": {"type": "boolean", "default": False},
         },
+        "oneOf": [{"required": ["records"]}, {"required": ["columns"]}],
     }
-    responses: dict[str, Any] = {
-        "200": {
-            "description": "Scores in the order sent",
-            "content": {"application/json": {"schema": _ANSWER}},
-        }
-    }
-    for status, description in _PROBLEMS.items():
-        responses[status] = {"description": description, "content": {PROBLEM: {"schema": {"type": "object"}}}}
     return {
         "tags": ["scoring"],
+        "operationId": "score",
         "summary": "Score records: how far is each from every kind of normal?",
+        "description": "A row whose values do not fit has an error of its own in the answer.",
+        "security": [{"HTTPBearer": []}, {"APIKeyHeader": []}],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": body, "examples": examples}},
         },
-        "responses": responses,
+        "responses": {
+            "200": {
+                "description": "Scores in the order sent",
+                "content": {"application/json": {"schema": _ANSWER}},
+            }
+        },
     }
 
 

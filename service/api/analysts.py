@@ -52,7 +52,7 @@ class AnalystPage(BaseModel):
 
 
 class QuarantineRequest(msgspec.Struct, forbid_unknown_fields=True):
-    why: str
+    why: Annotated[str, msgspec.Meta(pattern=r"\S", max_length=analysts.LONGEST_WHY)]
 
 
 class Changed(BaseModel):

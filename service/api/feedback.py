@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 
 from service import feedback, receipts, statements
-from service.api.intake import body_of, described, desk_of, needs
+from service.api.intake import body_of, described, desk_of, needs, schema_of
 from service.auth import Caller
 from service.encode import Encoder
 from service.feedback import Accepted
@@ -18,12 +18,17 @@ from service.statements import FeedbackRequest, Item
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
+_SAID = (("label", "event_id"), ("label", "record_id"), ("label", "record"), ("retract",))
+_Key = Annotated[str | None, Header(min_length=1, max_length=255)]
 
-@router.post("", status_code=201, openapi_extra=described(FeedbackRequest, labels=Item))
+
+@router.post(
+    "", status_code=201, openapi_extra=described(FeedbackRequest, labels=schema_of(Item, one_of=_SAID))
+)
 async def post_feedback(
     request: Request,
     caller: Annotated[Caller, needs("feedback")],
-    idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_key: _Key = None,
 ) -> JSONResponse:
     """Store labels and retractions: all of them, on disk before the answer, or none.
 

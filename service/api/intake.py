@@ -12,6 +12,7 @@ from service.desk import Desk
 from service.errors import InvalidRequest, MalformedBody
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
+Schema = dict[str, Any]
 
 _bearer = HTTPBearer(auto_error=False)  # these two are for the OpenAPI document: the keyring decides
 _header = APIKeyHeader(name="X-API-Key", auto_error=False)
@@ -63,13 +64,23 @@ def read(body: bytes, shape: type[Shape]) -> Shape:
         raise MalformedBody("the body is no JSON") from None
 
 
-def described(shape: type, **inner: type) -> dict[str, Any]:
-    """For the OpenAPI document: a body that is read by hand. `inner` are the items of its lists."""
-    schema = msgspec.json.schema(shape)["$defs"][shape.__name__]
+def described(shape: type, *, one_of: tuple[tuple[str, ...], ...] = (), **inner: Schema) -> dict[str, Any]:
+    """For the OpenAPI document: a body that is read by hand.
+
+    Exactly `one_of` these groups of fields is there. `inner` are the items of its lists.
+    """
+    schema = schema_of(shape, one_of)
     for name, item in inner.items():
-        schema["properties"][name]["items"] = msgspec.json.schema(item)["$defs"][item.__name__]
+        schema["properties"][name]["items"] = item
     content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": _requires(shape), "content": content}}
+    return {"requestBody": {"required": _requires(shape) or bool(one_of), "content": content}}
+
+
+def schema_of(shape: type, one_of: tuple[tuple[str, ...], ...] = ()) -> Schema:
+    schema: Schema = msgspec.json.schema(shape)["$defs"][shape.__name__]
+    if one_of:
+        schema["oneOf"] = [{"required": list(names)} for names in one_of]
+    return schema
 
 
 def _requires(shape: type) -> bool:

@@ -13,7 +13,7 @@ from models.store import Activation
 from service import retraining
 from service.api.intake import body_of, described, desk_of, needs, read
 from service.auth import Caller
-from service.errors import Conflict, InvalidRequest, NotFound
+from service.errors import Conflict, NotFound
 from service.slots import Slots
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -42,7 +42,7 @@ async def list_models(
     request: Request,
     _: Annotated[Caller, needs(None)],
     limit: int = Query(50, ge=1, le=1000),
-    cursor: str | None = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$")] = None,
 ) -> ModelPage:
     """The versions in the store, newest first."""
     slots: Slots = request.app.state.slots
@@ -50,9 +50,7 @@ async def list_models(
     start = 0
     if cursor is not None:
         if cursor not in versions:
-            raise InvalidRequest(
-                "the cursor is no version of the store: start from the first page", field="cursor"
-            )
+            raise NotFound("the cursor is no version of the store: start from the first page", field="cursor")
         start = versions.index(cursor) + 1
     champions = {name: model.ref.version for name, model in slots.loaded().items()}
     page = [

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
+from msgspec import UNSET, UnsetType
 from pydantic import BaseModel
 
 from service import privacy
@@ -19,8 +20,8 @@ router = APIRouter(tags=["privacy"])
 class ForgetRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Exactly one of the two."""
 
-    record_id: str | int | None = None
-    analyst: str | None = None
+    record_id: str | int | UnsetType = UNSET
+    analyst: str | UnsetType = UNSET
 
 
 class Forgotten(BaseModel):
@@ -46,15 +47,15 @@ class Trail(BaseModel):
     next: str | None = None
 
 
-@router.post("/forget", openapi_extra=described(ForgetRequest))
+@router.post("/forget", openapi_extra=described(ForgetRequest, one_of=(("record_id",), ("analyst",))))
 async def forget(request: Request, caller: Annotated[Caller, needs("operate")]) -> Forgotten:
     """Erase a record's features from events and labels, or an analyst's name and comments. For good."""
     sent = read(await body_of(request), ForgetRequest)
     desk = desk_of(request)
     record_id, analyst = sent.record_id, sent.analyst
-    if (record_id is None) == (analyst is None):
+    if (record_id is UNSET) == (analyst is UNSET):
         raise InvalidRequest("send either `record_id` or `analyst`")
-    if record_id is not None:
+    if record_id is not UNSET:
         id_ = str(record_id)
         erased = await desk.ledger.threaded(
             lambda: privacy.forget_record(desk.ledger, id_, caller.name, desk.log.forgetting)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from models.errors import ConfigError
-from service.errors import LedgerUnavailable
+from service.errors import InvalidRequest, LedgerUnavailable
 
 metadata = sa.MetaData()
 Milliseconds = sa.BigInteger
@@ -121,6 +121,8 @@ def _within(
 def _told() -> Iterator[None]:
     try:
         yield
+    except (exc.DataError, OverflowError):  # only what a request asked for may be so
+        raise InvalidRequest("a value cannot be stored: send no NUL, and integers of 64 bits") from None
     except _TROUBLE as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()
         raise _unavailable(reason[0] if reason else type(error).__name__) from error
