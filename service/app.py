@@ -18,6 +18,7 @@ from service.metrics import Metrics
 from service.openapi import with_score
 from service.score import PATH, ScoreEndpoint
 from service.settings import Settings
+from service.siblings import Siblings
 from service.slots import Slots
 
 
@@ -33,8 +34,11 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The whole service. Its lifespan raises NearnormError when it must not start."""
+def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
+    """The whole service; `siblings` are the other processes on its port, whose metrics it tells too.
+
+    Its lifespan raises NearnormError when it must not start.
+    """
     metrics = Metrics()
     desk = Desk(settings)
     slots = Slots(settings.open_store(), settings, metrics, desk.prepare)
@@ -52,8 +56,12 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.to_thread(desk.close)
             raise
         try:
+            if siblings is not None:
+                await siblings.open(metrics.registry)
             yield
         finally:
+            if siblings is not None:
+                await siblings.close()
             await slots.close()
             await asyncio.to_thread(desk.close)
 
@@ -65,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.slots = slots
     app.state.metrics = metrics
     app.state.figures = figures
+    app.state.siblings = siblings
     app.include_router(ops.router)
     for room in (drift, models, feedback, analysts, jobs, queue, policy, privacy):
         app.include_router(room.router)

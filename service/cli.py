@@ -73,13 +73,27 @@ cli.command("migrate")(migrate_ledger)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default NEARNORM_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; default NEARNORM_PORT, 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default NEARNORM_WORKERS, 1.")] = None,
 ) -> None:
     """Serve the champion over HTTP until told to stop."""
-    from service.server import run
     from service.settings import load_settings
 
-    given = {"host": host, "port": port}
-    run(load_settings({name: value for name, value in given.items() if value is not None}))
+    given = {"host": host, "port": port, "workers": workers}
+    settings = load_settings({name: value for name, value in given.items() if value is not None})
+    if settings.workers > 1:
+        from service.processes import run
+    else:
+        from service.server import run
+    run(settings)
+
+
+@cli.command("serve-beside", hidden=True)
+def serve_beside(number: int, fileno: int, folder: Path) -> None:
+    """One process of several: started by `nearnorm serve --workers`, and ended with it."""
+    from service.server import run_beside
+    from service.settings import load_settings
+
+    run_beside(load_settings(), number, fileno, folder)
 
 
 @cli.command()

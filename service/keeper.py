@@ -1,19 +1,32 @@
 """The worker beside a service: started with it, started again when it dies, ended with it."""
 
+import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
+from service.child import training_is_installed
 from service.logs import log
 from service.settings import Settings
-from service.worker import training_is_installed
 
 LEAST_PAUSE, MOST_PAUSE = 1.0, 60.0  # seconds before a start, and before one after many deaths
 LASTING = 60.0  # seconds after which a worker counts as having started well
 LOOK = 0.2
 GRACE = 10.0
+
+
+def end_with_stdin(stop: Callable[[], None]) -> None:
+    """In a process that is kept: call `stop` when stdin ends, which is when its keeper dies."""
+
+    def read() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        stop()
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
 
 
 class Keeper:

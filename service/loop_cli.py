@@ -1,11 +1,7 @@
 """Commands of the loop: a worker, a retraining asked for by hand, logged traffic through another model."""
 
-import os
 import signal
-import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +22,7 @@ def worker(
     beside: Annotated[bool, typer.Option(hidden=True, help="End when stdin does.")] = False,
 ) -> None:
     """Run retraining jobs until told to stop. `nearnorm serve` starts one beside itself."""
+    from service.keeper import end_with_stdin
     from service.logs import configure_logs
     from service.worker import Worker
 
@@ -34,7 +31,7 @@ def worker(
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda number, frame: working.stop())
     if beside:
-        threading.Thread(target=_stop_with_stdin, args=(working.stop,), daemon=True).start()
+        end_with_stdin(working.stop)
     working.run()
 
 
@@ -78,9 +75,3 @@ def replay(
     settings = load_settings()
     changed, rows = in_ledger(lambda ledger: replay_events(ledger, settings, version, out, model, limit))
     typer.echo(f"{out}: {rows} events, {changed} with another verdict")
-
-
-def _stop_with_stdin(stop: Callable[[], None]) -> None:
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    stop()

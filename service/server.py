@@ -3,18 +3,19 @@
 import gc
 import logging
 import socket
+from pathlib import Path
 
 import uvicorn
 
-from models.errors import ConfigError, NearnormError
+from models.errors import NearnormError
 from service.app import create_app
 from service.connections import guarded
-from service.keeper import Keeper
+from service.keeper import Keeper, end_with_stdin
+from service.listener import listen
 from service.logs import configure_logs, log
 from service.requests import LoggedRequests, traced
 from service.settings import Settings
-
-BACKLOG = 2048
+from service.siblings import Siblings
 
 
 class Server(uvicorn.Server):
@@ -25,15 +26,40 @@ class Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
 
+    def stop(self) -> None:
+        self.should_exit = True
+
 
 def run(settings: Settings) -> None:
     """Serve until told to stop. Raises NearnormError when the service cannot start."""
     configure_logs()
-    app = create_app(settings)
+    listener = listen(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
+    log.info("serving", url=f"http://{host}:{port}")
+    keeper = Keeper(settings)
+    keeper.start()
+    try:
+        _serve(settings, listener)
+    finally:
+        keeper.close()
+        listener.close()
+
+
+def run_beside(settings: Settings, number: int, fileno: int, folder: Path) -> None:
+    """Serve as one process of several, until told to stop or until the parent has died.
+
+    Raises NearnormError when the service cannot start.
+    """
+    configure_logs()
+    with socket.socket(fileno=fileno) as listener:
+        _serve(settings, listener, Siblings(folder, number))
+
+
+def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | None = None) -> None:
+    app = create_app(settings, siblings)
     asgi = traced(app) if settings.traces else app
     if settings.log_requests:
         asgi = LoggedRequests(asgi)
-    listener = _listen(settings.host, settings.port)
     config = uvicorn.Config(
         asgi,
         http=guarded(settings),
@@ -46,34 +72,16 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=settings.stop_seconds,
     )
     logging.getLogger("uvicorn.error").addFilter(_not_the_startup)
-    host, port = listener.getsockname()[:2]
     server = Server(config)
-    log.info("serving", url=f"http://{host}:{port}")
-    keeper = Keeper(settings)
-    keeper.start()
+    if siblings is not None:
+        end_with_stdin(server.stop)
     try:
         server.run(sockets=[listener])
     except SystemExit:  # uvicorn's word for a failed start: told below
         if server.started:
             raise
-    finally:
-        keeper.close()
-        listener.close()
     if not server.started:
         raise NearnormError(app.state.startup_problem)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket: taken before anything is loaded, so that a busy port is told at once."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    return listener
 
 
 def _not_the_startup(record: logging.LogRecord) -> bool:

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """The address to listen on. Any other than this machine's own wants API keys, or allow_anonymous."""
     port: int = Field(default=8000, ge=0, le=65535)
     """The port to listen on; 0 takes a free one, which the log tells."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Serving processes on the port. Limits and queues hold for each; replicas of one process are as good."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run. `cuda`: every node on the GPU, or the service does not start."""
     threads: int | None = Field(default=None, ge=1, le=256)

@@ -6,6 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from service.metrics import Metrics
+from service.siblings import Siblings
 from service.slots import Slots
 
 router = APIRouter(tags=["operations"])
@@ -49,6 +50,8 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Prometheus's text format."""
-    registry: Metrics = request.app.state.metrics
-    return Response(generate_latest(registry.registry), media_type=CONTENT_TYPE_LATEST)
+    """Prometheus's text format, of all processes of the service together."""
+    metrics: Metrics = request.app.state.metrics
+    siblings: Siblings | None = request.app.state.siblings
+    told = metrics.registry if siblings is None else await siblings.summed()
+    return Response(generate_latest(told), media_type=CONTENT_TYPE_LATEST)

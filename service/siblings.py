@@ -1,0 +1,146 @@
+"""The metrics of several processes on one port, told as one service's.
+
+Whichever process is scraped asks the others over sockets in a folder that only this service can enter.
+What each told is kept there too: what a process counted still counts when it has died, so that no sum falls.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+PATIENCE = 2.0  # seconds for a process to tell its metrics
+_ADDED_GAUGES = {
+    "nearnorm_queue_rows",
+    "nearnorm_queue_limit_rows",
+    "nearnorm_events_waiting",
+    "nearnorm_events_waiting_limit",
+    "nearnorm_drift_window_rows",
+    "process_virtual_memory_bytes",
+    "process_resident_memory_bytes",
+    "process_open_fds",
+    "process_max_fds",
+}
+_SHARED_COUNTERS = {"nearnorm_activations"}  # of the store's log, which all of them read
+
+
+class Family(msgspec.Struct, array_like=True):
+    """A metric of one process: (name, labels, value) of its samples."""
+
+    name: str
+    help: str
+    kind: str
+    samples: list[tuple[str, dict[str, str], float]]
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says what happened so far, and not how things are."""
+        return self.kind in ("counter", "histogram") and self.name not in _SHARED_COUNTERS
+
+
+_decode = msgspec.msgpack.Decoder(list[Family]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def families(registry: CollectorRegistry) -> list[Family]:
+    return [
+        Family(
+            metric.name,
+            metric.documentation,
+            metric.type,
+            [(sample.name, dict(sample.labels), sample.value) for sample in metric.samples],
+        )
+        for metric in registry.collect()
+    ]
+
+
+class Siblings:
+    """Process `number` of those that share a folder."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._folder = folder
+        self._path = folder / f"{number}.socket"
+        self._registry: CollectorRegistry
+        self._server: asyncio.Server
+
+    async def open(self, registry: CollectorRegistry) -> None:
+        """Tell others from now on; that the socket is there says that this process serves."""
+        self._registry = registry
+        self._path.unlink(missing_ok=True)  # of the process before this one
+        self._server = await asyncio.start_unix_server(self._tell, self._path)
+
+    async def close(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def summed(self) -> "Summed":
+        """The metrics of all of them."""
+        others = sorted(path for path in self._folder.glob("*.socket") if path != self._path)
+        told = [told for told in await asyncio.gather(*map(_ask, others)) if told]
+        told.append(self._own())
+        return await asyncio.to_thread(self._merged, told)
+
+    async def _tell(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(_encode(self._own()))  # a process that dies meanwhile is not understood, and left out
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    def _own(self) -> tuple[int, bytes]:
+        return os.getpid(), _encode(families(self._registry))
+
+    def _merged(self, told: Sequence[tuple[int, bytes]]) -> "Summed":
+        alive = {str(pid) for pid, _ in told}
+        for pid, metrics in told:
+            fresh = self._folder / f"{pid}.fresh"
+            fresh.write_bytes(metrics)
+            fresh.rename(self._folder / f"{pid}.told")
+        dead = [path for path in self._folder.glob("*.told") if path.stem not in alive]
+        ended = [family for path in dead for family in _decode(path.read_bytes()) if family.counts]
+        return Summed([_decode(metrics) for _, metrics in told], ended)
+
+
+async def _ask(path: Path) -> tuple[int, bytes] | None:
+    """What a process tells; None where it has just died, or hangs."""
+    with contextlib.suppress(OSError, TimeoutError, msgspec.DecodeError):
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_unix_connection(path)
+            whole = await reader.read(-1)
+            writer.close()
+            return msgspec.msgpack.decode(whole, type=tuple[int, bytes])
+    return None
+
+
+class Summed(Collector):
+    """Counts are added, shares are averaged, and of what each sees for itself the largest stands."""
+
+    def __init__(self, alive: Iterable[Sequence[Family]], ended: Iterable[Family]) -> None:
+        self._families: dict[str, Family] = {}
+        self._samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]] = {}
+        for family in (*(family for told in alive for family in told), *ended):
+            self._families.setdefault(family.name, family)
+            samples = self._samples.setdefault(family.name, {})
+            for name, labels, value in family.samples:
+                samples.setdefault((name, tuple(labels.items())), []).append(value)
+
+    def collect(self) -> Iterator[Metric]:
+        for name, family in self._families.items():
+            metric = Metric(name, family.help, family.kind)
+            for (sample, labels), values in self._samples[name].items():
+                metric.add_sample(sample, dict(labels), _one(family, values))
+            yield metric
+
+
+def _one(family: Family, values: list[float]) -> float:
+    if family.counts or family.name in _ADDED_GAUGES:
+        return sum(values)
+    if family.name.endswith("_ratio"):
+        return sum(values) / len(values)
+    return max(values)
