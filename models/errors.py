@@ -5,6 +5,7 @@ NearnormError
 ├── ConfigError    a configuration file or an option
 ├── BundleError    a model bundle that is incomplete, changed or unknown
 └── StoreError     the model store and its activation log
+    └── StoreOutOfReach    it cannot be read or written now
 """
 
 
@@ -22,3 +23,6 @@ class BundleError(NearnormError): ...
 
 
 class StoreError(NearnormError): ...
+
+
+class StoreOutOfReach(StoreError): ...

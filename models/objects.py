@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from models.bundle import MANIFEST, Bundle, read_bundle
-from models.errors import ConfigError, StoreError
+from models.errors import BundleError, ConfigError, NearnormError, StoreOutOfReach
 from models.store import ModelStore
 
 try:
     import obstore
-    from obstore.exceptions import AlreadyExistsError, BaseError
+    from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
     from obstore.store import ObjectStore as Objects
     from obstore.store import from_url
 except ImportError:
@@ -56,22 +56,24 @@ class ObjectStore(ModelStore):
         return self.url
 
     def publish(self, source: Path) -> str:
-        bundle = read_bundle(source)
-        version = bundle.version
+        version = read_bundle(source).version
         if version in self.versions():
-            self.open(version)
-            return version
+            try:
+                self.open(version)
+                return version
+            except BundleError:
+                pass  # the store lost or cut what it had taken: put it again
         files = [f for f in sorted(source.iterdir()) if f.is_file() and not f.is_symlink()]
+        files.sort(key=lambda file: file.name == MANIFEST)  # last
         with self._told():
             for file in files:
-                if file.name != MANIFEST:
-                    obstore.put(self.objects, f"versions/{version}/{file.name}", file.read_bytes())
-            try:
-                manifest = (source / MANIFEST).read_bytes()
-                obstore.put(self.objects, f"versions/{version}/{MANIFEST}", manifest, mode="create")
-            except AlreadyExistsError:
-                pass  # another publisher was first with the same content
-        self.open(version)  # what was stored, not what was read before
+                obstore.put(self.objects, f"versions/{version}/{file.name}", file.read_bytes())
+        try:
+            self.open(version)  # what was stored, not what was read before
+        except StoreOutOfReach:
+            raise
+        except NearnormError as error:
+            raise StoreOutOfReach(f"{self.url} did not keep what it took ({error}): publish again") from None
         return version
 
     def versions(self) -> list[str]:
@@ -114,19 +116,31 @@ class ObjectStore(ModelStore):
         return self._entries_read[number]
 
     def _put_entry(self, number: int, content: bytes) -> bool:
+        """As the folder's; what was answered to be stored is read again, and stored again if it is not."""
+        path = f"activations/{number:08}.json"
         with self._told():
             try:
-                obstore.put(self.objects, f"activations/{number:08}.json", content, mode="create")
+                obstore.put(self.objects, path, content, mode="create")
             except AlreadyExistsError:
                 return False
+            if self._kept(path) != content:
+                obstore.put(self.objects, path, content)
+                if self._kept(path) != content:
+                    raise StoreOutOfReach(f"{self.url} did not keep {path}, which it took: try again")
         return True
+
+    def _kept(self, path: str) -> bytes | None:
+        try:
+            return obstore.get(self.objects, path).bytes().to_bytes()
+        except FileNotFoundError:
+            return None
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except (BaseError, OSError) as error:
-            raise StoreError(f"{self.url} cannot be reached: {_first_line(error)}") from error
+            raise StoreOutOfReach(f"{self.url} cannot be reached: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

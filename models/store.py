@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from models.bundle import (
     rename_durably,
     write_durably,
 )
-from models.errors import BundleError, StoreError
+from models.errors import BundleError, StoreError, StoreOutOfReach
 
 DEFAULT_MODEL = "default"
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a killed publisher's temporary folder is removed
@@ -56,7 +57,7 @@ class ModelStore:
     def publish(self, source: Path) -> str:
         """Copy a verified bundle into the store and answer its version. Publishing twice is harmless.
 
-        Raises BundleError for a bad bundle, StoreError when the store cannot be written.
+        Raises BundleError for a bad bundle, StoreOutOfReach when the store cannot be written.
         """
         bundle = read_bundle(source)
         target = self._versions / bundle.version
@@ -67,19 +68,20 @@ class ModelStore:
             self._versions.mkdir(parents=True, exist_ok=True)
             self._sweep()
             temporary = Path(tempfile.mkdtemp(prefix=".publish-", dir=self._versions))
-            temporary.chmod(0o755)
-            for file in sorted(source.iterdir()):
-                if file.is_file() and not file.is_symlink():
-                    write_durably(temporary / file.name, file.read_bytes())
-            read_bundle(temporary)  # what was copied, not what was read before
             try:
+                temporary.chmod(0o755)
+                for file in sorted(source.iterdir()):
+                    if file.is_file() and not file.is_symlink():
+                        write_durably(temporary / file.name, file.read_bytes())
+                read_bundle(temporary)  # what was copied, not what was read before
                 rename_durably(temporary, target)
-            except OSError:
-                shutil.rmtree(temporary, ignore_errors=True)
-                if not target.is_dir():  # otherwise another publisher was first with the same content
+            except BaseException as error:
+                shutil.rmtree(temporary, ignore_errors=True)  # a full disk has no room for halves
+                first = isinstance(error, OSError) and target.is_dir()
+                if not first:  # another publisher was, with the same content
                     raise
         except OSError as error:
-            raise StoreError(f"{self.root} cannot be written: {error.strerror}") from error
+            raise StoreOutOfReach(f"{self.root} cannot be written: {error.strerror}") from error
         return bundle.version
 
     def versions(self) -> list[str]:
@@ -190,7 +192,7 @@ class ModelStore:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}") from None
+            raise StoreOutOfReach(f"{path} cannot be read: {error.strerror}") from None
 
     def _put_entry(self, number: int, content: bytes) -> bool:
         """Write an entry whole, unless there is one of that number: then False."""
@@ -203,9 +205,10 @@ class ModelStore:
         except FileExistsError:
             return False
         except OSError as error:
-            raise StoreError(f"{self._log} cannot be written: {error.strerror}") from error
+            raise StoreOutOfReach(f"{self._log} cannot be written: {error.strerror}") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         return True
 
     def _sweep(self) -> None:

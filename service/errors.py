@@ -20,6 +20,7 @@ ServiceError
 ├── TooManyConnections   429  with Retry-After
 ├── TooManyLabels        429  more than one analyst may send in an hour, with Retry-After
 ├── NoModel              503  nothing to score with yet
+├── StoreUnavailable     503  the model store cannot be read or written now
 ├── LedgerUnavailable    503  nothing is known to be stored: send it again
 ├── DeadlineExceeded     503
 └── InternalError        500  a mistake of ours
@@ -129,6 +130,10 @@ class TooManyLabels(ServiceError):
 
 class NoModel(ServiceError):
     status, name, title = 503, "no-model", "No model is loaded"
+
+
+class StoreUnavailable(ServiceError):
+    status, name, title = 503, "store-unavailable", "The model store cannot be reached or written now"
 
 
 class LedgerUnavailable(ServiceError):

@@ -8,8 +8,17 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models.errors import StoreOutOfReach
 from service.bodies import ClientGoneError
-from service.errors import PROBLEM, InternalError, InvalidRequest, ServiceError, of_status, problem_body
+from service.errors import (
+    PROBLEM,
+    InternalError,
+    InvalidRequest,
+    ServiceError,
+    StoreUnavailable,
+    of_status,
+    problem_body,
+)
 from service.logs import log
 from service.metrics import Metrics
 from service.requests import request_ids
@@ -18,6 +27,7 @@ from service.requests import request_ids
 def install(app: FastAPI) -> None:
     """Map the exceptions of routes and routing to problems."""
     app.add_exception_handler(ServiceError, _told)
+    app.add_exception_handler(StoreOutOfReach, _told_of_the_store)
     app.add_exception_handler(HTTPException, _told_by_status)
     app.add_exception_handler(RequestValidationError, _told_by_fields)
 
@@ -29,6 +39,10 @@ def respond(error: ServiceError) -> Response:
 async def _told(_: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)  # noqa: S101 - what the handler is installed for
     return respond(error)
+
+
+async def _told_of_the_store(_: Request, error: Exception) -> Response:
+    return respond(StoreUnavailable(f"{error}", headers={"Retry-After": "5"}))
 
 
 async def _told_by_status(request: Request, error: Exception) -> Response:

@@ -157,7 +157,7 @@ def told(connection: sa.Connection, job: Job) -> dict[str, Any]:
 def _new(connection: sa.Connection, model: str, rule: Rule, cause: Any, by: str) -> Job:  # noqa: ANN401
     now = now_ms()
     last = jobs.last_ended(connection, model)
-    pause = (last.ended_at or 0) + rule.pause if last and rule.pause else 0
+    ended = min(last.ended_at or 0, now) if last else 0  # not in the future, should a clock be put back
     return Job(
         job_id=new_id(),
         model=model,
@@ -168,7 +168,7 @@ def _new(connection: sa.Connection, model: str, rule: Rule, cause: Any, by: str)
         requested_by=by,
         release=RELEASE,
         at=now,
-        not_before=max(now, pause),
+        not_before=max(now, ended + rule.pause) if ended else now,
     )
 
 

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from models.errors import BundleError, StoreError
+from models.errors import BundleError, StoreError, StoreOutOfReach
 from models.manifest import Manifest
 from models.store import Activation
 from service import retraining
@@ -67,6 +67,8 @@ async def get_model(request: Request, version: str, _: Annotated[Caller, needs(N
     slots: Slots = request.app.state.slots
     try:
         bundle = await asyncio.to_thread(slots.store.open, version)
+    except StoreOutOfReach:
+        raise
     except StoreError as error:
         raise NotFound(str(error)) from None
     except BundleError as error:
@@ -81,6 +83,8 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
     name = read(await body_of(request), ActivationRequest).model
     try:
         activation = await slots.activate(version, by=caller.name, name=name)
+    except StoreOutOfReach:
+        raise
     except StoreError as error:
         refused = await desk_of(request).ledger.seen(lambda c: retraining.refusal(c, version))
         raise Conflict(refused) if refused else NotFound(str(error)) from None
@@ -97,6 +101,8 @@ async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]
     name = read(await body_of(request), ActivationRequest).model
     try:
         activation = await slots.rollback(by=caller.name, name=name)
+    except StoreOutOfReach:
+        raise
     except (StoreError, BundleError) as error:
         raise Conflict(str(error)) from None
     await desk_of(request).told(caller, "rollback", name, version=activation.version)

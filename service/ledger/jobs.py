@@ -16,6 +16,8 @@ import sqlalchemy as sa
 
 from service.ledger.database import Milliseconds, insert, metadata
 
+LONGEST_LEASE = 60_000  # ms
+
 State = Literal["queued", "running", "succeeded", "refused", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("succeeded", "refused", "failed", "cancelled")
 
@@ -158,7 +160,7 @@ def due(connection: sa.Connection, release: str, now: int) -> Job | None:
     other = jobs.alias()
     busy = sa.exists().where(other.c.model == jobs.c.model, other.c.state == "running")
     ready = sa.and_(jobs.c.state == "queued", jobs.c.not_before <= now, ~busy)
-    lost = sa.and_(jobs.c.state == "running", jobs.c.lease < now)
+    lost = sa.and_(jobs.c.state == "running", ~_alive(now))
     query = sa.select(jobs).where(sa.or_(ready, lost)).order_by(jobs.c.job_id)
     found = (_job(row) for row in connection.execute(query))
     return next((job for job in found if understands(release, job.release)), None)
@@ -183,7 +185,7 @@ def take(connection: sa.Connection, job: Job, worker: str, now: int, lease: int)
     }
     same = sa.and_(jobs.c.job_id == job.job_id, jobs.c.state == job.state, jobs.c.attempts == job.attempts)
     if job.state == "running":
-        same = sa.and_(same, jobs.c.lease < now)
+        same = sa.and_(same, ~_alive(now))
     return bool(connection.execute(sa.update(jobs).where(same).values(values)).rowcount)
 
 
@@ -238,6 +240,11 @@ def alive(connection: sa.Connection, since: int) -> dict[str, str]:
     query = sa.select(workers.c.worker, workers.c.release).where(workers.c.seen >= since)
     found: dict[str, str] = dict(iter(connection.execute(query)))
     return found
+
+
+def _alive(now: int) -> sa.ColumnElement[bool]:
+    """A lease that reaches further than any worker's was given by a clock that was put back since."""
+    return jobs.c.lease.between(now, now + LONGEST_LEASE)
 
 
 def _held(job_id: str, worker: str) -> sa.ColumnElement[bool]:
