@@ -7,12 +7,14 @@ room for is dropped and counted: a score never waits for the log.
 import collections
 import contextlib
 import itertools
+import struct
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from models.schema import FeatureSchema
@@ -24,7 +26,7 @@ from service.ledger import erasure, events, policy, requests
 from service.ledger.database import Ledger
 from service.ledger.events import Event
 from service.logs import log
-from service.matching import record_digest
+from service.matching import text_digest
 from service.records import Value, records
 
 INTERVAL = 0.2  # seconds between groups: what a killed process can lose
@@ -37,6 +39,7 @@ REQUEST_DAYS = 7
 VERDICT_HOURS = 1
 _HOUR_MS = 3600 * 1000
 _DAY_MS = 24 * _HOUR_MS
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -73,17 +76,17 @@ class _Kept(NamedTuple):
     at: int
     model: str
     version: str
+    record_id: str | None
+    score: float
+    percentile: float
+    anomaly: bool
+    prototype: int
+    audit: bool
+    probability: float
     encoder: Encoder
     numeric: bytes
     codes: bytes
     unknown: dict[str, str] | None
-    record_id: str | None
-    score: float
-    percentile: float
-    alert: bool
-    anomaly: bool
-    prototype: int
-    audit: bool
 
 
 class EventLog:
@@ -128,6 +131,7 @@ class EventLog:
         event_ids = new_ids(len(rows))
         at = now_ms()
         numeric, codes = batch.encoded.rows.numeric, batch.encoded.rows.codes
+        score, prototype = batch.score, batch.prototype
         places, unknown, ids = batch.encoded.places(), batch.encoded.unknown, batch.ids
         for i, event_id in zip(rows, event_ids, strict=True):
             self._waiting[event_id] = _Kept(
@@ -135,17 +139,17 @@ class EventLog:
                 at,
                 batch.model,
                 batch.version,
+                None if ids is None else _id(ids[places[i]]),
+                score[i],
+                batch.percentile[i],
+                batch.anomaly[i],
+                prototype[i],
+                i in picked.drawn,
+                1.0 if batch.alert[i] else self._rate,
                 batch.encoder,
                 numeric[i].tobytes(),
                 codes[i].tobytes(),
                 unknown.get(places[i]) if unknown else None,
-                None if ids is None else _id(ids[places[i]]),
-                batch.score[i],
-                batch.percentile[i],
-                batch.alert[i],
-                batch.anomaly[i],
-                batch.prototype[i],
-                i in picked.drawn,
             )
         return dict(zip(rows, event_ids, strict=True))
 
@@ -157,12 +161,12 @@ class EventLog:
     def waiting(self, event_id: str) -> Event | None:
         """An event that has its id but is not in the ledger yet."""
         found = self._waiting.get(event_id)
-        return found and _events([found], self._rate)[0]
+        return found and events.read(_rows([found])[0])
 
     def newest_waiting(self, model: str, record_id: str) -> Event | None:
         for kept in reversed(list(self._waiting.values())):
             if kept.record_id == record_id and kept.model == model:
-                return _events([kept], self._rate)[0]
+                return events.read(_rows([kept])[0])
         return None
 
     @contextlib.contextmanager
@@ -182,7 +186,7 @@ class EventLog:
             traffic = self._due_traffic()
             if not group and not traffic:
                 return
-            rows = _events(group, self._rate)
+            rows = _rows(group)
             with self._ledger.write() as connection:
                 events.append(connection, rows)
                 policy.count(connection, traffic)
@@ -221,8 +225,8 @@ class EventLog:
             model, percentile = self._seen.popleft()
             seen[model].append(percentile)
         for model, percentiles in seen.items():
-            rows = np.fromiter(itertools.chain.from_iterable(percentiles), np.float64)
-            for bin_, count in enumerate(budget.bins(rows).tolist()):
+            packed = b"".join([struct.pack(f"={len(rows)}d", *rows) for rows in percentiles])
+            for bin_, count in enumerate(budget.bins(np.frombuffer(packed, np.float64)).tolist()):
                 if count:
                     self._traffic[model, hour, bin_] += count
 
@@ -266,30 +270,19 @@ class EventLog:
             policy.forget_traffic(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
 
 
-def _events(group: Sequence[_Kept], rate: float) -> list[Event]:
+def _rows(group: Sequence[_Kept]) -> list[events.Row]:
     """As the ledger takes them. All of an encoder are read at once: one by one takes far longer."""
     by_encoder: dict[Encoder, list[_Kept]] = collections.defaultdict(list)
     for kept in group:
         by_encoder[kept.encoder].append(kept)
-    return [
-        Event(
-            kept.event_id,
-            kept.at,
-            kept.model,
-            kept.version,
-            kept.record_id,
-            record_digest(record),
-            record,
-            kept.score,
-            kept.percentile,
-            kept.anomaly,
-            kept.prototype,
-            kept.audit,
-            1.0 if kept.alert else rate,
-        )
-        for encoder, same in by_encoder.items()
-        for kept, record in zip(same, _records(encoder.schema, same), strict=True)
-    ]
+    rows: list[events.Row] = []
+    for encoder, same in by_encoder.items():
+        texts = map(_encode, _records(encoder.schema, same))
+        rows += [
+            (*kept[:5], text_digest(text), text.decode(), *kept[5:11])
+            for kept, text in zip(same, texts, strict=True)
+        ]
+    return rows
 
 
 def _records(schema: FeatureSchema, group: Sequence[_Kept]) -> list[dict[str, Value]]:

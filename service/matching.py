@@ -31,6 +31,11 @@ def record_digest(record: Values) -> str:
         text = _sorted(
             {name: value + 0.0 if type(value) is float else value for name, value in record.items()}
         )
+    return text_digest(text)
+
+
+def text_digest(text: bytes) -> str:
+    """The digest of a record by its JSON: names in order, no -0."""
     return hashlib.sha256(text).hexdigest()[:32]
 
 

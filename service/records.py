@@ -13,7 +13,7 @@ Value = float | bool | str | None
 def records(
     schema: FeatureSchema, rows: Rows, unknown: Mapping[int, Mapping[str, str]]
 ) -> list[dict[str, Value]]:
-    """One record a row: None is missing, -0 is 0. `unknown` has the texts of unknown categories, by row."""
+    """One record a row, names in order: None is missing, -0 is 0. `unknown`: texts of categories, by row."""
     width = len(schema.numeric)
     cells = np.empty((len(rows), len(schema.scored)), object)
     cells[:, :width] = rows.numeric + 0.0
@@ -24,8 +24,10 @@ def records(
     for j, feature in enumerate(schema.categorical, width):
         texts = np.array([*[None] * FIRST_CODE, *feature.categories], object)
         cells[:, j] = texts[rows.codes[:, j - width]]
-    names = [feature.name for feature in schema.numeric + schema.categorical]
-    found = [dict(zip(names, row, strict=True)) for row in cells.tolist()]
-    for index, texts_of in unknown.items():
-        found[index].update(texts_of)
+    names = [feature.name for feature in schema.scored]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    names.sort()
+    found = [dict(zip(names, row, strict=True)) for row in cells[:, order].tolist()]
+    for index, spelled in unknown.items():
+        found[index].update(spelled)
     return found

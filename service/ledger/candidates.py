@@ -50,7 +50,8 @@ _FOLLOW = sa.text(
     INSERT INTO candidates (model, digest, event_id, percentile, score, audit, judged)
     SELECT model, digest, event_id, percentile, score, audit, {_JUDGED.format("newest")}
     FROM (
-        SELECT *, row_number() OVER (PARTITION BY model, digest ORDER BY event_id DESC) AS age
+        SELECT model, digest, event_id, percentile, score, audit,
+            row_number() OVER (PARTITION BY model, digest ORDER BY event_id DESC) AS age
         FROM events WHERE event_id BETWEEN :first AND :last
     ) AS newest
     WHERE age = 1 ORDER BY model, digest

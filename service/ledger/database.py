@@ -27,6 +27,9 @@ RETRY_AFTER = {"Retry-After": "5"}
 WAITING = 64  # requests that may wait for the ledger at once
 THREADS = 4
 
+# Random places of an index are rewritten with every group of events: in a log of 16 MB many of them meet.
+_CHECKPOINT = "wal_autocheckpoint=4000"
+
 T = TypeVar("T")
 
 _TROUBLE = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
@@ -155,7 +158,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver shall not begin transactions: see below
-        for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
+        for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", _CHECKPOINT):
             connection.execute(f"PRAGMA {pragma}")
         _use_write_ahead_log(connection)
 

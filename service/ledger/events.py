@@ -1,11 +1,11 @@
 """Events: what was scored and kept. Every alert, and a random slice of all traffic."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec.structs import astuple
 
 from service.ids import first_id_at
 from service.ledger import candidates
@@ -65,51 +65,44 @@ class Event(msgspec.Struct, frozen=True):
     probability: float
 
 
-_COLUMNS = ", ".join(Event.__struct_fields__)
-_ROW = f"({', '.join('?' * len(Event.__struct_fields__))})"
+Row = tuple[Any, ...]
+"""The cells of an event in the order of its columns; its record is JSON."""
+
+_COLUMNS = ", ".join(events.c.keys())
+_RECORD = list(events.c).index(events.c.record)
+_MARKS = f"({', '.join('?' * len(events.c))})"
+_CELLS = ", ".join(f"(e->>{i})::{column.type}" for i, column in enumerate(events.c))
 
 
-def append(connection: sa.Connection, kept: Sequence[Event]) -> None:
+def append(connection: sa.Connection, rows: Sequence[Row]) -> None:
     """Insert events; those that are there already stay.
 
     Many rows a statement: row by row, the driver would wait for Python's lock before each of them, and
     everybody who labels would wait for the driver.
     """
-    if not kept:
+    if not rows:
         return
-    insert = _append_sqlite if connection.dialect.name == "sqlite" else _append_postgres
-    insert(connection, kept)
-    ids = [event.event_id for event in kept]
-    candidates.follow(connection, min(ids), max(ids))
-
-
-def _append_sqlite(connection: sa.Connection, kept: Sequence[Event]) -> None:
-    for start in range(0, len(kept), ROWS_A_STATEMENT):
-        part = kept[start : start + ROWS_A_STATEMENT]
-        cells: list[object] = []
-        for event in part:
-            *before, record, score, percentile, anomaly, prototype, audit, probability = astuple(event)
-            cells += (*before, msgspec.json.encode(record).decode())
-            cells += (score, percentile, anomaly, prototype, audit, probability)
-        values = ", ".join([_ROW] * len(part))
+    if connection.dialect.name == "sqlite":
+        for start in range(0, len(rows), ROWS_A_STATEMENT):
+            part = rows[start : start + ROWS_A_STATEMENT]
+            connection.exec_driver_sql(
+                f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_MARKS] * len(part))} "  # noqa: S608
+                "ON CONFLICT DO NOTHING",
+                tuple(itertools.chain.from_iterable(part)),
+            )
+    else:  # one parameter: thousands would take the driver longer than all the rest
         connection.exec_driver_sql(
-            f"INSERT INTO events ({_COLUMNS}) VALUES {values} ON CONFLICT DO NOTHING",  # noqa: S608
-            tuple(cells),
+            f"INSERT INTO events ({_COLUMNS}) SELECT {_CELLS} "  # noqa: S608
+            "FROM json_array_elements(%s::json) AS e ON CONFLICT DO NOTHING",
+            (msgspec.json.encode(rows).decode(),),
         )
-
-
-def _append_postgres(connection: sa.Connection, kept: Sequence[Event]) -> None:
-    """One parameter, JSON: thousands would take the driver longer than all the rest."""
-    connection.exec_driver_sql(
-        f"INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608
-        "FROM json_populate_recordset(NULL::events, %s::json) ON CONFLICT DO NOTHING",
-        (msgspec.json.encode(kept).decode(),),
-    )
+    ids = [row[0] for row in rows]
+    candidates.follow(connection, min(ids), max(ids))
 
 
 def find(connection: sa.Connection, event_id: str) -> Event | None:
     row = connection.execute(sa.select(events).where(events.c.event_id == event_id)).one_or_none()
-    return None if row is None else _event(row)
+    return None if row is None else read(row)
 
 
 def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | None:
@@ -121,7 +114,7 @@ def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | 
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else _event(row)
+    return None if row is None else read(row)
 
 
 def of_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Event]:
@@ -130,7 +123,7 @@ def of_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Event]:
 
 
 def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[Event]:
-    return [_event(row) for row in connection.execute(query)]
+    return [read(row) for row in connection.execute(query)]
 
 
 def prune(connection: sa.Connection, before_ms: int, keep_rows: int) -> int:
@@ -154,7 +147,8 @@ def erase_record(connection: sa.Connection, record_id: str) -> int:
     return connection.execute(sa.delete(events).where(events.c.record_id == record_id)).rowcount
 
 
-def _event(row: sa.Row[Any]) -> Event:
-    values = row._asdict()
-    values["record"] = msgspec.json.decode(values["record"])
-    return Event(**values)
+def read(row: Sequence[Any]) -> Event:
+    """The event of a row."""
+    cells = [*row]
+    cells[_RECORD] = msgspec.json.decode(cells[_RECORD])
+    return Event(*cells)

@@ -40,6 +40,7 @@ from service.ledger.said import Label
 from service.matching import record_digest
 from service.server import run
 from service.settings import load_settings
+from tests.ledger.keeping import keep
 from tests.ledger.servers import running_postgres
 
 LUA = """
@@ -232,8 +233,8 @@ def _fill_events(ledger: Ledger, sample: dict[str, Any], count: int) -> list[str
                 )
             )
             digests.append(digest)
+        keep(ledger, kept)
         with ledger.write() as connection:
-            events.append(connection, kept)
             policy.count(connection, {("default", at // 3_600_000, b): 1000 for b in range(51)})
     return [digests[i] for i in np.argsort(-percentiles)]
 
@@ -242,9 +243,7 @@ def _fill_labels(ledger: Ledger, digests: list[str], sample: dict[str, Any]) -> 
     for begin in range(0, len(digests), 500):
         with ledger.write() as connection:
             said = [
-                Label(
-                    new_id(), now_ms(), "default", digest, "anomaly", sample | {"row": i}, "ann", "bench"
-                )
+                Label(new_id(), now_ms(), "default", digest, "anomaly", sample | {"row": i}, "ann", "bench")
                 for i, digest in enumerate(digests[begin : begin + 500])
             ]
             labels.append(connection, tick(connection, "labels"), said)

@@ -16,6 +16,7 @@ from service.ledger.clock import tick
 from service.ledger.database import Ledger
 from service.ledger.events import Event
 from service.ledger.said import Label
+from tests.ledger.keeping import keep
 
 
 def event(record: str, score: float = 0.5, at: int | None = None, record_id: str | None = None) -> Event:
@@ -31,11 +32,6 @@ def say(ledger: Ledger, record: str, label: str = "normal", retracts: str | None
     return said.feedback_id
 
 
-def keep(ledger: Ledger, *kept: Event) -> None:
-    with ledger.write() as connection:
-        events.append(connection, kept)
-
-
 def standing(ledger: Ledger) -> set[str]:
     with ledger.read() as connection:
         return {c.event_id for c in candidates.ranked(connection, candidates.open_of("default"))}
@@ -44,21 +40,21 @@ def standing(ledger: Ledger) -> set[str]:
 def test_the_newest_of_equal_records_stands_for_them_in_one_group_or_in_several(ledger: Ledger) -> None:
     now = now_ms()
     old, newer, newest = (event("a", at=now + i) for i in range(3))
-    keep(ledger, newer, old)
+    keep(ledger, [newer, old])
     assert standing(ledger) == {newer.event_id}
-    keep(ledger, newest, event("b", at=now - 1))
+    keep(ledger, [newest, event("b", at=now - 1)])
     assert newest.event_id in standing(ledger)
-    keep(ledger, old)
+    keep(ledger, [old])
     assert len(standing(ledger)) == 2
     assert newest.event_id in standing(ledger)
 
 
 def test_a_verdict_takes_it_out_and_a_retraction_puts_it_back(ledger: Ledger) -> None:
     first = event("a")
-    keep(ledger, first)
+    keep(ledger, [first])
     said = say(ledger, "a")
     assert standing(ledger) == set()
-    keep(ledger, event("a", at=now_ms() + 5))
+    keep(ledger, [event("a", at=now_ms() + 5)])
     assert standing(ledger) == set()
     say(ledger, "a", "retract", retracts=said)
     assert len(standing(ledger)) == 1
@@ -66,14 +62,14 @@ def test_a_verdict_takes_it_out_and_a_retraction_puts_it_back(ledger: Ledger) ->
 
 def test_what_was_judged_before_it_was_scored_is_not_offered(ledger: Ledger) -> None:
     say(ledger, "a", "anomaly")
-    keep(ledger, event("a"))
+    keep(ledger, [event("a")])
     assert standing(ledger) == set()
     with ledger.read() as connection:
         assert connection.execute(sa.select(candidates.candidates.c.judged)).scalars().all() == [True]
 
 
 def test_a_verdict_that_the_writer_could_not_see_yet_counts_all_the_same(ledger: Ledger) -> None:
-    keep(ledger, event("a"))
+    keep(ledger, [event("a")])
     say(ledger, "a")
     with ledger.write() as connection:
         connection.execute(sa.update(candidates.candidates).values(judged=False))
@@ -82,7 +78,7 @@ def test_a_verdict_that_the_writer_could_not_see_yet_counts_all_the_same(ledger:
 
 def test_retention_takes_out_what_it_deletes_and_no_more(ledger: Ledger) -> None:
     old = now_ms() - 10_000
-    keep(ledger, event("a", at=old), event("b", at=old), event("b"))
+    keep(ledger, [event("a", at=old), event("b", at=old), event("b")])
     with ledger.write() as connection:
         assert events.prune(connection, now_ms() - 5_000, 100) == 2
     assert len(standing(ledger)) == 1
@@ -90,7 +86,7 @@ def test_retention_takes_out_what_it_deletes_and_no_more(ledger: Ledger) -> None
 
 def test_erasure_takes_out_the_record_and_forgets_its_verdict(ledger: Ledger) -> None:
     mine, other = event("a", record_id="mine"), event("b", record_id="other")
-    keep(ledger, mine, other)
+    keep(ledger, [mine, other])
     with ledger.write() as connection:
         assert events.erase_record(connection, "mine") == 1
         erasure.erase_record(connection, "mine")
@@ -116,7 +112,7 @@ def test_a_ledger_of_an_earlier_release_is_filled_in(url: str | sa.URL) -> None:
         connection.execute(sa.insert(labels.verdicts), [{**verdict, "change": 1}])
     migrate.migrate(ledger)
     assert standing(ledger) == {kept[1].event_id, kept[2].event_id}
-    keep(ledger, event("d"))
+    keep(ledger, [event("d")])
     assert len(standing(ledger)) == 3
     ledger.close()
 

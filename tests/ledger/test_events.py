@@ -16,6 +16,7 @@ from service.ids import first_id_at, new_id, now_ms
 from service.ledger import events, policy
 from service.ledger.database import Ledger
 from service.wire import Envelope
+from tests.ledger.keeping import keep
 from tests.service.bundles import PAYMENTS
 
 ENCODER = Encoder(PAYMENTS, 100_000)
@@ -129,8 +130,7 @@ def test_a_group_that_is_written_twice_is_there_once(log: EventLog, ledger: Ledg
     offer(log, batch(2, frozenset({0, 1})))
     log.flush()
     group = kept(ledger)
-    with ledger.write() as connection:
-        events.append(connection, group)
+    keep(ledger, group)
     assert kept(ledger) == group
 
 

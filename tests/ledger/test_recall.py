@@ -3,12 +3,13 @@
 from msgspec.structs import replace
 
 from service.ids import new_id, now_ms
-from service.ledger import events, labels
+from service.ledger import labels
 from service.ledger.clock import tick
 from service.ledger.database import Ledger
 from service.ledger.events import Event
 from service.ledger.said import Label
 from service.recall import read
+from tests.ledger.keeping import keep
 
 
 def event(number: int, *, anomaly: bool, audit: bool = True) -> Event:
@@ -40,8 +41,8 @@ def test_only_audit_events_and_standing_verdicts_count(ledger: Ledger) -> None:
     said = [verdict(i, "anomaly") for i in range(8)] + [verdict(8, "normal")]
     said += [verdict(i, "normal") for i in range(10, 39)] + [verdict(39, "anomaly")]
     said += [verdict(i, "anomaly") for i in range(100, 150)]  # alerts outside the slice
+    keep(ledger, kept)
     with ledger.write() as connection:
-        events.append(connection, kept)
         labels.append(connection, tick(connection, "labels"), said)
     with ledger.read() as connection:
         found = read(connection, "default")

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.encode import Encoder
-from service.matching import record_digest
+from service.matching import record_digest, text_digest
 from service.records import records
 from service.wire import Envelope
 from tests.service.bundles import PAYMENTS
@@ -33,8 +34,14 @@ def test_many_rows_read_as_one_by_one(sent: list[dict[str, Any]]) -> None:
     found = records(PAYMENTS, encoded.rows, encoded.unknown)
     single = [ENCODER.record(encoded, i) for i in range(len(sent))]
     assert found == single
-    assert [list(record) for record in found] == [list(record) for record in single]
-    assert [list(map(type, r.values())) for r in found] == [list(map(type, r.values())) for r in single]
-    assert [record_digest(record) for record in found] == [record_digest(record) for record in single]
+    for one, other in zip(found, single, strict=True):
+        assert {name: type(value) for name, value in one.items()} == {n: type(v) for n, v in other.items()}
+        assert text_digest(msgspec.json.encode(one)) == record_digest(other)
     zeros = [value for record in found for value in record.values() if value == 0.0]
     assert not np.signbit(np.array(zeros, float)).any()
+
+
+@given(st.dictionaries(st.text(), st.floats(allow_nan=False)))
+def test_names_in_order_are_in_the_order_of_the_digest(record: dict[str, float]) -> None:
+    ordered = {name: record[name] + 0.0 for name in sorted(record)}
+    assert text_digest(msgspec.json.encode(ordered)) == record_digest(record)

@@ -1,0 +1,16 @@
+"""Events put into a ledger as the log's writer would."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import astuple, replace
+
+from service.ledger import events
+from service.ledger.database import Ledger
+from service.ledger.events import Event
+
+
+def keep(ledger: Ledger, kept: Sequence[Event]) -> None:
+    texts = (replace(event, record=msgspec.json.encode(event.record).decode()) for event in kept)
+    with ledger.write() as connection:
+        events.append(connection, [astuple(event) for event in texts])
