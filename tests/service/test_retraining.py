@@ -15,10 +15,7 @@ from models.bundle import Bundle
 from service import retraining
 from service.ids import now_ms
 from service.ledger import jobs, labels
-from service.ledger.clock import tick
 from service.ledger.jobs import Job
-from service.ledger.said import Label
-from service.matching import record_digest
 from service.settings import Settings
 from service.worker import LEASE, Worker
 from tests.service.serving import home_with
@@ -27,6 +24,7 @@ from tests.service.working import (
     champions,
     opened,
     read,
+    say,
     taken,
     training,
     with_result,
@@ -49,14 +47,6 @@ def settings(tmp_path: Path, payments: Bundle) -> Settings:
 @pytest.fixture
 def worker(settings: Settings) -> Iterator[Worker]:
     yield from opened(settings)
-
-
-def say(worker: Worker, record: dict[str, Any], label: str, feedback_id: str) -> None:
-    statement = Label(
-        feedback_id, now_ms(), "default", record_digest(record), label, record, analyst="a", actor="a"
-    )
-    with worker.ledger.write() as connection:
-        labels.append(connection, tick(connection, "labels"), [statement])
 
 
 def test_base_data_that_vanished_fails_the_job_and_says_what_to_do(settings: Settings) -> None:

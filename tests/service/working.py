@@ -9,9 +9,12 @@ from typing import Any
 from models.bundle import Bundle
 from service import retraining
 from service.ids import now_ms
-from service.ledger import jobs
+from service.ledger import jobs, labels
+from service.ledger.clock import tick
 from service.ledger.jobs import Job
 from service.ledger.migrate import migrate
+from service.ledger.said import Label
+from service.matching import record_digest
 from service.retraining import Rule
 from service.settings import Settings
 from service.worker import LEASE, Worker
@@ -103,3 +106,11 @@ def with_result(worker: Worker, bundle: Bundle, accepted: bool = True) -> Job:
     }
     (folder / "result.json").write_text(json.dumps(result))
     return job
+
+
+def say(worker: Worker, record: dict[str, Any], label: str, feedback_id: str) -> None:
+    statement = Label(
+        feedback_id, now_ms(), "default", record_digest(record), label, record, analyst="a", actor="a"
+    )
+    with worker.ledger.write() as connection:
+        labels.append(connection, tick(connection, "labels"), [statement])
