@@ -92,7 +92,12 @@ def _columns(
     spread = _spreader(encoded)
 
     def sparse(values: Mapping[int, Any]) -> list[Any] | None:
-        return spread([values.get(index) for index in range(len(encoded.rows))]) if values else None
+        if not values:
+            return None
+        full: list[Any] = [None] * len(encoded.rows)
+        for index, value in values.items():
+            full[index] = value
+        return spread(full)
 
     return ResultColumns(
         spread(scores.score if scores else []),

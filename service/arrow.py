@@ -21,9 +21,9 @@ def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
     """The stream's rows by the schema. Raises MalformedBody, TooManyRows, InvalidRequest."""
     table = _table(body, max_rows)
     names = table.column_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InvalidRequest(f"column {twice[0]!r} was sent twice", field=twice[0])
+    if len(set(names)) < len(names):
+        twice = min(name for name in names if names.count(name) > 1)
+        raise InvalidRequest(f"column {twice!r} was sent twice", field=twice)
     if not {f.name for f in schema.scored} & set(names):
         raise InvalidRequest("the stream has no column of the model's schema")
     arrays = to_arrays(table, schema)
@@ -36,7 +36,7 @@ def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
     if errors:
         encoded.kept = [row for row in range(table.num_rows) if row not in errors]
         encoded.rows = Rows(arrays.numeric[encoded.kept], arrays.codes[encoded.kept])
-    for row, j in np.argwhere(arrays.missing).tolist():
+    for row, j in np.argwhere(arrays.missing).tolist() if arrays.missing.any() else ():
         if row not in errors:
             encoded.imputed.setdefault(row, []).append(schema.scored[j].name)
     for row, j in np.argwhere(arrays.unknown).tolist():
@@ -48,28 +48,8 @@ def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
 
 def write(model: LoadedModel, encoded: Encoded, scores: Scores | None, noted: Noted) -> bytes:
     """One row of answers for each row sent; `error` tells why one has none."""
-    kept = np.arange(encoded.count) if encoded.kept is None else np.array(encoded.kept, np.int64)
-
-    def spread(values: Any, kind: pa.DataType) -> pa.Array:  # noqa: ANN401
-        if encoded.kept is None:
-            return pa.array(values, kind)
-        full: list[Any] = [None] * encoded.count
-        for place, value in zip(kept.tolist(), values, strict=True):
-            full[place] = value
-        return pa.array(full, kind)
-
-    columns = {
-        name: spread(getattr(scores, name) if scores else [], kind)
-        for name, kind in (
-            ("score", pa.float64()),
-            ("percentile", pa.float64()),
-            ("anomaly", pa.bool_()),
-            ("prototype", pa.int64()),
-            ("distance", pa.float64()),
-            ("reconstruction_error", pa.float64()),
-        )
-    }
-    places = kept.tolist()
+    places = encoded.places()
+    columns = _answers(encoded, scores)
     events = {places[index]: event_id for index, event_id in noted.event_ids.items()}
     told = {place: f"{error.title}: {error.detail}" for place, error in encoded.errors.items()}
     unknown = {place: list(texts) for place, texts in encoded.unknown.items()}
@@ -94,10 +74,43 @@ def write(model: LoadedModel, encoded: Encoded, scores: Scores | None, noted: No
     return written
 
 
+def _answers(encoded: Encoded, scores: Scores | None) -> dict[str, pa.Array]:
+    """What every row is told; null for a row with an error."""
+    kinds = {
+        "score": pa.float64(),
+        "percentile": pa.float64(),
+        "anomaly": pa.bool_(),
+        "prototype": pa.int64(),
+        "distance": pa.float64(),
+        "reconstruction_error": pa.float64(),
+    }
+    if scores is None:
+        return {name: pa.nulls(encoded.count, kind) for name, kind in kinds.items()}
+    cut, outputs = slice(scores.start, scores.stop), scores.batch.outputs
+    values = {
+        "score": outputs.score[cut],
+        "percentile": scores.percentile,
+        "anomaly": scores.anomaly,
+        "prototype": outputs.prototype[cut],
+        "distance": outputs.distance[cut],
+        "reconstruction_error": outputs.reconstruction_error[cut],
+    }
+    found = {name: pa.array(values[name]).cast(kind) for name, kind in kinds.items()}
+    if encoded.kept is None:
+        return found
+    order, failed = np.zeros(encoded.count, np.int64), np.ones(encoded.count, bool)
+    order[encoded.kept], failed[encoded.kept] = np.arange(len(encoded.kept)), False
+    places = pa.array(order, mask=failed)
+    return {name: array.take(places) for name, array in found.items()}
+
+
 def _sparse(found: Mapping[int, Any], count: int, kind: pa.DataType) -> pa.Array:
     if not found:
         return pa.nulls(count, kind)
-    return pa.array([found.get(place) for place in range(count)], kind)
+    full: list[Any] = [None] * count
+    for place, value in found.items():
+        full[place] = value
+    return pa.array(full, kind)
 
 
 def _table(body: bytes, max_rows: int) -> pa.Table:

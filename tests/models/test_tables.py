@@ -192,3 +192,23 @@ def test_a_schema_without_numbers_gives_arrays_of_no_width() -> None:
     arrays = to_arrays(pa.table({"s": ["a", "b"]}), schema(categorical("s", "a")))
     assert arrays.numeric.shape == (2, 0)
     assert arrays.codes.dtype == np.int64
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.uint16()])
+def test_plain_numbers_are_read_at_once_as_they_are_one_by_one(kind: pa.DataType, chunks: int) -> None:
+    rng = np.random.default_rng(0)
+    columns = {name: pa.array(rng.integers(0, 9_999, 40)).cast(kind) for name in "ab"}
+    columns["b"] = pa.array(rng.normal(size=40) * 1e9)
+    plain = pa.concat_tables([pa.table(columns)] * chunks)
+    gap = pa.table({"a": pa.nulls(1, kind), "b": pa.nulls(1, pa.float64())})
+    both = schema(numeric("b"), numeric("a"))
+    at_once, one_by_one = to_arrays(plain, both), to_arrays(pa.concat_tables([plain, gap]), both)
+    np.testing.assert_array_equal(at_once.numeric, one_by_one.numeric[:-1])
+    assert at_once.numeric.dtype == np.float64
+    assert one_by_one.missing[-1].all()
+
+
+def test_one_infinity_among_plain_numbers_is_its_row_s_error() -> None:
+    arrays = to_arrays(pa.table({"a": [1.0, float("inf"), 3.0]}), schema(numeric("a")))
+    assert set(arrays.errors) == {1}
