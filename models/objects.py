@@ -20,7 +20,7 @@ from models.store import ModelStore
 
 try:
     import obstore
-    from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+    from obstore.exceptions import AlreadyExistsError, BaseError
     from obstore.store import ObjectStore as Objects
     from obstore.store import from_url
 except ImportError:
