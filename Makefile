@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint format starter bench bench-training bench-serve bench-quality \
-        bench-ledger bench-drift bench-loop bench-queue bench-swaps chaos soak docs clean
+        bench-ledger bench-drift bench-loop bench-queue bench-swaps chaos fuzz soak docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,12 @@ chaos: setup ## kill the service, its worker and its training 200 times each way
 
 soak: setup ## score, label, retrain and swap for MINUTES (30): does anything grow or get slower?
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30)
+
+fuzz: setup ## 100,000 fuzzed requests on each database, and schemathesis on both: a quarter of an hour
+	@$(BIN)/python -m tests.contract.fuzz --database sqlite
+	@$(BIN)/python -m tests.contract.fuzz --database postgresql
+	@$(BIN)/python -m tests.contract.attack --database sqlite
+	@$(BIN)/python -m tests.contract.attack --database postgresql
 
 docs: setup ## write the configuration page from the settings
 	@$(BIN)/python -m service.configuration > docs/configuration.md

@@ -223,6 +223,20 @@ def _codes(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError
     return _by_distinct(column, feature.name, code, MISSING_CODE, np.int64, errors)
 
 
+def _python(values: pa.Array) -> list[object]:
+    """As Python's values; what has none, such as the year 300,000, stays Arrow's own, and fits nothing."""
+    try:
+        found: list[object] = values.to_pylist()
+    except (ValueError, OverflowError):
+        found = []
+        for value in values:
+            try:
+                found.append(value.as_py())
+            except (ValueError, OverflowError):
+                found.append(value)
+    return found
+
+
 def _by_distinct(
     column: pa.ChunkedArray,
     field: str,
@@ -238,7 +252,7 @@ def _by_distinct(
             encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
         except pa.ArrowNotImplementedError:  # lists, structs: each value is wrong, none is looked up
             encoded = pa.DictionaryArray.from_arrays(np.arange(len(chunk)), chunk)
-        distinct = encoded.dictionary.to_pylist()
+        distinct = _python(encoded.dictionary)
         answers = np.full(len(distinct) + 1, missing, dtype)  # the last one is for null
         wrong: dict[int, str] = {}
         for i, value in enumerate(distinct):

@@ -21,6 +21,7 @@ KEPT = 256  # far rows kept
 EXAMPLES = 10  # event ids shown of a candidate
 _LEAST_ROWS = 50
 _LEAST_SHARE = 0.02
+_LEAST = np.finfo(np.float32).tiny  # a row so far away that its similarity is 0 is as far as this
 _MARGIN = 5.0  # standard errors that the far share of unchanged traffic may lie above the reference's
 
 
@@ -80,7 +81,8 @@ class Newcomers:
         if self._far is None:
             return
         least = max(_LEAST_ROWS, self._least_share * self._span)
-        place = np.sqrt(np.maximum(1 / self._far.similarity - 1, 0))  # similarity = 1 / (1 + distance^2)
+        similarity = np.maximum(self._far.similarity, _LEAST)  # 1 / (1 + distance^2)
+        place = np.sqrt(np.maximum(1 / similarity - 1, 0))
         near = np.ones((len(place), len(place)), bool)
         for one in place.T:
             near &= np.abs(one[:, None] - one) <= self._high / 2  # a known group reaches as far as that

@@ -30,7 +30,7 @@ class Analyst(BaseModel):
     records: int
     compared: int
     contradicted: int
-    disagreement: float | None
+    disagreement: float | None = None
     first_at: str
     last_at: str
 
@@ -52,7 +52,7 @@ class AnalystPage(BaseModel):
 
 
 class QuarantineRequest(msgspec.Struct, forbid_unknown_fields=True):
-    why: Annotated[str, msgspec.Meta(pattern=r"\S", max_length=analysts.LONGEST_WHY)]
+    why: Annotated[str, msgspec.Meta(pattern=r"[^\s\x1c-\x1f\x85]", max_length=analysts.LONGEST_WHY)]
 
 
 class Changed(BaseModel):

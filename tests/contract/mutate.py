@@ -1,0 +1,177 @@
+"""Bodies that are almost right: valid ones, changed in their structure, their values, their bytes."""
+
+import gzip
+import json
+import random
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+Body = tuple[bytes, dict[str, str]]
+"""What is sent, and its headers."""
+
+_NUMBERS = (0, -1, 1, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 2**64, 10**30, 1e308, -1e308, 5e-324, 0.1, -0.0)
+_TEXTS = (
+    "",
+    " ",
+    "\0",
+    "a\0b",
+    "NaN",
+    "1e999",
+    "0x10",
+    "١٢",
+    "true",
+    "null",
+    "é" * 300,
+    "\u202e",
+    "😀",
+    "DE",
+    "$ref",
+)
+_OTHER: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    {"": None},
+    [1, "a", None],
+    {"amount": {"amount": 1}},
+)
+_LITERALS = (
+    b"NaN",
+    b"-Infinity",
+    b"1e999",
+    b"-1e999",
+    b"01",
+    b"+1",
+    b"1" * 400,
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b"tru",
+)
+
+
+def value(rng: random.Random) -> Any:
+    return rng.choice(rng.choice((_NUMBERS, _TEXTS, _OTHER)))
+
+
+def mutated(document: Any, rng: random.Random, times: int) -> Any:
+    """A copy with `times` places of the tree replaced, removed, doubled, renamed, wrapped or emptied."""
+    root = [json.loads(json.dumps(document))]
+    for _ in range(times):
+        parent, key = rng.choice(_places(root))
+        child = parent[key]
+        how = rng.randrange(8)
+        if how <= 2:
+            parent[key] = value(rng)
+        elif how == 3 and parent is not root:
+            del parent[key]
+        elif how == 4 and isinstance(child, list) and child:
+            parent[key] = child * rng.choice((2, 3, 40))
+        elif how == 5 and isinstance(parent, dict):
+            parent[rng.choice((key.upper(), key + "x", "", str(value(rng))))] = parent.pop(key)
+        elif how == 6:
+            parent[key] = rng.choice(([child], {"value": child}, str(child), [child] * 3))
+        elif isinstance(child, list | dict):
+            child.clear()
+    return root[0]
+
+
+def _places(node: Any) -> list[tuple[Any, Any]]:
+    found = []
+    stack = [node]
+    while stack:
+        parent = stack.pop()
+        for key in list(parent) if isinstance(parent, dict) else range(len(parent)):
+            found.append((parent, key))
+            if isinstance(parent[key], dict | list):
+                stack.append(parent[key])
+    return found
+
+
+def damaged(body: bytes, rng: random.Random) -> bytes:
+    """Bytes flipped, cut out, doubled, or replaced by literals that are no JSON."""
+    data = bytearray(body)
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        if not data:
+            break
+        at = rng.randrange(len(data))
+        how = rng.randrange(6)
+        if how == 0:
+            data[at] = rng.randrange(256)
+        elif how == 1:
+            del data[at : at + rng.choice((1, 4, 64, 4096))]
+        elif how == 2:
+            data[at:at] = data[at : at + rng.choice((1, 16, 256))]
+        elif how == 3:
+            data[at : at + rng.choice((0, 1, 3))] = rng.choice(_LITERALS)
+        elif how == 4:
+            data[at : at + 4] = rng.choice((0, 1, 2**31 - 1, 2**32 - 1)).to_bytes(4, "little")
+        else:
+            data[at:at] = rng.choice((b"[", b"{", b'"')) * rng.choice((1, 5000))
+    return bytes(data)
+
+
+def as_json(document: Any, rng: random.Random) -> Body:
+    body = json.dumps(document, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
+    if rng.random() < 0.25:
+        body = damaged(body, rng)
+    return packed(body, {"Content-Type": "application/json"}, rng)
+
+
+def packed(body: bytes, headers: dict[str, str], rng: random.Random) -> Body:
+    """Now and then as gzip or deflate, whole or not, truthfully named or not."""
+    if rng.random() > 0.15:
+        return body, headers
+    pack: Callable[[bytes], bytes] = rng.choice((gzip.compress, zlib.compress, bytes))
+    body = pack(body)
+    if rng.random() < 0.3:
+        body = damaged(body, rng)
+    encoding = rng.choice(("gzip", "deflate", "identity", "GZIP", "br", ""))
+    return body, {**headers, "Content-Encoding": encoding}
+
+
+_KINDS: tuple[tuple[pa.DataType, tuple[Any, ...]], ...] = (
+    (pa.float64(), (1.0, None, float("nan"), float("inf"), -1e308)),
+    (pa.int64(), (1, None, -(2**63), 2**63 - 1)),
+    (pa.uint64(), (1, None, 2**64 - 1)),
+    (pa.int8(), (1, None, -128)),
+    (pa.bool_(), (True, False, None)),
+    (pa.string(), ("DE", None, "", "\0", "1e999", "😀")),
+    (pa.large_string(), ("DE", None, "x" * 1000)),
+    (pa.binary(), (b"DE", None, b"\xff\xfe")),
+    (pa.dictionary(pa.int8(), pa.string()), ("DE", "FR", None)),
+    (pa.list_(pa.int64()), ([1], None, [])),
+    (pa.struct([("a", pa.int64())]), ({"a": 1}, None)),
+    (pa.timestamp("us"), (0, None, 2**60)),
+    (pa.date32(), (0, None)),
+    (pa.null(), (None,)),
+    (pa.decimal128(38, 10), (1, None)),
+)
+
+
+def arrow_table(names: tuple[str, ...], rng: random.Random) -> pa.Table:
+    """Columns of any type under the names of features."""
+    rows = rng.choice((0, 1, 2, 7, 100))
+    chosen = rng.sample(names, rng.randint(1, len(names))) + rng.choice(([], ["colour"], [names[0]], [""]))
+    arrays = []
+    for _ in chosen:
+        kind, values = rng.choice(_KINDS)
+        arrays.append(pa.array([rng.choice(values) for _ in range(rows)], kind))
+    return pa.Table.from_arrays(arrays, chosen)
+
+
+def as_arrow(names: tuple[str, ...], rng: random.Random) -> Body:
+    sink = pa.BufferOutputStream()
+    table = arrow_table(names, rng)
+    options = pa.ipc.IpcWriteOptions(compression=rng.choice((None, None, None, "zstd")))
+    with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
+        stream.write_table(table, max_chunksize=rng.choice((1, 100)))
+    body = sink.getvalue().to_pybytes()
+    if rng.random() < 0.5:
+        body = damaged(body, rng)
+    return packed(body, {"Content-Type": "application/vnd.apache.arrow.stream"}, rng)
