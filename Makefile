@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format starter bench bench-training bench-serve bench-quality \
-        bench-ledger bench-drift bench-loop bench-queue bench-swaps chaos fuzz soak docs clean
+.PHONY: help setup run test lint format starter bench bench-training bench-graph bench-serve bench-quality \
+        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-swaps chaos fuzz soak docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-training: setup ## seconds and memory of `nearnorm train`
 	@$(BIN)/python -m tests.benchmarks.bench_training command
 	@$(BIN)/python -m tests.benchmarks.bench_training scale
 
+bench-graph: setup ## processor time a row of the exported graph, beside the paper preset's
+	@$(BIN)/python -m tests.benchmarks.bench_graph
+
 bench-serve: setup ## /score against its yardsticks and peers, ten minutes (needs wrk: apt-get install wrk)
 	@$(BIN)/python -m tests.load.bench_serve
 
@@ -62,7 +65,10 @@ bench-drift: setup ## how soon a shift is told, how seldom falsely, and what wat
 	@$(BIN)/python -m tests.benchmarks.bench_drift
 
 bench-loop: setup ## a simulated analyst against other learners, over HTTP (needs ../shared; pip install catboost)
-	@$(BIN)/python -m tests.benchmarks.bench_loop
+	@$(BIN)/python -m tests.benchmarks.bench_loop --plot docs/images/analyst.png
+
+bench-retraining: setup ## from the twentieth label to the better model serving, for 10,000 rows
+	@$(BIN)/python -m tests.benchmarks.bench_retraining
 
 bench-queue: setup ## which mix of the queue finds most (needs ../shared)
 	@$(BIN)/python -m tests.benchmarks.bench_queue
@@ -73,6 +79,7 @@ bench-swaps: setup ## swap models under load, and count what fails
 chaos: setup ## kill the service, its worker and its training 200 times each way: about an hour
 	@$(BIN)/python -m tests.chaos.kills
 	@$(BIN)/python -m tests.chaos.chaos_loop
+	@$(BIN)/python -m pytest tests/chaos/trainings.py
 
 soak: setup ## score, label, retrain and swap for MINUTES (30): does anything grow or get slower?
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30)
