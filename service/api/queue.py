@@ -21,7 +21,6 @@ class QueueItem(BaseModel):
     event_id: str
     why: review.Why
     probability: float
-    id: str | None
     at: str
     score: float
     percentile: float
@@ -29,6 +28,7 @@ class QueueItem(BaseModel):
     prototype: int
     model_version: str
     record: dict[str, Any]
+    id: str | None = None
 
 
 class QueuePage(BaseModel):
@@ -38,7 +38,7 @@ class QueuePage(BaseModel):
     next: str | None = None
 
 
-@router.get("", response_model_exclude_unset=True)
+@router.get("", response_model_exclude_none=True)
 async def get_queue(
     request: Request,
     _: Annotated[Caller, needs("feedback")],

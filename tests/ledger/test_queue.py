@@ -35,6 +35,16 @@ def test_the_queue_mixes_the_strangest_the_uncertain_and_the_random(client: http
     assert all(abs(percentile - 99) < 1 for percentile in uncertain)
     assert {item["probability"] for item in items} == {1.0}
     assert items[0]["record"]["country"] == "DE"
+    assert all("id" not in item for item in items)
+
+
+def test_what_is_missing_in_a_record_is_null(client: httpx.Client) -> None:
+    record = {name: value for name, value in RECORD.items() if name != "country"}
+    assert client.post("/score", json={"records": [record], "ids": ["tx"]}).status_code == 200
+    time.sleep(1.0)
+    (item,) = page(client)["queue"]
+    assert item["id"] == "tx"
+    assert item["record"] == {**RECORD, "country": None}
 
 
 def test_pages_give_every_event_once(client: httpx.Client) -> None:
@@ -48,6 +58,7 @@ def test_pages_give_every_event_once(client: httpx.Client) -> None:
         if cursor is None:
             break
     assert len(seen) == len(set(seen)) == 120
+    assert "next" not in answer
 
 
 def test_nobody_is_given_what_is_labelled_and_a_retraction_gives_it_back(client: httpx.Client) -> None:
