@@ -1,15 +1,69 @@
 """Scores -> the answer, in the order sent: results of rows, or columns."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from msgspec import UnsetType
+import msgspec
+from msgspec import UNSET, UnsetType
 
-from service.desk import Noted
+from service.desk import NOTHING, Noted
 from service.encode import Encoded
-from service.scores import Scores
+from service.scores import Batch, Scores
 from service.slots import LoadedModel
-from service.wire import Answer, Envelope, Failure, Id, IndexedProblem, Reason, Result, ResultColumns
+from service.wire import (
+    Answer,
+    Envelope,
+    Failure,
+    Id,
+    IndexedProblem,
+    ModelRef,
+    Reason,
+    Result,
+    ResultColumns,
+)
+
+_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def answered(
+    model: LoadedModel,
+    request: Envelope,
+    encoded: Encoded,
+    scores: Scores | None,
+    noted: Noted,
+) -> bytes:
+    """The answer as JSON. Where there is nothing to tell but scores, a batch's rows are written at once."""
+    if scores is None or noted is not NOTHING or not _is_bare(request) or not encoded.whole:
+        return _encode(answer(model, request, encoded, scores, noted))
+    head = _head(model.ref.name, model.ref.version, model.engine.provider)
+    return b"%b%b]}" % (head, b",".join(_rows(scores.batch)[scores.start : scores.stop]))
+
+
+def _is_bare(request: Envelope) -> bool:
+    return request.records is not UNSET and request.ids is UNSET and not request.explain
+
+
+@cache
+def _head(name: str, version: str, provider: str) -> bytes:
+    return _encode(Answer(ModelRef(name, version), provider, []))[: -len(b"]}")]
+
+
+def _rows(batch: Batch) -> list[bytes]:
+    """Every row's result as JSON."""
+    if batch.written is None:
+        results = map(
+            Result,
+            batch.score,
+            batch.percentile,
+            batch.anomaly,
+            batch.prototype,
+            batch.distance,
+            batch.reconstruction_error,
+        )
+        batch.written = _encode_lines(list(results)).split(b"\n")
+    return batch.written
 
 
 def answer(

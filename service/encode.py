@@ -64,6 +64,11 @@ class Encoded(Struct, eq=False):
     unknown: dict[int, dict[str, str]] = {}
     warnings: list[str] = []
 
+    @property
+    def whole(self) -> bool:
+        """Whether there is nothing to tell of any row."""
+        return not (self.errors or self.imputed or self.unknown or self.warnings)
+
     def places(self) -> Sequence[int]:
         """The place of every one of `rows` among the rows sent."""
         return range(self.count) if self.kept is None else self.kept
@@ -108,6 +113,8 @@ class Encoder:
             self._check_count(len(records), request.ids, "records")
             if type(request) is Envelope:
                 return self._loose_records(records, request.strict)
+            if len(records) == 1 and (row := self._lone(astuple(records[0]))):
+                return Encoded(row, 1)
             return self._encode(list(map(astuple, records)))
         if not isinstance(records, UnsetType):
             raise InvalidRequest("send either `records` or `columns`, not both")
@@ -166,17 +173,20 @@ class Encoder:
             np.ndarray((len(good), width), np.float64, packed),
             np.array(codes, np.int64).reshape(shape) if codes else np.empty(shape, np.int64),
         )
-        encoded = Encoded(rows, len(cells), kept, errors)
-        if len(good) == 1 and self._is_whole(numbers[0], codes):
-            return encoded
-        return self._looked_over(encoded, lambda place, j: cells[place][width + j])
+        return self._looked_over(
+            Encoded(rows, len(cells), kept, errors), lambda place, j: cells[place][width + j]
+        )
 
-    def _is_whole(self, numbers: Sequence[Any], codes: Sequence[int]) -> bool:
-        """Whether nothing is missing or unknown, sooner than numpy could tell it of a single row."""
+    def _lone(self, row: Sequence[Any]) -> Rows | None:
+        """One row of numbers, by far the most frequent request; None: a value is missing, or one is text."""
+        if not self._only_numbers:
+            return None
         try:
-            return math.isfinite(sum(numbers)) and not (codes and min(codes) < FIRST_CODE)
+            if not math.isfinite(sum(row)):
+                return None
         except TypeError:  # a null
-            return False
+            return None
+        return Rows(np.ndarray((1, self._numbers), np.float64, self._pack(*row)), np.empty((1, 0), np.int64))
 
     def _looked_over(self, encoded: Encoded, text: Callable[[int, int], str]) -> Encoded:
         """Name what is missing and unknown; a row without a required feature becomes an error.

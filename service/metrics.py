@@ -65,11 +65,12 @@ class Metrics(Collector):
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         key = method, route, status
-        self._requests[key] = self._requests.get(key, 0) + 1
-        histogram = self._request_seconds.get(route)
-        if histogram is None:
-            histogram = self._request_seconds[route] = Histogram(SECONDS)
-        histogram.observe(seconds)
+        try:
+            self._requests[key] += 1
+        except KeyError:
+            self._requests[key] = 1
+            self._request_seconds.setdefault(route, Histogram(SECONDS))
+        self._request_seconds[route].observe(seconds)
 
     def failed_load(self, model: str) -> None:
         self._failed_loads[model] = self._failed_loads.get(model, 0) + 1

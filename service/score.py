@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
 from msgspec import UnsetType
 from starlette.types import Receive, Scope, Send
 
-from service.answers import answer
+from service.answers import answered
 from service.bodies import ARROW, JSON, ClientGoneError, kind_of, read_body
 from service.desk import NOTHING, Desk, Noted
 from service.encode import Encoded
@@ -35,7 +34,6 @@ from service.slots import BATCH_ROWS, LoadedModel, Slots
 from service.wire import Envelope, Id
 
 PATH = "/score"
-_encode = msgspec.json.Encoder().encode
 
 
 class ScoreEndpoint:
@@ -85,7 +83,7 @@ class ScoreEndpoint:
         ids = None if isinstance(request.ids, UnsetType) else request.ids
         scores, noted = await self._score(model, encoded, ids, receive)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
-        return JSON, _encode(answer(model, request, encoded, scores, noted))
+        return JSON, answered(model, request, encoded, scores, noted)
 
     async def _answer_arrow(
         self, scope: Scope, body: bytes, receive: Receive, meter: Meter | None

@@ -15,7 +15,8 @@ from service.engine import Outputs
 class Batch(Struct, eq=False):
     """Rows that ran together: the model's arrays, and once more as lists what every answer tells.
 
-    `event_ids` are those of rows that are kept, by row; `watched` is set once drift has seen them.
+    `event_ids` are those of rows that are kept, by row; `watched` is set once drift has seen them; `written`
+    are results as JSON, once an answer has asked for them.
     """
 
     rows: Rows
@@ -28,6 +29,7 @@ class Batch(Struct, eq=False):
     reconstruction_error: list[float]
     event_ids: dict[int, str] = {}
     watched: bool = False
+    written: list[bytes] | None = None
 
 
 class Scores(Struct, eq=False):
