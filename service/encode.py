@@ -4,9 +4,10 @@ Two paths give the same arrays. The typed one decodes straight into the schema's
 refuses (another type, an unknown field, a number beyond float64) goes the loose way, cell by cell.
 """
 
+import heapq
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set, Sized
 from itertools import starmap
 from typing import Any, cast
 
@@ -25,6 +26,8 @@ from service.wire import NAN, Envelope, Id, RowProblem, request_type, row_fields
 
 MOST_WARNED = 20
 """Unknown fields named in one answer's warnings."""
+MOST_COUNTED = 1_000
+"""Unknown fields up to which they are counted."""
 
 
 class Rows(Struct, eq=False):
@@ -149,7 +152,8 @@ class Encoder:
         if len(ids) != count:
             raise InvalidRequest(f"{len(ids)} ids were sent for {count} rows: send one a row", field="ids")
         if len(set(ids)) != count:
-            twice = next(i for n, i in enumerate(ids) if i in ids[:n])
+            seen: set[Id] = set()
+            twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
             raise InvalidRequest(f"id {twice!r} was sent twice: ids tell rows apart", field="ids")
 
     def _encode(self, cells: Sequence[Any], errors: dict[int, RowProblem] | None = None) -> Encoded:
@@ -233,7 +237,7 @@ class Encoder:
                 cells.append(None)
                 continue
             unknown = record.keys() - self._names
-            strange.update(dict.fromkeys(sorted(unknown)))
+            _note(strange, unknown)
             if unknown and strict:
                 name = min(unknown)
                 errors[place] = row_problem("unknown-field", _unknown_field(name), name)
@@ -284,7 +288,8 @@ class Encoder:
     def _loose_columns(self, columns: dict[str, list[Any]], request: Envelope) -> Encoded:
         known = {f.name: columns[f.name] for f in self.schema.scored if f.name in columns}
         count = self._column_count(known, request)
-        strange = dict.fromkeys(sorted(columns.keys() - self._names))
+        strange: dict[str, None] = {}
+        _note(strange, columns.keys() - self._names)
         if strange and request.strict:
             name = next(iter(strange))
             raise InvalidRequest(_unknown_field(name), field=name)
@@ -297,12 +302,20 @@ class Encoder:
         return encoded
 
 
+def _note(strange: dict[str, None], unknown: Set[str]) -> None:
+    """Take the names among those to warn of. Beyond MOST_COUNTED it would only cost time."""
+    if len(strange) < MOST_COUNTED and not unknown <= strange.keys():
+        strange.update(dict.fromkeys(heapq.nsmallest(MOST_COUNTED, unknown)))
+
+
 def warnings_of(unknown: Iterable[str]) -> list[str]:
     """What is told of fields that the schema does not know."""
     names = list(unknown)
     warnings = [f"unknown field {name!r} was ignored" for name in names[:MOST_WARNED]]
     if len(names) > MOST_WARNED:
-        warnings.append(f"{len(names) - MOST_WARNED} more unknown fields were ignored")
+        least = "at least " if len(names) >= MOST_COUNTED else ""
+        more = min(len(names), MOST_COUNTED) - MOST_WARNED
+        warnings.append(f"{least}{more} more unknown fields were ignored")
     return warnings
 
 

@@ -13,6 +13,7 @@ from service.settings import Settings
 from service.slots import LoadedModel, Slots
 
 _REF = {"type": "string"}
+_ID = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}]}
 _ANSWER = {
     "type": "object",
     "required": ["model", "provider", "results"],
@@ -124,7 +125,7 @@ def _operation(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
             "model": {"type": "string", "default": "default"},
             "records": {"type": "array", "minItems": 1, "maxItems": max_rows, "items": record},
             "columns": column,
-            "ids": {"type": "array", "uniqueItems": True, "items": {"type": ["string", "integer"]}},
+            "ids": {"type": "array", "uniqueItems": True, "items": _ID},
             "explain": {"type": "boolean", "default": False},
             "strict": {"type": "boolean", "default": False},
         },

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models.canonical import digest
+from service.decode import refuse_nested
 from service.errors import InvalidRequest, MalformedBody
 
 MOST_LABELS = 1_000
@@ -48,6 +49,7 @@ def read(body: bytes, actor: str, key: str | None) -> Submission:
     """Raises MalformedBody, InvalidRequest for the request as a whole; items are looked at in `feedback`."""
     if key is not None and not (0 < len(key) <= 255 and key.isprintable()):
         raise InvalidRequest("Idempotency-Key: send 1 to 255 printable characters", field="Idempotency-Key")
+    refuse_nested(body)
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

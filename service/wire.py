@@ -1,15 +1,16 @@
 """The shapes of /score's requests and answers. A request's rows are typed by the model's schema."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models.schema import Feature, FeatureSchema, Kind
 
 NAN = float("nan")
 
-Id = str | int
+Id = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""Larger numbers could be chosen so that all of them fall into one place of a hash table."""
 
 
 class Envelope(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -8,6 +8,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from service.auth import Caller
 from service.bodies import PLAIN_JSON, read_body
+from service.decode import refuse_nested
 from service.desk import Desk
 from service.errors import InvalidRequest, MalformedBody
 
@@ -54,6 +55,7 @@ def read(body: bytes, shape: type[Shape]) -> Shape:
     """
     if not body and not _requires(shape):
         return shape()
+    refuse_nested(body)
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
