@@ -1,13 +1,16 @@
 """Preprocessing as it is exported: Preprocess with rows along the last axis."""
 
+import numpy as np
 import torch
 from onnx import TensorProto
 
 from training.column_maps import KNOTS, UNIT_LIMIT, NormalMap, RangeMap
-from training.graph import Given, Graph
+from training.graph import Graph
 from training.preprocess import FARTHEST, Preprocess
 
 ROWS_LAST = [1, 0]
+AT_ONCE = 1e38
+"""A slope so steep that HardSigmoid answers 1 from 0 on and 0 below."""
 
 
 def network_input(graph: Graph, preprocess: Preprocess) -> str:
@@ -43,27 +46,29 @@ def _ranges(graph: Graph, plain: RangeMap, values: str) -> str:
 
 
 def _normal_scores(graph: Graph, plain: NormalMap, values: str) -> str:
-    """The search for a piece, halving by halving.
+    """The search for a piece: the quarter by three comparisons at once, then halving by halving.
 
     GatherElements reads a number for each value ten times faster than Gather, from tables in which
     the halves of part p are 2 p and 2 p + 1. Beyond the last knot a piece is level.
     """
-    edges = plain.edges.reshape(-1, KNOTS)
+    columns = len(plain.low)
+    edges = plain.edges.reshape(columns, KNOTS)
     values = graph.node("Max", values, plain.low[:, None])
-    step = KNOTS // 2
-    position = _beyond(graph, values, edges[:, step : step + 1])
+    step = KNOTS // 4
+    over = graph.node("Sub", values, edges[:, step::step].t()[:, :, None])
+    reached = graph.node("HardSigmoid", over, alpha=AT_ONCE, beta=1.0)
+    reached = graph.node("Reshape", reached, np.array([3, -1]))
+    quarter = graph.node("MatMul", torch.ones(1, 3), reached)
+    quarter = graph.node("Reshape", quarter, np.array([columns, -1]))
+    position = graph.node("Cast", quarter, to=TensorProto.INT32)
     while step > 1:
         step //= 2
         edge = graph.node("GatherElements", edges[:, step :: 2 * step], position, axis=1)
+        beyond = graph.node("GreaterOrEqual", values, edge)
         doubled = graph.node("Add", position, position)
-        position = graph.node("Add", doubled, _beyond(graph, values, edge))
+        position = graph.node("Add", doubled, graph.node("Cast", beyond, to=TensorProto.INT32))
     start, level, slope = (
         graph.node("GatherElements", table, position, axis=1)
-        for table in plain.pieces.reshape(-1, KNOTS, 3).unbind(2)
+        for table in plain.pieces.reshape(columns, KNOTS, 3).unbind(2)
     )
     return graph.node("Add", level, graph.node("Mul", slope, graph.node("Sub", values, start)))
-
-
-def _beyond(graph: Graph, values: str, edge: Given) -> str:
-    """1 where a value has reached its edge, else 0."""
-    return graph.node("Cast", graph.node("GreaterOrEqual", values, edge), to=TensorProto.INT32)

@@ -112,20 +112,21 @@ def made(path: Path, rows: int) -> Path:
 
 
 def shared(folder: Path) -> list[Path]:
-    """Subsamples of the mixed data sets, ten anomalies labelled."""
+    """Subsamples of data sets with and without categories, ten anomalies labelled."""
     paths = []
-    for name in ("unsw_nb15", "iot23", "bank_marketing"):
-        source = SHARED / name / "data.parquet"
+    for name in ("adbench/19_landsat", "unsw_nb15/data", "iot23/data", "bank_marketing/data"):
+        source = SHARED / f"{name}.parquet"
         if not source.is_file():
             continue
         table = pq.read_table(source)
         rng = np.random.default_rng(0)
-        table = table.take(np.sort(rng.choice(len(table), ROWS, replace=False)))
+        rows = min(ROWS, len(table))
+        table = table.take(np.sort(rng.choice(len(table), rows, replace=False)))
         truth = table.column("label").to_numpy()
         known = rng.permutation(np.flatnonzero(truth == 1))[:10]
-        labels = pa.array(np.ones(ROWS), pa.int8(), mask=~np.isin(np.arange(ROWS), known))
+        labels = pa.array(np.ones(rows), pa.int8(), mask=~np.isin(np.arange(rows), known))
         kept = [c for c in table.column_names if c not in ("label", "anomaly_class", "attack_name", "split")]
-        paths.append(folder / f"{name}.parquet")
+        paths.append(folder / f"{name.removesuffix('/data').removeprefix('adbench/')}.parquet")
         pq.write_table(table.select(kept).append_column("label", labels), paths[-1])
     return paths
 
