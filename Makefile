@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format starter bench bench-training bench-graph bench-serve bench-quality \
+.PHONY: help setup run test lint format starter bench bench-training bench-graph bench-serve bench-overload bench-quality \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-swaps chaos fuzz soak docs clean
 
 help: ## list the verbs
@@ -53,6 +53,9 @@ bench-graph: setup ## processor time a row of the exported graph, beside the pap
 
 bench-serve: setup ## /score against its yardsticks and peers, ten minutes (needs wrk: apt-get install wrk)
 	@$(BIN)/python -m tests.load.bench_serve
+
+bench-overload: setup ## three times the capacity for a minute: goodput, refusals, recovery (needs wrk)
+	@$(BIN)/python -m tests.load.bench_overload
 
 bench-quality: setup ## average precision from few labels, beside the peers (needs ../shared)
 	@$(BIN)/python -m tests.benchmarks.bench_quality

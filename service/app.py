@@ -34,7 +34,7 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
+def create_app(settings: Settings, siblings: Siblings | None = None) -> Application:
     """The whole service; `siblings` are the other processes on its port, whose metrics it tells too.
 
     Its lifespan raises NearnormError when it must not start.

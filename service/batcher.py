@@ -48,6 +48,10 @@ class _Entry(Generic[Item, Outcome]):
         self.outcomes: list[Outcome] = []
 
 
+def overloaded() -> Overloaded:
+    return Overloaded("too many rows are waiting: try again", headers={"Retry-After": "1"})
+
+
 class Batcher(Generic[Item, Outcome]):
     """`run` answers one outcome for each item; `observe` hears how long each of them waited."""
 
@@ -64,6 +68,8 @@ class Batcher(Generic[Item, Outcome]):
         self._observe = observe
         self._queue: deque[_Entry[Item, Outcome]] = deque()
         self._busy = False
+        self._room = min(limits.batch_rows, limits.queue_rows // 2)
+        self._overflown = False
         self._loop = asyncio.get_running_loop()
         self.rows = 0
         """Rows accepted and not answered yet."""
@@ -73,6 +79,13 @@ class Batcher(Generic[Item, Outcome]):
         """Rows beyond which `submit` raises Overloaded."""
         return self._limits.queue_rows
 
+    @property
+    def shut(self) -> bool:
+        """Whether the queue was full, and has no room for a batch yet: a refusal that needs no decoding."""
+        if self._overflown and self.rows <= self._limits.queue_rows - self._room:
+            self._overflown = False
+        return self._overflown
+
     def submit(self, item: Item) -> "asyncio.Future[list[Outcome]]":
         """The outcomes of the item's parts, in order. Raises Overloaded when the queue is full.
 
@@ -81,7 +94,8 @@ class Batcher(Generic[Item, Outcome]):
         """
         entry = _Entry(item, self._loop.create_future(), time.perf_counter())
         if self.rows + entry.rows > self._limits.queue_rows:
-            raise Overloaded("too many rows are waiting: try again", headers={"Retry-After": "1"})
+            self._overflown = True
+            raise overloaded()
         self.rows += entry.rows
         self._queue.append(entry)
         if not self._busy:

@@ -7,6 +7,7 @@ that have stood in the same place for too long.
 import asyncio
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
@@ -125,6 +126,10 @@ class GuardedProtocol(JoiningProtocol):
     _head_bytes = 0
     _read = 0
 
+    @staticmethod
+    def turned_away(target: bytes) -> bytes | None:
+        """The whole answer to a request that shall not be read: as `guarded` was told."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.watch.add(self)
@@ -156,12 +161,20 @@ class GuardedProtocol(JoiningProtocol):
     def on_headers_complete(self) -> None:
         if self._crowded and not self.url.startswith(_ALWAYS):
             self._refused(_too_many(self.bounds.connections))
+        elif (answer := self.turned_away(self.url)) and self._may_be_answered_unread():
+            self.scope["method"] = "POST"  # as what comes now is no head any more
+            self.transport.write(answer)
         elif len(self.headers) > self.bounds.headers:
             self._refused(HeadersTooLarge(f"more than {self.bounds.headers} headers were sent"))
         elif self._may_be_too_large() and self._size_of_head() > self.bounds.header_bytes:
             self._refused(self._too_large())
         else:
             super().on_headers_complete()
+
+    def _may_be_answered_unread(self) -> bool:
+        """Whether its answer may go at once, and uvicorn drop its body: it was answered here before."""
+        answered = self.cycle is not None and self.cycle.response_complete
+        return answered and not self.expect_100_continue and self.parser.should_keep_alive()
 
     def on_response_complete(self) -> None:
         """In the place of its parents': the watch closes what is idle, so there is no timer to start."""
@@ -232,10 +245,19 @@ class GuardedProtocol(JoiningProtocol):
         return HeadersTooLarge(f"the head of the request is larger than {self.bounds.header_bytes} bytes")
 
 
-def guarded(settings: Settings) -> type[GuardedProtocol]:
-    """The protocol of one server, with its bounds and its watch."""
+def guarded(
+    settings: Settings, turned_away: Callable[[bytes], bytes | None] = lambda _: None
+) -> type[GuardedProtocol]:
+    """The protocol of one server, with its bounds and its watch.
+
+    `turned_away` has the whole answer to a request that shall not even be read, by its target.
+    """
     bounds = Bounds.of(settings)
-    members: dict[str, Any] = {"bounds": bounds, "watch": Watch(bounds.patience)}
+    members: dict[str, Any] = {
+        "bounds": bounds,
+        "watch": Watch(bounds.patience),
+        "turned_away": staticmethod(turned_away),
+    }
     return type("BoundedProtocol", (GuardedProtocol,), members)
 
 

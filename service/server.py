@@ -62,7 +62,7 @@ def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | Non
         asgi = LoggedRequests(asgi)
     config = uvicorn.Config(
         asgi,
-        http=guarded(settings),
+        http=guarded(settings, app.score.turned_away),
         loop="uvloop",
         lifespan="on",
         access_log=False,

@@ -93,7 +93,7 @@ def measure(bundle: Bundle, servers: Sequence[Server], rounds: int, seconds: int
     alone = Alone(bundle)
     for number in range(rounds):
         for cell, server, load in cells:
-            found.add(cell, _round(server, load, scripts[load.name], seconds))
+            found.add(cell, one_round(server, load, scripts[load.name], seconds))
             if cell.server == "nearnorm" and cell.form != "arrow" and cell.size != ALONE:
                 parts, run = alone.of(load)
                 found.add(Cell(cell.size, cell.form, PARTS), parts)
@@ -102,7 +102,7 @@ def measure(bundle: Bundle, servers: Sequence[Server], rounds: int, seconds: int
     return found
 
 
-def _round(server: Server, load: Load, script: Path, seconds: int) -> Round:
+def one_round(server: Server, load: Load, script: Path, seconds: int) -> Round:
     before = server.cpu_seconds
     told = run_wrk(load, script, server.port, seconds)
     return Round(told.rate, told.p50, told.p99, 1e6 * (server.cpu_seconds - before) / told.requests)

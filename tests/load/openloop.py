@@ -94,7 +94,7 @@ def offer(port: int, streams: Sequence[Stream]) -> list[Answers]:
 class _Connection:
     """A kept-alive connection and the one request that is under way on it."""
 
-    __slots__ = ("buffer", "got", "left", "number", "socket", "want", "writing")
+    __slots__ = ("answered", "buffer", "got", "left", "number", "socket", "want", "writing")
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -105,6 +105,7 @@ class _Connection:
         self.writing = False  # whether epoll tells when there is room for more of it
         self.buffer = b""  # the answer's beginning, up to its head's end
         self.got = self.want = 0  # bytes of the answer
+        self.answered = False
 
 
 class _Sender:
@@ -165,6 +166,8 @@ class _Sender:
         with suppress(BlockingIOError, ConnectionError):  # a lost connection is seen by the next read
             sent = connection.socket.send(connection.left)
             connection.left = connection.left[sent:]
+        if connection.answered and not connection.left:
+            self._release(connection)
         if connection.writing != bool(connection.left):
             connection.writing = not connection.writing
             wanted = select.EPOLLIN | (select.EPOLLOUT if connection.writing else 0)
@@ -191,9 +194,15 @@ class _Sender:
             number = connection.number
             self.answers.seconds[number] = now - self._due[number]
             self.answers.status[number] = int(connection.buffer[9:12])
-            connection.number, connection.buffer, connection.got, connection.want = _FREE, b"", 0, 0
-            self._under_way -= 1
-            self._free.append(connection)
+            connection.answered = True
+            if not connection.left:  # else it was refused before it was read: its rest has to follow
+                self._release(connection)
+
+    def _release(self, connection: _Connection) -> None:
+        connection.number, connection.buffer, connection.got, connection.want = _FREE, b"", 0, 0
+        connection.answered = False
+        self._under_way -= 1
+        self._free.append(connection)
 
     def _renew(self, connection: _Connection) -> None:
         """The server hung up, over a request or while nothing was asked of it."""
@@ -202,7 +211,8 @@ class _Sender:
         if connection.number == _FREE:
             self._free.remove(connection)
         else:
-            self.answers.status[connection.number] = CUT_OFF
+            if not connection.answered:
+                self.answers.status[connection.number] = CUT_OFF
             self._under_way -= 1
         self._free.append(self._connect())
 

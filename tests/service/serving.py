@@ -8,17 +8,17 @@ from pathlib import Path
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
 
 from models.bundle import Bundle
 from models.store import ModelStore
+from service.app import Application
 from service.connections import guarded
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[httpx.Client]:
+def serving(app: Application) -> Iterator[httpx.Client]:
     """A client of the running application."""
-    http = guarded(app.state.desk.settings)
+    http = guarded(app.state.desk.settings, app.score.turned_away)
     config = uvicorn.Config(app, port=0, http=http, loop="uvloop", log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
