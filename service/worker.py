@@ -18,7 +18,6 @@ from typing import IO, Any
 
 from models.bundle import read_bundle
 from models.errors import ConfigError, NearnormError
-from service import policies, shadow
 from service.child import Cancelled, Child, Ended, training_is_installed
 from service.errors import LedgerUnavailable
 from service.ids import new_id, now_ms
@@ -29,7 +28,6 @@ from service.ledger.migrate import migrate
 from service.logs import log
 from service.retraining import RELEASE
 from service.settings import Settings
-from service.shadow import Shadow
 
 POLL = 0.5  # seconds between looks at the ledger: how soon a job starts and a cancellation is seen
 LEASE = 10_000  # ms that a worker may be silent before its job is taken from it
@@ -147,9 +145,11 @@ class Worker:
             self._end(job, "refused", reasons, result["figures"])
             return
         if self.settings.shadow_seconds:
+            from service.shadow import spoken
+
             report = self._shadow(job, folder, result["figures"])
             result["figures"]["shadow"] = report
-            reasons.insert(0, shadow.spoken(report))
+            reasons.insert(0, spoken(report))
         self._tell(job, stage="publish", progress=0.97)
         self.store.publish(folder / "bundle")
         told = self._tell(job, stage="activate", progress=0.99)
@@ -157,6 +157,8 @@ class Worker:
         self._succeed(job, result, [obstacle, *reasons] if obstacle else reasons, obstacle is None)
 
     def _snapshot(self, job: Job, folder: Path) -> None:
+        from service import policies  # numpy, which a worker that waits can do without
+
         champion = self.store.champion(job.model)
         if champion is None:
             raise NearnormError(
@@ -200,6 +202,8 @@ class Worker:
 
         The ledger keeps when it began: who takes the job up after us goes on.
         """
+        from service.shadow import Shadow  # onnxruntime: 50 MB, and off by default
+
         now = self._tell(job, stage="shadow")
         assert now.champion is not None  # noqa: S101 - the snapshot told it
         begun = (now.evidence or {}).get("shadow")

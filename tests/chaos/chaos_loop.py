@@ -34,8 +34,10 @@ from tests.chaos.kills import Load, Service, database_of, example_record
 from tests.training.conftest import SAMPLES
 
 SETTLE = 240.0  # seconds for the last job to end by itself
-CALM_EVERY = 20  # kills, after which a job is left to end
+AFTER_RESULT = 8  # every so many kills, one is of a worker or service that has a result to put into service
+RESULT = 90.0  # seconds to wait for it
 TRAINS = 20.0  # seconds to wait for a training to kill: a dead worker's job is taken up after ten
+ACTIVATES = 0.8  # seconds after a result over which the moment of a kill is drawn
 SPREAD = 3.0  # seconds over which the moment of a kill is drawn
 LABEL_PAUSE = 0.5  # seconds between the labels of one analyst
 CONFIG = "[fit]\nmembers = 1\ntrees = 5\nrepresentation_epochs = 1\njoint_epochs = 1\n"
@@ -120,10 +122,13 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
         load = Load(service.url, record, LABEL_PAUSE)
         load.start()
         for number in range(kills):
-            if number % CALM_EVERY == CALM_EVERY - 1:
-                calm(service.url)
-            kind, _ = victim(service, chance.choice(("service", "worker", "training")))
-            time.sleep(chance.uniform(0.0, SPREAD))
+            if number % AFTER_RESULT == AFTER_RESULT - 1:
+                kind = chance.choice(("service", "worker"))
+                result_comes(home)
+                time.sleep(chance.uniform(0.0, ACTIVATES))
+            else:
+                kind, _ = victim(service, chance.choice(("service", "worker", "training")))
+                time.sleep(chance.uniform(0.0, SPREAD))
             kind, pid = victim(service, kind)
             killed[kind] += 1
             if kind == "service":
@@ -135,7 +140,8 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
                     os.kill(pid, signal.SIGKILL)
             outcome.did_not_serve += not serves(service.url, record)
             if number % 10 == 9:
-                told = {"kills": number + 1, **killed, "seconds": round(time.monotonic() - started)}
+                told = {"kills": number + 1, **killed, **states(service.url)}
+                told["seconds"] = round(time.monotonic() - started)
                 print(database, json.dumps(told), file=sys.stderr, flush=True)
         load.stop()
         settle(service.url)
@@ -152,25 +158,24 @@ def serves(url: str, record: dict[str, Any]) -> bool:
     return answer.status_code == 200 and "score" in answer.json()["results"][0]
 
 
-def calm(url: str) -> None:
-    """Until one more job has ended by itself."""
-    before = ended(url)
-    deadline = time.monotonic() + SETTLE
-    while ended(url) <= before and time.monotonic() < deadline:
-        time.sleep(0.5)
+def result_comes(home: Path) -> None:
+    """Until a training has ended well: its model is judged, published and activated within a second."""
+    before = set(home.glob("jobs/*/result.json"))
+    deadline = time.monotonic() + RESULT
+    while set(home.glob("jobs/*/result.json")) <= before and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def states(url: str) -> Counter[str]:
+    """How many of the newest jobs are in which state."""
+    page = httpx.get(f"{url}/jobs?limit=200", timeout=30).json()
+    return Counter(job["state"] for job in page["jobs"])
 
 
 def settle(url: str) -> None:
     deadline = time.monotonic() + SETTLE
-    while time.monotonic() < deadline and any(
-        job["state"] not in ENDED for job in httpx.get(f"{url}/jobs?limit=200", timeout=30).json()["jobs"]
-    ):
+    while time.monotonic() < deadline and not set(states(url)) <= set(ENDED):
         time.sleep(0.5)
-
-
-def ended(url: str) -> int:
-    page = httpx.get(f"{url}/jobs?limit=200", timeout=30).json()
-    return sum(job["state"] in ENDED for job in page["jobs"])
 
 
 def count(home: Path, ledger: Ledger, load: Load, outcome: Outcome) -> None:

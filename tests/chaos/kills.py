@@ -34,6 +34,7 @@ from service.ledger.events import events
 from service.ledger.labels import labels
 from tests.ledger.servers import running_postgres
 
+BAD, FAR = 0.05, 8.0  # so many records in one are anomalies, and so far from the others
 NEARNORM = Path(sys.executable).parent / "nearnorm"
 
 
@@ -124,6 +125,7 @@ class Load:
         self._lock = threading.Lock()
         self.life = 0  # grows with every kill
         self.kept: dict[str, int] = {}  # event_id -> the life it was answered in
+        self.bad: set[str] = set()  # events that are anomalies in truth
         self.acknowledged: dict[str, list[str]] = {}  # key -> feedback ids
         self.sent: dict[str, int] = {}  # key -> labels
         self.answers: Counter[int] = Counter()
@@ -153,7 +155,8 @@ class Load:
             while not self._stop.wait(0.005):
                 life = self.life
                 # a thousand different ones, so that a training is as long at the end as at first
-                records = [self._varied(random.randrange(1000) / 1000) for _ in range(20)]  # noqa: S311
+                shifts = [random.randrange(1000) / 1000 + FAR * (random.random() < BAD) for _ in range(20)]  # noqa: S311
+                records = [self._varied(shift) for shift in shifts]
                 ids = [f"tx-{self._number()}" for _ in records]
                 try:
                     answer = client.post("/score", json={"records": records, "ids": ids})
@@ -163,8 +166,11 @@ class Load:
                 self.scored[answer.status_code] += 1
                 self.slowest = max(self.slowest, answer.elapsed.total_seconds())
                 if answer.status_code == 200:
-                    found = [r["event_id"] for r in answer.json()["results"] if "event_id" in r]
-                    self.kept.update(dict.fromkeys(found, life))
+                    for shift, result in zip(shifts, answer.json()["results"], strict=True):
+                        if "event_id" in result:
+                            self.kept[result["event_id"]] = life
+                            if shift >= FAR:
+                                self.bad.add(result["event_id"])
 
     def _varied(self, chance: float) -> dict[str, Any]:
         return {
@@ -182,8 +188,12 @@ class Load:
                 key = f"key-{self._number()}"
                 chosen = chance.sample(recent, min(len(recent), chance.randint(1, 3)))
                 items = [
-                    {"event_id": event_id, "label": "anomaly", "comment": f"{key}/{i}"}
-                    for i, event_id in enumerate(chosen)
+                    {
+                        "event_id": id_,
+                        "label": "anomaly" if id_ in self.bad else "normal",
+                        "comment": f"{key}/{i}",
+                    }
+                    for i, id_ in enumerate(chosen)
                 ]
                 self.sent[key] = len(items)
                 self._send(client, key, items)
