@@ -69,6 +69,9 @@ class Picked(NamedTuple):
     drawn: Collection[int]
 
 
+_NONE = Picked((), ())
+
+
 class _Kept(NamedTuple):
     """A kept row, cut out of its batch, so that a large batch does not stay in memory."""
 
@@ -120,7 +123,9 @@ class EventLog:
         """Count a request's rows, and say which are to be kept: alerts, and each with the same chance."""
         self._seen.append((model, percentile))
         drawn = self._draw(len(alert))
-        rows = list(itertools.compress(range(len(alert)), alert)) if True in alert else []
+        if not drawn and True not in alert:
+            return _NONE
+        rows = list(itertools.compress(range(len(alert)), alert))
         return Picked(sorted({*drawn, *rows}) if drawn else rows, frozenset(drawn))
 
     def keep(self, batch: Scored, picked: Picked) -> dict[int, str]:
