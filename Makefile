@@ -90,6 +90,7 @@ soak: setup ## score, label, retrain and swap for MINUTES (30): does anything gr
 fuzz: setup ## 100,000 fuzzed requests on each database, and schemathesis on both: a quarter of an hour
 	@$(BIN)/python -m tests.contract.fuzz --database sqlite
 	@$(BIN)/python -m tests.contract.fuzz --database postgresql
+	@$(BIN)/python -m tests.contract.fuzz_files
 	@$(BIN)/python -m tests.contract.attack --database sqlite
 	@$(BIN)/python -m tests.contract.attack --database postgresql
 

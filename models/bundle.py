@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from models.canonical import digest
+from models.consistency import misfits
 from models.errors import BundleError
 from models.manifest import FORMAT_VERSION, Manifest
 
@@ -91,6 +92,9 @@ def read_bundle(folder: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{folder / MANIFEST}: {where}: {first['msg']}") from None
+    misfit = next(misfits(manifest.core), None)
+    if misfit is not None:
+        raise BundleError(f"{folder / MANIFEST} does not fit together: core.{misfit}")
     return Bundle(folder, manifest, contents[MODEL])
 
 

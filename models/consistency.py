@@ -1,0 +1,58 @@
+"""Whether the parts of a manifest's core are about the same model: its features, its prototypes, its rows."""
+
+from collections.abc import Collection, Iterator
+
+from models.manifest import Core
+from models.schema import FIRST_CODE
+
+
+def misfits(core: Core) -> Iterator[str]:
+    """What does not fit, a sentence each; nothing, of a bundle that was written as a whole."""
+    schema, reference = core.features, core.reference
+    if not schema.scored:
+        yield "no feature is scored"
+    numeric = [f.name for f in schema.numeric]
+    categories = {f.name: FIRST_CODE + len(f.categories) for f in schema.categorical}
+    parts: list[tuple[str, Collection[str], Collection[str]]] = [
+        ("reference.numeric", reference.numeric, numeric),
+        ("reference.categorical", reference.categorical, categories),
+        ("reference.residual_high", reference.residual_high, [f.name for f in schema.scored]),
+        *((f"group {g.prototype}.numeric", g.numeric, numeric) for g in core.groups),
+        *((f"group {g.prototype}.categorical", g.categorical, categories) for g in core.groups),
+    ]
+    for where, named, needed in parts:
+        yield from _absent(where, named, needed)
+    for name, histogram in reference.numeric.items():
+        if len(histogram.shares) != len(histogram.edges) + 1:
+            yield f"reference.numeric.{name} has another number of shares than of bins"
+    for name, codes in reference.categorical.items():
+        if name in categories and len(codes.shares) != categories[name]:
+            yield f"reference.categorical.{name} has another number of shares than of codes"
+    if len(reference.prototype_shares) != core.prototypes:
+        yield "reference.prototype_shares has another number than the prototypes"
+    if not reference.scores or len(reference.scores) != reference.rows:
+        yield "reference.scores has another number than its rows"
+    if any(not 0 <= group.prototype < core.prototypes for group in core.groups):
+        yield "groups has one of a prototype that there is not"
+    yield from _golden_misfits(core, list(categories.values()))
+
+
+def _golden_misfits(core: Core, codes: list[int]) -> Iterator[str]:
+    golden, numbers = core.golden, len(core.features.numeric)
+    answers = (golden.score, golden.prototype, golden.distance, golden.reconstruction_error)
+    if {len(part) for part in (golden.codes, *answers)} != {len(golden.numeric)}:
+        yield "golden has another number of answers than of rows"
+    if any(len(row) != numbers for row in golden.numeric):
+        yield "golden.numeric has a row that is not as wide as the features"
+    if any(len(row) != len(codes) for row in golden.codes):
+        yield "golden.codes has a row that is not as wide as the features"
+    elif any(not 0 <= code < most for row in golden.codes for code, most in zip(row, codes, strict=True)):
+        yield "golden.codes has a code that no category has"
+    if any(not 0 <= prototype < core.prototypes for prototype in golden.prototype):
+        yield "golden.prototype has one that there is not"
+
+
+def _absent(where: str, named: Collection[str], needed: Collection[str]) -> Iterator[str]:
+    for name in needed:
+        if name not in named:
+            yield f"{where} lacks {name!r}"
