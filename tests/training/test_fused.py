@@ -24,7 +24,8 @@ def assert_same(detector: Detector, numeric: np.ndarray, codes: np.ndarray) -> N
     with torch.inference_mode():
         expected = detector(torch.from_numpy(numeric), torch.from_numpy(codes))
     for name, one, other in zip(OUTPUTS, found, expected, strict=True):
-        torch.testing.assert_close(torch.from_numpy(one), other, rtol=1e-4, atol=1e-5, msg=name)
+        least = 1e-4 if name == "distance" else 1e-5  # a root: of 0, rounding makes 1e-4
+        torch.testing.assert_close(torch.from_numpy(one), other, rtol=1e-4, atol=least, msg=name)
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
