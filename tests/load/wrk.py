@@ -61,23 +61,24 @@ end
     return script
 
 
+def wrk(load: Load, script: Path, port: int, seconds: int) -> list[str]:
+    """The command that sends a load."""
+    return [
+        "wrk",
+        "--threads=1",
+        f"--connections={load.connections}",
+        f"--duration={seconds}s",
+        "--timeout=20s",
+        "--latency",
+        f"--script={script}",
+        f"http://127.0.0.1:{port}{load.path}",
+    ]
+
+
 def run_wrk(load: Load, script: Path, port: int, seconds: int) -> Measured:
     """One round. Raises RuntimeError when anything but 2xx came back."""
-    found = subprocess.run(
-        [
-            "wrk",
-            "--threads=1",
-            f"--connections={load.connections}",
-            f"--duration={seconds}s",
-            "--timeout=20s",
-            "--latency",
-            f"--script={script}",
-            f"http://127.0.0.1:{port}{load.path}",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    command = wrk(load, script, port, seconds)
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in found or "Socket errors" in found:
         raise RuntimeError(f"{load.name}: {found}")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", found)
