@@ -5,8 +5,8 @@ with five labelled anomalies; the other half is traffic, scored anew in every ro
 judged it. In each of ten rounds the analyst reviews the 20 events of GET /queue, labels them truly, and
 waits for the retraining. The others see the same rows and labels and review their own 20 highest.
 
-Each set is a process on a CPU of its own, and a file of --out once it is through: what is there is not done
-again, so that an interrupted run goes on. The table and the plot are made of those files.
+Each set is a process on a CPU of its own, and leaves two files in --out, ours and theirs: what is there is
+not done again, so that an interrupted run goes on. The table and the plot are made of those files.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -88,12 +89,26 @@ def wait_for(client: Any, job: dict[str, Any]) -> None:
         time.sleep(0.1)
 
 
+def theirs(pool: Pool, rounds: int, reviews: int) -> dict[str, Any]:
+    """What the others find; nothing of ours touches it."""
+    return {title: by_model(pool, rounds, reviews, rank, learn) for title, (rank, learn) in rivals().items()}
+
+
 def one_set(name: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Each half is a file, and is not done again."""
     pool = load(name, given.seed)
     row: dict[str, Any] = {"set": name, "rows": len(pool.truth), "anomalies": int(pool.truth.sum())}
-    for title, (rank, learn) in rivals().items():
-        row[title] = by_model(pool, given.rounds, given.reviews, rank, learn)
-    return row | ours(pool, given.rounds, given.reviews, given.budget, given.seed)
+    halves: dict[str, Callable[[], dict[str, Any]]] = {
+        "theirs": lambda: theirs(pool, given.rounds, given.reviews),
+        "ours": lambda: ours(pool, given.rounds, given.reviews, given.budget, given.seed),
+    }
+    for half, run in halves.items():
+        file = given.out / f"{name.split('/')[-1].replace('data:', '')}.{half}.json"
+        if half in given.only and not file.is_file():
+            file.write_text(json.dumps(run()))
+        if file.is_file():
+            row |= json.loads(file.read_text())
+    return row
 
 
 def main() -> None:
@@ -104,6 +119,7 @@ def main() -> None:
     parser.add_argument("--budget", default="2%")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("var/analyst"), help="a file for each set")
+    parser.add_argument("--only", nargs="*", choices=("theirs", "ours"), default=("theirs", "ours"))
     parser.add_argument("--plot", type=Path, help="an image of what was found")
     parser.add_argument("--at-once", type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
@@ -112,17 +128,17 @@ def main() -> None:
     if "PU CatBoost" not in rivals():
         print("catboost is not installed: left out", file=sys.stderr)
     given.out.mkdir(parents=True, exist_ok=True)
-    files = {name: given.out / f"{name.split('/')[-1].replace('data:', '')}.json" for name in given.sets}
     spawning = multiprocessing.get_context("spawn")
     cpus: Queue[int] = spawning.Queue()
     for cpu in sorted(os.sched_getaffinity(0))[: given.at_once]:
         cpus.put(cpu)
     with ProcessPoolExecutor(given.at_once, spawning, initializer=settle, initargs=(cpus,)) as pool:
-        running = {pool.submit(one_set, name, given): name for name in files if not files[name].is_file()}
+        running = [pool.submit(one_set, name, given) for name in given.sets]
         for done in as_completed(running):
-            files[running[done]].write_text(json.dumps(done.result()))
             print(json.dumps(done.result()), file=sys.stderr, flush=True)
-    print(report([json.loads(file.read_text()) for file in files.values()], given.plot))
+    rows = [row for done in running if "ours" in (row := done.result())]
+    if rows:
+        print(report(rows, given.plot))
 
 
 def settle(cpus: "Queue[int]") -> None:
