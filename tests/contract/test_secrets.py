@@ -1,0 +1,45 @@
+"""Keys and passwords are in no log and no message."""
+
+import re
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.errors import NearnormError
+from service.desk import Desk
+from service.settings import Settings
+from tests.service.bundles import make_bundle
+from tests.service.serving import home_with
+from tests.service.test_process import RECORD, nearnorm, process
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return home_with(tmp_path / "home", make_bundle(tmp_path / "bundle"))
+
+
+def test_no_secret_is_in_the_log(home: Path) -> None:
+    secret = nearnorm(home, "keys", "create", "app", "--role", "score")[-1]
+    with process(home, NEARNORM_LOG_REQUESTS="true", NEARNORM_WORKER="off") as (_, url):
+        for sent in (secret, f"{secret}x"):
+            for headers in ({"Authorization": f"Bearer {sent}"}, {"X-API-Key": sent}):
+                answer = httpx.post(f"{url}/score", json={"records": [RECORD]}, headers=headers)
+                assert answer.status_code == (200 if sent == secret else 401)
+                assert secret not in answer.text
+        httpx.get(f"{url}/audit", headers={"Authorization": f"Basic {secret}"})
+        time.sleep(0.2)
+    log = (home / "stderr").read_text()
+    assert '"/score"' in log
+    assert secret not in log
+    assert not re.search(r"\bnn_[A-Za-z0-9_-]{20,}", log)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://ann:hunter2@127.0.0.1:1/x", "mysql://ann:hunter2@h/x", "hunter2"]
+)
+def test_a_databases_password_is_in_no_message(tmp_path: Path, url: str) -> None:
+    with pytest.raises(NearnormError) as told:
+        Desk(Settings(home=tmp_path, database_url=url)).start(dict)
+    assert "hunter2" not in str(told.value)
