@@ -1,5 +1,6 @@
 """Arrow streams in and out of /score, for bulk callers (extra `arrow`, imported with the first of them)."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
     table = _table(body, max_rows)
     names = table.column_names
     if len(set(names)) < len(names):
-        twice = min(name for name in names if names.count(name) > 1)
+        twice = min(name for name, count in Counter(names).items() if count > 1)
         raise InvalidRequest(f"column {twice!r} was sent twice", field=twice)
     if not {f.name for f in schema.scored} & set(names):
         raise InvalidRequest("the stream has no column of the model's schema")
@@ -130,7 +131,8 @@ def _table(body: bytes, max_rows: int) -> pa.Table:
                 batch.validate(full=True)
                 batches.append(batch)
             table = pa.Table.from_batches(batches, stream.schema)
-    except (pa.ArrowException, OSError, EOFError, IndexError) as error:
+            _ = table.column_names  # read only when asked for, and perhaps no UTF-8
+    except (pa.ArrowException, OSError, EOFError, IndexError, UnicodeDecodeError) as error:
         lines = str(error).splitlines() or ["it ends too soon"]
         raise MalformedBody(f"the body is no Arrow stream: {lines[0]}") from None
     if not rows:

@@ -1,17 +1,65 @@
 """A few of the fuzzed requests, always the same ones; `make fuzz` sends 100,000 new ones."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
 
 from tests.contract.attack import guarded_service, server_errors
 from tests.contract.fuzz import Fuzzer
+from tests.service.test_score import RECORD, problem
+
+Guarded = tuple[httpx.Client, str]
 
 
-def test_no_fuzzed_body_breaks_a_promise(tmp_path: Path) -> None:
-    with guarded_service(tmp_path) as (client, secret):
-        fuzzer = Fuzzer(client, secret, seed=8)
-        for number in range(800):
-            fuzzer.send(number)
-        fuzzer.connection.close()
-        assert server_errors(client) == []
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    with guarded_service(tmp_path_factory.mktemp("home")) as guarded:
+        yield guarded
+
+
+def test_no_fuzzed_body_breaks_a_promise(service: Guarded) -> None:
+    client, secret = service
+    fuzzer = Fuzzer(client, secret, seed=8)
+    for number in range(400):
+        fuzzer.send(number)
+    fuzzer.connection.close()
+    assert server_errors(client) == []
     assert fuzzer.report.broken == []
     assert {"/score 200", "/score 400", "/score 422", "/feedback 201"} <= fuzzer.report.statuses.keys()
+
+
+@pytest.mark.parametrize(
+    ("seed", "number"),
+    [(1, 131), (1643106302, 16706), (1643106302, 58156)],
+    ids=["dates beyond Python's", "a column's name is no UTF-8", "another"],
+)
+def test_what_once_broke_a_promise_does_not_break_it_again(service: Guarded, seed: int, number: int) -> None:
+    client, secret = service
+    fuzzer = Fuzzer(client, secret, seed)
+    fuzzer.send(number)
+    fuzzer.connection.close()
+    assert server_errors(client) == []
+    assert fuzzer.report.broken == []
+
+
+def score(client: httpx.Client, request: dict[str, Any]) -> httpx.Response:
+    return client.post("/score", json=request)
+
+
+def test_no_body_holds_everybody_up(service: Guarded) -> None:
+    client, _ = service
+    many = 10_000
+    records = [RECORD] * many
+    twice = score(client, {"records": records, "ids": [*range(many - 1), many - 2]})
+    assert f"id {many - 2} was sent twice" in problem(twice, 422, "invalid-request")["detail"]
+    colliding = [(2**61 - 1) * number for number in range(many)]  # of one hash, and slow to tell apart
+    problem(score(client, {"records": records, "ids": colliding}), 422, "invalid-request")
+    nested = {"columns": {"amount": [1]} | {f"x{number}": [] for number in range(210_000)}}
+    assert "lists and objects" in problem(score(client, nested), 422, "invalid-request")["detail"]
+    strange = [{f"x{row}.{number}": 0 for number in range(20)} for row in range(100)]
+    warnings = score(client, {"records": strange}).json()["warnings"]
+    assert warnings[-1] == "at least 980 more unknown fields were ignored"
+    labels = client.post("/feedback", content=b'{"labels": ' + b"[" * 210_000)
+    problem(labels, 422, "invalid-request")
