@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from training.calibrate import score
 from training.config import FitConfig
 from training.data import ANOMALY, NORMAL, Dataset, Split
-from training.fit import TrainingSet, fit
+from training.fit import Progress, TrainingSet, fit
 
 FOLDS = 2
 """Each fold costs a fit; two measure every label once."""
@@ -65,7 +66,8 @@ def cross_fit(
         training = TrainingSet(
             data.numeric[kept], data.codes[kept], data.cardinalities, learnt[(fold != number) & seen]
         )
-        detector = fit(training, config, seed=seed).detector
+        beat = partial(_beat, progress, number / FOLDS)
+        detector = fit(training, config, seed=seed, progress=beat).detector
         left_out = split.fit[fold == number]
         reference = score(detector, data.numeric[split.reference], data.codes[split.reference]).score
         scored = score(detector, data.numeric[left_out], data.codes[left_out]).score
@@ -77,6 +79,11 @@ def cross_fit(
     return CrossFit(
         np.concatenate(rows), np.concatenate(scores), np.concatenate(ranked), np.stack(reference_ranks)
     )
+
+
+def _beat(progress: Callable[[float], None], done: float, _: Progress) -> None:
+    """A fold goes on: who watches can tell it from one that hangs."""
+    progress(done)
 
 
 def measurable(labels: np.ndarray) -> bool:
