@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 KNOTS = 64
 """Knots of a column's map, a power of two: the search for a piece takes log2(KNOTS) gathers."""
+INNER = KNOTS - 2
+"""Those within the training range; the two others end the map's straight continuations."""
 NORMAL_LIMIT = 4.0
+BEYOND = 4.0
+"""Normal scores by which a map goes on past either end of the training range, at the mean slope of the
+range: a thousand times the greatest value must not look like the greatest value."""
 UNIT_LIMIT = 10.0
 
 
@@ -43,6 +48,7 @@ class NormalMap(nn.Module):
     def __init__(self, columns: list[np.ndarray]) -> None:
         """`columns`: the centred values that are present, in ascending order."""
         super().__init__()
+        low, high = _ranges(columns)
         edges = np.full((len(columns), KNOTS), np.inf)  # an edge that no value reaches
         pieces = np.zeros((len(columns), KNOTS, 3))
         for column, values in enumerate(columns):
@@ -50,10 +56,13 @@ class NormalMap(nn.Module):
             if not len(values) or values[0] == values[-1]:
                 continue
             knots, scores = _normal_scores(values)
+            further = BEYOND * (knots[-1] - knots[0]) / (scores[-1] - scores[0])
+            knots = np.concatenate([[knots[0] - further], knots, [knots[-1] + further]])
+            scores = np.concatenate([[scores[0] - BEYOND], scores, [scores[-1] + BEYOND]])
+            low[column], high[column] = knots[0], knots[-1]
             slopes = np.append(np.diff(scores) / np.diff(knots), 0.0)
             edges[column, : len(knots)] = knots
             pieces[column, : len(knots)] = np.stack([knots, scores, slopes], axis=1)
-        low, high = _ranges(columns)
         self.register_buffer("low", low)
         self.register_buffer("high", high)
         base = torch.arange(len(columns)) * KNOTS
@@ -81,7 +90,7 @@ def _ranges(columns: list[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 def _normal_scores(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most KNOTS knots and their normal scores: a value's score is that of its middle rank.
+    """At most INNER knots and their normal scores: a value's score is that of its middle rank.
 
     Knots lie evenly in the score, and on both sides of a jump, such as after a value that fills
     many ranks: interpolation would blur it.
@@ -90,13 +99,13 @@ def _normal_scores(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     middle = (np.cumsum(counts) - 0.5 * counts) / len(ordered)
     scores = torch.special.ndtri(torch.from_numpy(middle)).numpy()
     scores = scores.clip(-NORMAL_LIMIT, NORMAL_LIMIT)
-    if len(values) > KNOTS:
+    if len(values) > INNER:
         steps = np.diff(scores)
-        widest = np.argsort(steps)[::-1][: KNOTS // 2]
-        jumps = widest[steps[widest] > (scores[-1] - scores[0]) / KNOTS]
+        widest = np.argsort(steps)[::-1][: INNER // 2]
+        jumps = widest[steps[widest] > (scores[-1] - scores[0]) / INNER]
         steps[jumps] = 0.0
         walk = np.concatenate([[0.0], np.cumsum(steps)])
-        even = np.linspace(0.0, walk[-1], KNOTS - 2 * len(jumps))
+        even = np.linspace(0.0, walk[-1], INNER - 2 * len(jumps))
         chosen = np.concatenate([np.searchsorted(walk, even), jumps, jumps + 1])
         chosen = np.unique(chosen.clip(max=len(values) - 1))
         values, scores = values[chosen], scores[chosen]

@@ -45,7 +45,7 @@ class FitConfig(BaseModel):
     """Project embeddings and prototypes on the unit sphere."""
     skip: bool = True
     """A linear path from the input to the score beside the head."""
-    trees: int = Field(default=100, ge=0, le=1000)
+    trees: int = Field(default=60, ge=0, le=1000)
     """Boosted oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
     mixing: bool = True
     """Mix labelled anomalies with unlabelled rows, the target in proportion."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from training.cold_start import RankHead
 from training.fused_input import network_input
 from training.graph import Graph
-from training.heads import FOREST_SHARE, RAMP, STEEP, TINY, ForestHead, ScoreHead
+from training.heads import CONFIDENT, FOREST_SHARE, RAMP, STEEP, TINY, ForestHead, ScoreHead
 from training.members import SLOPE, MemberLinear
 from training.network import Detector
 
@@ -126,7 +126,9 @@ def _logit(graph: Graph, head: ScoreHead | ForestHead | RankHead, z: str, eviden
         return _rank_logit(graph, head, evidence, rows)
     if isinstance(head, ScoreHead):
         return _score_logit(graph, head, 1.0, 0.0, z, evidence, rows)
-    smooth = _score_logit(graph, head.score, 1.0 - FOREST_SHARE, float(head.constant), z, evidence, rows)
+    constant, most = float(head.constant), (1.0 - FOREST_SHARE) * CONFIDENT
+    smooth = _score_logit(graph, head.score, 1.0 - FOREST_SHARE, constant, z, evidence, rows)
+    smooth = graph.node("Clip", smooth, constant - most, constant + most)
     return _forest_logit(graph, head, smooth, evidence, rows)
 
 

@@ -10,6 +10,8 @@ from training.trees import DEPTH, Trees
 HEAD_WIDTH = 16
 FOREST_SHARE = 0.7
 """The trees' part of the logit; the MLP has the rest."""
+CONFIDENT = 4.0
+"""The MLP's logit is cut at this size: far from all that was trained on, its straight lines go anywhere."""
 STEEP = 2.0**20
 """How fast an answer about an input goes from 0 to 1 beyond its threshold."""
 RAMP = 0.05
@@ -82,7 +84,7 @@ class ForestHead(nn.Module):
 
     def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
         """As ScoreHead, with one logit a row: [1, N]."""
-        smooth = self.score(z, error, similarity, rows).mean(0, keepdim=True)
+        smooth = self.score(z, error, similarity, rows).mean(0, keepdim=True).clamp(-CONFIDENT, CONFIDENT)
         asked = torch.cat([rows, soft_evidence(error, similarity)], dim=1)
         products: list[Tensor] = []
         for weight, offset in zip(self.weights, self.offsets, strict=True):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from training.column_maps import BEYOND
 from training.preprocess import Preprocess
 
 NO_CODES = np.zeros((0, 0), dtype=np.int64)
@@ -37,13 +38,16 @@ def test_a_value_that_fills_many_ranks_gets_their_middle() -> None:
     assert got[1] > NormalDist().inv_cdf(0.9) - 1e-3
 
 
-def test_quantile_is_monotone_and_ends_at_the_training_range() -> None:
-    module = numbers_only(np.random.default_rng(1).gamma(0.3, size=(3_000, 1)))
-    grid = np.linspace(-5.0, 50.0, 2_001)[:, None]
-    got = apply(module, grid)[:, 0]
+def test_quantile_is_monotone_and_goes_on_beyond_the_training_range_for_a_while() -> None:
+    values = np.random.default_rng(1).gamma(0.3, size=(3_000, 1))
+    module = numbers_only(values)
+    got = apply(module, np.linspace(-50.0, 50.0, 2_001)[:, None])[:, 0]
     assert (np.diff(got) >= 0).all()
     assert got[0] == got[1]
     assert got[-1] == got[-2]
+    low, high, far = apply(module, np.array([[values.min()], [values.max()], [1_000 * values.max()]]))[:, 0]
+    assert got[0] == pytest.approx(low - BEYOND, abs=1e-4)
+    assert got[-1] == far == pytest.approx(high + BEYOND, abs=1e-4)
 
 
 def test_minmax_maps_the_training_range_to_zero_and_one() -> None:
