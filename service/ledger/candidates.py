@@ -37,6 +37,7 @@ candidates = sa.Table(
         postgresql_where=sa.text("audit AND NOT judged"),
         sqlite_where=sa.text("audit = 1 AND judged = 0"),
     ),
+    sa.Index("candidates_by_event", "event_id"),
     sqlite_with_rowid=False,
 )
 
@@ -64,10 +65,9 @@ _FOLLOW = sa.text(
 _JUDGE = sa.text(
     f"UPDATE candidates SET judged = {_JUDGED.format('candidates')} WHERE model = :model AND digest = :digest"  # noqa: S608
 )
-_FORGET = """
-    DELETE FROM candidates WHERE (model, digest) IN (SELECT model, digest FROM events WHERE {0})
-    AND event_id IN (SELECT event_id FROM events WHERE {0})
-"""
+_FORGET_RECORD = sa.text(
+    "DELETE FROM candidates WHERE event_id IN (SELECT event_id FROM events WHERE record_id = :record_id)"
+)
 
 
 class Candidate(NamedTuple):
@@ -91,12 +91,12 @@ def judge(connection: sa.Connection, model: str, digests: Collection[str]) -> No
 
 def forget_until(connection: sa.Connection, last: str) -> None:
     """Leave out what stands for an event up to id `last`, before those are deleted."""
-    connection.execute(sa.text(_FORGET.format("event_id <= :last")), {"last": last})
+    connection.execute(sa.delete(candidates).where(candidates.c.event_id <= last))
 
 
 def forget_record(connection: sa.Connection, record_id: str) -> None:
     """Leave out what stands for an event of the caller's record, before those are deleted."""
-    connection.execute(sa.text(_FORGET.format("record_id = :record_id")), {"record_id": record_id})
+    connection.execute(_FORGET_RECORD, {"record_id": record_id})
 
 
 def open_of(model: str) -> sa.Select[tuple[str, float, float]]:

@@ -88,7 +88,7 @@ class Service:
             stdout=self._log,
             stderr=self._log,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240  # on a machine with much else to do
         while True:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:

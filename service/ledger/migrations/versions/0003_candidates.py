@@ -47,6 +47,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("audit AND NOT judged"),
         sqlite_where=sa.text("audit = 1 AND judged = 0"),
     )
+    op.create_index("candidates_by_event", "candidates", ["event_id"])
     op.drop_index("events_by_digest", "events")
     op.drop_index("events_by_rank", "events")
     op.drop_index("events_by_record", "events")
