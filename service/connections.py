@@ -177,8 +177,7 @@ class GuardedProtocol(JoiningProtocol):
         return answered and not self.expect_100_continue and self.parser.should_keep_alive()
 
     def on_response_complete(self) -> None:
-        """In the place of its parents': the watch closes what is idle, so there is no timer to start."""
-        self._joining.flush()
+        """In the place of uvicorn's: the watch closes what is idle, so there is no timer to start."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
