@@ -146,11 +146,13 @@ def _wrk(service: Served, script: Path, seconds: int) -> tuple[float, float]:
 
 
 def _bodies(url: str, size: int) -> list[str]:
-    """100 requests; one record in a hundred is an alert, as by the default policy."""
+    """100 requests of records that all differ; one in a hundred is an alert, as by the default policy."""
     usual, strange = _records(url)
     rng = np.random.default_rng(0)
     return [
-        json.dumps({"records": [strange if rng.random() < 0.01 else usual for _ in range(size)]})
+        json.dumps(
+            {"records": [_varied(strange if rng.random() < 0.01 else usual, 1e-4, rng) for _ in range(size)]}
+        )
         for _ in range(100)
     ]
 
