@@ -2,6 +2,9 @@
 
     python -m tests.benchmarks.bench_quality                       # default, k = 10, seeds 0, 1, 2
     python -m tests.benchmarks.bench_quality --presets default,paper --labels 5,10,30 --seeds 0
+    python -m tests.benchmarks.bench_quality --presets "default,default members=1,default mixing=false"
+
+A preset may be followed by keys of [fit] that differ from it: so each part's worth is measured.
 
 The protocol and the peers' results are those of ../shared/bench; without it this says so and ends. Each
 finished fit is a line of --out, and is not done again.
@@ -31,7 +34,7 @@ from training.fit import TrainingSet, fit
 SHARED = Path(__file__).parents[3] / "shared"
 FAMILIES = ("ADBench", "unsw_nb15", "iot23")
 HEADER = (
-    f"{'method':<18}{'mean AP':>9}"
+    f"{'method':<34}{'mean AP':>9}"
     + "".join(f"{family:>11}" for family in FAMILIES)
     + (f"{'mean rank':>11}{'spread':>9}{'fit s':>8}")
 )
@@ -105,7 +108,11 @@ def _fit(task: Any, name: str, seed: int, count: int, preset: str) -> Cell:
         data = load(train, "label")
         arrays, truth = load_labelled(test, "label", data.schema)
     training_set = TrainingSet(data.numeric, data.codes, data.cardinalities, data.labels)
-    fitted = fit(training_set, FitConfig.model_validate({"preset": preset}), seed=seed)
+    name_of_preset, *changes = preset.split()
+    config = FitConfig.model_validate(
+        {"preset": name_of_preset, **dict(change.split("=", 1) for change in changes)}
+    )
+    fitted = fit(training_set, config, seed=seed)
     scores = score(fitted.detector, arrays.numeric, arrays.codes).score
     found = float(average_precision_score(truth, scores))
     return Cell(name, seed, count, f"nearnorm {preset}", found, fitted.fit_seconds)
@@ -144,7 +151,7 @@ def _print_table(count: int, seeds: list[int], cells: list[Cell]) -> None:
     print(f"\nk = {count}, seeds {seeds}, {len(names)} sets; methods with fewer cells are left out\n{HEADER}")
     for method in sorted(means, key=lambda method: -float(np.mean(means[method]))):
         ranks = [1 + sum(other[i] > means[method][i] for other in means.values()) for i in range(len(names))]
-        row = f"{method:<18}{np.mean(means[method]):>9.3f}"
+        row = f"{method:<34}{np.mean(means[method]):>9.3f}"
         for family in FAMILIES:
             inside = [
                 mean for mean, name in zip(means[method], names, strict=True) if _family(name) == family
