@@ -1,5 +1,6 @@
 """Bodies that are almost right: valid ones, changed in their structure, their values, their bytes."""
 
+import copy
 import gzip
 import json
 import random
@@ -11,6 +12,9 @@ import pyarrow as pa
 
 Body = tuple[bytes, dict[str, str]]
 """What is sent, and its headers."""
+
+MOST_PLACES = 300
+"""In a tree that still grows by the dozen: a few such steps would fill the memory."""
 
 _NUMBERS = (0, -1, 1, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 2**64, 10**30, 1e308, -1e308, 5e-324, 0.1, -0.0)
 _TEXTS = (
@@ -63,19 +67,20 @@ def mutated(document: Any, rng: random.Random, times: int) -> Any:
     """A copy with `times` places of the tree replaced, removed, doubled, renamed, wrapped or emptied."""
     root = [json.loads(json.dumps(document))]
     for _ in range(times):
-        parent, key = rng.choice(_places(root))
+        places = _places(root)
+        parent, key = rng.choice(places)
         child = parent[key]
         how = rng.randrange(8)
         if how <= 2:
             parent[key] = value(rng)
         elif how == 3 and parent is not root:
             del parent[key]
-        elif how == 4 and isinstance(child, list) and child:
-            parent[key] = child * rng.choice((2, 3, 40))
+        elif how == 4 and isinstance(child, list) and child and len(places) < MOST_PLACES:
+            parent[key] = [copy.deepcopy(one) for _ in range(rng.choice((2, 3, 40))) for one in child]
         elif how == 5 and isinstance(parent, dict):
             parent[rng.choice((key.upper(), key + "x", "", str(value(rng))))] = parent.pop(key)
         elif how == 6:
-            parent[key] = rng.choice(([child], {"value": child}, str(child), [child] * 3))
+            parent[key] = rng.choice(([child], {"value": child}, str(child), [child, copy.deepcopy(child)]))
         elif isinstance(child, list | dict):
             child.clear()
     return root[0]
