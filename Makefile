@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-quality \
+.PHONY: help setup run test lint format starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-swaps chaos fuzz soak docs clean
 
 help: ## list the verbs
@@ -62,6 +62,9 @@ bench-growth: setup ## ten million scored rows, and the memory meanwhile (needs 
 
 bench-device: setup ## rows a second of the model by batch, on CPU and CUDA
 	@$(BIN)/python -m tests.load.bench_device
+
+bench-limits: setup ## whether other threads or batch limits serve this machine better (needs wrk)
+	@$(BIN)/python -m tests.load.bench_limits
 
 bench-quality: setup ## average precision from few labels, beside the peers (needs ../shared)
 	@$(BIN)/python -m tests.benchmarks.bench_quality

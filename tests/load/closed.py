@@ -81,7 +81,10 @@ def median(rounds: Sequence[Round], field: str) -> float:
 
 
 def measure(bundle: Bundle, servers: Sequence[Server], rounds: int, seconds: int, folder: Path) -> Found:
-    """In a round every server is measured once at every size, one after the other."""
+    """In a round every server is measured once at every size, one after the other.
+
+    Another's failure leaves that cell out, which is told; one of ours raises RuntimeError.
+    """
     found = Found()
     cells = [
         (Cell(size, form, server.name), server, load_of(size, form))
@@ -93,8 +96,16 @@ def measure(bundle: Bundle, servers: Sequence[Server], rounds: int, seconds: int
     scripts = {load.name: write_script(load, folder) for _, _, load in cells}
     alone = Alone(bundle)
     for number in range(rounds):
-        for cell, server, load in cells:
-            found.add(cell, one_round(server, load, scripts[load.name], seconds))
+        for cell, server, load in list(cells):
+            try:
+                found.add(cell, one_round(server, load, scripts[load.name], seconds))
+            except RuntimeError as error:
+                if cell.server not in RIVALS:
+                    raise
+                print(f"left out: {error}", file=sys.stderr)
+                cells.remove((cell, server, load))
+                found.rounds.pop(cell, None)
+                continue
             if cell.server == "nearnorm" and cell.form != "arrow" and cell.size != ALONE:
                 parts, run = alone.of(load)
                 found.add(Cell(cell.size, cell.form, PARTS), parts)
