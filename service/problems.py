@@ -1,12 +1,10 @@
 """Every route's errors as problem+json, and its requests counted by route template."""
 
-import time
-
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import StoreOutOfReach
 from service.bodies import ClientGoneError
@@ -21,7 +19,7 @@ from service.errors import (
 )
 from service.logs import log
 from service.metrics import Metrics
-from service.requests import request_ids
+from service.requests import Answer, request_ids
 
 
 def install(app: FastAPI) -> None:
@@ -85,25 +83,18 @@ class MeasuredRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        answer = Answer(send)
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, receive, answer.send)
         except ClientGoneError:
             pass
         except Exception as error:
             log.error("request failed", path=scope["path"], exc_info=error, **request_ids(scope["headers"]))
-            if status:  # half an answer is sent: only closing the connection tells the client
+            if answer.status:  # half an answer is sent: only closing the connection tells the client
                 raise
-            await respond(InternalError("see the service's log"))(scope, receive, watch)
+            await respond(InternalError("see the service's log"))(scope, receive, answer.send)
         finally:
-            if status:  # else the client went away, and nothing was answered
+            if answer.status:  # else the client went away, and nothing was answered
                 plain = scope["path"] if "endpoint" in scope else "unmatched"  # /openapi.json has no route
                 template = str(getattr(scope.get("route"), "path", plain))
-                self._metrics.request(scope["method"], template, status, time.perf_counter() - started)
+                self._metrics.request(scope["method"], template, answer.status, answer.seconds)

@@ -43,6 +43,24 @@ def trace_of(traceparent: str) -> str | None:
     return found[2] if found[2].strip("0") and found[3].strip("0") else None
 
 
+class Answer:
+    """An answer on its way: its status, 0 until it begins, and the seconds since its request came."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._started = time.perf_counter()
+        self.status = 0
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+
 class LoggedRequests:
     """One log line a request, once it is answered."""
 
@@ -53,23 +71,16 @@ class LoggedRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        answer = Answer(send)
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, receive, answer.send)
         finally:
             log.info(
                 "request",
                 method=scope["method"],
                 path=scope["path"],
-                status=status,
-                ms=round((time.perf_counter() - started) * 1e3, 3),
+                status=answer.status,
+                ms=round(answer.seconds * 1e3, 3),
                 **request_ids(scope["headers"]),
                 **_served(scope),
             )
