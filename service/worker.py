@@ -32,6 +32,7 @@ from service.settings import Settings
 POLL = 0.5  # seconds between looks at the ledger: how soon a job starts and a cancellation is seen
 LEASE = 10_000  # ms that a worker may be silent before its job is taken from it
 GREET = 5.0  # seconds
+TELL_SHADOW = 5.0  # seconds between reports of a shadow period: each is an event to whoever watches
 FORGOTTEN = 24 * 3600 * 1000  # ms
 MOST_ATTEMPTS = 3
 KEPT_FOLDERS = 10
@@ -215,9 +216,14 @@ class Worker:
             (since, since + int(self.settings.shadow_seconds * 1000)),
             self.settings.shadow_rows,
         )
+        told = -TELL_SHADOW
         while True:
             goes_on = period.look()
-            self._tell(job, evidence=json.dumps({**figures, "shadow": period.report()}))
+            if time.monotonic() - told < TELL_SHADOW:
+                self._tell(job)
+            else:
+                told = time.monotonic()
+                self._tell(job, evidence=json.dumps({**figures, "shadow": period.report()}))
             champion = self.store.champion(job.model)
             if not goes_on or champion is None or champion.version != now.champion:
                 return period.report()

@@ -100,7 +100,8 @@ def victim(service: Service, wanted: str) -> tuple[str, int]:
     return kind, there[kind]
 
 
-def run(database: str, kills: int, seed: int = 0) -> Outcome:
+def run(database: str, kills: int, seed: int = 0, minutes: float = float("inf")) -> Outcome:
+    """At most `kills`, and no more after `minutes`; then everything is left to end, and counted."""
     started = time.monotonic()
     chance = random.Random(seed)  # noqa: S311
     outcome, killed = Outcome(database), Counter[str]()
@@ -122,6 +123,8 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
         load = Load(service.url, record, LABEL_PAUSE)
         load.start()
         for number in range(kills):
+            if time.monotonic() - started > 60 * minutes:
+                break
             if number % AFTER_RESULT == AFTER_RESULT - 1:
                 kind = chance.choice(("service", "worker"))
                 result_comes(home)
@@ -203,11 +206,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="kill no longer than that")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     whole = True
     for database in given.database or ["sqlite", "postgresql"]:
-        outcome = run(database, given.kills, given.seed)
+        outcome = run(database, given.kills, given.seed, given.minutes)
         print(json.dumps(asdict(outcome)), flush=True)
         whole = whole and outcome.ok
     sys.exit(not whole)
