@@ -34,6 +34,7 @@ class Ranks:
     def __init__(self, reference: Sequence[float], policy: Policy) -> None:
         """Raises ConfigError, with the rows it needs, for a budget finer than the reference."""
         self._reference = np.asarray(reference, np.float32)  # as scores are: a tie must be seen as one
+        self._percentiles = np.round(100.0 * np.arange(self.rows + 1) / (self.rows + 1), 6)
         self.policy = policy
         self._allowed = math.floor(policy.budget * (self.rows + 1) + _SLACK)
         if self._allowed < 1:
@@ -54,9 +55,8 @@ class Ranks:
 
     def judge(self, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Percentiles in 0..100 (higher = rarer among the reference) and verdicts, one a score."""
-        below = np.searchsorted(self._reference, scores, side="left")
-        percentile = np.round(100.0 * below / (self.rows + 1), 6)
-        return percentile, below > self.rows - self._allowed
+        below = self._reference.searchsorted(scores, side="left")
+        return self._percentiles[below], below > self.rows - self._allowed
 
 
 def default_policy(rows: int) -> Policy:

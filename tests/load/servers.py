@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.bundle import Bundle, read_bundle
+from models.bundle import MANIFEST, Bundle, read_bundle
 from models.store import ModelStore
 from tests.load.rows import write_training_file
 
@@ -62,9 +63,12 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 def trained(folder: Path) -> Bundle:
-    """The benchmark's model, trained once into `folder` by the default configuration."""
-    if not (folder / "bundle").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+    """The benchmark's model, trained into `folder` by default settings: anew when that code is newer."""
+    manifest = folder / "bundle" / MANIFEST
+    code = max(path.stat().st_mtime for room in ("training", "models") for path in Path(room).glob("*.py"))
+    if not manifest.is_file() or manifest.stat().st_mtime < code:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         write_training_file(folder / "rows.parquet")
         command = [NEARNORM, "train", str(folder / "rows.parquet"), "--out", str(folder / "bundle")]
         subprocess.run(command, check=True, env=clean_environment(), stdout=subprocess.DEVNULL)
