@@ -32,6 +32,7 @@ RESERVED = 64
 _OTHER_FILES = 128  # the store, the ledger, the log, what connects to a database
 _ALWAYS = (b"/healthz", b"/readyz")
 _LOOKS = 4
+_PARTING = 0.1  # seconds that a stopping service listens on: a request may be on its way already
 
 
 class Stage(Enum):
@@ -122,6 +123,7 @@ class GuardedProtocol(JoiningProtocol):
     watch: ClassVar[Watch]
     _crowded = False
     _closing = False
+    _parting = False
     _head: object = None
     _head_bytes = 0
     _read = 0
@@ -170,10 +172,20 @@ class GuardedProtocol(JoiningProtocol):
             self._refused(self._too_large())
         else:
             super().on_headers_complete()
+            if self._parting:
+                self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """In two steps where nothing is asked just now, so that nobody's next request is cut off unread."""
+        if self._parting or (self.cycle is not None and not self.cycle.response_complete):
+            super().shutdown()
+        else:
+            self._parting = True
+            self.loop.call_later(_PARTING, self.shutdown)
 
     def _may_be_answered_unread(self) -> bool:
         """Whether its answer may go at once, and uvicorn drop its body: it was answered here before."""
-        answered = self.cycle is not None and self.cycle.response_complete
+        answered = self.cycle is not None and self.cycle.response_complete and not self._parting
         return answered and not self.expect_100_continue and self.parser.should_keep_alive()
 
     def on_response_complete(self) -> None:

@@ -1,8 +1,8 @@
 """What one caller may ask for: rows and requests a second, and the size of one request."""
 
 import math
-import time
 from dataclasses import asdict, dataclass
+from time import monotonic
 
 from service.errors import RateLimited, TooManyRows
 
@@ -37,7 +37,7 @@ class Bucket:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._left = rate
-        self._then = time.monotonic()
+        self._then = monotonic()
 
     def wait(self, now: float) -> float:
         """Seconds until something is in it; 0: there is."""
@@ -80,7 +80,7 @@ class Meter:
 def _take(bucket: Bucket | None, count: int, limit: str) -> None:
     if bucket is None:
         return
-    wait = bucket.wait(time.monotonic())
+    wait = bucket.wait(monotonic())
     if wait:
         seconds = math.ceil(wait)
         raise RateLimited(
