@@ -37,7 +37,10 @@ class Histogram:
         self._sum += sum(values)
 
     def observe_array(self, values: NDArray[np.floating]) -> None:
-        """The same, sooner from some ten values on."""
+        """The same, sooner from some thirty values on."""
+        if len(values) < 32:
+            self.observe_all(values.tolist())
+            return
         places = np.searchsorted(self._edges, values)
         for place, count in enumerate(np.bincount(places).tolist()):
             self._counts[place] += count
