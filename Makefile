@@ -91,6 +91,7 @@ bench-swaps: setup ## swap models under load, and count what fails
 chaos: setup ## kill the service, its worker and its training 200 times each way: about an hour
 	@$(BIN)/python -m tests.chaos.kills
 	@$(BIN)/python -m tests.chaos.chaos_loop
+	@$(BIN)/python -m tests.chaos.stops
 	@$(BIN)/python -m pytest tests/chaos/trainings.py
 
 soak: setup ## score, label, retrain and swap for MINUTES (30): does anything grow or get slower?
