@@ -1,0 +1,26 @@
+"""What the head makes of evidence far from all that it was trained on."""
+
+import torch
+
+from tests.training.samples import quick, sample
+from training.calibrate import score
+from training.export import assert_parity, to_onnx
+from training.fit import fit
+from training.heads import CONFIDENT, FOREST_SHARE, ForestHead
+
+
+def test_the_mlp_moves_a_logit_only_so_far_in_torch_and_in_the_graph() -> None:
+    data, _ = sample()
+    detector = fit(data, quick(), seed=0).detector
+    assert isinstance(detector.head, ForestHead)
+    out = detector.head.score.out
+    with torch.no_grad():
+        out.weight *= 1e4
+    loud = torch.from_numpy(score(detector, data.numeric, data.codes).score).double().logit()
+    assert_parity(to_onnx(detector), detector, data.numeric, data.codes)
+    with torch.no_grad():
+        out.weight *= -1.0
+    opposite = torch.from_numpy(score(detector, data.numeric, data.codes).score).double().logit()
+    moved = (loud - opposite).abs()
+    assert moved.max() <= 2 * (1 - FOREST_SHARE) * CONFIDENT + 1e-3
+    assert moved.median() > (1 - FOREST_SHARE) * CONFIDENT
