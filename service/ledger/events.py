@@ -1,7 +1,7 @@
 """Events: what was scored and kept. Every alert, and a random slice of all traffic."""
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -83,8 +83,7 @@ def append(connection: sa.Connection, rows: Sequence[Row]) -> None:
     if not rows:
         return
     if connection.dialect.name == "sqlite":
-        for start in range(0, len(rows), ROWS_A_STATEMENT):
-            part = rows[start : start + ROWS_A_STATEMENT]
+        for part in parts(rows):
             connection.exec_driver_sql(
                 f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_MARKS] * len(part))} "  # noqa: S608
                 "ON CONFLICT DO NOTHING",
@@ -98,6 +97,15 @@ def append(connection: sa.Connection, rows: Sequence[Row]) -> None:
         )
     ids = [row[0] for row in rows]
     candidates.follow(connection, min(ids), max(ids))
+
+
+def parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Of ten sizes: the driver keeps 128 statements, and those of hundreds of rows are large."""
+    start = 0
+    while left := len(rows) - start:
+        size = min(ROWS_A_STATEMENT, 1 << (left.bit_length() - 1))
+        yield rows[start : start + size]
+        start += size
 
 
 def find(connection: sa.Connection, event_id: str) -> Event | None:
