@@ -78,25 +78,32 @@ def append(connection: sa.Connection, rows: Sequence[Row]) -> None:
     """Insert events; those that are there already stay.
 
     Many rows a statement: row by row, the driver would wait for Python's lock before each of them, and
-    everybody who labels would wait for the driver.
+    everybody who labels would wait for the driver. Not all at once: a statement's time is bounded.
     """
-    if not rows:
-        return
-    if connection.dialect.name == "sqlite":
-        for part in parts(rows):
-            connection.exec_driver_sql(
-                f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_MARKS] * len(part))} "  # noqa: S608
-                "ON CONFLICT DO NOTHING",
-                tuple(itertools.chain.from_iterable(part)),
-            )
-    else:  # one parameter: thousands would take the driver longer than all the rest
+    insert = _insert_sqlite if connection.dialect.name == "sqlite" else _insert_postgres
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        part = rows[start : start + ROWS_A_STATEMENT]
+        insert(connection, part)
+        ids = [row[0] for row in part]
+        candidates.follow(connection, min(ids), max(ids))
+
+
+def _insert_sqlite(connection: sa.Connection, rows: Sequence[Row]) -> None:
+    for part in parts(rows):
         connection.exec_driver_sql(
-            f"INSERT INTO events ({_COLUMNS}) SELECT {_CELLS} "  # noqa: S608
-            "FROM json_array_elements(%s::json) AS e ON CONFLICT DO NOTHING",
-            (msgspec.json.encode(rows).decode(),),
+            f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_MARKS] * len(part))} "  # noqa: S608
+            "ON CONFLICT DO NOTHING",
+            tuple(itertools.chain.from_iterable(part)),
         )
-    ids = [row[0] for row in rows]
-    candidates.follow(connection, min(ids), max(ids))
+
+
+def _insert_postgres(connection: sa.Connection, rows: Sequence[Row]) -> None:
+    """One parameter: thousands would take the driver longer than all the rest."""
+    connection.exec_driver_sql(
+        f"INSERT INTO events ({_COLUMNS}) SELECT {_CELLS} "  # noqa: S608
+        "FROM json_array_elements(%s::json) AS e ON CONFLICT DO NOTHING",
+        (msgspec.json.encode(rows).decode(),),
+    )
 
 
 def parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -42,7 +42,7 @@ def _at_leisure(connection: sa.Connection) -> Iterator[None]:
     if isinstance(driver, sqlite3.Connection):
         yield
         return
-    for name in ("statement_timeout", "lock_timeout"):
+    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         connection.execute(sa.select(sa.func.set_config(name, "0", True)))
     patience, driver.patience = driver.patience, math.inf
     try:

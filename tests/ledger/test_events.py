@@ -126,6 +126,14 @@ def test_an_id_that_postgresql_cannot_store_does_not_stop_the_log(log: EventLog,
     assert [event.record_id for event in kept(ledger)] == ["a\N{REPLACEMENT CHARACTER}b"]
 
 
+def test_a_category_that_postgresql_cannot_store_comes_back_as_it_was(log: EventLog, ledger: Ledger) -> None:
+    records = [{"amount": 1, "channel": "web", "country": 'a\0"b\\u0000'}]
+    encoded = ENCODER.encode(Envelope(records=list(records)))
+    offer(log, replace(batch(1, frozenset({0})), encoded=encoded))
+    log.flush()
+    assert [event.record["country"] for event in kept(ledger)] == ['a\0"b\\u0000']
+
+
 def test_a_group_that_is_written_twice_is_there_once(log: EventLog, ledger: Ledger) -> None:
     offer(log, batch(2, frozenset({0, 1})))
     log.flush()
