@@ -3,9 +3,11 @@
 Machines drift and are shared, so only ratios within a round are compared; every figure is a median of them.
 """
 
+import contextlib
 import statistics
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,8 @@ def measure(bundle: Bundle, servers: Sequence[Server], rounds: int, seconds: int
     ]
     scripts = {load.name: write_script(load, folder) for _, _, load in cells}
     alone = Alone(bundle)
+    for _, server, load in cells:
+        _warm(server, load)
     for number in range(rounds):
         for cell, server, load in list(cells):
             try:
@@ -112,6 +116,15 @@ def measure(bundle: Bundle, servers: Sequence[Server], rounds: int, seconds: int
                 found.add(Cell(cell.size, cell.form, RUN), run)
         print(f"closed loop: round {number + 1} of {rounds}", file=sys.stderr)
     return found
+
+
+def _warm(server: Server, load: Load) -> None:
+    """One request, which may import and allocate what the others find there."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}{load.path}", load.bodies[0], {"Content-Type": load.content_type}
+    )
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=60) as answer:
+        answer.read()
 
 
 def one_round(server: Server, load: Load, script: Path, seconds: int) -> Round:

@@ -78,7 +78,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterato
     """A service of two processes: its parent's id, its address, its home."""
     home = home_with(tmp_path_factory.mktemp("workers"), bundle)
     with process(home, NEARNORM_WORKERS="2", NEARNORM_ALLOW_ANONYMOUS="true") as (parent, url):
-        until(lambda: both(url), 10)
+        until(lambda: both(url), 60)
         yield parent.pid, url, home
 
 
@@ -132,7 +132,7 @@ def test_sums_do_not_fall_when_a_process_is_killed_and_started_again(running: tu
     victim = children(parent, "serve-beside")[0]
     os.kill(victim, signal.SIGKILL)
     until(lambda: victim not in children(parent, "serve-beside"), 10)
-    until(lambda: both(url), 10)
+    until(lambda: both(url), 60)
     with several(url) as clients:
         after = told(clients[0])
         scored(clients)
@@ -155,7 +155,7 @@ def test_accepted_requests_of_every_process_are_answered_before_it_stops(
     head = "POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     with process(home_with(tmp_path, bundle), NEARNORM_WORKERS="2", NEARNORM_WORKER="off") as (parent, url):
-        until(lambda: both(url), 10)
+        until(lambda: both(url), 60)
         serving = children(parent.pid, "serve-beside")
         host, port = url.removeprefix("http://").split(":")
         connections = [socket.create_connection((host, int(port))) for _ in range(6)]
