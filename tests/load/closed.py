@@ -3,11 +3,10 @@
 Machines drift and are shared, so only ratios within a round are compared; every figure is a median of them.
 """
 
-import contextlib
+import http.client
 import statistics
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +119,10 @@ def measure(bundle: Bundle, servers: Sequence[Server], rounds: int, seconds: int
 
 def _warm(server: Server, load: Load) -> None:
     """One request, which may import and allocate what the others find there."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{server.port}{load.path}", load.bodies[0], {"Content-Type": load.content_type}
-    )
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=60) as answer:
-        answer.read()
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    client.request("POST", load.path, load.bodies[0], {"Content-Type": load.content_type})
+    client.getresponse().read()
+    client.close()
 
 
 def one_round(server: Server, load: Load, script: Path, seconds: int) -> Round:
