@@ -254,11 +254,11 @@ class EventLog:
             log.warning("events wait for the ledger", problem=str(error), waiting=len(self._waiting))
             return False
         except Exception as error:  # a group that can never be written must not stop those behind it
-            log.error("a group of events was dropped", exc_info=error)
             with self._writing:
                 group = list(self._waiting.values())
                 self.dropped += len(group)
                 self._forget(group)
+            log.error("a group of events was dropped", exc_info=error)  # last: it takes its time
             return False
         return True
 
