@@ -92,8 +92,8 @@ def test_what_the_challenger_would_have_said_of_live_traffic_is_told_before_it_s
         assert told["reasons"][0] == spoken(report)
 
         with worker.ledger.read() as connection:
-            bounds = [first_id_at(report["since_ms"] + after) for after in (0, 1_200)]
-            kept = fetch(connection, events.select().where(events.c.event_id.between(*bounds)))
+            first, last = (first_id_at(report["since_ms"] + after) for after in (0, 1_200))
+            kept = fetch(connection, events.select().where(events.c.event_id.between(first, last)))
         assert report["events"] == len(kept) > 50
         by = [Rescorer(bundle, "cpu", 1, SHARE, len(kept)).rescore(kept) for bundle in versions]
         weight = np.array([1 / event.probability for event in kept])

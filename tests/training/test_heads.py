@@ -15,11 +15,11 @@ def test_the_mlp_moves_a_logit_only_so_far_in_torch_and_in_the_graph() -> None:
     assert isinstance(detector.head, ForestHead)
     out = detector.head.score.out
     with torch.no_grad():
-        out.weight *= 1e4
+        out.weight.mul_(1e4)
     loud = torch.from_numpy(score(detector, data.numeric, data.codes).score).double().logit()
     assert_parity(to_onnx(detector), detector, data.numeric, data.codes)
     with torch.no_grad():
-        out.weight *= -1.0
+        out.weight.neg_()
     opposite = torch.from_numpy(score(detector, data.numeric, data.codes).score).double().logit()
     moved = (loud - opposite).abs()
     assert moved.max() <= 2 * (1 - FOREST_SHARE) * CONFIDENT + 1e-3
