@@ -42,6 +42,7 @@ SPREAD = 3.0  # seconds over which the moment of a kill is drawn
 LABEL_PAUSE = 0.5  # seconds between the labels of one analyst
 CONFIG = "[fit]\nmembers = 1\ntrees = 5\nrepresentation_epochs = 1\njoint_epochs = 1\n"
 ROWS = 600
+BUDGET = "20%"
 
 
 @dataclass
@@ -119,6 +120,8 @@ def run(database: str, kills: int, seed: int = 0, minutes: float = float("inf"))
             retrain_traffic_rows="300",
         )
         service.start()
+        # room for the alerts on what analysts found, so that the gate lets models pass and there are activations
+        httpx.put(f"{service.url}/policy", json={"budget": BUDGET}, timeout=30).raise_for_status()
         record = example_record(service.url)
         load = Load(service.url, record, LABEL_PAUSE)
         load.start()
