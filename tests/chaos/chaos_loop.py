@@ -120,7 +120,7 @@ def run(database: str, kills: int, seed: int = 0, minutes: float = float("inf"))
             retrain_traffic_rows="300",
         )
         service.start()
-        # room for the alerts on what analysts found, so that the gate lets models pass and there are activations
+        # room for alerts on what analysts found, so that the gate lets models pass and some are activated
         httpx.put(f"{service.url}/policy", json={"budget": BUDGET}, timeout=30).raise_for_status()
         record = example_record(service.url)
         load = Load(service.url, record, LABEL_PAUSE)
