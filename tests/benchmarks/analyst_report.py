@@ -1,5 +1,6 @@
 """What analysts found, set by set: a table, and a plot of the mean."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,18 @@ def report(rows: list[dict[str, Any]], plot: Path | None) -> str:
     who = [name for name in FOUND if all(name in row for row in rows)]
     shares = {name: np.array([np.array(row[name]) / row["anomalies"] for row in rows]) for name in who}
     lines = [
-        f"| set | anomalies | {' | '.join(who)} | jobs |",
+        f"| set | anomalies | {' | '.join(who)} | jobs refused |",
         f"|---|---|{'---|' * len(who)}---|",
     ]
     for row in rows:
         best = max(row[name][-1] for name in who)
         cells = [f"**{row[name][-1]}**" if row[name][-1] == best else str(row[name][-1]) for name in who]
-        states = row["jobs"]
-        refused = f"{states.count('succeeded')} accepted, {len(states) - states.count('succeeded')} not"
-        lines.append(
-            f"| {row['set'].split('/')[-1]} | {row['anomalies']} | {' | '.join(cells)} | {refused} |"
-        )
+        refused = row["jobs"].count("refused")
+        name = re.sub(r"^.*/(data:|\d+_)?", "", row["set"])
+        lines.append(f"| {name} | {row['anomalies']} | {' | '.join(cells)} | {refused} |")
     half = len(rows[0][OURS]) // 2
     means = {
-        f"share after {half} rounds": [shares[name][:, half - 1].mean() for name in who],
+        f"share after {half}": [shares[name][:, half - 1].mean() for name in who],
         f"share after {2 * half}": [shares[name][:, 2 * half - 1].mean() for name in who],
         "mean of rounds": [shares[name].mean() for name in who],
     }
