@@ -27,7 +27,7 @@ run: setup ## serve the starter model on 127.0.0.1:8000
 
 test: setup ## run every test
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup ## ruff, mypy --strict, import rule, dependencies
 	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
