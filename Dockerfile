@@ -3,6 +3,8 @@
 # Every target runs as uid 10001 and writes to /var/lib/nearnorm and /tmp alone, so that the root file
 # system can be mounted read-only. torch's default wheel carries CUDA: a worker without a GPU saves
 # gigabytes when PyTorch's CPU package index is given as --build-arg PIP_EXTRA_INDEX_URL=...
+# What the service runs on comes by deploy/service.lock, hashes checked; CUDA's wheels and torch, of which
+# every index has its own builds, do not.
 
 FROM python:3.11-slim AS wheel
 WORKDIR /source
@@ -13,10 +15,12 @@ FROM python:3.11-slim AS install
 RUN python -m venv /opt/nearnorm
 ENV PATH=/opt/nearnorm/bin:$PATH
 COPY --from=wheel /wheels /wheels
+COPY deploy/service.lock /wheels/
 
 FROM install AS install-service
 ARG PIP_EXTRA_INDEX_URL
-RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,otel]"
+RUN pip install --no-cache-dir --require-hashes -r /wheels/service.lock \
+    && pip install --no-cache-dir --no-deps "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,otel]"
 
 FROM install AS install-service-gpu
 ARG PIP_EXTRA_INDEX_URL
@@ -25,7 +29,8 @@ RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[gpu,arrow,postgres,s3,otel
 FROM install AS install-worker
 ARG PIP_EXTRA_INDEX_URL
 COPY constraints.txt /wheels/
-RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,otel,training]" -c /wheels/constraints.txt
+RUN pip install --no-cache-dir --require-hashes -r /wheels/service.lock \
+    && pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,otel,training]" -c /wheels/constraints.txt
 
 FROM python:3.11-slim AS runtime
 RUN useradd --uid 10001 --user-group --home-dir /var/lib/nearnorm --create-home --shell /usr/sbin/nologin nearnorm

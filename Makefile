@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality \
+.PHONY: help setup run test lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-swaps chaos fuzz soak docs clean
 
 help: ## list the verbs
@@ -106,6 +106,11 @@ fuzz: setup ## 100,000 fuzzed requests on each database, and schemathesis on bot
 
 docs: setup ## write the configuration page from the settings
 	@$(BIN)/python -m service.configuration > docs/configuration.md
+
+lock: setup ## resolve the service image's packages again, with their hashes (deploy/service.lock)
+	@$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \
+	  --no-emit-trusted-host --no-emit-find-links --extra cpu --extra arrow --extra postgres --extra s3 --extra otel \
+	  --output-file deploy/service.lock pyproject.toml
 
 clean: ## remove what the verbs made, but never models, labels or logs (var/)
 	@rm -rf $(VENV) .peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import venv
 from pathlib import Path
 
 import httpx
 import pytest
+from packaging.requirements import Requirement
 
 from tests.deploy.dockerfile import ROOT, command, environment, install_command, last, stages
 
@@ -43,6 +45,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shell("python -m venv build-venv", folder, Path(sys.executable).parent)
     shell(build.replace("/wheels", str(wheels)), source, folder / "build-venv/bin")
     venv.create(home, with_pip=True)
+    shutil.copy(ROOT / "deploy/service.lock", wheels)
     shell(install_command("service").replace("/wheels", str(wheels)), folder, home / "bin")
     return home
 
@@ -68,6 +71,18 @@ def test_each_target_installs_exactly_one_onnxruntime() -> None:
         "service-gpu": {"gpu"},
         "worker": {"cpu"},
     }
+
+
+def test_the_lock_holds_what_the_project_asks_of_the_service_image_each_with_its_hashes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + [
+        line for extra in extras("service") for line in project["optional-dependencies"][extra]
+    ]
+    blocks = re.split(r"\n(?=[a-z0-9])", (ROOT / "deploy/service.lock").read_text())
+    locked = {block.partition("==")[0]: block.partition("==")[2].split()[0] for block in blocks}
+    for requirement in map(Requirement, asked):
+        assert requirement.specifier.contains(locked[requirement.name]), requirement.name
+    assert all("--hash=sha256:" in block for block in blocks)
 
 
 def test_only_the_worker_installs_training_and_with_the_pinned_torch() -> None:
