@@ -35,7 +35,7 @@ class FitConfig(BaseModel):
     preset: Preset = "default"
     transform: Literal["quantile", "minmax"] = "quantile"
     """How a number becomes network input: rank to a normal score, or its range to [0, 1]."""
-    members: int = Field(default=8, ge=1, le=64)
+    members: int = Field(default=4, ge=1, le=64)
     """Networks trained at once; they share the assignment of records to prototypes."""
     prototypes: int | None = Field(default=4, ge=1, le=64)
     """K, the number of normal groups; null chooses it by silhouette among 2 to 10."""
@@ -45,7 +45,7 @@ class FitConfig(BaseModel):
     """Project embeddings and prototypes on the unit sphere."""
     skip: bool = True
     """A linear path from the input to the score beside the head."""
-    trees: int = Field(default=60, ge=0, le=1000)
+    trees: int = Field(default=100, ge=0, le=1000)
     """Boosted oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
     mixing: bool = True
     """Mix labelled anomalies with unlabelled rows, the target in proportion."""

@@ -15,7 +15,7 @@ COLUMN_SHARE = 0.3
 QUESTIONS = 2
 """Random thresholds tried for each column of a tree."""
 LEARNING_RATE = 0.1
-REGULARISATION = 1e-3
+REGULARISATION = 3e-3
 """Added to a leaf's curvature; all rows of a tree together weigh one."""
 
 

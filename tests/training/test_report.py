@@ -18,7 +18,8 @@ def html(bundle: Bundle) -> str:
 def test_the_page_fetches_nothing(bundle: Bundle) -> None:
     page = html(bundle)
     assert not re.search(r"<(script|link|iframe)\b", page)
-    sources = re.findall(r"""(?:src|href|url\()\s*=?\s*["']?([^"')\s>]+)""", page)
+    sources = re.findall(r"""(?:\b(?:src|href)\s*=\s*["']|url\(\s*["']?)([^"')\s>]+)""", page)
+    assert sources
     assert all(source.startswith(("#", "data:")) for source in sources)
 
 
