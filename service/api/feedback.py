@@ -19,7 +19,7 @@ from service.statements import FeedbackRequest, Item
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
 _SAID = (("label", "event_id"), ("label", "record_id"), ("label", "record"), ("retract",))
-_Key = Annotated[str | None, Header(min_length=1, max_length=255)]
+_Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 
 
 @router.post(

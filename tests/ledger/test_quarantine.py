@@ -46,8 +46,8 @@ def status(client: httpx.Client, feedback_id: str) -> str:
     return found
 
 
-def queued(client: httpx.Client) -> set[str]:
-    return {item["id"] for item in client.get("/queue", params={"limit": 200}).json()["queue"]}
+def queued(client: httpx.Client) -> set[str | None]:
+    return {item.get("id") for item in client.get("/queue", params={"limit": 200}).json()["queue"]}
 
 
 def test_labels_of_one_in_quarantine_stop_counting_at_once_and_count_again_after_release(
