@@ -48,9 +48,7 @@ def measured(bundle: Bundle, rows: int, folder: Path) -> dict[str, Any]:
     with serving(folder, audit_rate="1.0", retrain_after=str(LABELS)) as client:
         while "\nnearnorm_workers 1.0" not in client.get("/metrics").text:
             time.sleep(0.2)  # it is there before the labels are, as in life
-        client.put(
-            "/policy", json={"budget": "60%"}
-        ).raise_for_status()  # half of it are anomalies
+        client.put("/policy", json={"budget": "60%"}).raise_for_status()  # half of it are anomalies
         results = client.post("/score", json={"records": records}).raise_for_status().json()["results"]
         labels = [
             {"event_id": result["event_id"], "label": word}
