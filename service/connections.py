@@ -22,6 +22,7 @@ from service.errors import (
     ServiceError,
     TooManyConnections,
     problem_response,
+    raw_response,
 )
 from service.logs import log
 from service.protocol import JoiningProtocol
@@ -224,7 +225,7 @@ class GuardedProtocol(JoiningProtocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not self.pipeline):
             if cycle is None or not cycle.response_started or cycle.response_complete:
-                self.transport.write(_raw(error))
+                self.transport.write(raw_response(error, (b"connection", b"close")))
             self.transport.close()
             return
         cycle.keep_alive = False
@@ -276,7 +277,8 @@ def _refusal(error: ServiceError) -> Any:  # noqa: ANN401 - uvicorn's types and 
     """An ASGI application that answers one error, whatever is sent."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        status, headers, body = _parts(error)
+        status, headers, body = problem_response(error)
+        headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -286,15 +288,3 @@ def _refusal(error: ServiceError) -> Any:  # noqa: ANN401 - uvicorn's types and 
 def _too_many(most: int) -> ServiceError:
     detail = f"more than {most} connections are open: use open ones again, and send again in 1 s"
     return TooManyConnections(detail, headers={"Retry-After": "1"})
-
-
-def _raw(error: ServiceError) -> bytes:
-    """The whole answer as bytes, for where there is no request to answer."""
-    status, headers, body = _parts(error)
-    lines = [b"HTTP/1.1 %d %s" % (status, error.title.encode()), *(b"%s: %s" % h for h in headers)]
-    return b"\r\n".join([*lines, b"", body])
-
-
-def _parts(error: ServiceError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    status, headers, body = problem_response(error)
-    return status, [*headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")], body

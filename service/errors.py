@@ -172,6 +172,14 @@ def problem_response(error: ServiceError) -> tuple[int, list[tuple[bytes, bytes]
     return error.status, headers, problem_body(error)
 
 
+def raw_response(error: ServiceError, *more: tuple[bytes, bytes]) -> bytes:
+    """The whole answer as it goes over the connection, for what was not read as a request."""
+    status, headers, body = problem_response(error)
+    lines = [b"HTTP/1.1 %d %s" % (status, error.title.encode())]
+    lines += [b"%s: %s" % header for header in (*headers, (b"content-length", b"%d" % len(body)), *more)]
+    return b"\r\n".join([*lines, b"", body])
+
+
 def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -> ServiceError:
     """The error for a bare HTTP status, as routing raises it."""
     if status == 404:

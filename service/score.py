@@ -24,6 +24,7 @@ from service.errors import (
     ServiceError,
     UnsupportedMedia,
     problem_response,
+    raw_response,
 )
 from service.logs import log
 from service.metrics import Metrics
@@ -37,15 +38,7 @@ from service.wire import Envelope, Id
 PATH = "/score"
 
 
-def _whole(error: ServiceError) -> bytes:
-    """An answer as it goes over a connection that is kept."""
-    status, headers, payload = problem_response(error)
-    headers.append((b"content-length", b"%d" % len(payload)))
-    lines = [b"HTTP/1.1 %d %s" % (status, error.title.encode()), *(b"%s: %s" % h for h in headers)]
-    return b"\r\n".join([*lines, b"", payload])
-
-
-_TURNED_AWAY = _whole(overloaded())
+_TURNED_AWAY = raw_response(overloaded())
 
 
 class ScoreEndpoint:
