@@ -224,15 +224,16 @@ def _codes(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError
 
 
 def _python(values: pa.Array) -> list[object]:
-    """As Python's values; what has none, such as the year 300,000, stays Arrow's own, and fits nothing."""
+    """As Python's values; what has none, such as the year 300,000 or a decimal of 400 places, stays
+    Arrow's own, and fits nothing."""
     try:
         found: list[object] = values.to_pylist()
-    except (ValueError, OverflowError):
+    except (ValueError, ArithmeticError):
         found = []
         for value in values:
             try:
                 found.append(value.as_py())
-            except (ValueError, OverflowError):
+            except (ValueError, ArithmeticError):
                 found.append(value)
     return found
 

@@ -40,6 +40,13 @@ def test_an_empty_text_of_a_parquet_file_is_a_category_and_not_missing(tmp_path:
     assert arrays.codes[:, 0].tolist() == [2, 0, 3]
 
 
+def test_a_decimal_that_python_cannot_hold_is_an_error_of_its_row() -> None:
+    tiny = pa.Array.from_buffers(pa.decimal128(38, 400), 1, [None, pa.py_buffer(bytes([1] + [0] * 15))])
+    arrays = to_arrays(pa.table({"s": tiny, "x": [1.0]}), schema(categorical("s", "a"), numeric("x")))
+    assert arrays.errors[0].field == "s"
+    assert arrays.errors[0].detail == "text was expected, not a value of type Decimal128Scalar"
+
+
 def test_nan_in_a_file_is_missing(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1.0, float("nan")], "y": [1, 2]}), tmp_path / "a.parquet")
     table = read_table(str(tmp_path / "a.parquet"))
