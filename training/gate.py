@@ -55,7 +55,8 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Of `rows` drawn at random from recent traffic, how many either side alerts on."""
+    """Of `rows` drawn at random from recent traffic, confirmed anomalies left out, how many either side
+    alerts on."""
 
     rows: int
     champion: int
@@ -186,12 +187,14 @@ def _flips(confirmed: tuple[Confirmed, ...], budget: float) -> Decision:
 
 def _alerts(traffic: Traffic, budget: float) -> Decision:
     if not traffic.rows:
-        return Decision(True, ("there is no recent traffic to count alerts on",), {})
+        return Decision(
+            True, ("beside confirmed anomalies there is no recent traffic to count alerts on",), {}
+        )
     allowed = ALERT_SLACK * max(budget, traffic.champion / traffic.rows)
     share = traffic.challenger / traffic.rows
     told = (
-        f"it alerts on {share:.2%} of {traffic.rows:,} rows of recent traffic, the champion on "
-        f"{traffic.champion / traffic.rows:.2%}, the budget is {budget:.2%}"
+        f"beside confirmed anomalies it alerts on {share:.2%} of {traffic.rows:,} rows of recent traffic, the "
+        f"champion on {traffic.champion / traffic.rows:.2%}, the budget is {budget:.2%}"
     )
     accepted = allowed >= 1 or _chance(traffic.challenger, traffic.rows, allowed) > 1 - CONFIDENCE
     if not accepted:

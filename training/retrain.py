@@ -220,11 +220,14 @@ def _traffic(
     snapshot: Snapshot,
     threshold: float,
 ) -> gate.Traffic:
-    if not records:
+    """Alerts on all but confirmed anomalies: an alert on one of those is no excess."""
+    open_ = ~snapshot.confirmed
+    if not open_.any():
         return gate.Traffic(0, 0, 0)
     _, before = _answers(champion, convert(records, champion.manifest.core.features))
     _, after = _answers(challenger, snapshot.traffic)
-    return gate.Traffic(len(records), int((before >= threshold).sum()), int((after >= threshold).sum()))
+    alerts = (int((ranked[open_] >= threshold).sum()) for ranked in (before, after))
+    return gate.Traffic(int(open_.sum()), *alerts)
 
 
 def _silent(done: float) -> None:

@@ -40,13 +40,15 @@ class Snapshot:
     """`data` is base rows, then traffic, then labelled records that the base does not hold.
 
     `place` [V] is the row of each verdict, -1 where its record does not fit the schema; `traffic` is the
-    slice of all traffic rows as arrays. `known` [N] are the labels that the champion learnt, `present` [N]
+    slice of all traffic rows [T] as arrays, and `confirmed` [T] is true where an analyst's verdict on such a
+    record is that it is an anomaly. `known` [N] are the labels that the champion learnt, `present` [N]
     the rows it may have seen. `problems` are sentences about what was left out.
     """
 
     data: Dataset
     place: np.ndarray
     traffic: Arrays
+    confirmed: np.ndarray
     known: np.ndarray
     present: np.ndarray
     problems: tuple[str, ...]
@@ -100,13 +102,15 @@ def take(base: Dataset, records: Sequence[Mapping[str, Any]], verdicts: Sequence
     for row, key in enumerate(_keys(base.numeric, base.codes)):
         at.setdefault(key, []).append(row)
     keys = _keys(labelled.numeric, labelled.codes)
-    told = {keys[i] for i in np.flatnonzero(fits)}
+    told = {keys[i]: verdicts[i].anomaly for i in np.flatnonzero(fits)}
     fresh, known_already = [], {*at, *told}
-    for row, key in enumerate(_keys(traffic.numeric, traffic.codes)):
+    traffic_keys = _keys(traffic.numeric, traffic.codes)
+    for row, key in enumerate(traffic_keys):
         if row not in traffic.errors and key not in known_already:
             fresh.append(row)
             known_already.add(key)  # a record that is scored again and again is no new evidence
     added = [i for i in np.flatnonzero(fits).tolist() if keys[i] not in at]
+    confirmed = np.array([told.get(key, False) for key in traffic_keys], bool)
 
     first, rows = len(base.labels) + len(fresh), len(base.labels) + len(fresh) + len(added)
     labels = np.full(rows, UNLABELLED, np.int8)
@@ -132,7 +136,7 @@ def take(base: Dataset, records: Sequence[Mapping[str, Any]], verdicts: Sequence
     digest = _digest(base, numeric, codes, labels)
     facts = _facts(base, labels, digest)
     data = replace(base, numeric=numeric, codes=codes, labels=labels, time=time, facts=facts)
-    return Snapshot(data, place, traffic, known, present, problems, digest)
+    return Snapshot(data, place, traffic, confirmed, known, present, problems, digest)
 
 
 def convert(records: Sequence[Mapping[str, Any]], schema: FeatureSchema) -> Arrays:
