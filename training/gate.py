@@ -193,8 +193,8 @@ def _alerts(traffic: Traffic, budget: float) -> Decision:
     allowed = ALERT_SLACK * max(budget, traffic.champion / traffic.rows)
     share = traffic.challenger / traffic.rows
     told = (
-        f"beside confirmed anomalies it alerts on {share:.2%} of {traffic.rows:,} rows of recent traffic, the "
-        f"champion on {traffic.champion / traffic.rows:.2%}, the budget is {budget:.2%}"
+        f"beside confirmed anomalies it alerts on {share:.2%} of {traffic.rows:,} rows of recent traffic, "
+        f"the champion on {traffic.champion / traffic.rows:.2%}, the budget is {budget:.2%}"
     )
     accepted = allowed >= 1 or _chance(traffic.challenger, traffic.rows, allowed) > 1 - CONFIDENCE
     if not accepted:

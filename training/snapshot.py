@@ -102,7 +102,7 @@ def take(base: Dataset, records: Sequence[Mapping[str, Any]], verdicts: Sequence
     for row, key in enumerate(_keys(base.numeric, base.codes)):
         at.setdefault(key, []).append(row)
     keys = _keys(labelled.numeric, labelled.codes)
-    told = {keys[i]: verdicts[i].anomaly for i in np.flatnonzero(fits)}
+    told = {keys[i]: verdicts[i].anomaly for i in np.flatnonzero(fits).tolist()}
     fresh, known_already = [], {*at, *told}
     traffic_keys = _keys(traffic.numeric, traffic.codes)
     for row, key in enumerate(traffic_keys):
