@@ -19,6 +19,7 @@ import numpy as np
 
 from models.schema import FeatureSchema
 from service import budget
+from service.audit_slice import AuditSlice
 from service.encode import Encoded, Encoder, Rows
 from service.errors import LedgerUnavailable
 from service.ids import new_ids, now_ms
@@ -63,13 +64,14 @@ class Scored:
 
 
 class Picked(NamedTuple):
-    """Indices of rows that are to be kept, in order, and those of the random slice."""
+    """Indices of rows that are to be kept, in order, those of the audit slice, and the chance of these."""
 
     rows: Sequence[int]
     drawn: Collection[int]
+    probability: float
 
 
-_NONE = Picked((), ())
+_NONE = Picked((), (), 0.0)
 
 
 class _Kept(NamedTuple):
@@ -96,10 +98,8 @@ class EventLog:
     """`rate` of all rows is kept at random, whatever their score; `rows` and `days` bound the log."""
 
     def __init__(self, ledger: Ledger, rate: float, rows: int, days: float) -> None:
-        self._ledger, self._rate, self._rows, self._days = ledger, rate, rows, days
-        self._rng = np.random.default_rng()
-        self._gaps = self._draw_gaps()
-        self._gap = next(self._gaps)
+        self._ledger, self._rows, self._days = ledger, rows, days
+        self._slice = AuditSlice(rate)
         self._waiting: dict[str, _Kept] = {}
         self._seen: collections.deque[tuple[str, Sequence[float]]] = collections.deque(maxlen=100_000)
         self._traffic: collections.Counter[tuple[str, int, int]] = collections.Counter()
@@ -122,11 +122,11 @@ class EventLog:
     def pick(self, model: str, percentile: Sequence[float], alert: Sequence[bool]) -> Picked:
         """Count a request's rows, and say which are to be kept: alerts, and each with the same chance."""
         self._seen.append((model, percentile))
-        drawn = self._draw(len(alert))
-        if not drawn and True not in alert:
-            return _NONE
-        rows = list(itertools.compress(range(len(alert)), alert))
-        return Picked(sorted({*drawn, *rows}) if drawn else rows, frozenset(drawn))
+        drawn, probability = self._slice.draw(len(alert))
+        if True in alert:
+            rows = list(itertools.compress(range(len(alert)), alert))
+            return Picked(sorted({*drawn, *rows}) if drawn else rows, frozenset(drawn), probability)
+        return Picked(drawn, frozenset(drawn), probability) if drawn else _NONE
 
     def keep(self, batch: Scored, picked: Picked) -> dict[int, str]:
         """The event_id of every row that is kept, by its index. Never blocks, never raises for the ledger."""
@@ -150,7 +150,7 @@ class EventLog:
                 batch.anomaly[i],
                 prototype[i],
                 i in picked.drawn,
-                1.0 if batch.alert[i] else self._rate,
+                1.0 if batch.alert[i] else picked.probability,
                 batch.encoder,
                 numeric[i].tobytes(),
                 codes[i].tobytes(),
@@ -208,20 +208,6 @@ class EventLog:
     def _forget(self, group: list[_Kept]) -> None:
         for kept in group:
             del self._waiting[kept.event_id]
-
-    def _draw(self, count: int) -> list[int]:
-        """Each row with the same chance, by drawing the distance to the next: one draw a kept row."""
-        drawn = []
-        while self._gap < count:
-            drawn.append(self._gap)
-            self._gap += 1 + next(self._gaps)
-        self._gap -= count
-        return drawn
-
-    def _draw_gaps(self) -> Iterator[int]:
-        while self._rate > 0:
-            yield from (self._rng.geometric(self._rate, 1000) - 1).tolist()
-        yield 2**62
 
     def _count_traffic(self) -> None:
         hour = now_ms() // _HOUR_MS

@@ -1,16 +1,18 @@
 """Estimated recall: which share of the anomalies in all traffic the service alerts on.
 
-From the audit slice alone: its events were drawn at random, so its labelled ones stand for all traffic.
-Alerts in the slice are labelled more eagerly than the rest, so each of the two strata is weighted by
-its own size, not by its labels (Horvitz-Thompson with the labelled share of a stratum as the second
-stage's probability). The interval is of 95%: quantiles of the recall under Jeffreys' priors on the
-alerts' share of traffic and on the anomalies' share of each stratum; few labels make it wide.
+Every kept event stands for 1 / probability rows of traffic: an alert for itself, one of the audit slice for
+those that were not drawn (Horvitz-Thompson). Alerts are labelled more eagerly than the rest, so each of the
+two strata is weighted by its own size, not by its labels, with the labelled share of a stratum as the second
+stage's probability. The interval is of 95%: quantiles of the recall under Jeffreys' priors on the anomalies'
+share of each stratum and on the rest's size; few labels make it wide.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from service.ledger.events import events
 from service.ledger.labels import verdicts
@@ -20,17 +22,36 @@ PRIOR = 0.5
 
 
 @dataclass(frozen=True)
-class Stratum:
-    """Audit events, those of them with a standing verdict, and those found anomalous."""
+class Weights:
+    """Some events: how many, the rows of traffic that they stand for, and the sum of the squares of that."""
 
     events: int = 0
-    labelled: int = 0
-    anomalies: int = 0
+    rows: float = 0.0
+    squares: float = 0.0
+
+    @property
+    def effective(self) -> float:
+        """So many events of one weight would tell as much (Kish)."""
+        return self.rows**2 / self.squares if self.squares else 0.0
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """The kept events, those of them with a standing verdict, and those found anomalous."""
+
+    events: Weights = Weights()
+    labelled: Weights = Weights()
+    anomalies: Weights = Weights()
+
+    @property
+    def share(self) -> float:
+        """The anomalies' share of what was labelled."""
+        return self.anomalies.rows / self.labelled.rows if self.labelled.rows else 0.0
 
 
 @dataclass(frozen=True)
 class Recall:
-    """An estimate with its 95% interval, and how many labelled audit events it stands on."""
+    """An estimate with its 95% interval, and how many labelled events it stands on."""
 
     estimate: float
     low: float
@@ -40,41 +61,61 @@ class Recall:
 
 
 def estimate(alerts: Stratum, rest: Stratum) -> Recall | None:
-    """None while no audit event was found anomalous, or a stratum with events has no labels."""
-    anomalies = alerts.anomalies + rest.anomalies
-    if not anomalies or any(s.events and not s.labelled for s in (alerts, rest)):
+    """None while no event was found anomalous, nothing of the rest is labelled, or none of the alerts is."""
+    anomalies = alerts.anomalies.events + rest.anomalies.events
+    if not anomalies or not rest.labelled.events or (alerts.events.events and not alerts.labelled.events):
         return None
-    found = alerts.events * alerts.anomalies / max(alerts.labelled, 1)
-    missed = rest.events * rest.anomalies / max(rest.labelled, 1)
+    found, missed = alerts.events.rows * alerts.share, rest.events.rows * rest.share
     rng = np.random.default_rng(0)  # the same labels, the same interval
-    share = rng.beta(alerts.events + PRIOR, rest.events + PRIOR, DRAWS)
-    of_alerts, of_rest = (
-        rng.beta(s.anomalies + PRIOR, s.labelled - s.anomalies + PRIOR, DRAWS) for s in (alerts, rest)
-    )
-    caught = share * of_alerts
-    recall = caught / (caught + (1 - share) * of_rest)
+    size_of_alerts, size_of_rest = (_sizes(s.events, rng) for s in (alerts, rest))
+    of_alerts, of_rest = (_shares(s, rng) for s in (alerts, rest))
+    caught = size_of_alerts * of_alerts
+    recall = caught / (caught + size_of_rest * of_rest)
     low, high = np.quantile(recall, (0.025, 0.975)).tolist()
     point = found / (found + missed)
-    return Recall(point, min(low, point), max(high, point), alerts.labelled + rest.labelled, anomalies)
+    labelled = alerts.labelled.events + rest.labelled.events
+    return Recall(point, min(low, point), max(high, point), labelled, anomalies)
+
+
+def _sizes(known: Weights, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draws of how many rows of traffic a stratum has: certain where all of them were kept."""
+    variance = known.squares - known.rows  # the sum of (1 - p) / p^2
+    if variance <= 0:
+        return np.full(DRAWS, known.rows)
+    return rng.gamma(known.rows**2 / variance, variance / known.rows, DRAWS)
+
+
+def _shares(stratum: Stratum, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draws of the anomalies' share of a stratum."""
+    labelled = stratum.labelled.effective
+    return rng.beta(stratum.share * labelled + PRIOR, (1 - stratum.share) * labelled + PRIOR, DRAWS)
 
 
 def read(connection: sa.Connection, model: str) -> Recall | None:
-    """The estimate from the ledger's kept audit events of a model and the verdicts that stand."""
-    verdict = verdicts.c.verdict
+    """The estimate from the ledger's kept events of a model and the verdicts that stand."""
+    told = [verdicts.c.model == model, verdicts.c.verdict == "anomaly"]
+    if not connection.execute(sa.select(sa.exists().where(*told))).scalar():
+        return None  # without going through all events
+    labelled = verdicts.c.verdict.in_(("anomaly", "normal"))
+    rows = 1.0 / events.c.probability
+    sums: list[sa.FunctionElement[Any]] = [sa.func.count(), sa.func.sum(rows), sa.func.sum(rows * rows)]
     query = (
         sa.select(
             events.c.anomaly,
-            sa.func.count(),
-            sa.func.count().filter(verdict.in_(("anomaly", "normal"))),
-            sa.func.count().filter(verdict == "anomaly"),
+            *sums,
+            *(s.filter(labelled) for s in sums),
+            *(s.filter(verdicts.c.verdict == "anomaly") for s in sums),
         )
         .select_from(
             events.outerjoin(
                 verdicts, sa.and_(verdicts.c.model == events.c.model, verdicts.c.digest == events.c.digest)
             )
         )
-        .where(events.c.model == model, events.c.audit)
+        .where(events.c.model == model)
         .group_by(events.c.anomaly)
     )
-    strata = {bool(alert): Stratum(*counts) for alert, *counts in connection.execute(query)}
+    strata = {
+        bool(alert): Stratum(*(Weights(*(cell or 0 for cell in cells[i : i + 3])) for i in (0, 3, 6)))
+        for alert, *cells in connection.execute(query)
+    }
     return estimate(strata.get(True, Stratum()), strata.get(False, Stratum()))

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     allow_anonymous: bool = False
     """Let everybody in who sends no API key, on whatever address."""
     audit_rate: float = Field(default=0.01, ge=0, le=1)
-    """The part of all traffic that is kept at random, beside every alert."""
+    """The part of all traffic kept at random, beside every alert; below 1, at most 200 rows a second."""
     event_rows: int = Field(default=1_000_000, ge=1)
     """Most events kept; the oldest go first. Labels keep their own copy of the record."""
     event_days: float = Field(default=30.0, gt=0)
