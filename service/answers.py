@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from service.desk import NOTHING, Noted
+from service.desk import Noted
 from service.encode import Encoded
 from service.scores import Batch, Scores
 from service.slots import LoadedModel
@@ -35,10 +35,13 @@ def answered(
     noted: Noted,
 ) -> bytes:
     """The answer as JSON. Where there is nothing to tell but scores, a batch's rows are written at once."""
-    if scores is None or noted is not NOTHING or not _is_bare(request) or not encoded.whole:
+    if scores is None or noted.matched or not _is_bare(request) or not encoded.whole:
         return _encode(answer(model, request, encoded, scores, noted))
     head = _head(model.ref.name, model.ref.version, model.engine.provider)
-    return b"%b%b]}" % (head, b",".join(_rows(scores.batch)[scores.start : scores.stop]))
+    rows = _rows(scores.batch)[scores.start : scores.stop]
+    for index, event_id in noted.event_ids.items():
+        rows[index] = b'%b,"event_id":"%b"}' % (rows[index][:-1], event_id.encode())
+    return b"%b%b]}" % (head, b",".join(rows))
 
 
 def _is_bare(request: Envelope) -> bool:
