@@ -36,16 +36,28 @@ class Limits:
     deadline_seconds: float
 
 
-class _Entry(Generic[Item, Outcome]):
-    __slots__ = ("future", "item", "outcomes", "rows", "since", "taken")
+class Entry(Generic[Item, Outcome]):
+    """An item on its way. `tell` is called once, with the outcomes of its parts or what went wrong."""
 
-    def __init__(self, item: Item, future: "asyncio.Future[list[Outcome]]", since: float) -> None:
+    __slots__ = ("item", "outcomes", "over", "rows", "since", "taken", "tell")
+
+    def __init__(self, item: Item, tell: Callable[[list[Outcome] | Exception], None], since: float) -> None:
         self.item = item
         self.rows = len(item)
-        self.future = future
+        self.tell = tell
         self.since = since
         self.taken = 0
+        self.over = False
         self.outcomes: list[Outcome] = []
+
+    def withdraw(self) -> None:
+        """Nobody waits for it any more: what was not computed yet is not going to be."""
+        self.over = True
+
+    def end(self, outcome: list[Outcome] | Exception) -> None:
+        if not self.over:
+            self.over = True
+            self.tell(outcome)
 
 
 def overloaded() -> Overloaded:
@@ -66,7 +78,7 @@ class Batcher(Generic[Item, Outcome]):
         self._limits = limits
         self._executor = executor
         self._observe = observe
-        self._queue: deque[_Entry[Item, Outcome]] = deque()
+        self._queue: deque[Entry[Item, Outcome]] = deque()
         self._busy = False
         self._room = min(limits.batch_rows, limits.queue_rows // 2)
         self._overflown = False
@@ -86,13 +98,13 @@ class Batcher(Generic[Item, Outcome]):
             self._overflown = False
         return self._overflown
 
-    def submit(self, item: Item) -> "asyncio.Future[list[Outcome]]":
-        """The outcomes of the item's parts, in order. Raises Overloaded when the queue is full.
+    def put(self, item: Item, tell: Callable[[list[Outcome] | Exception], None]) -> Entry[Item, Outcome]:
+        """`tell` hears the outcomes of the item's parts, in order. Raises Overloaded when the queue is full.
 
-        The future fails with DeadlineExceeded when the item waited too long, with InternalError when
-        its batch failed; cancelling it takes the item out of the queue.
+        It hears DeadlineExceeded when the item waited too long, InternalError when its batch failed. It is
+        called in the event loop, and must not raise.
         """
-        entry = _Entry(item, self._loop.create_future(), time.perf_counter())
+        entry = Entry(item, tell, time.perf_counter())
         if self.rows + entry.rows > self._limits.queue_rows:
             self._overflown = True
             raise overloaded()
@@ -101,7 +113,23 @@ class Batcher(Generic[Item, Outcome]):
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._soon)
-        return entry.future
+        return entry
+
+    def submit(self, item: Item) -> "asyncio.Future[list[Outcome]]":
+        """`put` for those who await. Cancelling the future takes the item out of the queue."""
+        future: asyncio.Future[list[Outcome]] = self._loop.create_future()
+
+        def settle(outcome: list[Outcome] | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        entry = self.put(item, settle)
+        future.add_done_callback(lambda done: entry.withdraw() if done.cancelled() else None)
+        return future
 
     def _soon(self) -> None:
         """Not at once: what the loop reads in this turn and the next shall join the batch."""
@@ -124,7 +152,7 @@ class Batcher(Generic[Item, Outcome]):
             running.add_done_callback(lambda done: self._finished(entries, done))
 
     def _finished(
-        self, entries: list[_Entry[Item, Outcome]], done: "asyncio.Future[Sequence[Outcome]]"
+        self, entries: list[Entry[Item, Outcome]], done: "asyncio.Future[Sequence[Outcome]]"
     ) -> None:
         error = done.exception()
         if error is not None:
@@ -133,20 +161,20 @@ class Batcher(Generic[Item, Outcome]):
             self._deliver(entries, done.result())
         self._next()
 
-    def _take(self) -> tuple[list[_Entry[Item, Outcome]], list[Item]]:
-        entries: list[_Entry[Item, Outcome]] = []
+    def _take(self) -> tuple[list[Entry[Item, Outcome]], list[Item]]:
+        entries: list[Entry[Item, Outcome]] = []
         items: list[Item] = []
         waits: list[float] = []
         room, now = self._limits.batch_rows, time.perf_counter()
         while room and self._queue:
             entry = self._queue.popleft()
             waited = now - entry.since
-            if entry.future.done():  # its client is gone, or a part of it failed
+            if entry.over:  # its client is gone, or a part of it failed
                 self.rows -= entry.rows
                 continue
             if waited > self._limits.deadline_seconds:
                 self.rows -= entry.rows
-                entry.future.set_exception(
+                entry.end(
                     DeadlineExceeded(
                         f"the request waited {waited:.1f} s: try again", headers={"Retry-After": "1"}
                     )
@@ -168,19 +196,17 @@ class Batcher(Generic[Item, Outcome]):
             self._observe(waits)
         return entries, items
 
-    def _deliver(self, entries: list[_Entry[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
+    def _deliver(self, entries: list[Entry[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(entries, outcomes, strict=True):
             entry.outcomes.append(outcome)
             if entry.taken == entry.rows:
                 self.rows -= entry.rows
-                if not entry.future.done():
-                    entry.future.set_result(entry.outcomes)
+                entry.end(entry.outcomes)
 
-    def _fail(self, entries: list[_Entry[Item, Outcome]], error: BaseException) -> None:
+    def _fail(self, entries: list[Entry[Item, Outcome]], error: BaseException) -> None:
         for entry in entries:
             if entry.taken == entry.rows:  # else it is in the queue, and leaves it when its turn comes
                 self.rows -= entry.rows
-            if not entry.future.done():
-                failure = InternalError("the model failed on this batch: see the service's log")
-                failure.__cause__ = error
-                entry.future.set_exception(failure)
+            failure = InternalError("the model failed on this batch: see the service's log")
+            failure.__cause__ = error
+            entry.end(failure)

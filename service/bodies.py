@@ -10,6 +10,7 @@ from service.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
 JSON = b"application/json"
 ARROW = b"application/vnd.apache.arrow.stream"
 _GZIP_OR_ZLIB = 47  # zlib's code for: look which of the two it is
+_TAKES_MORE = frozenset({b"content-encoding", b"transfer-encoding", b"upgrade", b"expect"})
 
 
 class ClientGoneError(Exception):
@@ -33,8 +34,8 @@ def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
     for name, value in headers:
         if name == b"content-type":
             content = value
-        elif name == b"content-length" and int(value) > max_body:
-            raise _too_large(max_body)
+        elif name == b"content-length":
+            check_size(int(value), max_body)
         elif name == b"content-encoding":
             packed = _is_packed(value)
     if content == JSON and not packed:
@@ -48,6 +49,20 @@ def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
     return Kind(plain, packed)
 
 
+def size_of_plain_json(headers: list[tuple[bytes, bytes]]) -> int | None:
+    """Bytes of a JSON body that comes as it is, and of which the head says how large it is; else None."""
+    size = None
+    for name, value in headers:
+        if name == b"content-length":
+            size = int(value)
+        elif name == b"content-type":
+            if value != JSON:
+                return None
+        elif name in _TAKES_MORE:
+            return None
+    return size
+
+
 async def read_body(receive: Receive, kind: Kind, max_body: int) -> bytes:
     """The whole body, unpacked. Raises BodyTooLarge, MalformedBody, ClientGoneError."""
     message = await receive()
@@ -55,8 +70,7 @@ async def read_body(receive: Receive, kind: Kind, max_body: int) -> bytes:
         body = await _gathered(message, receive, max_body)
     else:
         body = message.get("body", b"")
-        if len(body) > max_body:
-            raise _too_large(max_body)
+        check_size(len(body), max_body)
     return _unpacked(body, max_body) if kind.packed else body
 
 
@@ -68,8 +82,7 @@ async def _gathered(message: Message, receive: Receive, max_body: int) -> bytes:
         chunk = message.get("body", b"")
         chunks.append(chunk)
         size += len(chunk)
-        if size > max_body:
-            raise _too_large(max_body)
+        check_size(size, max_body)
         if not message.get("more_body"):
             return b"".join(chunks)
         message = await receive()
@@ -93,12 +106,13 @@ def _unpacked(body: bytes, max_body: int) -> bytes:
         plain = unpacker.decompress(body, max_body + 1)
     except zlib.error as error:
         raise MalformedBody(f"the body is not what its content encoding says: {error}") from None
-    if len(plain) > max_body:
-        raise _too_large(max_body)
+    check_size(len(plain), max_body)
     if not unpacker.eof or unpacker.unused_data:
         raise MalformedBody("the packed body is cut off, or something follows it")
     return plain
 
 
-def _too_large(max_body: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {max_body} bytes: send fewer rows a request")
+def check_size(size: int, max_body: int) -> None:
+    """Raises BodyTooLarge."""
+    if size > max_body:
+        raise BodyTooLarge(f"the body is larger than {max_body} bytes: send fewer rows a request")

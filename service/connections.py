@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import httptools
 from starlette.types import Receive, Scope, Send
 
+from service.direct import DirectProtocol, Host
 from service.errors import (
     HeadersTooLarge,
     MalformedRequest,
@@ -25,7 +26,6 @@ from service.errors import (
     raw_response,
 )
 from service.logs import log
-from service.protocol import JoiningProtocol
 from service.settings import Settings
 
 RESERVED = 64
@@ -117,7 +117,7 @@ class Watch:
             connection.cut(stage)
 
 
-class GuardedProtocol(JoiningProtocol):
+class GuardedProtocol(DirectProtocol):
     """A connection within bounds. `guarded` makes the class that a server is given."""
 
     bounds: ClassVar[Bounds]
@@ -235,7 +235,7 @@ class GuardedProtocol(JoiningProtocol):
     def _refused(self, error: ServiceError) -> None:
         """The request whose head has just come is answered in its turn, by an error."""
         app, self.app = self.app, _refusal(error)
-        super().on_headers_complete()
+        self.start_asgi()
         self.app = app
         self.cycle.keep_alive = False
 
@@ -258,17 +258,21 @@ class GuardedProtocol(JoiningProtocol):
 
 
 def guarded(
-    settings: Settings, turned_away: Callable[[bytes], bytes | None] = lambda _: None
+    settings: Settings,
+    turned_away: Callable[[bytes], bytes | None] = lambda _: None,
+    host: Host | None = None,
 ) -> type[GuardedProtocol]:
     """The protocol of one server, with its bounds and its watch.
 
-    `turned_away` has the whole answer to a request that shall not even be read, by its target.
+    `turned_away` has the whole answer to a request that shall not even be read, by its target; `host`
+    answers those of its path without ASGI.
     """
     bounds = Bounds.of(settings)
     members: dict[str, Any] = {
         "bounds": bounds,
         "watch": Watch(bounds.patience),
         "turned_away": staticmethod(turned_away),
+        "host": host,
     }
     return type("BoundedProtocol", (GuardedProtocol,), members)
 

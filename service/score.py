@@ -1,7 +1,8 @@
-"""POST /score: one raw ASGI endpoint in front of the routes, because it is the hot one.
+"""POST /score: one endpoint in front of the routes, because it is the hot one.
 
-It shares errors, metrics and models with every other route, and decodes, scores and answers with
-nothing in between.
+It shares errors, metrics and models with every other route, and decodes, scores and answers with nothing
+in between. It is reached as an ASGI application, and without ASGI by `visit` (see `direct.py`): the same
+steps, once awaited and once told.
 """
 
 import asyncio
@@ -10,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
-from msgspec import UnsetType
+from msgspec import Struct, UnsetType
 from starlette.types import Receive, Scope, Send
 
 from service.answers import answered
-from service.batcher import overloaded
-from service.bodies import ARROW, JSON, ClientGoneError, kind_of, read_body
+from service.batcher import Entry, overloaded
+from service.bodies import ARROW, JSON, ClientGoneError, check_size, kind_of, read_body
 from service.desk import NOTHING, Desk, Noted
-from service.encode import Encoded
+from service.direct import Headers, Reply
+from service.encode import Encoded, Rows
 from service.errors import (
     InternalError,
     MethodNotAllowed,
@@ -33,7 +35,7 @@ from service.requests import SERVED, request_ids
 from service.scores import Scores, joined
 from service.settings import Settings
 from service.slots import BATCH_ROWS, LoadedModel, Slots
-from service.wire import Envelope, Id
+from service.wire import Envelope
 
 PATH = "/score"
 
@@ -41,8 +43,18 @@ PATH = "/score"
 _TURNED_AWAY = raw_response(overloaded())
 
 
+class Asked(Struct, eq=False):
+    """What a JSON body asks for."""
+
+    model: LoadedModel
+    request: Envelope
+    encoded: Encoded
+
+
 class ScoreEndpoint:
     """Answers what is sent to /score. It shares everything with the routes, except their way to here."""
+
+    path = PATH.encode()
 
     def __init__(self, slots: Slots, desk: Desk, settings: Settings, metrics: Metrics) -> None:
         self._slots = slots
@@ -56,51 +68,76 @@ class ScoreEndpoint:
         try:
             content, payload = await self._answer(scope, receive)
             status, headers = 200, [(b"content-type", content)]
-        except ServiceError as error:
-            if error.__cause__ is not None:
-                log.error("batch failed", exc_info=error.__cause__, **request_ids(scope["headers"]))
-            status, headers, payload = problem_response(error)
         except ClientGoneError:
             return
         except Exception as error:
-            log.error("request failed", path=PATH, exc_info=error, **request_ids(scope["headers"]))
-            status, headers, payload = problem_response(InternalError("see the service's log"))
+            status, headers, payload = told(error, scope["headers"])
         headers.append((b"content-length", b"%d" % len(payload)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
         self._metrics.request(scope["method"], PATH, status, time.perf_counter() - started)
+
+    def visit(self, headers: Headers, size: int, reply: Reply) -> "Visit":
+        """A request that comes without ASGI: a POST of `size` bytes of JSON."""
+        return Visit(self, headers, size, reply)
 
     def turned_away(self, target: bytes) -> bytes | None:
         """The answer to a request before it is read, while the queues are full.
 
         With three times what can be scored, a third of the time went into reading what is refused.
         """
-        if not self._slots.shut or target.partition(b"?")[0] != PATH.encode():
+        if not self._slots.shut or target.partition(b"?")[0] != self.path:
             return None
-        self._metrics.request("POST", PATH, 429, 0.0)
+        self.count(429, 0.0)
         return _TURNED_AWAY
+
+    def count(self, status: int, seconds: float) -> None:
+        self._metrics.request("POST", PATH, status, seconds)
+
+    def admit(self, headers: Headers) -> tuple[Meter | None, int]:
+        """Who sends it, as far as there is a quota to hold him to, and how large a body he may send."""
+        meter, most = self._desk.keyring.admit(headers, "score").meter, self._max_body
+        if meter is not None:
+            meter.rows(0)  # who is over it already is told so before anything is read
+            most = meter.body_bytes(most)
+        return meter, most
+
+    def check_room(self) -> None:
+        """Raises Overloaded before the body is read: what is refused must cost little."""
+        if self._slots.shut:
+            raise overloaded()
+
+    def asked(self, body: bytes, meter: Meter | None) -> Asked:
+        """The request by the schema of the model that it names."""
+        model = self._slots.first()
+        request = model.encoder.decode(body)
+        if request.model != model.ref.name:
+            model = self._slots.get(request.model)
+            request = model.encoder.decode(body)
+        encoded = model.encoder.encode(request)
+        _counted(model, encoded, meter)
+        return Asked(model, request, encoded)
+
+    def answer(self, asked: Asked, parts: Sequence[Scores]) -> tuple[bytes, Noted]:
+        """The answer's JSON, and what is remembered. `parts` are empty where no row could be scored."""
+        model, request, encoded = asked.model, asked.request, asked.encoded
+        scores = _whole(encoded, parts)
+        noted = self._note(model, encoded, scores, parts, request)
+        return answered(model, request, encoded, scores, noted), noted
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         if scope["method"] != "POST":
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
-        meter, most = self._desk.keyring.admit(scope["headers"], "score").meter, self._max_body
-        if meter is not None:
-            meter.rows(0)  # who is over it already is told so before anything is read
-            most = meter.body_bytes(most)
+        meter, most = self.admit(scope["headers"])
         kind = kind_of(scope["headers"], most)
-        if self._slots.shut:
-            raise overloaded()  # before the body is read: what is refused must cost little
+        self.check_room()
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
             return await self._answer_arrow(scope, body, receive, meter)
-        model, request = self._decode(body)
-        encoded = model.encoder.encode(request)
-        if meter is not None:
-            meter.rows(encoded.count)
-        ids = None if isinstance(request.ids, UnsetType) else request.ids
-        scores, noted = await self._score(model, encoded, ids, receive)
-        scope[SERVED] = model.ref.version, noted.event_ids.values()
-        return JSON, answered(model, request, encoded, scores, noted)
+        asked = self.asked(body, meter)
+        payload, noted = self.answer(asked, await _scored(asked.model, asked.encoded, receive))
+        scope[SERVED] = asked.model.ref.version, noted.event_ids.values()
+        return JSON, payload
 
     async def _answer_arrow(
         self, scope: Scope, body: bytes, receive: Receive, meter: Meter | None
@@ -109,38 +146,108 @@ class ScoreEndpoint:
             from service import arrow
         except ModuleNotFoundError:
             raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("model")
-        model = self._slots.get(asked[-1]) if asked else self._slots.first()
+        named = parse_qs(scope["query_string"].decode("latin-1")).get("model")
+        model = self._slots.get(named[-1]) if named else self._slots.first()
         encoded = arrow.read(body, model.encoder.schema, self._max_rows)
-        if meter is not None:
-            meter.rows(encoded.count)
-        scores, noted = await self._score(model, encoded, None, receive)
+        _counted(model, encoded, meter)
+        parts = await _scored(model, encoded, receive)
+        scores = _whole(encoded, parts)
+        noted = self._note(model, encoded, scores, parts, None)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return ARROW, arrow.write(model, encoded, scores, noted)
 
-    async def _score(
-        self, model: LoadedModel, encoded: Encoded, ids: list[Id] | None, receive: Receive
-    ) -> tuple[Scores | None, Noted]:
-        model.meter.row_errors += len(encoded.errors)
-        if not len(encoded.rows):
-            return None, NOTHING
-        waiting = model.batcher.submit(encoded.rows)
-        if model.batcher.rows > BATCH_ROWS:  # it will take a while: look whether anybody still listens
-            await _unless_gone(waiting, receive)
-        parts = await waiting
-        scores = parts[0] if len(parts) == 1 else joined(encoded.rows, parts)
+    def _note(
+        self,
+        model: LoadedModel,
+        encoded: Encoded,
+        scores: Scores | None,
+        parts: Sequence[Scores],
+        request: Envelope | None,
+    ) -> Noted:
+        if scores is None:
+            return NOTHING
+        ids = None if request is None or isinstance(request.ids, UnsetType) else request.ids
         noted = self._desk.note(model, encoded, scores, ids)
         _tell_drift(model, parts, noted.event_ids)
-        return scores, noted
+        return noted
 
-    def _decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:
-        """The request by the schema of the model that it names."""
-        model = self._slots.first()
-        request = model.encoder.decode(body)
-        if request.model != model.ref.name:
-            model = self._slots.get(request.model)
-            request = model.encoder.decode(body)
-        return model, request
+
+class Visit:
+    """One request without ASGI. Its client is told once, whatever happens."""
+
+    __slots__ = ("_asked", "_endpoint", "_entry", "_headers", "_meter", "_reply", "_started")
+
+    def __init__(self, endpoint: ScoreEndpoint, headers: Headers, size: int, reply: Reply) -> None:
+        self._started = time.perf_counter()
+        self._endpoint, self._headers, self._reply = endpoint, headers, reply
+        self._entry: Entry[Rows, Scores] | None = None
+        try:
+            self._meter, most = endpoint.admit(headers)
+            check_size(size, most)
+            endpoint.check_room()
+        except Exception as error:
+            self._end(*told(error, headers))
+
+    def read(self, body: bytes) -> None:
+        try:
+            self._asked = asked = self._endpoint.asked(body, self._meter)
+            if len(asked.encoded.rows):
+                self._entry = asked.model.batcher.put(asked.encoded.rows, self._scored)
+                return
+        except Exception as error:
+            self._end(*told(error, self._headers))
+            return
+        self._scored([])
+
+    def gone(self) -> None:
+        if self._entry is not None:
+            self._entry.withdraw()
+
+    def _scored(self, outcome: list[Scores] | Exception) -> None:
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            payload, _ = self._endpoint.answer(self._asked, outcome)
+        except Exception as error:
+            self._end(*told(error, self._headers))
+            return
+        self._end(200, [(b"content-type", JSON)], payload)
+
+    def _end(self, status: int, headers: Headers, payload: bytes) -> None:
+        self._reply(status, headers, payload)
+        self._endpoint.count(status, time.perf_counter() - self._started)
+
+
+def told(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
+    """What a client is told of an error; mistakes of ours are logged."""
+    if not isinstance(error, ServiceError):
+        log.error("request failed", path=PATH, exc_info=error, **request_ids(headers))
+        error = InternalError("see the service's log")
+    elif error.__cause__ is not None:
+        log.error("batch failed", exc_info=error.__cause__, **request_ids(headers))
+    return problem_response(error)
+
+
+def _counted(model: LoadedModel, encoded: Encoded, meter: Meter | None) -> None:
+    if meter is not None:
+        meter.rows(encoded.count)
+    model.meter.row_errors += len(encoded.errors)
+
+
+def _whole(encoded: Encoded, parts: Sequence[Scores]) -> Scores | None:
+    """One request's scores; None where there are none."""
+    if len(parts) == 1:
+        return parts[0]
+    return joined(encoded.rows, parts) if parts else None
+
+
+async def _scored(model: LoadedModel, encoded: Encoded, receive: Receive) -> Sequence[Scores]:
+    if not len(encoded.rows):
+        return []
+    waiting = model.batcher.submit(encoded.rows)
+    if model.batcher.rows > BATCH_ROWS:  # it will take a while: look whether anybody still listens
+        await _unless_gone(waiting, receive)
+    return await waiting
 
 
 def _tell_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:

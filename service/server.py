@@ -60,9 +60,10 @@ def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | Non
     asgi = traced(app) if settings.traces else app
     if settings.log_requests:
         asgi = LoggedRequests(asgi)
+    host = app.score if asgi is app else None  # else every request has to pass what is around the app
     config = uvicorn.Config(
         asgi,
-        http=guarded(settings, app.score.turned_away),
+        http=guarded(settings, app.score.turned_away, host),
         loop="uvloop",
         lifespan="on",
         access_log=False,

@@ -18,7 +18,7 @@ from service.connections import guarded
 @contextmanager
 def serving(app: Application) -> Iterator[httpx.Client]:
     """A client of the running application."""
-    http = guarded(app.state.desk.settings, app.score.turned_away)
+    http = guarded(app.state.desk.settings, app.score.turned_away, app.score)
     config = uvicorn.Config(app, port=0, http=http, loop="uvloop", log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
