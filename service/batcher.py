@@ -81,7 +81,8 @@ class Batcher(Generic[Item, Outcome]):
         self._queue: deque[Entry[Item, Outcome]] = deque()
         self._busy = False
         self._room = min(limits.batch_rows, limits.queue_rows // 2)
-        self._overflown = False
+        self.overflown = False
+        """Whether the queue was full: only then it is worth asking whether it still is `shut`."""
         self._loop = asyncio.get_running_loop()
         self.rows = 0
         """Rows accepted and not answered yet."""
@@ -94,9 +95,9 @@ class Batcher(Generic[Item, Outcome]):
     @property
     def shut(self) -> bool:
         """Whether the queue was full, and has no room for a batch yet: a refusal that needs no decoding."""
-        if self._overflown and self.rows <= self._limits.queue_rows - self._room:
-            self._overflown = False
-        return self._overflown
+        if self.overflown and self.rows <= self._limits.queue_rows - self._room:
+            self.overflown = False
+        return self.overflown
 
     def put(self, item: Item, tell: Callable[[list[Outcome] | Exception], None]) -> Entry[Item, Outcome]:
         """`tell` hears the outcomes of the item's parts, in order. Raises Overloaded when the queue is full.
@@ -106,7 +107,7 @@ class Batcher(Generic[Item, Outcome]):
         """
         entry = Entry(item, tell, time.perf_counter())
         if self.rows + entry.rows > self._limits.queue_rows:
-            self._overflown = True
+            self.overflown = True
             raise overloaded()
         self.rows += entry.rows
         self._queue.append(entry)
@@ -136,10 +137,10 @@ class Batcher(Generic[Item, Outcome]):
         self._loop.call_soon(self._next)
 
     def _next(self) -> None:
-        entries, items = self._take()
+        entries, items, rows = self._take()
         if not entries:
             self._busy = False
-        elif sum(map(len, items)) <= self._limits.inline_rows:
+        elif rows <= self._limits.inline_rows:
             try:
                 outcomes = self._run(items)
             except Exception as error:
@@ -161,7 +162,8 @@ class Batcher(Generic[Item, Outcome]):
             self._deliver(entries, done.result())
         self._next()
 
-    def _take(self) -> tuple[list[Entry[Item, Outcome]], list[Item]]:
+    def _take(self) -> tuple[list[Entry[Item, Outcome]], list[Item], int]:
+        """A batch: whose it is, their items or parts of them, and its rows."""
         entries: list[Entry[Item, Outcome]] = []
         items: list[Item] = []
         waits: list[float] = []
@@ -194,7 +196,7 @@ class Batcher(Generic[Item, Outcome]):
                 self._queue.append(entry)
         if waits:
             self._observe(waits)
-        return entries, items
+        return entries, items, self._limits.batch_rows - room
 
     def _deliver(self, entries: list[Entry[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(entries, outcomes, strict=True):

@@ -55,10 +55,11 @@ class DirectCycle(RequestResponseCycle):
         self.more_body = True
         self.disconnected = self.response_started = self.response_complete = False
         self.chunks: list[bytes] = []
-        self.visit: Visit
+        self.visit: Visit | None = None
 
     def reply(self, status: int, headers: Headers, body: bytes) -> None:
         self.response_started = self.response_complete = True
+        self.visit = None  # which holds on to this: nothing shall be left to the garbage collector
         connection = self.connection
         if connection.transport.is_closing():
             return
@@ -82,7 +83,7 @@ class DirectProtocol(JoiningProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycle = self.cycle
-        if isinstance(cycle, DirectCycle) and not cycle.response_complete:
+        if isinstance(cycle, DirectCycle) and cycle.visit is not None:
             cycle.visit.gone()
         super().connection_lost(exc)
 
@@ -102,7 +103,9 @@ class DirectProtocol(JoiningProtocol):
         keeps = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.cycle = cycle = DirectCycle(self, keeps)
         assert self.host is not None  # noqa: S101 - else there is no size
-        cycle.visit = self.host.visit(self.headers, size, cycle.reply)
+        visit = self.host.visit(self.headers, size, cycle.reply)
+        if not cycle.response_complete:
+            cycle.visit = visit
 
     def start_asgi(self) -> None:
         """uvicorn's way."""
@@ -123,7 +126,7 @@ class DirectProtocol(JoiningProtocol):
         cycle = self.cycle
         if cycle.__class__ is not DirectCycle:
             super().on_message_complete()
-        elif not cycle.response_complete:
+        elif cycle.visit is not None:
             cycle.more_body = False
             cycle.visit.read(cycle.chunks[0] if len(cycle.chunks) == 1 else b"".join(cycle.chunks))
 

@@ -200,10 +200,12 @@ class Visit:
         self._scored([])
 
     def gone(self) -> None:
-        if self._entry is not None:
-            self._entry.withdraw()
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            entry.withdraw()
 
     def _scored(self, outcome: list[Scores] | Exception) -> None:
+        self._entry = None
         try:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -252,10 +254,13 @@ async def _scored(model: LoadedModel, encoded: Encoded, receive: Receive) -> Seq
 
 def _tell_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:
     """Batches that nobody has shown to drift yet, and which events of them are kept, by row."""
-    first = 0
     for part in parts:
         if not part.batch.watched:
             model.watch(part.batch)
+    if not event_ids:
+        return
+    first = 0
+    for part in parts:
         for index, event_id in event_ids.items():
             if first <= index < first + len(part):
                 part.batch.event_ids[part.start + index - first] = event_id

@@ -186,7 +186,7 @@ class Slots:
     def shut(self) -> bool:
         """Whether no model takes requests now: their queues are full."""
         for model in self._models.values():  # on every request's way: half the time of all()
-            if not model.batcher.shut:
+            if not model.batcher.overflown or not model.batcher.shut:
                 return False
         return bool(self._models)
 
