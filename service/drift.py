@@ -26,6 +26,7 @@ PSI_LIMIT = 0.1
 FAR_LIMIT = 0.02  # of the far share: from 1% to about 3%, which is worth more than its PSI says
 _CLEARED = 0.5  # a drift is over when its PSI is under this part of its limit
 _REPORTS_KEPT = 100
+_BATCHES = 25  # that are put together at once: 250 of one row each would hold everybody up for a millisecond
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,18 @@ class Drift:
         self._reports: deque[Report] = deque(maxlen=_REPORTS_KEPT)
         self._on_report = on_report
         self._waiting: list[tuple[Rows, Outputs, Mapping[int, str]]] = []
-        self._left: Observed | None = None
+        self._gathered: list[Observed] = []
         self._waiting_rows = 0
         self._rows = 0
 
     def observe(self, rows: Rows, outputs: Outputs, event_ids: Mapping[int, str]) -> bool:
         """Remember rows; true once `settle` has enough of them to count.
 
-        Their outputs are the first of `outputs`. `event_ids`, of those kept, may be told until then.
+        Their outputs are the first of `outputs`. `event_ids`, of those kept, may be told until more rows are
+        observed or settled.
         """
+        if len(self._waiting) == _BATCHES:
+            self._gather()
         self._waiting.append((rows, outputs, event_ids))
         self._waiting_rows += len(rows)
         return self._waiting_rows >= STEP
@@ -138,19 +142,29 @@ class Drift:
     def settle(self) -> None:
         """Count what was observed, if it fills a step."""
         if self._waiting_rows >= STEP:
-            waiting, self._waiting = self._waiting, []
-            self.count(joined([_observed(*each) for each in waiting]))
+            if self._waiting:
+                self._gather()
+            gathered, self._gathered = self._gathered, []
+            self._count(joined(gathered))
 
     def count(self, rows: Observed) -> None:
         """Count rows now; those beyond a whole STEP wait for the next."""
-        rows = joined([self._left, rows]) if self._left else rows
+        gathered, self._gathered = self._gathered, []
+        self._count(joined([*gathered, rows]))
+
+    def _gather(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._gathered.append(joined([_observed(*each) for each in waiting]))
+
+    def _count(self, rows: Observed) -> None:
         whole = len(rows) - len(rows) % STEP
         places = np.arange(len(rows))
         for start in range(0, whole, STEP):
             for report in self._step(rows.take(places[start : start + STEP])):
                 self._reports.append(report)
                 self._on_report(report)
-        self._left = rows.take(places[whole:]) if whole < len(rows) else None
+        if whole < len(rows):
+            self._gathered.append(rows.take(places[whole:]))
         self._waiting_rows = len(rows) - whole
 
     @property
