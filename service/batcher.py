@@ -110,6 +110,8 @@ class Batcher(Generic[Item, Outcome]):
             self.overflown = True
             raise overloaded()
         self.rows += entry.rows
+        # told before the next is read and decoded: with large requests that was a fifth of the time
+        self.overflown = self.rows + entry.rows > self._limits.queue_rows
         self._queue.append(entry)
         if not self._busy:
             self._busy = True

@@ -63,6 +63,14 @@ def size_of_plain_json(headers: list[tuple[bytes, bytes]]) -> int | None:
     return size
 
 
+def size_of_body(headers: list[tuple[bytes, bytes]]) -> int:
+    """Bytes of a body, as its head says; 0 where it does not."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return 0
+
+
 async def read_body(receive: Receive, kind: Kind, max_body: int) -> bytes:
     """The whole body, unpacked. Raises BodyTooLarge, MalformedBody, ClientGoneError."""
     message = await receive()

@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 import httptools
 from starlette.types import Receive, Scope, Send
 
+from service.backpressure import Backpressure
+from service.bodies import size_of_body
 from service.direct import DirectProtocol, Host
 from service.errors import (
     HeadersTooLarge,
@@ -122,6 +124,7 @@ class GuardedProtocol(DirectProtocol):
 
     bounds: ClassVar[Bounds]
     watch: ClassVar[Watch]
+    backpressure: ClassVar[Backpressure | None] = None
     _crowded = False
     _closing = False
     _parting = False
@@ -167,6 +170,8 @@ class GuardedProtocol(DirectProtocol):
         elif (answer := self.turned_away(self.url)) and self._may_be_answered_unread():
             self.scope["method"] = "POST"  # as what comes now is no head any more
             self.transport.write(answer)
+            if self.backpressure is not None:
+                self.backpressure.refused(self, size_of_body(self.headers))
         elif len(self.headers) > self.bounds.headers:
             self._refused(HeadersTooLarge(f"more than {self.bounds.headers} headers were sent"))
         elif self._may_be_too_large() and self._size_of_head() > self.bounds.header_bytes:
@@ -182,6 +187,7 @@ class GuardedProtocol(DirectProtocol):
             super().shutdown()
         else:
             self._parting = True
+            self.flow.resume_reading()  # where it is held back
             self.loop.call_later(_PARTING, self.shutdown)
 
     def _may_be_answered_unread(self) -> bool:
@@ -261,11 +267,12 @@ def guarded(
     settings: Settings,
     turned_away: Callable[[bytes], bytes | None] = lambda _: None,
     host: Host | None = None,
+    backpressure: Backpressure | None = None,
 ) -> type[GuardedProtocol]:
     """The protocol of one server, with its bounds and its watch.
 
     `turned_away` has the whole answer to a request that shall not even be read, by its target; `host`
-    answers those of its path without ASGI.
+    answers those of its path without ASGI; `backpressure` holds back who was turned away.
     """
     bounds = Bounds.of(settings)
     members: dict[str, Any] = {
@@ -273,6 +280,7 @@ def guarded(
         "watch": Watch(bounds.patience),
         "turned_away": staticmethod(turned_away),
         "host": host,
+        "backpressure": backpressure,
     }
     return type("BoundedProtocol", (GuardedProtocol,), members)
 

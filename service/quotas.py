@@ -34,18 +34,22 @@ class Bucket:
 
     __slots__ = ("_left", "_rate", "_then")
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
         self._left = rate
-        self._then = monotonic()
+        self._then = now
+
+    def left(self, now: float) -> float:
+        """What is in it; below 0: what it owes."""
+        self._left = min(self._rate, self._left + (now - self._then) * self._rate)
+        self._then = now
+        return self._left
 
     def wait(self, now: float) -> float:
         """Seconds until something is in it; 0: there is."""
-        self._left = min(self._rate, self._left + (now - self._then) * self._rate)
-        self._then = now
-        return max(0.0, (1.0 - self._left) / self._rate)
+        return max(0.0, (1.0 - self.left(now)) / self._rate)
 
-    def take(self, count: int) -> None:
+    def take(self, count: float) -> None:
         self._left -= count
 
 
@@ -55,8 +59,8 @@ class Meter:
     def __init__(self, quota: Quota, whose: str) -> None:
         self.quota = quota
         self._whose = whose
-        self._rows = Bucket(quota.rows_per_second) if quota.rows_per_second else None
-        self._requests = Bucket(quota.requests_per_second) if quota.requests_per_second else None
+        self._rows = Bucket(quota.rows_per_second, monotonic()) if quota.rows_per_second else None
+        self._requests = Bucket(quota.requests_per_second, monotonic()) if quota.requests_per_second else None
 
     def request(self) -> None:
         """One more request. Raises RateLimited."""

@@ -102,6 +102,10 @@ class ScoreEndpoint:
             most = meter.body_bytes(most)
         return meter, most
 
+    def shut(self) -> bool:
+        """Whether there is no room for any request now."""
+        return self._slots.shut
+
     def check_room(self) -> None:
         """Raises Overloaded before the body is read: what is refused must cost little."""
         if self._slots.shut:

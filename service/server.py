@@ -9,6 +9,7 @@ import uvicorn
 
 from models.errors import NearnormError
 from service.app import create_app
+from service.backpressure import Backpressure
 from service.connections import guarded
 from service.keeper import Keeper, end_with_stdin
 from service.listener import listen
@@ -63,7 +64,7 @@ def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | Non
     host = app.score if asgi is app else None  # else every request has to pass what is around the app
     config = uvicorn.Config(
         asgi,
-        http=guarded(settings, app.score.turned_away, host),
+        http=guarded(settings, app.score.turned_away, host, Backpressure(app.score.shut)),
         loop="uvloop",
         lifespan="on",
         access_log=False,

@@ -125,7 +125,8 @@ def test_a_changed_limit_is_followed_and_an_unchanged_one_forgets_nothing(
 
 
 def test_over_time_a_caller_gets_its_rate_however_large_its_requests_are() -> None:
-    bucket, now, granted = Bucket(100.0), time.monotonic(), 0
+    now = time.monotonic()
+    bucket, granted = Bucket(100.0, now), 0
     for step in range(1000):  # asks every tenth of a second for 100 s
         if not bucket.wait(now + step / 10):
             bucket.take(700)

@@ -12,13 +12,14 @@ import uvicorn
 from models.bundle import Bundle
 from models.store import ModelStore
 from service.app import Application
+from service.backpressure import Backpressure
 from service.connections import guarded
 
 
 @contextmanager
 def serving(app: Application) -> Iterator[httpx.Client]:
     """A client of the running application."""
-    http = guarded(app.state.desk.settings, app.score.turned_away, app.score)
+    http = guarded(app.state.desk.settings, app.score.turned_away, app.score, Backpressure(app.score.shut))
     config = uvicorn.Config(app, port=0, http=http, loop="uvloop", log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

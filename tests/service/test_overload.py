@@ -1,7 +1,10 @@
 """More than can be scored: what is refused costs next to nothing, and nobody else pays for it."""
 
+import json
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -9,6 +12,7 @@ import pytest
 
 from models.bundle import Bundle
 from service.app import Application, create_app
+from service.backpressure import HELD_SECONDS
 from service.settings import Settings
 from tests.service.serving import home_with, serving
 
@@ -25,6 +29,7 @@ def full(app: Application) -> Iterator[None]:
     """The queue, as rows that wait leave it."""
     batcher = app.state.slots.first().batcher
     batcher.rows += batcher.limit
+    batcher.overflown = True
     try:
         yield
     finally:
@@ -74,3 +79,62 @@ def test_the_queue_takes_requests_again_once_a_batch_has_room(app: Application) 
             assert client.post("/score", json=BODY).status_code == 200
             batcher.rows += 2_001
         assert not batcher.shut
+
+
+def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: Application) -> None:
+    with serving(app) as client:
+        batcher = app.state.slots.first().batcher
+        batcher.rows += batcher.limit - 500
+        assert client.post("/score", json={"records": BODY["records"] * 500}).status_code == 200
+        batcher.rows += 500
+        refused(client.post("/score", content=b"no JSON at all"))
+        batcher.rows -= batcher.limit
+
+
+@pytest.fixture
+def spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for refusals, used up for as long as a test takes."""
+    monkeypatch.setattr("service.backpressure.SHARE", 1e-9)
+
+
+@pytest.mark.usefixtures("spent")
+def test_who_was_refused_is_not_read_for_a_second_and_nobody_else_waits(app: Application) -> None:
+    with serving(app) as client, httpx.Client(base_url=client.base_url, timeout=10) as other:
+        assert client.post("/score", json=BODY).status_code == 200
+        assert other.post("/score", json=BODY).status_code == 200
+        with full(app):
+            begun = time.monotonic()
+            refused(client.post("/score", json=BODY))
+            assert time.monotonic() - begun < HELD_SECONDS / 2
+            assert other.get("/healthz").status_code == 200
+            assert time.monotonic() - begun < HELD_SECONDS / 2
+            refused(client.post("/score", content=b"x" * 3_000_000))
+            assert HELD_SECONDS <= time.monotonic() - begun < 2 * HELD_SECONDS
+
+
+@pytest.mark.usefixtures("spent")
+def test_who_was_refused_is_read_as_soon_as_there_is_room(app: Application) -> None:
+    with serving(app) as client:
+        assert client.post("/score", json=BODY).status_code == 200
+        with full(app):
+            refused(client.post("/score", json=BODY))
+        begun = time.monotonic()
+        assert client.post("/score", json=BODY).status_code == 200
+        assert time.monotonic() - begun < HELD_SECONDS / 2
+
+
+@pytest.mark.usefixtures("spent")
+def test_a_request_that_waits_to_be_read_is_answered_when_the_service_stops(app: Application) -> None:
+    content = json.dumps(BODY).encode()
+    head = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with ExitStack() as after:
+        with serving(app) as client:
+            address = (client.base_url.host, client.base_url.port or 0)
+            held = after.enter_context(socket.create_connection(address, timeout=10))
+            for status in (b"200", b"429"):
+                held.sendall(head % len(content) + content)
+                assert held.recv(4096).split()[1] == status
+                batcher = app.state.slots.first().batcher
+                batcher.rows, batcher.overflown = batcher.limit, True
+            held.sendall(head % len(content) + content)
+        assert held.recv(4096).split()[1] == b"429"
