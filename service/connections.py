@@ -136,6 +136,10 @@ class GuardedProtocol(DirectProtocol):
     def turned_away(target: bytes) -> bytes | None:
         """The whole answer to a request that shall not be read: as `guarded` was told."""
 
+    @staticmethod
+    def counted(reason: str) -> None:
+        """Hears why a connection is closed that did nothing that the routes could count."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.watch.add(self)
@@ -143,6 +147,7 @@ class GuardedProtocol(DirectProtocol):
         if over > 0:
             self._crowded = True
             if over > RESERVED:
+                self.counted(TooManyConnections.name)
                 transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -221,6 +226,7 @@ class GuardedProtocol(DirectProtocol):
         if stage is Stage.SENDING:
             self.refuse(RequestTimeout(f"the request was not whole in {self.bounds.patience[stage]:g} s"))
         elif stage is Stage.READING:
+            self.counted("slow-reader")
             self.transport.abort()  # its buffer would never be empty
         else:
             self.transport.close()
@@ -228,6 +234,7 @@ class GuardedProtocol(DirectProtocol):
     def refuse(self, error: ServiceError) -> None:
         """Answer what did not become a request, and hang up. What came whole before is answered first."""
         self._closing = True
+        self.counted(error.name)
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not self.pipeline):
             if cycle is None or not cycle.response_started or cycle.response_complete:
@@ -240,6 +247,7 @@ class GuardedProtocol(DirectProtocol):
 
     def _refused(self, error: ServiceError) -> None:
         """The request whose head has just come is answered in its turn, by an error."""
+        self.counted(error.name)
         app, self.app = self.app, _refusal(error)
         self.start_asgi()
         self.app = app
@@ -268,11 +276,13 @@ def guarded(
     turned_away: Callable[[bytes], bytes | None] = lambda _: None,
     host: Host | None = None,
     backpressure: Backpressure | None = None,
+    counted: Callable[[str], None] = lambda _: None,
 ) -> type[GuardedProtocol]:
     """The protocol of one server, with its bounds and its watch.
 
     `turned_away` has the whole answer to a request that shall not even be read, by its target; `host`
-    answers those of its path without ASGI; `backpressure` holds back who was turned away.
+    answers those of its path without ASGI; `backpressure` holds back who was turned away; `counted` hears
+    why a connection was refused.
     """
     bounds = Bounds.of(settings)
     members: dict[str, Any] = {
@@ -281,6 +291,7 @@ def guarded(
         "turned_away": staticmethod(turned_away),
         "host": host,
         "backpressure": backpressure,
+        "counted": staticmethod(counted),
     }
     return type("BoundedProtocol", (GuardedProtocol,), members)
 

@@ -1,5 +1,6 @@
 """Every metric's name, help and buckets. Plain numbers while serving, Prometheus's form when scraped."""
 
+import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +17,7 @@ TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 class Histogram:
-    """Counts by bucket. Cheap enough for the hot path, and for that path's one thread only."""
+    """Counts by bucket. Cheap enough for the hot path, and for one thread at a time."""
 
     __slots__ = ("_bounds", "_counts", "_edges", "_sum")
 
@@ -64,6 +65,7 @@ class Metrics(Collector):
         self._requests: dict[tuple[str, str, int], int] = {}
         self._request_seconds: dict[str, Histogram] = {}
         self._failed_loads: dict[str, int] = {}
+        self._connections: dict[str, int] = {}
         self._models: dict[str, ModelMeter] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -74,6 +76,9 @@ class Metrics(Collector):
             self._requests[key] = 1
             self._request_seconds.setdefault(route, Histogram(SECONDS))
         self._request_seconds[route].observe(seconds)
+
+    def refused_connection(self, reason: str) -> None:
+        self._connections[reason] = self._connections.get(reason, 0) + 1
 
     def failed_load(self, model: str) -> None:
         self._failed_loads[model] = self._failed_loads.get(model, 0) + 1
@@ -94,6 +99,14 @@ class Metrics(Collector):
         for route, histogram in self._request_seconds.items():
             histogram.add_to(seconds, (route,))
         yield seconds
+        refused = CounterMetricFamily(
+            "nearnorm_connections_refused",
+            "Connections closed over what was not read as a request, or not taken.",
+            labels=("reason",),
+        )
+        for reason, count in self._connections.items():
+            refused.add_metric((reason,), count)
+        yield refused
         failed = CounterMetricFamily(
             "nearnorm_model_load_failures", "Versions that could not be loaded.", labels=("model",)
         )
@@ -130,7 +143,7 @@ class Metrics(Collector):
 
 
 class ModelMeter:
-    """One model's numbers. `serving` is (version, provider); scores are the float32 it was given."""
+    """One model's numbers. `serving` is (version, provider); `ran` may be called from several threads."""
 
     def __init__(self) -> None:
         self.serving: tuple[str, str] | None = None
@@ -142,3 +155,13 @@ class ModelMeter:
         self.queue_seconds = Histogram(FINE_SECONDS)
         self.inference_seconds = Histogram(FINE_SECONDS)
         self.scores = Histogram(TENTHS)
+        self._lock = threading.Lock()
+
+    def ran(self, seconds: float, scores: NDArray[np.float32], anomalies: int) -> None:
+        """One model run."""
+        with self._lock:
+            self.rows += len(scores)
+            self.anomalies += anomalies
+            self.batch_rows.observe(len(scores))
+            self.inference_seconds.observe(seconds)
+            self.scores.observe_array(scores)

@@ -64,7 +64,13 @@ def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | Non
     host = app.score if asgi is app else None  # else every request has to pass what is around the app
     config = uvicorn.Config(
         asgi,
-        http=guarded(settings, app.score.turned_away, host, Backpressure(app.score.shut)),
+        http=guarded(
+            settings,
+            app.score.turned_away,
+            host,
+            Backpressure(app.score.shut),
+            app.state.metrics.refused_connection,
+        ),
         loop="uvloop",
         lifespan="on",
         access_log=False,

@@ -50,6 +50,12 @@ def failures(client: httpx.Client) -> list[str]:
     return [line for line in lines if line.startswith("nearnorm_requests_total") and 'status="5' in line]
 
 
+def connections_refused(client: httpx.Client, reason: str) -> int:
+    name = f'nearnorm_connections_refused_total{{reason="{reason}"}}'
+    lines = client.get("/metrics").text.splitlines()
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith(name))
+
+
 def drip(connection: socket.socket, data: bytes) -> None:
     """A byte every twentieth of a second, as long as anybody takes it."""
     with contextlib.suppress(ConnectionError):
@@ -72,6 +78,7 @@ def test_a_request_that_comes_too_slowly_is_told_so_and_cut_off(
 ) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
     whole = head if not sent else head + b"Content-Length: 1000\r\n\r\n" + sent
+    counted = connections_refused(client, "request-timeout")
     with connect(client) as connection:
         connection.sendall(whole)
         drip(connection, b"X-A: " if not sent else b"1,2,3")
@@ -80,6 +87,7 @@ def test_a_request_that_comes_too_slowly_is_told_so_and_cut_off(
         assert time.monotonic() - started < 3 * PATIENCE
     assert len(found) == 1
     found[0].problem(408, "request-timeout")
+    assert connections_refused(client, "request-timeout") == counted + 1
     assert failures(client) == []
 
 
@@ -93,6 +101,7 @@ def test_a_connection_without_a_request_is_closed(client: httpx.Client) -> None:
 
 def test_a_client_that_does_not_read_its_answers_is_cut_off(client: httpx.Client) -> None:
     many = 12  # more than the system's own buffers hold
+    counted = connections_refused(client, "slow-reader")
     with connect(client, receive_buffer=4096) as connection:
         connection.settimeout(3 * PATIENCE)
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -104,6 +113,7 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(client: httpx.Client
                 got += chunk
     assert got.startswith(b"HTTP/1.1 200")
     assert got.count(b"HTTP/1.1 200") < many
+    assert connections_refused(client, "slow-reader") == counted + 1
 
 
 def test_a_client_that_reads_slowly_but_on_gets_its_answers(client: httpx.Client) -> None:
@@ -119,10 +129,12 @@ def test_a_client_that_reads_slowly_but_on_gets_its_answers(client: httpx.Client
     ids=["too many", "too long"],
 )
 def test_a_head_beyond_its_bounds_is_refused(client: httpx.Client, headers: str) -> None:
+    counted = connections_refused(client, "headers-too-large")
     with connect(client) as connection:
         connection.sendall(f"GET /healthz HTTP/1.1\r\n{headers}\r\n".encode())
         (found,) = replies(connection)
     found.problem(431, "headers-too-large")
+    assert connections_refused(client, "headers-too-large") == counted + 1
 
 
 def test_a_head_without_end_is_refused_before_it_fills_the_memory(client: httpx.Client) -> None:
@@ -190,6 +202,7 @@ def test_health_is_answered_beyond_the_bound_of_connections_and_nothing_else(cli
     assert "8 connections" in refused.problem(429, "too-many-connections")["detail"]
     assert refused.headers["retry-after"] == "1"
     time.sleep(0.05)
+    assert connections_refused(client, "too-many-connections") == 1
     with connect(client) as later:
         later.sendall(score_request())
         assert reply(later).status == 200

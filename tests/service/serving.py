@@ -19,7 +19,13 @@ from service.connections import guarded
 @contextmanager
 def serving(app: Application) -> Iterator[httpx.Client]:
     """A client of the running application."""
-    http = guarded(app.state.desk.settings, app.score.turned_away, app.score, Backpressure(app.score.shut))
+    http = guarded(
+        app.state.desk.settings,
+        app.score.turned_away,
+        app.score,
+        Backpressure(app.score.shut),
+        app.state.metrics.refused_connection,
+    )
     config = uvicorn.Config(app, port=0, http=http, loop="uvloop", log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
