@@ -73,24 +73,21 @@ def _encoded(graph: Graph, detector: Detector, rows: str) -> str:
     bias = torch.cat([bias, torch.ones_like(bias[:, :1])], 1)
     inner = _leaky(graph, graph.node("Gemm", weight.flatten(0, 1), rows, bias.reshape(-1, 1)))
     inner = graph.node("Reshape", inner, np.array([members, hidden + 1, -1]))
-    one = torch.zeros(members, 1, hidden + 1)
-    one[:, :, -1] = 1.0
-    return _leaky(graph, graph.node("MatMul", torch.cat([_with_bias(second), one], 1), inner))
+    return _leaky(graph, graph.node("MatMul", _keeping_one(_with_bias(second)), inner))
 
 
 def _errors(graph: Graph, detector: Detector, rows: str, raw: str) -> str:
     """Input and raw embeddings -> SmoothL1 of the mean reconstruction, [D, N]."""
-    opened = _leaky(graph, graph.node("MatMul", _with_bias(detector.decode_in), raw))
-    weight, bias = _left(detector.decode_out)
+    opened = _leaky(graph, graph.node("MatMul", _keeping_one(_with_bias(detector.decode_in)), raw))
+    weight = _with_bias(detector.decode_out)
     members, _, hidden = weight.shape
     opened = graph.node("Reshape", opened, np.array([members * hidden, -1]))
     mean = weight.transpose(0, 1).flatten(1) / members
-    offset = bias.mean(0)
     if detector.bounded_input:
-        rebuilt = _leaky(graph, graph.node("Gemm", mean, opened, offset))
+        rebuilt = _leaky(graph, graph.node("MatMul", mean, opened))
         error = graph.node("Sub", rows, rebuilt)
     else:
-        error = graph.node("Gemm", -mean, opened, graph.node("Sub", rows, offset))
+        error = graph.node("Gemm", -mean, opened, rows)
     # c (e - c / 2) with c = e cut at ±1: as losses.huber, for errors of both signs
     cut = graph.node("Clip", error, -1.0, 1.0)
     return graph.node("Mul", cut, graph.node("Sub", error, graph.node("Mul", cut, 0.5)))
@@ -201,3 +198,10 @@ def _left(layer: MemberLinear) -> tuple[Tensor, Tensor]:
 def _with_bias(layer: MemberLinear) -> Tensor:
     """[M, O, I + 1]: the last input is 1."""
     return torch.cat(_left(layer), 2)
+
+
+def _keeping_one(weight: Tensor) -> Tensor:
+    """[M, O, I] -> [M, O + 1, I]: the last output is the last input, which is 1."""
+    one = torch.zeros_like(weight[:, :1])
+    one[:, :, -1] = 1.0
+    return torch.cat([weight, one], 1)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from onnx import TensorProto
+from torch import Tensor
 
 from training.column_maps import KNOTS, UNIT_LIMIT, NormalMap, RangeMap
 from training.graph import Graph
@@ -11,6 +12,7 @@ from training.preprocess import FARTHEST, Preprocess
 ROWS_LAST = [1, 0]
 AT_ONCE = 1e38
 """A slope so steep that HardSigmoid answers 1 from 0 on and 0 below."""
+BELOW_ALL = -3e38
 
 
 def network_input(graph: Graph, preprocess: Preprocess) -> str:
@@ -20,17 +22,13 @@ def network_input(graph: Graph, preprocess: Preprocess) -> str:
         centred = graph.node("Sub", "numeric", preprocess.centre)
         values = graph.node("Cast", centred, to=TensorProto.FLOAT)
         values = graph.node("Transpose", values, perm=ROWS_LAST)
-        missing = graph.node("IsNaN", values)
-        values = graph.node("Where", missing, 0.0, values)
-        values = graph.node("Clip", values, -FARTHEST, FARTHEST)
-        plain = preprocess.map
-        if isinstance(plain, NormalMap):
-            parts.append(_normal_scores(graph, plain, values))
+        if isinstance(preprocess.map, NormalMap):
+            parts.append(_normal_scores(graph, preprocess.map, values))
         else:
-            parts.append(_ranges(graph, plain, values))
+            parts.append(_ranges(graph, preprocess.map, values))
         if len(preprocess.indicated):
-            missing = graph.node("Gather", missing, preprocess.indicated, axis=0)
-            parts.append(graph.node("Cast", missing, to=TensorProto.FLOAT))
+            known = graph.node("Gather", values, preprocess.indicated, axis=0)
+            parts.append(graph.node("Cast", graph.node("IsNaN", known), to=TensorProto.FLOAT))
     if len(preprocess.slot_code):
         codes = graph.node("Cast", "codes", to=TensorProto.INT32)
         codes = graph.node("Transpose", codes, perm=ROWS_LAST)
@@ -41,6 +39,8 @@ def network_input(graph: Graph, preprocess: Preprocess) -> str:
 
 
 def _ranges(graph: Graph, plain: RangeMap, values: str) -> str:
+    values = graph.node("Where", graph.node("IsNaN", values), 0.0, values)
+    values = graph.node("Clip", values, -FARTHEST, FARTHEST)
     scaled = graph.node("Mul", graph.node("Sub", values, plain.low[:, None]), plain.scale[:, None])
     return graph.node("Clip", scaled, -UNIT_LIMIT, UNIT_LIMIT)
 
@@ -48,27 +48,36 @@ def _ranges(graph: Graph, plain: RangeMap, values: str) -> str:
 def _normal_scores(graph: Graph, plain: NormalMap, values: str) -> str:
     """The search for a piece: the quarter by three comparisons at once, then halving by halving.
 
-    GatherElements reads a number for each value ten times faster than Gather, from tables in which
-    the halves of part p are 2 p and 2 p + 1. Beyond the last knot a piece is level.
+    GatherElements reads a number for each value ten times faster than Gather, from tables in which the
+    halves of part p are 2 p and 2 p + 1; they are looked up by 2 p, each number standing there twice.
     """
     columns = len(plain.low)
-    edges = plain.edges.reshape(columns, KNOTS)
+    edges, scores, slopes = (
+        table.reshape(columns, KNOTS) for table in (plain.edges, plain.scores, plain.slopes)
+    )
+    # Max leaves what is missing as it is; it is not above any bound, so that the next step makes it 0:
+    # a third of what Where costs
     values = graph.node("Max", values, plain.low[:, None])
+    values = graph.node("ThresholdedRelu", values, alpha=BELOW_ALL)
+    values = graph.node("Clip", values, -FARTHEST, FARTHEST)
     step = KNOTS // 4
     over = graph.node("Sub", values, edges[:, step::step].t()[:, :, None])
     reached = graph.node("HardSigmoid", over, alpha=AT_ONCE, beta=1.0)
     reached = graph.node("Reshape", reached, np.array([3, -1]))
-    quarter = graph.node("MatMul", torch.ones(1, 3), reached)
+    quarter = graph.node("MatMul", torch.full((1, 3), 2.0), reached)
     quarter = graph.node("Reshape", quarter, np.array([columns, -1]))
-    position = graph.node("Cast", quarter, to=TensorProto.INT32)
+    doubled, position = graph.node("Cast", quarter, to=TensorProto.INT32), ""
     while step > 1:
         step //= 2
-        edge = graph.node("GatherElements", edges[:, step :: 2 * step], position, axis=1)
+        asked = slice(step, None, 2 * step)
+        doubled = graph.node("Add", position, position) if position else doubled
+        edge = graph.node("GatherElements", _twice(edges[:, asked]), doubled, axis=1)
         beyond = graph.node("GreaterOrEqual", values, edge)
-        doubled = graph.node("Add", position, position)
         position = graph.node("Add", doubled, graph.node("Cast", beyond, to=TensorProto.INT32))
-    start, level, slope = (
-        graph.node("GatherElements", table, position, axis=1)
-        for table in plain.pieces.reshape(columns, KNOTS, 3).unbind(2)
-    )
-    return graph.node("Add", level, graph.node("Mul", slope, graph.node("Sub", values, start)))
+    score = graph.node("GatherElements", _twice(scores[:, asked]), doubled, axis=1)
+    slope = graph.node("GatherElements", slopes, position, axis=1)
+    return graph.node("Add", score, graph.node("Mul", slope, graph.node("Sub", values, edge)))
+
+
+def _twice(table: Tensor) -> Tensor:
+    return table.repeat_interleave(2, 1)

@@ -16,7 +16,7 @@ from training.network import Detector
 CUDA_OPERATORS = """
     Abs Add ArgMin Cast Clip Concat Div Equal Gather GatherElements Gemm GreaterOrEqual HardSigmoid IsNaN
     LeakyRelu Log MatMul Max Min Mul Reciprocal ReduceMax ReduceMean ReduceMin Relu Reshape Sigmoid Sqrt
-    Squeeze Sub Transpose Unsqueeze Where
+    Squeeze Sub ThresholdedRelu Transpose Unsqueeze Where
 """
 """Of those in onnxruntime's list of CUDA kernels for opset 18, the ones that a detector needs."""
 
