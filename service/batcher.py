@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from service.errors import DeadlineExceeded, InternalError, Overloaded
 
@@ -28,18 +28,22 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True)
 class Limits:
-    """In rows, and seconds. Batches of up to `inline_rows` run in the event loop's own thread."""
+    """In rows, and seconds. Batches of up to `inline_rows` run in the event loop's own thread.
+
+    Beside it run at most `beside` of the larger ones at once.
+    """
 
     batch_rows: int
     inline_rows: int
     queue_rows: int
     deadline_seconds: float
+    beside: int = 1
 
 
 class Entry(Generic[Item, Outcome]):
     """An item on its way. `tell` is called once, with the outcomes of its parts or what went wrong."""
 
-    __slots__ = ("item", "outcomes", "over", "rows", "since", "taken", "tell")
+    __slots__ = ("item", "outcomes", "over", "rows", "running", "since", "taken", "tell")
 
     def __init__(self, item: Item, tell: Callable[[list[Outcome] | Exception], None], since: float) -> None:
         self.item = item
@@ -47,8 +51,9 @@ class Entry(Generic[Item, Outcome]):
         self.tell = tell
         self.since = since
         self.taken = 0
+        self.running = 0
         self.over = False
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[Any] = []
 
     def withdraw(self) -> None:
         """Nobody waits for it any more: what was not computed yet is not going to be."""
@@ -58,6 +63,10 @@ class Entry(Generic[Item, Outcome]):
         if not self.over:
             self.over = True
             self.tell(outcome)
+
+
+_Part = tuple[Entry[Item, Outcome], int]
+"""An entry, and which of its parts."""
 
 
 def overloaded() -> Overloaded:
@@ -79,7 +88,8 @@ class Batcher(Generic[Item, Outcome]):
         self._executor = executor
         self._observe = observe
         self._queue: deque[Entry[Item, Outcome]] = deque()
-        self._busy = False
+        self._awake = False
+        self._beside = 0
         self._room = min(limits.batch_rows, limits.queue_rows // 2)
         self.overflown = False
         """Whether the queue was full: only then it is worth asking whether it still is `shut`."""
@@ -113,8 +123,8 @@ class Batcher(Generic[Item, Outcome]):
         # told before the next is read and decoded: with large requests that was a fifth of the time
         self.overflown = self.rows + entry.rows > self._limits.queue_rows
         self._queue.append(entry)
-        if not self._busy:
-            self._busy = True
+        if not self._awake and self._beside < self._limits.beside:
+            self._awake = True
             self._loop.call_soon(self._soon)
         return entry
 
@@ -139,34 +149,39 @@ class Batcher(Generic[Item, Outcome]):
         self._loop.call_soon(self._next)
 
     def _next(self) -> None:
-        entries, items, rows = self._take()
-        if not entries:
-            self._busy = False
-        elif rows <= self._limits.inline_rows:
+        parts, items, rows = self._take()
+        self._awake = bool(parts)
+        if not parts:
+            return
+        if rows <= self._limits.inline_rows:
             try:
                 outcomes = self._run(items)
             except Exception as error:
-                self._fail(entries, error)
+                self._fail(parts, error)
             else:
-                self._deliver(entries, outcomes)
-            self._loop.call_soon(self._soon)
+                self._deliver(parts, outcomes)
         else:
+            self._beside += 1
             running = self._loop.run_in_executor(self._executor, self._run, items)
-            running.add_done_callback(lambda done: self._finished(entries, done))
+            running.add_done_callback(lambda done: self._finished(parts, done))
+            if self._beside == self._limits.beside:
+                self._awake = False
+                return
+        self._loop.call_soon(self._soon)
 
-    def _finished(
-        self, entries: list[Entry[Item, Outcome]], done: "asyncio.Future[Sequence[Outcome]]"
-    ) -> None:
+    def _finished(self, parts: list[_Part[Item, Outcome]], done: "asyncio.Future[Sequence[Outcome]]") -> None:
+        self._beside -= 1
         error = done.exception()
         if error is not None:
-            self._fail(entries, error)
+            self._fail(parts, error)
         else:
-            self._deliver(entries, done.result())
-        self._next()
+            self._deliver(parts, done.result())
+        if not self._awake:
+            self._next()
 
-    def _take(self) -> tuple[list[Entry[Item, Outcome]], list[Item], int]:
-        """A batch: whose it is, their items or parts of them, and its rows."""
-        entries: list[Entry[Item, Outcome]] = []
+    def _take(self) -> tuple[list[_Part[Item, Outcome]], list[Item], int]:
+        """A batch: whose it is, their items or parts of them, and how many rows that is."""
+        parts: list[_Part[Item, Outcome]] = []
         items: list[Item] = []
         waits: list[float] = []
         room, now = self._limits.batch_rows, time.perf_counter()
@@ -174,15 +189,15 @@ class Batcher(Generic[Item, Outcome]):
             entry = self._queue.popleft()
             waited = now - entry.since
             if entry.over:  # its client is gone, or a part of it failed
-                self.rows -= entry.rows
+                self._leave(entry)
                 continue
             if waited > self._limits.deadline_seconds:
-                self.rows -= entry.rows
                 entry.end(
                     DeadlineExceeded(
                         f"the request waited {waited:.1f} s: try again", headers={"Retry-After": "1"}
                     )
                 )
+                self._leave(entry)
                 continue
             if room < entry.rows - entry.taken <= self._limits.batch_rows and items:
                 self._queue.appendleft(entry)  # whole in the next batch is sooner than in two halves
@@ -192,25 +207,35 @@ class Batcher(Generic[Item, Outcome]):
             start, entry.taken = entry.taken, min(entry.taken + room, entry.rows)
             size = entry.taken - start
             room -= size
-            entries.append(entry)
+            entry.running += 1
+            parts.append((entry, len(entry.outcomes)))
+            entry.outcomes.append(None)  # others may be there before it
             items.append(entry.item if size == entry.rows else entry.item.part(start, entry.taken))
             if entry.taken < entry.rows:
                 self._queue.append(entry)
         if waits:
             self._observe(waits)
-        return entries, items, self._limits.batch_rows - room
+        return parts, items, self._limits.batch_rows - room
 
-    def _deliver(self, entries: list[Entry[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
-        for entry, outcome in zip(entries, outcomes, strict=True):
-            entry.outcomes.append(outcome)
-            if entry.taken == entry.rows:
+    def _deliver(self, parts: list[_Part[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
+        for (entry, place), outcome in zip(parts, outcomes, strict=True):
+            entry.outcomes[place] = outcome
+            entry.running -= 1
+            if entry.taken == entry.rows and not entry.running:
                 self.rows -= entry.rows
                 entry.end(entry.outcomes)
 
-    def _fail(self, entries: list[Entry[Item, Outcome]], error: BaseException) -> None:
-        for entry in entries:
-            if entry.taken == entry.rows:  # else it is in the queue, and leaves it when its turn comes
-                self.rows -= entry.rows
+    def _fail(self, parts: list[_Part[Item, Outcome]], error: BaseException) -> None:
+        for entry, _ in parts:
             failure = InternalError("the model failed on this batch: see the service's log")
             failure.__cause__ = error
             entry.end(failure)
+            entry.running -= 1
+            if entry.taken == entry.rows and not entry.running:
+                self.rows -= entry.rows  # else it is in the queue, and leaves it when its turn comes
+
+    def _leave(self, entry: Entry[Item, Outcome]) -> None:
+        """The rest of it is not going to be computed; parts of it may be on their way."""
+        entry.taken = entry.rows
+        if not entry.running:
+            self.rows -= entry.rows

@@ -36,7 +36,7 @@ _OUTPUTS = list(Outputs.__slots__)
 
 
 class Engine:
-    """One model on one provider. `run` may be called from any thread, by one at a time."""
+    """One model on one provider. `run` may be called from several threads at once."""
 
     def __init__(self, bundle: Bundle, device: Device, threads: int | None = None) -> None:
         """One thread works on a batch unless told otherwise: a second one is slower than the event loop's

@@ -24,7 +24,7 @@ from service.allowance import Allowance
 from service.batcher import Batcher, Limits
 from service.drift import Drift, Report
 from service.encode import Encoder, Rows, gathered
-from service.engine import Engine, Outputs, golden_rows
+from service.engine import Engine, Outputs, cpus, golden_rows
 from service.errors import NoModel, UnknownModel
 from service.logs import log
 from service.metrics import Metrics, ModelMeter
@@ -42,6 +42,8 @@ WATCHED_ROWS = 2_000
 """Rows a second that drift is watched in: beyond it a sample says as much, and a row costs 2 to 6 us."""
 BATCH_ROWS = 1024
 INLINE_ROWS = 256
+BESIDE = min(4, cpus())
+"""Batches that run beside the event loop at once: while one is judged, the next one keeps a CPU busy."""
 
 
 class LoadedModel:
@@ -79,13 +81,11 @@ class LoadedModel:
         )
 
     def score(self, items: Sequence[Rows]) -> list[Scores]:
-        """One batch: the items are run together and come back apart."""
+        """One batch: the items are run together and come back apart. Runs in several threads at once."""
         rows = gathered(items)
         started = time.perf_counter()
         outputs = self.engine.run(rows)
-        self.meter.inference_seconds.observe(time.perf_counter() - started)
-        self.meter.batch_rows.observe(len(rows))
-        batch = self._judged(rows, outputs)
+        batch = self._judged(rows, outputs, time.perf_counter() - started)
         parts, start = [], 0
         for item in items:
             stop = start + len(item)
@@ -93,11 +93,9 @@ class LoadedModel:
             start = stop
         return parts
 
-    def _judged(self, rows: Rows, outputs: Outputs) -> Batch:
+    def _judged(self, rows: Rows, outputs: Outputs, seconds: float) -> Batch:
         percentile, anomaly = self.ranks.judge(outputs.score)
-        self.meter.rows += len(rows)
-        self.meter.anomalies += int(np.count_nonzero(anomaly))
-        self.meter.scores.observe_array(outputs.score)
+        self.meter.ran(seconds, outputs.score, int(np.count_nonzero(anomaly)))
         return Batch(
             rows,
             outputs,
@@ -140,8 +138,8 @@ class Slots:
         self._settings = settings
         self._metrics = metrics
         self._prepared = prepare
-        self._limits = Limits(BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds)
-        self._executor = ThreadPoolExecutor(1, "model")
+        self._limits = Limits(BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds, BESIDE)
+        self._executor = ThreadPoolExecutor(BESIDE, "model")
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
         self._activations: Counter[tuple[str, str]] = Counter()
