@@ -20,10 +20,11 @@ import numpy as np
 from models.schema import FeatureSchema
 from service import budget
 from service.audit_slice import AuditSlice
+from service.candidacy import Pending
 from service.encode import Encoded, Encoder, Rows
 from service.errors import LedgerUnavailable
 from service.ids import new_ids, now_ms
-from service.ledger import erasure, events, policy, requests
+from service.ledger import candidates, erasure, events, policy, requests
 from service.ledger.database import Ledger
 from service.ledger.events import Event
 from service.logs import log
@@ -101,6 +102,7 @@ class EventLog:
         self._ledger, self._rows, self._days = ledger, rows, days
         self._slice = AuditSlice(rate)
         self._waiting: dict[str, _Kept] = {}
+        self._pending = Pending()
         self._seen: collections.deque[tuple[str, Sequence[float]]] = collections.deque(maxlen=100_000)
         self._traffic: collections.Counter[tuple[str, int, int]] = collections.Counter()
         self._traffic_at = -TRAFFIC_EVERY
@@ -189,12 +191,17 @@ class EventLog:
             group = list(self._waiting.values())
             self._count_traffic()
             traffic = self._due_traffic()
-            if not group and not traffic:
+            pending = self._pending.joined([kept.event_id for kept in group])
+            due = pending.due(len(group)) or (pending.rows > 0 and self._stop.is_set())
+            if not group and not traffic and not due:
                 return
             rows = _rows(group)
             with self._ledger.write() as connection:
                 events.append(connection, rows)
+                if due:
+                    candidates.follow(connection, pending.first, pending.last)
                 policy.count(connection, traffic)
+            self._pending = Pending() if due else pending
             if traffic:
                 self._traffic.clear()
                 self._traffic_at = time.monotonic()
@@ -223,6 +230,7 @@ class EventLog:
 
     def _run(self) -> None:
         sweep_at = time.monotonic() + SWEEP_EVERY
+        self._safely(self._take_up)
         while True:
             last = self._stop.wait(INTERVAL)
             if not self._safely(self.flush) and not last:
@@ -247,6 +255,10 @@ class EventLog:
             log.error("a group of events was dropped", exc_info=error)  # last: it takes its time
             return False
         return True
+
+    def _take_up(self) -> None:
+        with self._ledger.write() as connection:
+            candidates.take_up(connection)
 
     def sweep(self) -> None:
         """Delete what is older or more than the log may hold."""

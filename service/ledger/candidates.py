@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from service.ids import first_id_at
 from service.ledger.database import metadata
+
+_UNSURE_MS = 60_000
 
 candidates = sa.Table(
     "candidates",
@@ -79,8 +82,15 @@ class Candidate(NamedTuple):
 
 
 def follow(connection: sa.Connection, first: str, last: str) -> None:
-    """Take in the events from id `first` to id `last`, which were just inserted."""
+    """Take in the events from id `first` to id `last`."""
     connection.execute(_FOLLOW, {"first": first, "last": last})
+
+
+def take_up(connection: sa.Connection) -> None:
+    """Take in what a process that was killed left behind, as far as the newest candidate tells since when."""
+    newest = sa.text("SELECT at FROM events WHERE event_id = (SELECT max(event_id) FROM candidates)")
+    at = connection.execute(newest).scalar() or 0
+    follow(connection, first_id_at(max(at - _UNSURE_MS, 0)), first_id_at(2**48 - 1))
 
 
 def judge(connection: sa.Connection, model: str, digests: Collection[str]) -> None:

@@ -75,17 +75,14 @@ _CELLS = ", ".join(f"(e->>{i})::{column.type}" for i, column in enumerate(events
 
 
 def append(connection: sa.Connection, rows: Sequence[Row]) -> None:
-    """Insert events; those that are there already stay.
+    """Insert events; those that are there already stay. The candidates are to follow.
 
     Many rows a statement: row by row, the driver would wait for Python's lock before each of them, and
     everybody who labels would wait for the driver. Not all at once: a statement's time is bounded.
     """
     insert = _insert_sqlite if connection.dialect.name == "sqlite" else _insert_postgres
     for start in range(0, len(rows), ROWS_A_STATEMENT):
-        part = rows[start : start + ROWS_A_STATEMENT]
-        insert(connection, part)
-        ids = [row[0] for row in part]
-        candidates.follow(connection, min(ids), max(ids))
+        insert(connection, rows[start : start + ROWS_A_STATEMENT])
 
 
 def _insert_sqlite(connection: sa.Connection, rows: Sequence[Row]) -> None:

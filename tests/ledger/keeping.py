@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import astuple, replace
 
-from service.ledger import events
+from service.ledger import candidates, events
 from service.ledger.database import Ledger
 from service.ledger.events import Event
 
@@ -14,3 +14,6 @@ def keep(ledger: Ledger, kept: Sequence[Event]) -> None:
     texts = (replace(event, record=msgspec.json.encode(event.record).decode()) for event in kept)
     with ledger.write() as connection:
         events.append(connection, [astuple(event) for event in texts])
+        if kept:
+            ids = [event.event_id for event in kept]
+            candidates.follow(connection, min(ids), max(ids))
