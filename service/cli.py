@@ -60,7 +60,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="Score records online: how far is each from every kind of normal?",
 )
-models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, import, activate, roll back.")
+models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, sign, import, activate.")
 cli.add_typer(models_cli, name="models")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(analysts_cli, name="analysts")
@@ -124,6 +124,17 @@ def list_models() -> None:
 def import_model(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")]) -> None:
     """Copy a bundle into the store, and print its version last."""
     typer.echo(_store().publish(bundle))
+
+
+@models_cli.command()
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder, before it is imported.")],
+    key: Annotated[Path, typer.Option(help="A private Ed25519 key: a PEM file without a password.")],
+) -> None:
+    """Sign a bundle, so that services with NEARNORM_TRUSTED_KEYS take it."""
+    from models.signature import SigningKey
+
+    typer.echo(f"signed {SigningKey(key).sign(bundle)}")
 
 
 @models_cli.command()

@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     model_store: str | None = None
     """The model store: a folder, or s3://bucket/prefix (keys and region by the usual AWS_ variables);
     default: `models` in the home."""
+    trusted_keys: str | None = None
+    """Public keys, as PEM files with commas between them: a bundle that none of them signed is not served.
+    Default: signatures are not looked at."""
     database_url: str | None = None
     """The ledger: sqlite:////folder/file.db or postgresql://user@host/name; default: a file in the home."""
     host: str = "127.0.0.1"
@@ -77,6 +80,8 @@ class Settings(BaseSettings):
 
     worker: Literal["auto", "off"] = "auto"
     """Whether `nearnorm serve` starts a worker beside itself, where the extra training is installed."""
+    signing_key: Path | None = None
+    """Private key, a PEM file, by which the worker signs what it trains."""
     training_data: str | None = None
     """Base data of retrainings; default: what `nearnorm train` recorded in the champion's manifest."""
     training_config: Path | None = None

@@ -19,6 +19,7 @@ import numpy as np
 from models.bundle import MANIFEST
 from models.errors import NearnormError
 from models.manifest import Manifest
+from models.signature import TrustedKeys
 from models.store import DEFAULT_MODEL, Activation, ModelStore
 from service.allowance import Allowance
 from service.batcher import Batcher, Limits
@@ -133,11 +134,16 @@ class Slots:
         metrics: Metrics,
         prepare: Callable[[LoadedModel], None],
     ) -> None:
-        """`prepare` gives a loaded model what else it needs before it serves; it runs in a thread."""
+        """`prepare` gives a loaded model what else it needs before it serves; it runs in a thread.
+
+        Raises ConfigError for a trusted key that cannot be read.
+        """
         self.store = store
         self._settings = settings
         self._metrics = metrics
         self._prepared = prepare
+        keys = settings.trusted_keys
+        self._trusted = TrustedKeys([Path(name.strip()) for name in keys.split(",")]) if keys else None
         self._limits = Limits(BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds, BESIDE)
         self._executor = ThreadPoolExecutor(BESIDE, "model")
         self._models: dict[str, LoadedModel] = {}
@@ -260,6 +266,8 @@ class Slots:
     def _prepare(self, name: str, version: str) -> LoadedModel:
         """Read, verify, build, check and warm up: everything that can fail or take time."""
         bundle = self.store.open(version)
+        if self._trusted is not None:
+            self._trusted.check(bundle)
         engine = Engine(bundle, self._settings.device, self._settings.threads)
         rows = golden_rows(bundle.manifest.core.golden)
         engine.run(rows.part(0, 1))

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from models.bundle import read_bundle
 from models.errors import ConfigError, NearnormError
+from models.signature import SigningKey
 from service.child import Cancelled, Child, Ended, training_is_installed
 from service.errors import LedgerUnavailable
 from service.ids import new_id, now_ms
@@ -50,7 +51,7 @@ class Worker:
     """One worker of one home."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ConfigError where training is not installed."""
+        """Raises ConfigError where training is not installed, or the key to sign with cannot be read."""
         if not training_is_installed():
             raise ConfigError(
                 "a worker trains, and the extra training is not installed: "
@@ -60,6 +61,7 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{new_id()[-6:]}"
         self.ledger = Ledger.at(settings.database_url, settings.home)
         self.store = settings.open_store()
+        self._key = SigningKey(settings.signing_key) if settings.signing_key else None
         self._greeted = -GREET
         self._stop = threading.Event()
 
@@ -152,6 +154,8 @@ class Worker:
             result["figures"]["shadow"] = report
             reasons.insert(0, spoken(report))
         self._tell(job, stage="publish", progress=0.97)
+        if self._key is not None:
+            self._key.sign(folder / "bundle")
         self.store.publish(folder / "bundle")
         told = self._tell(job, stage="activate", progress=0.99)
         obstacle = self._activate(told, result["version"])
