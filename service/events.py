@@ -162,8 +162,8 @@ class EventLog:
 
     @property
     def backlog(self) -> int:
-        """Kept events that are not in the ledger yet."""
-        return len(self._waiting)
+        """Kept events that are not in the ledger yet, or not among its candidates."""
+        return len(self._waiting) + self._pending.rows
 
     def waiting(self, event_id: str) -> Event | None:
         """An event that has its id but is not in the ledger yet."""

@@ -1,5 +1,6 @@
 """Recall read from the ledger, on both databases."""
 
+import pytest
 from msgspec.structs import replace
 
 from service.ids import new_id, now_ms
@@ -12,7 +13,7 @@ from service.recall import read
 from tests.ledger.keeping import keep
 
 
-def event(number: int, *, anomaly: bool, audit: bool = True) -> Event:
+def event(number: int, *, anomaly: bool) -> Event:
     return Event(
         event_id=new_id(),
         at=now_ms(),
@@ -25,7 +26,7 @@ def event(number: int, *, anomaly: bool, audit: bool = True) -> Event:
         percentile=50.0,
         anomaly=anomaly,
         prototype=0,
-        audit=audit,
+        audit=True,
         probability=1.0,
     )
 
@@ -34,13 +35,13 @@ def verdict(number: int, label: str) -> Label:
     return Label(new_id(), now_ms(), "default", f"d{number}", label, {}, "ann", "key")
 
 
-def test_only_audit_events_and_standing_verdicts_count(ledger: Ledger) -> None:
+def test_every_kept_event_counts_for_its_rows_and_standing_verdicts_alone_as_labels(ledger: Ledger) -> None:
     kept = [event(i, anomaly=i < 10) for i in range(100)]
-    kept += [event(i, anomaly=True, audit=False) for i in range(100, 150)]
+    kept += [replace(event(i, anomaly=False), probability=0.1) for i in range(100, 110)]
     kept.append(replace(event(200, anomaly=False), model="other"))
     said = [verdict(i, "anomaly") for i in range(8)] + [verdict(8, "normal")]
     said += [verdict(i, "normal") for i in range(10, 39)] + [verdict(39, "anomaly")]
-    said += [verdict(i, "anomaly") for i in range(100, 150)]  # alerts outside the slice
+    said.append(verdict(100, "anomaly"))  # stands for ten rows
     keep(ledger, kept)
     with ledger.write() as connection:
         labels.append(connection, tick(connection, "labels"), said)
@@ -48,6 +49,6 @@ def test_only_audit_events_and_standing_verdicts_count(ledger: Ledger) -> None:
         found = read(connection, "default")
         assert read(connection, "nobody") is None
     assert found is not None
-    caught, missed = 10 * 8 / 9, 90 * 1 / 30
-    assert found.estimate == caught / (caught + missed)
-    assert (found.labelled, found.anomalies) == (39, 9)
+    caught, missed = 10 * 8 / 9, (90 + 10 * 10) * (1 + 10) / (30 + 10)
+    assert found.estimate == pytest.approx(caught / (caught + missed))
+    assert (found.labelled, found.anomalies) == (40, 10)
