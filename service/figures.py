@@ -123,7 +123,9 @@ class Figures(Collector):
 
     def _of_events(self) -> Iterator[Family]:
         yield GaugeMetricFamily(
-            "nearnorm_events_waiting", "Kept events that are not in the ledger or its queue yet.", self._log.backlog
+            "nearnorm_events_waiting",
+            "Kept events that are not in the ledger or its queue yet.",
+            self._log.backlog,
         )
         yield GaugeMetricFamily(
             "nearnorm_events_waiting_limit", "Waiting events at which more are dropped.", QUEUE_ROWS
