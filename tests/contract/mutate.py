@@ -60,7 +60,8 @@ _LITERALS = (
 
 
 def value(rng: random.Random) -> Any:
-    return rng.choice(rng.choice((_NUMBERS, _TEXTS, _OTHER)))
+    """A new one each time: what stood in a tree twice could be put into itself."""
+    return copy.deepcopy(rng.choice(rng.choice((_NUMBERS, _TEXTS, _OTHER))))
 
 
 def mutated(document: Any, rng: random.Random, times: int) -> Any:

@@ -32,8 +32,8 @@ def test_no_fuzzed_body_breaks_a_promise(service: Guarded) -> None:
 
 @pytest.mark.parametrize(
     ("seed", "number"),
-    [(1, 131), (1643106302, 16706), (1643106302, 58156)],
-    ids=["dates beyond Python's", "a column's name is no UTF-8", "another"],
+    [(1, 131), (1643106302, 16706), (1643106302, 58156), (1613338731, 90545)],
+    ids=["dates beyond Python's", "a column's name is no UTF-8", "another", "decimals beyond Python's"],
 )
 def test_what_once_broke_a_promise_does_not_break_it_again(service: Guarded, seed: int, number: int) -> None:
     client, secret = service
