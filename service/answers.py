@@ -35,7 +35,8 @@ def answered(
     noted: Noted,
 ) -> bytes:
     """The answer as JSON. Where there is nothing to tell but scores, a batch's rows are written at once."""
-    if scores is None or noted.matched or not _is_bare(request) or not encoded.whole:
+    bare = _is_bare(request) and encoded.whole and not noted.matched
+    if scores is None or not bare or 1 < len(scores) == len(scores.batch.score):
         return _encode(answer(model, request, encoded, scores, noted))
     head = _head(model.ref.name, model.ref.version, model.engine.provider)
     rows = _rows(scores.batch)[scores.start : scores.stop]

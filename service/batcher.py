@@ -89,6 +89,7 @@ class Batcher(Generic[Item, Outcome]):
         self._observe = observe
         self._queue: deque[Entry[Item, Outcome]] = deque()
         self._awake = False
+        self._alone = False
         self._beside = 0
         self._room = min(limits.batch_rows, limits.queue_rows // 2)
         self.overflown = False
@@ -125,7 +126,7 @@ class Batcher(Generic[Item, Outcome]):
         self._queue.append(entry)
         if not self._awake and self._beside < self._limits.beside:
             self._awake = True
-            self._loop.call_soon(self._soon)
+            self._loop.call_soon(self._next if self._alone else self._soon)
         return entry
 
     def submit(self, item: Item) -> "asyncio.Future[list[Outcome]]":
@@ -145,7 +146,10 @@ class Batcher(Generic[Item, Outcome]):
         return future
 
     def _soon(self) -> None:
-        """Not at once: what the loop reads in this turn and the next shall join the batch."""
+        """Not at once: what the loop reads in this turn and the next shall join the batch.
+
+        Where the last request was alone in its batch, the next one is not kept waiting for company.
+        """
         self._loop.call_soon(self._next)
 
     def _next(self) -> None:
@@ -153,6 +157,7 @@ class Batcher(Generic[Item, Outcome]):
         self._awake = bool(parts)
         if not parts:
             return
+        self._alone = len(parts) == 1
         if rows <= self._limits.inline_rows:
             try:
                 outcomes = self._run(items)

@@ -28,6 +28,7 @@ MOST_WARNED = 20
 """Unknown fields named in one answer's warnings."""
 MOST_COUNTED = 1_000
 """Unknown fields up to which they are counted."""
+_NO_CODES = np.empty((1, 0), np.int64)
 
 
 class Rows(Struct, eq=False):
@@ -190,7 +191,7 @@ class Encoder:
                 return None
         except TypeError:  # a null
             return None
-        return Rows(np.ndarray((1, self._numbers), np.float64, self._pack(*row)), np.empty((1, 0), np.int64))
+        return Rows(np.ndarray((1, self._numbers), np.float64, self._pack(*row)), _NO_CODES)
 
     def _looked_over(self, encoded: Encoded, text: Callable[[int, int], str]) -> Encoded:
         """Name what is missing and unknown; a row without a required feature becomes an error.
