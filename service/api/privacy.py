@@ -72,7 +72,7 @@ async def get_audit(
     request: Request,
     _: Annotated[Caller, needs("operate")],
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[int | None, Query(ge=1)] = None,
+    cursor: Annotated[int | None, Query(ge=1, le=2**53)] = None,
 ) -> Trail:
     """Who labelled, changed the policy, made or revoked keys, activated or erased."""
     rows = await desk_of(request).ledger.seen(lambda c: audit.page(c, limit, cursor))

@@ -106,6 +106,9 @@ def test_the_trail_tells_who_did_what(guarded: tuple[httpx.Client, Ledger]) -> N
         ("test", "key.create"),
     ]
     assert "next" not in rest
+    beyond = client.get("/audit", params={"cursor": 2**60})
+    assert beyond.status_code == 422
+    assert beyond.json()["field"] == "cursor"
 
 
 def test_the_ledger_holds_no_secret(ledger: Ledger) -> None:
