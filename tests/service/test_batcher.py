@@ -259,3 +259,20 @@ def test_a_failed_part_fails_its_request_once_the_others_are_back() -> None:
                 await asyncio.sleep(0.001)
 
     asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.parametrize(("company", "turns"), [(1, 1), (2, 2)])
+def test_a_request_waits_a_turn_for_company_only_where_the_last_had_some(company: int, turns: int) -> None:
+    async def scenario(batcher: Batcher[Rows, list[int]], machine: Machine) -> None:
+        await asyncio.gather(*(batcher.submit(Rows([i])) for i in range(company)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        last = batcher.submit(Rows([9]))
+        waited = 0
+        while len(machine.batches) < 2:
+            await asyncio.sleep(0)
+            waited += 1
+        assert waited == turns
+        await last
+
+    with_batcher(scenario)
