@@ -40,7 +40,7 @@ def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
             packed = _is_packed(value)
     if content == JSON and not packed:
         return PLAIN_JSON
-    plain = content.partition(b";")[0].strip().lower()
+    plain = _media_type(content)
     if plain not in (JSON, ARROW):
         raise UnsupportedMedia(
             f"content type {content.decode('latin-1')!r} is not read: "
@@ -56,7 +56,7 @@ def size_of_plain_json(headers: list[tuple[bytes, bytes]]) -> int | None:
         if name == b"content-length":
             size = int(value)
         elif name == b"content-type":
-            if value != JSON:
+            if value != JSON and _media_type(value) != JSON:
                 return None
         elif name in _TAKES_MORE:
             return None
@@ -94,6 +94,10 @@ async def _gathered(message: Message, receive: Receive, max_body: int) -> bytes:
         if not message.get("more_body"):
             return b"".join(chunks)
         message = await receive()
+
+
+def _media_type(content_type: bytes) -> bytes:
+    return content_type.partition(b";")[0].strip().lower()
 
 
 def _is_packed(encoding: bytes) -> bool:

@@ -97,7 +97,7 @@ def test_a_plain_request_is_answered_without_asgi_and_in_one_write() -> None:
     [
         request().replace(b"/score", b"/score?model=default"),
         request().replace(b"POST", b"PUT"),
-        request().replace(b"application/json", b"application/json; charset=utf-8"),
+        request().replace(b"application/json", b"text/plain"),
         request(BODY, HEAD, b"Content-Encoding: identity"),
         request(BODY, HEAD, b"Upgrade: h2c", b"Connection: upgrade"),
         request(BODY, HEAD, b"Expect: 100-continue"),
@@ -115,6 +115,16 @@ def test_whatever_is_not_plain_goes_the_way_of_asgi(packet: bytes) -> None:
         await settled(connection)
         assert b"asgi " in b"".join(wire.written)
         assert not host.replies
+
+    asyncio.run(scenario())
+
+
+def test_a_content_type_with_a_charset_is_plain_too() -> None:
+    async def scenario() -> None:
+        host = Visits()
+        connection, _ = await connected(host)
+        connection.data_received(request().replace(b"application/json", b"Application/JSON; charset=utf-8"))
+        assert host.bodies == [BODY]
 
     asyncio.run(scenario())
 
