@@ -1,18 +1,20 @@
 """More than can be scored: what is refused costs next to nothing, and nobody else pays for it."""
 
+import asyncio
 import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from models.bundle import Bundle
 from service.app import Application, create_app
-from service.backpressure import HELD_SECONDS
+from service.backpressure import HELD_SECONDS, Backpressure
 from service.settings import Settings
 from tests.service.serving import home_with, serving
 
@@ -89,6 +91,29 @@ def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: App
         batcher.rows += 500
         refused(client.post("/score", content=b"no JSON at all"))
         batcher.rows -= batcher.limit
+
+
+def test_a_size_that_is_a_lie_costs_others_no_more_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wire(asyncio.Transport):
+        def pause_reading(self) -> None: ...
+
+    class Client:
+        """A connection as far as it is held back."""
+
+        def __init__(self) -> None:
+            self.loop: asyncio.AbstractEventLoop = loop
+            self.transport: asyncio.Transport = Wire()
+            self.flow = FlowControl(self.transport)
+
+    cpu = [100.0]
+    monkeypatch.setattr("service.backpressure.time.process_time", lambda: cpu[0])
+    with closing(asyncio.new_event_loop()) as loop:
+        backpressure, liar, honest = Backpressure(lambda: True), Client(), Client()
+        backpressure.refused(liar, 10**15)
+        assert liar.flow.read_paused
+        cpu[0] += 1.1
+        backpressure.refused(honest, 0)
+        assert not honest.flow.read_paused
 
 
 @pytest.fixture
