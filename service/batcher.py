@@ -121,7 +121,7 @@ class Batcher(Generic[Item, Outcome]):
             self.overflown = True
             raise overloaded()
         self.rows += entry.rows
-        # told before the next is read and decoded: with large requests that was a fifth of the time
+        # told before the next is decoded: of large requests, every other one was in vain
         self.overflown = self.rows + entry.rows > self._limits.queue_rows
         self._queue.append(entry)
         if not self._awake and self._beside < self._limits.beside:
