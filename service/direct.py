@@ -128,7 +128,8 @@ class DirectProtocol(JoiningProtocol):
             super().on_message_complete()
         elif cycle.visit is not None:
             cycle.more_body = False
-            cycle.visit.read(cycle.chunks[0] if len(cycle.chunks) == 1 else b"".join(cycle.chunks))
+            chunks, cycle.chunks = cycle.chunks, []  # no body is held while its rows wait
+            cycle.visit.read(chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
     def _size_of_direct(self) -> int | None:
         """Bytes of the body of a request that needs no ASGI; None where it does."""

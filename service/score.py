@@ -119,6 +119,8 @@ class ScoreEndpoint:
             model = self._slots.get(request.model)
             request = model.encoder.decode(body)
         encoded = model.encoder.encode(request)
+        if not isinstance(request.records, UnsetType):
+            request.records = []  # they are in the arrays: the next request is decoded into the same memory
         _counted(model, encoded, meter)
         return Asked(model, request, encoded)
 
