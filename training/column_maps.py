@@ -36,48 +36,50 @@ class RangeMap(nn.Module):
 class NormalMap(nn.Module):
     """Ranks as normal scores: [N, Dn] float32 -> standard normal, by linear pieces between knots.
 
-    A naive [N, Dn, KNOTS] expansion would cost more than the network; this searches by halving. A piece
-    is told by its slope and its score at the knot that the last halving asks about, which is one of the
-    piece's ends: no other knot need be looked up.
+    A naive [N, Dn, KNOTS] expansion would cost more than the network; this searches by halving.
     """
 
     low: Tensor
+    high: Tensor
     base: Tensor
     edges: Tensor
-    scores: Tensor
-    slopes: Tensor
+    pieces: Tensor
 
     def __init__(self, columns: list[np.ndarray]) -> None:
         """`columns`: the centred values that are present, in ascending order."""
         super().__init__()
-        low, _ = _ranges(columns)
-        edges, scores, slopes = np.zeros((3, len(columns), KNOTS))
+        low, high = _ranges(columns)
+        edges = np.full((len(columns), KNOTS), np.inf)  # an edge that no value reaches
+        pieces = np.zeros((len(columns), KNOTS, 3))
         for column, values in enumerate(columns):
+            edges[column, 0] = 0.0
             if not len(values) or values[0] == values[-1]:
                 continue
-            x, y = _normal_scores(values)
-            further = BEYOND * (x[-1] - x[0]) / (y[-1] - y[0])
-            x = np.concatenate([[x[0] - further], x, [x[-1] + further]])
-            y = np.concatenate([[y[0] - BEYOND], y, [y[-1] + BEYOND]])
-            low[column] = x[0]
-            more = (0, KNOTS - len(x))  # beyond the last knot all is level
-            edges[column], scores[column] = np.pad(x, more, "edge"), np.pad(y, more, "edge")
-            slopes[column, : len(x) - 1] = np.diff(y) / np.diff(x)
+            knots, scores = _normal_scores(values)
+            further = BEYOND * (knots[-1] - knots[0]) / (scores[-1] - scores[0])
+            knots = np.concatenate([[knots[0] - further], knots, [knots[-1] + further]])
+            scores = np.concatenate([[scores[0] - BEYOND], scores, [scores[-1] + BEYOND]])
+            low[column], high[column] = knots[0], knots[-1]
+            slopes = np.append(np.diff(scores) / np.diff(knots), 0.0)
+            edges[column, : len(knots)] = knots
+            pieces[column, : len(knots)] = np.stack([knots, scores, slopes], axis=1)
         self.register_buffer("low", low)
-        self.register_buffer("base", torch.arange(len(columns)) * KNOTS)
-        for name, table in {"edges": edges, "scores": scores, "slopes": slopes}.items():
-            self.register_buffer(name, torch.tensor(table.reshape(-1), dtype=torch.float32))
+        self.register_buffer("high", high)
+        base = torch.arange(len(columns)) * KNOTS
+        self.register_buffer("base", base)
+        self.register_buffer("edges", torch.tensor(edges.reshape(-1), dtype=torch.float32))
+        self.register_buffer("pieces", torch.tensor(pieces.reshape(-1, 3), dtype=torch.float32))
 
     def forward(self, values: Tensor) -> Tensor:
-        values = torch.maximum(values, self.low)
+        values = torch.minimum(torch.maximum(values, self.low), self.high)
         position = self.base.expand(values.shape)
         step = KNOTS // 2
         while step:
-            asked = position + step
-            above = values >= self.edges[asked]
+            above = values >= self.edges[position + step]
             position = position + above.to(torch.int64) * step
             step //= 2
-        return self.scores[asked] + self.slopes[position] * (values - self.edges[asked])
+        piece = self.pieces[position]
+        return piece[..., 1] + piece[..., 2] * (values - piece[..., 0])
 
 
 def _ranges(columns: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from onnx import TensorProto
-from torch import Tensor
 
 from training.column_maps import KNOTS, UNIT_LIMIT, NormalMap, RangeMap
 from training.graph import Graph
@@ -49,12 +48,11 @@ def _normal_scores(graph: Graph, plain: NormalMap, values: str) -> str:
     """The search for a piece: the quarter by three comparisons at once, then halving by halving.
 
     GatherElements reads a number for each value ten times faster than Gather, from tables in which the
-    halves of part p are 2 p and 2 p + 1; they are looked up by 2 p, each number standing there twice.
+    halves of part p are 2 p and 2 p + 1. Each is looked up by 2 p, its numbers standing there twice.
+    Beyond the last knot a piece is level.
     """
     columns = len(plain.low)
-    edges, scores, slopes = (
-        table.reshape(columns, KNOTS) for table in (plain.edges, plain.scores, plain.slopes)
-    )
+    edges = plain.edges.reshape(columns, KNOTS)
     # Max leaves what is missing as it is; it is not above any bound, so that the next step makes it 0:
     # a third of what Where costs
     values = graph.node("Max", values, plain.low[:, None])
@@ -69,15 +67,17 @@ def _normal_scores(graph: Graph, plain: NormalMap, values: str) -> str:
     doubled, position = graph.node("Cast", quarter, to=TensorProto.INT32), ""
     while step > 1:
         step //= 2
-        asked = slice(step, None, 2 * step)
-        doubled = graph.node("Add", position, position) if position else doubled
-        edge = graph.node("GatherElements", _twice(edges[:, asked]), doubled, axis=1)
-        beyond = graph.node("GreaterOrEqual", values, edge)
+        edge = edges[:, step :: 2 * step]
+        if position:
+            doubled = graph.node("Add", position, position)
+        beyond = graph.node(
+            "GreaterOrEqual",
+            values,
+            graph.node("GatherElements", edge.repeat_interleave(2, 1), doubled, axis=1),
+        )
         position = graph.node("Add", doubled, graph.node("Cast", beyond, to=TensorProto.INT32))
-    score = graph.node("GatherElements", _twice(scores[:, asked]), doubled, axis=1)
-    slope = graph.node("GatherElements", slopes, position, axis=1)
-    return graph.node("Add", score, graph.node("Mul", slope, graph.node("Sub", values, edge)))
-
-
-def _twice(table: Tensor) -> Tensor:
-    return table.repeat_interleave(2, 1)
+    start, level, slope = (
+        graph.node("GatherElements", table, position, axis=1)
+        for table in plain.pieces.reshape(columns, KNOTS, 3).unbind(2)
+    )
+    return graph.node("Add", level, graph.node("Mul", slope, graph.node("Sub", values, start)))
