@@ -46,8 +46,7 @@ class FitConfig(BaseModel):
     skip: bool = True
     """A linear path from the input to the score beside the head."""
     trees: int = Field(default=100, ge=0, le=1000)
-    """Boosted oblivious trees over the input, r and q* beside the head, and one more for each confirmed
-    normal, up to twice as many; 0 leaves them out."""
+    """Boosted oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
     mixing: bool = True
     """Mix labelled anomalies with unlabelled rows, the target in proportion."""
     layerwise: bool = False

@@ -153,7 +153,7 @@ def _fit(
     with torch.no_grad():
         _, slots, squared = detector.evidence(torch.cat([normals, rows_a, held_out]))
     error, similarity = slots.mean(1), student_t(squared).amax(1)
-    learned, grown = len(normals) + len(rows_a), 0
+    learned = len(normals) + len(rows_a)
     if len(rows_a) == 0:
         values = held_out if config.transform == "quantile" else None
         detector.head = RankHead(error[learned:], similarity[learned:], values)
@@ -165,16 +165,14 @@ def _fit(
             normal_likelihood(similarity[: len(normals)], len(rows_n)).numpy(),
             seen[len(normals) :],
             confirmed=len(rows_n),
-            # reviewed records have more to tell: a tree for each confirmed normal, up to as many again
-            count=config.trees + min(len(rows_n), config.trees),
+            count=config.trees,
             rng=rng,
         )
-        grown = len(trees.column)
         detector.head = ForestHead(detector.head, trees, preprocess.width)
 
     choices: dict[str, object] = {
         "members": config.members,
-        "trees": grown,
+        "trees": config.trees if isinstance(detector.head, ForestHead) else 0,
         "prototypes": len(centres),
         "prototypes_chosen_by": "silhouette" if silhouettes else "configuration",
         "silhouettes": silhouettes,

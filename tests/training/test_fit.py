@@ -78,12 +78,6 @@ def test_confirmed_normals_lower_the_score_of_their_like() -> None:
     assert after < before
 
 
-@pytest.mark.parametrize(("confirmed", "trees"), [(0, 20), (7, 27), (90, 40)])
-def test_confirmed_normals_add_trees_up_to_as_many_again(confirmed: int, trees: int) -> None:
-    data, _ = sample(confirmed=confirmed)
-    assert fit(data, quick(trees=20), seed=0).choices["trees"] == trees
-
-
 def test_rows_all_labelled_are_enough() -> None:
     data, _ = sample(rows=60, labelled=6)
     labels = np.where(data.labels == 1, 1, 0).astype(np.int8)
