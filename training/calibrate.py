@@ -8,6 +8,7 @@ from torch import nn
 
 from models.manifest import CodeShares, Histogram, Reference
 from models.schema import FIRST_CODE, FeatureSchema
+from training.threads import one_thread
 
 BATCH_ROWS = 8_192
 HIGH = 0.99
@@ -28,9 +29,9 @@ class Scored:
 
 
 def score(detector: nn.Module, numeric: np.ndarray, codes: np.ndarray) -> Scored:
-    """Score rows in batches; a row's answers do not depend on the batch."""
+    """Score rows in batches; a row's answers do not depend on the batch, nor on the number of threads."""
     parts = []
-    with torch.inference_mode():
+    with one_thread(), torch.inference_mode():
         for start in range(0, max(len(numeric), 1), BATCH_ROWS):
             stop = start + BATCH_ROWS
             rows = (torch.from_numpy(numeric[start:stop]), torch.from_numpy(codes[start:stop]))

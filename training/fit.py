@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from models.errors import DataError
 from training.cold_start import RankHead
@@ -20,6 +19,7 @@ from training.preprocess import Preprocess
 from training.prototypes import find_prototypes
 from training.representation import learn_representation, pretrain_layers
 from training.sampling import Sampler
+from training.threads import one_thread
 from training.trees import grow_trees
 
 HELD_OUT_SHARE = 0.1
@@ -81,13 +81,8 @@ def fit(
     there is nothing to learn from.
     """
     started = time.perf_counter()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in one order; the matrices are too small to share out anyway
-    try:
-        with threadpool_limits(1):
-            detector, history, choices = _fit(data, config, seed, progress)
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread():
+        detector, history, choices = _fit(data, config, seed, progress)
     return Fitted(detector.eval(), history, choices, time.perf_counter() - started)
 
 
