@@ -95,7 +95,7 @@ class Worker:
         """See one job to its end. Raises LedgerUnavailable: its lease runs out then, and it is repeated."""
         log.info("job begins", job_id=job.job_id, model=job.model, attempt=job.attempts)
         try:
-            if job.attempts > MOST_ATTEMPTS:
+            if job.attempts > MOST_ATTEMPTS and not self._activated(job):  # else it serves: nearly done
                 stage = job.stage or "start"
                 raise NearnormError(
                     f"{MOST_ATTEMPTS} workers died over this job, the last one at its {stage}"
@@ -236,8 +236,7 @@ class Worker:
 
     def _activate(self, job: Job, version: str) -> str | None:
         """Activate once, however often it is tried: the log tells whose entry is there. Answers why not."""
-        by = f"job:{job.job_id}"
-        if any(entry.by == by for entry in self.store.activations()):
+        if self._activated(job):
             return None
         by_hand = f"it waits for POST /models/{version}/activate"
         if self.settings.gate == "manual":
@@ -245,8 +244,11 @@ class Worker:
         champion = self.store.champion(job.model)
         if champion is None or champion.version != job.champion:
             return f"{by_hand}: another version was activated while it trained"
-        self.store.activate(version, by=by, model=job.model)
+        self.store.activate(version, by=_name(job), model=job.model)
         return None
+
+    def _activated(self, job: Job) -> bool:
+        return any(entry.by == _name(job) for entry in self.store.activations())
 
     def _succeed(self, job: Job, result: dict[str, Any], reasons: list[str], activated: bool) -> None:
         scores = {
@@ -272,7 +274,7 @@ class Worker:
                 raise Lost
             labels.learnt(connection, job.model, now.watermark, job.job_id, result["version"], scores)
             if activated:
-                audit.note(connection, f"job:{job.job_id}", "activate", job.model, version=result["version"])
+                audit.note(connection, _name(job), "activate", job.model, version=result["version"])
         self._forget_records(job)
         log.info("job succeeded", job_id=job.job_id, version=result["version"], activated=activated)
 
@@ -307,6 +309,11 @@ class Worker:
         folders = sorted((self.settings.home / "jobs").glob("*"))
         for folder in folders[:-KEPT_FOLDERS]:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name(job: Job) -> str:
+    """Who activates, in the store's log and the trail."""
+    return f"job:{job.job_id}"
 
 
 class OnlyOne:

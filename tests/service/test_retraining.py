@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from service.ids import now_ms
 from service.ledger import jobs, labels
 from service.ledger.jobs import Job
 from service.settings import Settings
-from service.worker import LEASE, Worker
+from service.worker import LEASE, MOST_ATTEMPTS, Worker
 from tests.service.serving import home_with
 from tests.service.working import (
     asked,
@@ -190,6 +191,16 @@ def test_after_three_dead_workers_a_job_is_given_up(worker: Worker) -> None:
     ended = read(worker, job.job_id)
     assert ended.state == "failed"
     assert "3 workers died over this job" in ended.reasons[0]
+
+
+def test_a_job_that_has_activated_is_seen_to_its_end_however_many_workers_died(
+    worker: Worker, payments: Bundle
+) -> None:
+    job = with_result(worker, payments)
+    worker.store.activate(payments.version, by=f"job:{job.job_id}")
+    worker.work(replace(job, attempts=MOST_ATTEMPTS + 1))
+    ended = read(worker, job.job_id)
+    assert (ended.state, ended.activated) == ("succeeded", True)
 
 
 def test_labels_that_no_longer_fit_are_left_out_and_named_and_stay_waiting(
