@@ -56,6 +56,8 @@ def _compare(
         similarity = all_expected.similarity[part]
         rows = np.arange(len(answer))
         answer, expected = similarity[rows, answer], similarity[rows, expected]
+    if name == "distance":  # a root: next to a prototype it makes a rounding error a thousand times larger
+        answer, expected = answer**2, expected**2
     if not np.allclose(answer, expected, rtol=RELATIVE, atol=ABSOLUTE):
         worst = float(np.abs(answer - expected).max())
         raise ExportError(f"{name} at batch {size} differs from torch's by up to {worst:.2g}")

@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 
 from models.bundle import Bundle
 from models.manifest import Golden
@@ -69,6 +71,14 @@ def test_onnxruntime_answers_as_torch_does_on_real_rows(
     model: bytes, detector: Detector, data: TrainingSet
 ) -> None:
     assert_parity(model, detector, data.numeric, data.codes)
+
+
+def test_rounding_right_beside_a_prototype_is_no_difference(detector: Detector, data: TrainingSet) -> None:
+    beside = copy.deepcopy(detector)
+    with torch.inference_mode():
+        embedded = beside.embed(torch.from_numpy(data.numeric[:1000]), torch.from_numpy(data.codes[:1000]))
+    beside.set_prototypes(embedded[: len(beside.prototypes)].clone())
+    assert_parity(to_onnx(beside), beside, data.numeric, data.codes)
 
 
 def test_a_row_scores_the_same_alone_in_any_batch_and_in_any_order(model: bytes, data: TrainingSet) -> None:
