@@ -7,9 +7,9 @@ room for is dropped and counted: a score never waits for the log.
 import collections
 import contextlib
 import itertools
-import struct
 import threading
 import time
+from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -57,7 +57,7 @@ class Scored:
     encoder: Encoder
     encoded: Encoded
     score: Sequence[float]
-    percentile: Sequence[float]
+    percentile: list[float]
     alert: Sequence[bool]
     anomaly: Sequence[bool]
     prototype: Sequence[int]
@@ -103,7 +103,7 @@ class EventLog:
         self._slice = AuditSlice(rate)
         self._waiting: dict[str, _Kept] = {}
         self._pending = Pending()
-        self._seen: collections.deque[tuple[str, Sequence[float]]] = collections.deque(maxlen=100_000)
+        self._seen: collections.deque[tuple[str, list[float]]] = collections.deque(maxlen=100_000)
         self._traffic: collections.Counter[tuple[str, int, int]] = collections.Counter()
         self._traffic_at = -TRAFFIC_EVERY
         self._stop = threading.Event()
@@ -121,7 +121,7 @@ class EventLog:
         if self._thread.is_alive():
             self._thread.join(seconds)
 
-    def pick(self, model: str, percentile: Sequence[float], alert: Sequence[bool]) -> Picked:
+    def pick(self, model: str, percentile: list[float], alert: Sequence[bool]) -> Picked:
         """Count a request's rows, and say which are to be kept: alerts, and each with the same chance."""
         self._seen.append((model, percentile))
         drawn, probability = self._slice.draw(len(alert))
@@ -218,13 +218,12 @@ class EventLog:
 
     def _count_traffic(self) -> None:
         hour = now_ms() // _HOUR_MS
-        seen: dict[str, list[Sequence[float]]] = collections.defaultdict(list)
+        seen: dict[str, array[float]] = collections.defaultdict(lambda: array("d"))
         for _ in range(len(self._seen)):
             model, percentile = self._seen.popleft()
-            seen[model].append(percentile)
+            seen[model].fromlist(percentile)
         for model, percentiles in seen.items():
-            packed = b"".join([struct.pack(f"={len(rows)}d", *rows) for rows in percentiles])
-            for bin_, count in enumerate(budget.bins(np.frombuffer(packed, np.float64)).tolist()):
+            for bin_, count in enumerate(budget.bins(np.frombuffer(percentiles)).tolist()):
                 if count:
                     self._traffic[model, hour, bin_] += count
 
