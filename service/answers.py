@@ -36,6 +36,7 @@ def answered(
 ) -> bytes:
     """The answer as JSON. Where there is nothing to tell but scores, a batch's rows are written at once."""
     bare = _is_bare(request) and encoded.whole and not noted.matched
+    # who has a batch of many rows for himself shares nothing: written in one pass
     if scores is None or not bare or 1 < len(scores) == len(scores.batch.score):
         return _encode(answer(model, request, encoded, scores, noted))
     head = _head(model.ref.name, model.ref.version, model.engine.provider)

@@ -18,7 +18,7 @@ class AuditSlice:
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self.probability = rate
+        self._probability = rate
         self._rng = np.random.default_rng()
         self._rows = 0
         self._until = time.monotonic() + 1.0
@@ -35,7 +35,7 @@ class AuditSlice:
             drawn.append(self._gap)
             self._gap += 1 + next(self._gaps)
         self._gap -= count
-        return drawn, self.probability
+        return drawn, self._probability
 
     def _settle(self, now: float) -> None:
         """Settle the chance for the next second, by the rows a second since the last time."""
@@ -43,13 +43,13 @@ class AuditSlice:
         self._rows, self._until = 0, now + 1.0
         most = MOST_PER_SECOND / per_second if per_second and self._rate < 1 else 1.0
         probability = min(self._rate, most)
-        if probability != self.probability:
-            self.probability = probability
+        if probability != self._probability:
+            self._probability = probability
             self._begin()
 
     def _begin(self) -> None:
         """By the distance to the next row that is drawn: one random number a drawn row, not one a row."""
-        self._gaps = self._draw_gaps(self.probability)
+        self._gaps = self._draw_gaps(self._probability)
         self._gap = next(self._gaps)
 
     def _draw_gaps(self, probability: float) -> Iterator[int]:

@@ -37,7 +37,7 @@ class Limits:
     inline_rows: int
     queue_rows: int
     deadline_seconds: float
-    beside: int = 1
+    beside: int
 
 
 class Entry(Generic[Item, Outcome]):
@@ -125,7 +125,7 @@ class Batcher(Generic[Item, Outcome]):
         self.overflown = self.rows + entry.rows > self._limits.queue_rows
         self._queue.append(entry)
         if not self._awake and self._beside < self._limits.beside:
-            self._awake = True
+            self._awake = True  # where the last request came alone, this one is not kept waiting for company
             self._loop.call_soon(self._next if self._alone else self._soon)
         return entry
 
@@ -146,10 +146,7 @@ class Batcher(Generic[Item, Outcome]):
         return future
 
     def _soon(self) -> None:
-        """Not at once: what the loop reads in this turn and the next shall join the batch.
-
-        Where the last request was alone in its batch, the next one is not kept waiting for company.
-        """
+        """Not at once: what the loop reads in this turn and the next shall join the batch."""
         self._loop.call_soon(self._next)
 
     def _next(self) -> None:

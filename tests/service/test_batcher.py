@@ -41,11 +41,13 @@ def with_batcher(
     inline: int = 4,
     queue: int = 100,
     deadline: float = 10.0,
+    beside: int = 1,
+    kind: type[Machine] = Machine,
 ) -> None:
     async def main() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            machine = Machine()
-            limits = Limits(batch, inline, queue, deadline)
+        with ThreadPoolExecutor(beside) as executor:
+            machine = kind()
+            limits = Limits(batch, inline, queue, deadline, beside)
             batcher = Batcher[Rows, list[int]](machine.run, limits, executor, lambda waits: None)
             try:
                 await scenario(batcher, machine)
@@ -208,36 +210,28 @@ def test_batches_run_beside_one_another_and_parts_keep_their_order() -> None:
                 self.go.set()
             return [[2 * v for v in item] for item in items]
 
-    async def main() -> None:
-        with ThreadPoolExecutor(2) as executor:
-            machine = Slow()
-            machine.go.clear()
-            limits = Limits(4, 1, 100, 10.0, beside=2)
-            batcher = Batcher[Rows, list[int]](machine.run, limits, executor, lambda waits: None)
-            assert await batcher.submit(Rows(range(8))) == [[0, 2, 4, 6], [8, 10, 12, 14]]
-            assert machine.batches == [[[4, 5, 6, 7]], [[0, 1, 2, 3]]]
-            assert batcher.rows == 0
+    async def scenario(batcher: Batcher[Rows, list[int]], machine: Machine) -> None:
+        machine.go.clear()
+        assert await batcher.submit(Rows(range(8))) == [[0, 2, 4, 6], [8, 10, 12, 14]]
+        assert machine.batches == [[[4, 5, 6, 7]], [[0, 1, 2, 3]]]
+        assert batcher.rows == 0
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    with_batcher(scenario, inline=1, beside=2, kind=Slow)
 
 
 def test_a_request_withdrawn_while_one_part_runs_frees_its_rows_once() -> None:
-    async def main() -> None:
-        with ThreadPoolExecutor(2) as executor:
-            machine = Machine()
-            machine.go.clear()
-            limits = Limits(4, 1, 100, 10.0, beside=2)
-            batcher = Batcher[Rows, list[int]](machine.run, limits, executor, lambda waits: None)
-            gone = batcher.submit(Rows(range(20)))
-            await asyncio.sleep(0.01)
-            gone.cancel()
-            machine.go.set()
-            assert await batcher.submit(Rows([1])) == [[2]]
-            while batcher.rows:
-                await asyncio.sleep(0.001)
-            assert len(machine.batches) == 3
+    async def scenario(batcher: Batcher[Rows, list[int]], machine: Machine) -> None:
+        machine.go.clear()
+        gone = batcher.submit(Rows(range(20)))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        machine.go.set()
+        assert await batcher.submit(Rows([1])) == [[2]]
+        while batcher.rows:
+            await asyncio.sleep(0.001)
+        assert len(machine.batches) == 3
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    with_batcher(scenario, inline=1, beside=2)
 
 
 def test_a_failed_part_fails_its_request_once_the_others_are_back() -> None:
@@ -247,18 +241,14 @@ def test_a_failed_part_fails_its_request_once_the_others_are_back() -> None:
                 raise RuntimeError("broken")
             return super().run(items)
 
-    async def main() -> None:
-        with ThreadPoolExecutor(2) as executor:
-            machine = Half()
-            limits = Limits(4, 1, 100, 10.0, beside=2)
-            batcher = Batcher[Rows, list[int]](machine.run, limits, executor, lambda waits: None)
-            with pytest.raises(InternalError):
-                await batcher.submit(Rows(range(12)))
-            assert await batcher.submit(Rows([1])) == [[2]]
-            while batcher.rows:
-                await asyncio.sleep(0.001)
+    async def scenario(batcher: Batcher[Rows, list[int]], machine: Machine) -> None:
+        with pytest.raises(InternalError):
+            await batcher.submit(Rows(range(12)))
+        assert await batcher.submit(Rows([1])) == [[2]]
+        while batcher.rows:
+            await asyncio.sleep(0.001)
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    with_batcher(scenario, inline=1, beside=2, kind=Half)
 
 
 @pytest.mark.parametrize(("company", "turns"), [(1, 1), (2, 2)])
