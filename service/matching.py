@@ -8,6 +8,7 @@ a row's key is the bytes of its arrays under one schema, so it costs half a micr
 """
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -48,7 +49,8 @@ def row_keys(rows: Rows) -> list[bytes]:
     return keys
 
 
-def _key_of(schema: FeatureSchema, record: Values) -> bytes:
+def _key_of(schema: FeatureSchema, standing: Standing) -> bytes:
+    record = json.loads(standing.record)
     numbers = [record.get(f.name) for f in schema.numeric]
     texts = [(f, record.get(f.name)) for f in schema.categorical]
     codes = [MISSING_CODE if text is None else f.code_of.get(text, UNKNOWN_CODE) for f, text in texts]
@@ -81,7 +83,7 @@ class Matches:
             if schema.digest in self._tables:
                 return
             standing = [s for s in self._by_digest.values() if s.verdict != "none"]
-            table = {_key_of(schema, s.record): s for s in standing}
+            table = {_key_of(schema, s): s for s in standing}
             kept = list(self._tables)[-1:]
             self._tables = {name: self._tables[name] for name in kept} | {schema.digest: table}
             self._schemas = {name: self._schemas[name] for name in kept} | {schema.digest: schema}
@@ -95,9 +97,9 @@ class Matches:
                     continue
                 for name, table in self._tables.items():
                     if old is not None and old.verdict != "none":
-                        table.pop(_key_of(self._schemas[name], old.record), None)
+                        table.pop(_key_of(self._schemas[name], old), None)
                     if new.verdict != "none":
-                        table[_key_of(self._schemas[name], new.record)] = new
+                        table[_key_of(self._schemas[name], new)] = new
                 self._by_digest[new.digest] = new
 
     def find(self, schema: FeatureSchema, encoded: Encoded) -> dict[int, Standing]:

@@ -66,14 +66,15 @@ ERASED = ""
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What all that was said about one record adds up to; `record` is that of the label it names."""
+    """What all that was said about one record adds up to; `record` is that of the label it names, as JSON:
+    a service holds one for every record that was judged."""
 
     digest: str
     verdict: Verdict
     feedback_id: str
     at: int
     change: int
-    record: dict[str, Any]
+    record: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def changed_since(connection: sa.Connection, model: str, change: int) -> list[St
         .order_by(verdicts.c.change)
     )
     return [
-        Standing(r.digest, r.verdict, r.feedback_id, r.at, r.change, json.loads(r.record))
+        Standing(r.digest, r.verdict, r.feedback_id, r.at, r.change, r.record)
         for r in connection.execute(query)
     ]
 

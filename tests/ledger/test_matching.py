@@ -1,5 +1,6 @@
 """Equal records and how they are told: the key on the hot path and the digest in the ledger."""
 
+import json
 import math
 from typing import Any
 
@@ -32,7 +33,8 @@ def standing(record: dict[str, Any], verdict: str = "anomaly", change: int = 1) 
     """As the ledger gives it: the record as the model read it."""
     encoded = ENCODER.encode(Envelope(records=[record]))
     values = ENCODER.record(encoded, 0)
-    return Standing(record_digest(values), verdict, "f", 0, change, values)  # type: ignore[arg-type]
+    text = json.dumps(values, ensure_ascii=False)
+    return Standing(record_digest(values), verdict, "f", 0, change, text)  # type: ignore[arg-type]
 
 
 def found(matches: Matches, *sent: dict[str, Any]) -> list[int]:
@@ -96,5 +98,5 @@ def test_an_erased_record_matches_no_more_although_its_values_are_gone() -> None
     matches = Matches()
     matches.prepare(PAYMENTS)
     matches.learn([known])
-    matches.learn([Standing(known.digest, "none", "f", 0, 2, {})])
+    matches.learn([Standing(known.digest, "none", "f", 0, 2, "{}")])
     assert found(matches, record) == []
