@@ -22,10 +22,12 @@ def worker(
     beside: Annotated[bool, typer.Option(hidden=True, help="End when stdin does.")] = False,
 ) -> None:
     """Run retraining jobs until told to stop. `nearnorm serve` starts one beside itself."""
+    from service.heap import share_heap
     from service.keeper import end_with_stdin
     from service.logs import configure_logs
     from service.worker import Worker
 
+    share_heap()
     configure_logs()
     working = Worker(load_settings())
     for ending in (signal.SIGTERM, signal.SIGINT):

@@ -12,6 +12,7 @@ from models.errors import NearnormError
 from service.app import create_app
 from service.backpressure import Backpressure
 from service.connections import guarded
+from service.heap import share_heap
 from service.keeper import Keeper, end_with_stdin
 from service.listener import listen
 from service.logs import configure_logs, log
@@ -39,6 +40,7 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings) -> None:
     """Serve until told to stop. Raises NearnormError when the service cannot start."""
+    share_heap()
     configure_logs()
     listener = listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
@@ -57,6 +59,7 @@ def run_beside(settings: Settings, number: int, fileno: int, folder: Path) -> No
 
     Raises NearnormError when the service cannot start.
     """
+    share_heap()
     configure_logs()
     with socket.socket(fileno=fileno) as listener:
         _serve(settings, listener, Siblings(folder, number))
