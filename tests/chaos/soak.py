@@ -51,6 +51,7 @@ class Clients:
         self.latencies: list[tuple[float, float]] = []  # when, milliseconds: requests of one record
         self.answers: Counter[int] = Counter()
         self.failures: list[str] = []
+        self.refusals: list[str] = []
         self.swaps = 0
         paces = [(self._score, 1 / RATE)] * 2
         paces += [(self._label, LABEL_PAUSE), (self._swap, SWAP_PAUSE), (self._watch, WATCH_PAUSE)]
@@ -90,8 +91,9 @@ class Clients:
             return {}
         with self._lock:
             self.answers[answer.status_code] += 1
-            if answer.status_code >= 500:
-                self.failures.append(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
+            if answer.status_code >= 400:
+                told = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
+                (self.failures if answer.status_code >= 500 else self.refusals).append(told)
         return answer.json() if answer.headers["content-type"].startswith("application/json") else {}
 
     def _score(self, client: httpx.Client, chance: random.Random, number: int) -> None:
@@ -233,6 +235,7 @@ def _outcome(ledger: Ledger, clients: Clients) -> dict[str, object]:
         "jobs": dict(states),
         "activated by jobs": served,
         "activated by hand": clients.swaps,
+        "refused": clients.refusals,
     }
 
 
