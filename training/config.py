@@ -45,8 +45,10 @@ class FitConfig(BaseModel):
     """Project embeddings and prototypes on the unit sphere."""
     skip: bool = True
     """A linear path from the input to the score beside the head."""
-    trees: int = Field(default=100, ge=0, le=1000)
-    """Boosted oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
+    trees: int = Field(default=40, ge=0, le=1000)
+    """Oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
+    forests: int = Field(default=8, ge=1, le=100)
+    """Boosted forests whose mean these trees learn."""
     mixing: bool = True
     """Mix labelled anomalies with unlabelled rows, the target in proportion."""
     layerwise: bool = False

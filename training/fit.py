@@ -10,6 +10,7 @@ import torch
 from models.errors import DataError
 from training.cold_start import RankHead
 from training.config import FitConfig
+from training.distil import mean_forest
 from training.heads import ForestHead, ScoreHead, soft_evidence
 from training.joint import train_jointly
 from training.loop import Report, Schedule
@@ -20,7 +21,6 @@ from training.prototypes import find_prototypes
 from training.representation import learn_representation, pretrain_layers
 from training.sampling import Sampler
 from training.threads import one_thread
-from training.trees import grow_trees
 
 HELD_OUT_SHARE = 0.1
 HELD_OUT_ROWS = 2_000
@@ -155,11 +155,12 @@ def _fit(
     elif config.trees and isinstance(detector.head, ScoreHead):
         evidence = soft_evidence(error, similarity)[:learned]
         seen = torch.cat([torch.cat([normals, rows_a]), evidence], dim=1).numpy()
-        trees = grow_trees(
+        trees = mean_forest(
             seen[: len(normals)],
             normal_likelihood(similarity[: len(normals)], len(rows_n)).numpy(),
             seen[len(normals) :],
             confirmed=len(rows_n),
+            forests=config.forests,
             count=config.trees,
             rng=rng,
         )

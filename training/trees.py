@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 DEPTH = 3
+TREES = 60
+"""Of a boosted forest."""
 ROWS_PER_TREE = 500
 """Normal rows that a tree is grown on; the few labelled ones are in every tree."""
 COLUMN_SHARE = 0.3
 QUESTIONS = 2
 """Random thresholds tried for each column of a tree."""
 LEARNING_RATE = 0.1
-REGULARISATION = 3e-3
+REGULARISATION = 1e-3
 """Added to a leaf's curvature; all rows of a tree together weigh one."""
 
 
@@ -30,6 +32,12 @@ class Trees:
     threshold: np.ndarray
     leaf: np.ndarray
 
+    def logit(self, rows: np.ndarray) -> np.ndarray:
+        """Rows [N, F] -> the sum of their leaves, [N]."""
+        numbers = leaf_numbers(rows, self.column, self.threshold)
+        total: np.ndarray = self.leaf[np.arange(len(self.leaf)), numbers].sum(1)
+        return total
+
 
 def grow_trees(
     normal: np.ndarray,
@@ -37,7 +45,6 @@ def grow_trees(
     anomalous: np.ndarray,
     *,
     confirmed: int,
-    count: int,
     rng: np.random.Generator,
 ) -> Trees:
     """Newton boosting of the logistic loss, labelled anomalies against normal rows, balanced.
@@ -49,25 +56,21 @@ def grow_trees(
     truth = np.repeat([0.0, 1.0], [len(normal), len(anomalous)])
     unlabelled = len(normal) - confirmed
     always = np.arange(unlabelled, len(rows))
-    column = np.zeros((count, DEPTH), dtype=np.int64)
-    threshold = np.full((count, DEPTH), np.inf, dtype=np.float32)
-    leaf = np.zeros((count, 2**DEPTH))
+    column = np.zeros((TREES, DEPTH), dtype=np.int64)
+    threshold = np.full((TREES, DEPTH), np.inf, dtype=np.float32)
+    leaf = np.zeros((TREES, 2**DEPTH))
     logit = np.zeros(len(rows))
-    for tree in range(count):
+    for tree in range(TREES):
         some = rng.permutation(unlabelled)[:ROWS_PER_TREE]
         chosen = np.concatenate([some, always])
-        mass = _masses(weight[some], confirmed, len(anomalous))
+        mass = masses(weight[some], confirmed, len(anomalous))
         probability = 1.0 / (1.0 + np.exp(-logit[chosen]))
         gradient = mass * (truth[chosen] - probability)
         curvature = mass * probability * (1.0 - probability)
         sample = rows[chosen]
         columns, cuts = _questions(sample, len(anomalous), rng)
-        answers = (sample[:, columns] > cuts).astype(np.float32)
-        number = np.zeros(len(chosen), dtype=np.int64)
-        for level in range(DEPTH):
-            best = int(_gain(answers, number, 2**level, gradient, curvature).argmax())
-            column[tree, level], threshold[tree, level] = columns[best], cuts[best]
-            number += answers[:, best].astype(np.int64) << level
+        best, number = choose_questions(sample[:, columns] > cuts, gradient, curvature)
+        column[tree], threshold[tree] = columns[best], cuts[best]
         steepness = np.bincount(number, curvature, 2**DEPTH) + REGULARISATION
         leaf[tree] = LEARNING_RATE * np.bincount(number, gradient, 2**DEPTH) / steepness
         logit += leaf[tree][leaf_numbers(rows, column[tree : tree + 1], threshold[tree : tree + 1])[:, 0]]
@@ -76,12 +79,28 @@ def grow_trees(
 
 def leaf_numbers(rows: np.ndarray, column: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Rows [N, F] -> the number of the leaf they fall in, for each tree: [N, T]."""
-    answers = rows[:, column] > threshold
-    numbers: np.ndarray = (answers << np.arange(column.shape[1])).sum(2)
+    numbers = np.zeros((len(rows), len(column)), dtype=np.uint8)
+    for level in range(DEPTH):
+        numbers += (rows[:, column[:, level]] > threshold[:, level]).astype(np.uint8) << level
     return numbers
 
 
-def _masses(likelihood: np.ndarray, confirmed: int, anomalies: int) -> np.ndarray:
+def choose_questions(
+    answers: np.ndarray, gradient: np.ndarray, curvature: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A tree's DEPTH questions, the one that wins most at each level, and the leaf each row [N] falls in.
+
+    answers [N, Q] to the questions there are; a row's pull and its curvature [N].
+    """
+    ones = answers.astype(np.float32)
+    best, number = np.zeros(DEPTH, dtype=np.int64), np.zeros(len(answers), dtype=np.int64)
+    for level in range(DEPTH):
+        best[level] = _gain(ones, number, 2**level, gradient, curvature).argmax()
+        number += answers[:, best[level]].astype(np.int64) << level
+    return best, number
+
+
+def masses(likelihood: np.ndarray, confirmed: int, anomalies: int) -> np.ndarray:
     """Unlabelled rows by likelihood, confirmed normals and anomalies evenly: one share each."""
     shares = [
         likelihood / max(likelihood.sum(), 1e-12),

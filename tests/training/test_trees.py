@@ -4,19 +4,13 @@ import torch
 from tests.training.samples import quick, sample
 from training.fit import fit
 from training.heads import FOREST_SHARE, ForestHead
-from training.trees import DEPTH, Trees, grow_trees, leaf_numbers
-
-
-def value(trees: Trees, rows: np.ndarray) -> np.ndarray:
-    numbers = leaf_numbers(rows, trees.column, trees.threshold)
-    total: np.ndarray = trees.leaf[np.arange(len(trees.leaf)), numbers].sum(1)
-    return total
+from training.trees import DEPTH, Trees, grow_trees
 
 
 def grown(normal: np.ndarray, anomalous: np.ndarray, confirmed: int = 0) -> Trees:
     weight = np.ones(len(normal))
     rng = np.random.default_rng(0)
-    return grow_trees(normal, weight, anomalous, confirmed=confirmed, count=40, rng=rng)
+    return grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng)
 
 
 def test_trees_learn_an_interaction_that_no_line_separates() -> None:
@@ -24,9 +18,9 @@ def test_trees_learn_an_interaction_that_no_line_separates() -> None:
     rows = rng.normal(size=(2_000, 2))
     bad = (rows[:, 0] > 0.5) & (rows[:, 1] > 0.5)
     trees = grown(rows[~bad], rows[bad][:20])
-    scores = value(trees, rng.normal(size=(500, 2)) + np.array([[2.5, 2.5]]))
+    scores = trees.logit(rng.normal(size=(500, 2)) + np.array([[2.5, 2.5]]))
     for corner in ([2.5, -2.5], [-2.5, 2.5], [-2.5, -2.5]):
-        assert scores.mean() > value(trees, rng.normal(size=(500, 2)) + np.array([corner])).mean() + 1.0
+        assert scores.mean() > trees.logit(rng.normal(size=(500, 2)) + np.array([corner])).mean() + 1.0
 
 
 def test_a_threshold_lies_between_values_that_occur() -> None:
@@ -41,8 +35,8 @@ def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
     rng = np.random.default_rng(3)
     normal, anomalous = rng.normal(size=(3_000, 3)), rng.normal(size=(8, 3)) + np.array([4.0, 0.0, 0.0])
     alike = rng.normal(size=(6, 3)) * 0.3 + np.array([4.0, 3.0, 0.0])
-    before = value(grown(normal, anomalous), alike).mean()
-    after = value(grown(np.concatenate([normal, alike]), anomalous, len(alike)), alike).mean()
+    before = grown(normal, anomalous).logit(alike).mean()
+    after = grown(np.concatenate([normal, alike]), anomalous, len(alike)).logit(alike).mean()
     assert after < before - 1.0
 
 
@@ -64,5 +58,5 @@ def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
     forest = ForestHead(head.score, trees, detector.preprocess.width)
     none = ForestHead(head.score, Trees(columns, trees.threshold, 0 * trees.leaf), rows.shape[1])
     got = forest(embedded, ones, ones, rows) - none(embedded, ones, ones, rows)
-    wanted = value(trees, rows.numpy())
+    wanted = trees.logit(rows.numpy())
     assert np.allclose(got.detach().numpy()[0] / FOREST_SHARE, wanted, atol=1e-3)
