@@ -27,6 +27,7 @@ from service.drift import Drift, Report
 from service.encode import Encoder, Rows, gathered
 from service.engine import Engine, Outputs, cpus, golden_rows
 from service.errors import NoModel, UnknownModel
+from service.heap import trim_heap
 from service.logs import log
 from service.metrics import Metrics, ModelMeter
 from service.policy import Ranks, default_policy
@@ -39,6 +40,8 @@ from service.wire import ModelRef
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 """A version that could not be loaded is tried again: its files may have been on their way."""
+TRIM_SECONDS = 2.0
+"""After a swap, when nobody holds the model before it any more, its memory goes back to the system."""
 WATCHED_ROWS = 2_000
 """Rows a second that drift is watched in: beyond it a sample says as much, and a row costs 2 to 6 us."""
 BATCH_ROWS = 1024
@@ -279,6 +282,8 @@ class Slots:
         model.serve(self._metrics.model(name), self._limits, self._executor)
         self._models[name] = model
         self._failures.pop(name, None)
+        loop = asyncio.get_running_loop()
+        loop.call_later(TRIM_SECONDS, loop.run_in_executor, None, trim_heap)
         log.info("model loaded", model=name, version=model.ref.version, provider=model.engine.provider)
 
     def _put_starter(self) -> None:

@@ -29,6 +29,8 @@ THREADS = 4
 
 # Random places of an index are rewritten with every group of events: in a log of 16 MB many of them meet.
 _CHECKPOINT = "wal_autocheckpoint=4000"
+# Each connection has a cache of its own. The system keeps the file in memory once, for all of them.
+_CACHE = "cache_size=-512"  # KiB
 
 T = TypeVar("T")
 
@@ -158,7 +160,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver shall not begin transactions: see below
-        for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", _CHECKPOINT):
+        for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", _CACHE, _CHECKPOINT):
             connection.execute(f"PRAGMA {pragma}")
         _use_write_ahead_log(connection)
 

@@ -25,6 +25,32 @@ malloc.malloc_info(0, ctypes.c_void_p(malloc.fopen(b"/dev/stdout", b"w")))
 malloc.fflush(None)
 """
 
+FREED = """
+import ctypes
+from service.heap import share_heap, trim_heap
+
+share_heap()
+malloc = ctypes.CDLL(None)
+malloc.malloc.restype = ctypes.c_void_p
+def resident():
+    status = open("/proc/self/status").read().split("RssAnon:")[1]
+    return int(status.split()[0])
+blocks = [malloc.malloc(3000) for _ in range(20000)]
+for block in blocks:
+    ctypes.memset(ctypes.c_void_p(block), 1, 3000)
+for block in blocks[:-1]:  # the last one keeps the heap's end where it is
+    malloc.free(ctypes.c_void_p(block))
+before = resident()
+trim_heap()
+print(before - resident())
+"""
+
+
+def said(code: str, environment: dict[str, str]) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has heaps by thread")
 @pytest.mark.parametrize(("wanted", "heaps"), [(None, {1}), ("4", {2, 3, 4})])
@@ -43,3 +69,9 @@ def test_all_threads_share_one_heap_unless_somebody_asks_for_more(
         timeout=60,
     ).stdout
     assert told.count("<heap nr=") in heaps
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries give back by themselves")
+def test_what_is_free_goes_back_to_the_system() -> None:
+    given_back = int(said(FREED, dict(os.environ)))
+    assert given_back > 40_000  # of 59 MB; in kB
