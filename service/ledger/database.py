@@ -31,6 +31,7 @@ THREADS = 4
 _CHECKPOINT = "wal_autocheckpoint=4000"
 # Each connection has a cache of its own. The system keeps the file in memory once, for all of them.
 _CACHE = "cache_size=-512"  # KiB
+STATEMENTS = 32  # that a connection keeps prepared, 10 KB each
 
 T = TypeVar("T")
 
@@ -152,7 +153,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url,
-        connect_args={"timeout": PATIENCE},
+        connect_args={"timeout": PATIENCE, "cached_statements": STATEMENTS},
         pool_size=THREADS + 3,
         pool_timeout=PATIENCE,
     )

@@ -40,7 +40,7 @@ TRAINS = 20.0  # seconds to wait for a training to kill: a dead worker's job is 
 ACTIVATES = 0.8  # seconds after a result over which the moment of a kill is drawn
 SPREAD = 3.0  # seconds over which the moment of a kill is drawn
 LABEL_PAUSE = 0.5  # seconds between the labels of one analyst
-CONFIG = "[fit]\nmembers = 1\ntrees = 5\nrepresentation_epochs = 1\njoint_epochs = 1\n"
+CONFIG = "[fit]\nmembers = 1\nforests = 1\ntrees = 5\nrepresentation_epochs = 1\njoint_epochs = 1\n"
 ROWS = 600
 BUDGET = "20%"
 
