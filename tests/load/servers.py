@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -106,6 +107,7 @@ def running(programs: Sequence[Program], first_port: int = 18_230) -> Iterator[l
     try:
         for number, program in enumerate(programs):
             port = first_port + number
+            _check_free(port)
             started = time.perf_counter()
             process = subprocess.Popen(
                 [part.format(port=port) for part in program.command],
@@ -129,6 +131,13 @@ def running(programs: Sequence[Program], first_port: int = 18_230) -> Iterator[l
             except subprocess.TimeoutExpired:
                 server.process.kill()
                 server.process.wait()
+
+
+def _check_free(port: int) -> None:
+    """Else whoever listens there would be measured. Raises RuntimeError."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise RuntimeError(f"port {port} is taken: end who listens there, and measure again")
 
 
 def _wait(server: Server) -> None:
