@@ -1,6 +1,7 @@
 """The `nearnorm` command. Other rooms add theirs through the entry-point group `nearnorm.commands`,
 which is looked up when it is asked for, so that serving never imports training."""
 
+import gc
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -83,6 +84,7 @@ def serve(
     if settings.workers > 1:
         from service.processes import run
     else:
+        gc.disable()  # nothing of what is loaded now is garbage; the server enables it
         from service.server import run
     run(settings)
 
@@ -90,6 +92,7 @@ def serve(
 @cli.command("serve-beside", hidden=True)
 def serve_beside(number: int, fileno: int, folder: Path) -> None:
     """One process of several: started by `nearnorm serve --workers`, and ended with it."""
+    gc.disable()
     from service.server import run_beside
     from service.settings import load_settings
 
