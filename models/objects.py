@@ -9,14 +9,14 @@ Objects appear whole or not at all. Bundles are copied to a local folder once, a
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from models.bundle import MANIFEST, Bundle, read_bundle
 from models.errors import BundleError, ConfigError, NearnormError, StoreOutOfReach
-from models.store import ModelStore
+from models.store import ModelStore, numbered
 
 try:
     import obstore
@@ -38,7 +38,6 @@ class ObjectStore(ModelStore):
 
     url: str
     objects: Objects
-    _entries_read: dict[int, bytes] = field(default_factory=dict, compare=False)  # an entry never changes
 
     @classmethod
     def at(cls, url: str, cache: Path) -> Self:
@@ -105,15 +104,11 @@ class ObjectStore(ModelStore):
     def _numbers(self) -> list[int]:
         with self._told():
             listed = [entry["path"] for page in obstore.list(self.objects, "activations") for entry in page]
-        names = [Path(path) for path in listed]
-        return sorted(int(n.stem) for n in names if n.suffix == ".json" and n.stem.isdigit())
+        return numbered(path.rsplit("/", 1)[-1] for path in listed)
 
     def _entry(self, number: int) -> bytes:
-        if number not in self._entries_read:
-            with self._told():
-                content = obstore.get(self.objects, f"activations/{number:08}.json").bytes()
-            self._entries_read[number] = content.to_bytes()
-        return self._entries_read[number]
+        with self._told():
+            return obstore.get(self.objects, f"activations/{number:08}.json").bytes().to_bytes()
 
     def _put_entry(self, number: int, content: bytes) -> bool:
         """As the folder's; what was answered to be stored is read again, and stored again if it is not."""

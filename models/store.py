@@ -12,9 +12,9 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -53,6 +53,8 @@ class ModelStore:
     """The store in a local folder, which is made when something is first written to it."""
 
     root: Path
+    _known: dict[int, Activation] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+    """Entries that were read: they never change, and whoever follows the log looks every second."""
 
     def publish(self, source: Path) -> str:
         """Copy a verified bundle into the store and answer its version. Publishing twice is harmless.
@@ -146,18 +148,23 @@ class ModelStore:
         return self.root / "activations"
 
     def _numbers(self) -> list[int]:
-        if not self._log.is_dir():
-            return []
-        return sorted(int(f.stem) for f in self._log.glob("*.json") if f.stem.isdigit())
+        # names, not paths: a Path interns its parts, and the table of those grows with what comes and goes
+        names = os.listdir(self._log) if self._log.is_dir() else []
+        return numbered(names)
 
     def _entries(self) -> Iterator[Activation]:
-        for number in self._numbers():
-            content = self._entry(number)
-            try:
-                yield Activation.model_validate(json.loads(content))
-            except (ValueError, ValidationError):
-                path = f"{self.name}/activations/{number:08}.json"
-                raise StoreError(f"{path} is not an entry of the activation log") from None
+        numbers = self._numbers()
+        if not self._known.keys() <= set(numbers):
+            self._known.clear()  # it is another log than before
+        for number in numbers:
+            if number not in self._known:
+                content = self._entry(number)
+                try:
+                    self._known[number] = Activation.model_validate(json.loads(content))
+                except (ValueError, ValidationError):
+                    path = f"{self.name}/activations/{number:08}.json"
+                    raise StoreError(f"{path} is not an entry of the activation log") from None
+            yield self._known[number]
 
     def _stack(self, model: str) -> list[str]:
         stack: list[str] = []
@@ -215,6 +222,12 @@ class ModelStore:
         for folder in self._versions.glob(".publish-*"):
             if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def numbered(names: Iterable[str]) -> list[int]:
+    """The numbers of the log's entries, by the names of their files."""
+    stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+    return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
 def open_store(location: str, cache: Path) -> ModelStore:

@@ -1,3 +1,4 @@
+import shutil
 import threading
 from pathlib import Path
 
@@ -104,3 +105,13 @@ def test_a_damaged_log_entry_is_named(store: ModelStore) -> None:
     (store.root / "activations" / "00000002.json").write_text("{")
     with pytest.raises(StoreError, match=r"00000002\.json is not an entry"):
         store.champion()
+
+
+def test_a_log_that_was_replaced_is_read_anew(store: ModelStore) -> None:
+    first, second = publish(store, 0), publish(store, 1)
+    store.activate(first, by="ann")
+    store.activate(first, by="ann")
+    assert [entry.version for entry in store.activations()] == [first, first]
+    shutil.rmtree(store.root / "activations")
+    ModelStore(store.root).activate(second, by="ben")
+    assert [entry.version for entry in store.activations()] == [second]
