@@ -10,7 +10,9 @@ import numpy as np
 
 DEPTH = 3
 TREES = 60
-"""Of a boosted forest."""
+"""Of a boosted forest that has no confirmed normals to learn from."""
+MORE_TREES = 140
+"""Most that are added, one for each confirmed normal: what looked bad and is not takes more to tell apart."""
 ROWS_PER_TREE = 500
 """Normal rows that a tree is grown on; the few labelled ones are in every tree."""
 COLUMN_SHARE = 0.3
@@ -56,11 +58,12 @@ def grow_trees(
     truth = np.repeat([0.0, 1.0], [len(normal), len(anomalous)])
     unlabelled = len(normal) - confirmed
     always = np.arange(unlabelled, len(rows))
-    column = np.zeros((TREES, DEPTH), dtype=np.int64)
-    threshold = np.full((TREES, DEPTH), np.inf, dtype=np.float32)
-    leaf = np.zeros((TREES, 2**DEPTH))
+    count = TREES + min(confirmed, MORE_TREES)
+    column = np.zeros((count, DEPTH), dtype=np.int64)
+    threshold = np.full((count, DEPTH), np.inf, dtype=np.float32)
+    leaf = np.zeros((count, 2**DEPTH))
     logit = np.zeros(len(rows))
-    for tree in range(TREES):
+    for tree in range(count):
         some = rng.permutation(unlabelled)[:ROWS_PER_TREE]
         chosen = np.concatenate([some, always])
         mass = masses(weight[some], confirmed, len(anomalous))
