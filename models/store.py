@@ -157,14 +157,18 @@ class ModelStore:
         if not self._known.keys() <= set(numbers):
             self._known.clear()  # it is another log than before
         for number in numbers:
-            if number not in self._known:
-                content = self._entry(number)
-                try:
-                    self._known[number] = Activation.model_validate(json.loads(content))
-                except (ValueError, ValidationError):
-                    path = f"{self.name}/activations/{number:08}.json"
-                    raise StoreError(f"{path} is not an entry of the activation log") from None
-            yield self._known[number]
+            entry = self._known.get(number)  # once: another thread may clear it
+            if entry is None:
+                entry = self._known[number] = self._read(number)
+            yield entry
+
+    def _read(self, number: int) -> Activation:
+        content = self._entry(number)
+        try:
+            return Activation.model_validate(json.loads(content))
+        except (ValueError, ValidationError):
+            path = f"{self.name}/activations/{number:08}.json"
+            raise StoreError(f"{path} is not an entry of the activation log") from None
 
     def _stack(self, model: str) -> list[str]:
         stack: list[str] = []

@@ -92,7 +92,7 @@ def serve(
 @cli.command("serve-beside", hidden=True)
 def serve_beside(number: int, fileno: int, folder: Path) -> None:
     """One process of several: started by `nearnorm serve --workers`, and ended with it."""
-    gc.disable()
+    gc.disable()  # as above
     from service.server import run_beside
     from service.settings import load_settings
 

@@ -31,7 +31,7 @@ THREADS = 4
 _CHECKPOINT = "wal_autocheckpoint=4000"
 # Each connection has a cache of its own. The system keeps the file in memory once, for all of them.
 _CACHE = "cache_size=-512"  # KiB
-STATEMENTS = 32  # that a connection keeps prepared, 10 KB each
+STATEMENTS = 32  # that a connection keeps prepared
 
 T = TypeVar("T")
 

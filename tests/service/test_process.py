@@ -99,6 +99,26 @@ def test_the_service_process_imports_neither_torch_nor_training(home: Path) -> N
     assert found.stdout.strip() == "[]"
 
 
+PROBE = """
+import gc, uvicorn
+from service.server import Server
+
+class Probe(Server):
+    async def main_loop(self):
+        print(gc.isenabled(), gc.get_freeze_count() > 0)
+
+gc.disable()  # as the command does, while it imports
+Probe(uvicorn.Config(lambda: None, port=0, lifespan="off")).run()
+"""
+
+
+def test_garbage_is_collected_once_it_serves_and_what_the_start_left_is_not_walked() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert found.stdout.split() == ["True", "True"]
+
+
 def refused(home: Path, *arguments: str, **more: str) -> str:
     """The one line that a user's mistake is answered with."""
     run = subprocess.run(

@@ -4,7 +4,7 @@ import torch
 from tests.training.samples import quick, sample
 from training.fit import fit
 from training.heads import FOREST_SHARE, ForestHead
-from training.trees import DEPTH, Trees, grow_trees
+from training.trees import DEPTH, MORE_TREES, TREES, Trees, grow_trees
 
 
 def grown(normal: np.ndarray, anomalous: np.ndarray, confirmed: int = 0) -> Trees:
@@ -38,6 +38,12 @@ def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
     before = grown(normal, anomalous).logit(alike).mean()
     after = grown(np.concatenate([normal, alike]), anomalous, len(alike)).logit(alike).mean()
     assert after < before - 1.0
+
+
+def test_each_confirmed_normal_grows_the_forest_by_a_tree_up_to_a_bound() -> None:
+    rows = np.random.default_rng(5).normal(size=(400, 3))
+    sizes = [len(grown(rows[:390], rows[390:], confirmed).leaf) for confirmed in (0, 7, 300)]
+    assert sizes == [TREES, TREES + 7, TREES + MORE_TREES]
 
 
 def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
