@@ -1,7 +1,6 @@
 """The `nearnorm` command. Other rooms add theirs through the entry-point group `nearnorm.commands`,
 which is looked up when it is asked for, so that serving never imports training."""
 
-import gc
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -12,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from models.errors import ConfigError, NearnormError
 from service.analysts_cli import analysts_cli
+from service.lean import start_lean
 from service.ledger_cli import forget, keys_cli, migrate_ledger
 from service.loop_cli import replay, retrain, worker
 
@@ -84,7 +84,7 @@ def serve(
     if settings.workers > 1:
         from service.processes import run
     else:
-        gc.disable()  # nothing of what is loaded now is garbage; the server enables it
+        start_lean()
         from service.server import run
     run(settings)
 
@@ -92,7 +92,7 @@ def serve(
 @cli.command("serve-beside", hidden=True)
 def serve_beside(number: int, fileno: int, folder: Path) -> None:
     """One process of several: started by `nearnorm serve --workers`, and ended with it."""
-    gc.disable()  # as above
+    start_lean()
     from service.server import run_beside
     from service.settings import load_settings
 

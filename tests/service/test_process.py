@@ -99,15 +99,30 @@ def test_the_service_process_imports_neither_torch_nor_training(home: Path) -> N
     assert found.stdout.strip() == "[]"
 
 
+def test_a_serving_process_leaves_out_what_its_libraries_would_load_for_others(home: Path) -> None:
+    code = (
+        "import service.cli; from service.lean import start_lean; start_lean();"
+        "import sys; from service.server import create_app; from service.settings import Settings;"
+        "create_app(Settings());"
+        "print([m for m in ('pydantic.v1', 'rich') if sys.modules.get(m)]);"
+        "import rich"  # typer asks for it when a command is broken off
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment(home), capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
 PROBE = """
 import gc, uvicorn
+from service.lean import start_lean
+start_lean()
 from service.server import Server
 
 class Probe(Server):
     async def main_loop(self):
         print(gc.isenabled(), gc.get_freeze_count() > 0)
 
-gc.disable()  # as the command does, while it imports
 Probe(uvicorn.Config(lambda: None, port=0, lifespan="off")).run()
 """
 

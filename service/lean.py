@@ -1,0 +1,16 @@
+"""Serving starts without what it never uses: a sixth of the CPU time of its start, and a few MB."""
+
+import gc
+import sys
+
+
+def start_lean() -> None:
+    """To be called before what serves is imported."""
+    gc.disable()  # nothing of what is loaded now is garbage; the server enables it
+    # FastAPI asks for it only to refuse its models, and takes its absence for there being none
+    sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]
+    if "rich" not in sys.modules:
+        sys.modules["rich"] = None  # type: ignore[assignment]
+        import structlog  # noqa: F401 - its console, which writes no JSON, would load rich
+
+        del sys.modules["rich"]
