@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
 
 from models.errors import NearnormError
@@ -16,6 +16,7 @@ from service.drift_metrics import DriftCollector
 from service.figures import Figures
 from service.metrics import Metrics
 from service.openapi import with_score
+from service.parameters import known_alone
 from service.score import PATH, ScoreEndpoint
 from service.settings import Settings
 from service.siblings import Siblings
@@ -76,7 +77,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Applicat
     app.state.siblings = siblings
     app.include_router(ops.router)
     for room in (drift, models, feedback, analysts, jobs, queue, policy, privacy):
-        app.include_router(room.router)
+        app.include_router(room.router, dependencies=[Depends(known_alone)])
     problems.install(app)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
     app.openapi = with_score(app, slots, settings)  # type: ignore[method-assign]

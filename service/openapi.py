@@ -94,7 +94,7 @@ def _tell_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     asks = body or named or any(p["in"] == "query" for p in operation.get("parameters", []))
     statuses = ["401", "403", "429", "503"]
     statuses += ["400", "413"] if body else []
-    statuses += ["404", "422"] if asks else []
+    statuses += ["422", *(["404"] if asks else [])]
     statuses += ["409"] if method != "get" or named else []
     statuses += ["415"] if path == "/score" else []
     for status in sorted(statuses):

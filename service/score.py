@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs
 
 from msgspec import Struct, UnsetType
 from starlette.types import Receive, Scope, Send
@@ -30,6 +29,7 @@ from service.errors import (
 )
 from service.logs import log
 from service.metrics import Metrics
+from service.parameters import query_of
 from service.quotas import Meter
 from service.requests import SERVED, request_ids
 from service.scores import Scores, joined
@@ -136,24 +136,25 @@ class ScoreEndpoint:
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
         meter, most = self.admit(scope["headers"])
         kind = kind_of(scope["headers"], most)
+        known = ("model",) if kind.content == ARROW else ()  # JSON names its model itself
+        named = query_of(scope["query_string"].decode("latin-1"), known).get("model")
         self.check_room()
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
-            return await self._answer_arrow(scope, body, receive, meter)
+            return await self._answer_arrow(scope, named, body, receive, meter)
         asked = self.asked(body, meter)
         payload, noted = self.answer(asked, await _scored(asked.model, asked.encoded, receive))
         scope[SERVED] = asked.model.ref.version, noted.event_ids.values()
         return JSON, payload
 
     async def _answer_arrow(
-        self, scope: Scope, body: bytes, receive: Receive, meter: Meter | None
+        self, scope: Scope, named: str | None, body: bytes, receive: Receive, meter: Meter | None
     ) -> tuple[bytes, bytes]:
         try:
             from service import arrow
         except ModuleNotFoundError:
             raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
-        named = parse_qs(scope["query_string"].decode("latin-1")).get("model")
-        model = self._slots.get(named[-1]) if named else self._slots.first()
+        model = self._slots.get(named) if named else self._slots.first()
         encoded = arrow.read(body, model.encoder.schema, self._max_rows)
         _counted(model, encoded, meter)
         parts = await _scored(model, encoded, receive)
