@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality \
+.PHONY: help setup run test lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality bench-robustness \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-swaps chaos fuzz soak docs clean
 
 help: ## list the verbs
@@ -67,7 +67,10 @@ bench-limits: setup ## whether other threads or batch limits serve this machine 
 	@$(BIN)/python -m tests.load.bench_limits
 
 bench-quality: setup ## average precision from few labels, beside the peers (needs ../shared)
-	@$(BIN)/python -m tests.benchmarks.bench_quality
+	@$(BIN)/python -m tests.benchmarks.bench_quality --plot docs/images/detection-sets.png
+
+bench-robustness: setup ## contamination, label noise, unseen kinds, calibration, shuffled evidence (needs ../shared)
+	@$(BIN)/python -m tests.benchmarks.bench_robustness --plots docs/images
 
 bench-ledger: setup ## what remembering costs, and answers over a full ledger (needs wrk)
 	@$(BIN)/python -m tests.benchmarks.bench_ledger overhead

@@ -1,0 +1,226 @@
+"""What docs/detection.md promises beside average precision, measured on the sets of ../shared.
+
+    python -m tests.benchmarks.bench_robustness                       # everything, seed 0
+    python -m tests.benchmarks.bench_robustness --parts unseen,noise --preset "default trees=0"
+
+- shuffled: average precision with parts of the evidence exchanged between test rows.
+- calibration: normal test rows that alert at a budget of 1%, from a clean and from a contaminated reference.
+- unseen: trained on one class of anomalies, tested on each other one of its family, beside the cold start.
+- contamination: 0% to 20% hidden anomalies among as many unlabelled rows.
+- noise: one of the ten labelled anomalies is a normal row.
+
+Each finished figure is a line of --out, and is not measured again. --plots is where the pictures go.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.benchmarks import robustness_report as report
+from tests.benchmarks.protocol import (
+    ABSENT,
+    SHARED,
+    Split,
+    config_of,
+    data_sets,
+    family_of,
+    split_of,
+    task_of,
+)
+from tests.benchmarks.robustness_report import Figure
+from training.calibrate import score, threshold
+from training.config import FitConfig
+from training.fit import TrainingSet, fit
+from training.network import Detector, student_t
+
+LABELS = 10
+BUDGET = 0.01
+REFERENCE_SHARE = 0.2
+SHARES = (0.0, 0.05, 0.1, 0.2)
+ENOUGH = 80
+"""Hidden anomalies that a set needs for a curve up to a fifth of 400 unlabelled rows."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all figures of a part."""
+
+    config: FitConfig
+    seed: int
+
+    def detector(self, training: TrainingSet) -> Detector:
+        return fit(training, self.config, seed=self.seed).detector
+
+    def split(self, name: str) -> Split:
+        return split_of(task_of(name, LABELS, self.seed))
+
+
+Case = Callable[[Setting], Iterator[tuple[str, float]]]
+"""Measures figures of one data set, or of a pair of them, by what was varied."""
+
+
+def shuffled(name: str) -> Case:
+    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
+        split = setting.split(name)
+        detector = setting.detector(split.training)
+        order = torch.from_numpy(np.random.default_rng(setting.seed).permutation(len(split.truth)))
+        with torch.no_grad():
+            rows = detector.preprocess(torch.from_numpy(split.numeric), torch.from_numpy(split.codes))
+            z, slots, squared = detector.evidence(rows)
+            error, nearest = slots.mean(1), student_t(squared).amax(1)
+            for what, parts in report.SHUFFLED.items():
+                given = (
+                    z[:, order] if "z" in parts else z,
+                    error[order] if "r" in parts else error,
+                    nearest[order] if "q" in parts else nearest,
+                )
+                yield what, split.average_precision(detector.head(*given, rows).mean(0).numpy())
+
+    return measure
+
+
+def calibration(name: str) -> Case:
+    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
+        split = setting.split(name)
+        unlabelled = np.flatnonzero(split.training.labels == -1)
+        unlabelled = np.random.default_rng(setting.seed).permutation(unlabelled)
+        reference = unlabelled[: round(REFERENCE_SHARE * len(unlabelled))]
+        kept = np.setdiff1d(np.arange(len(split.hidden)), reference)
+        detector = setting.detector(split.only(kept))
+        held_out = split.only(reference)
+        expected = score(detector, held_out.numeric, held_out.codes).score
+        found = score(detector, split.numeric, split.codes).score
+        clean = split.hidden[reference] == 0
+        for what, scores in (("clean", expected[clean]), ("contaminated", expected)):
+            above = found > threshold(scores, BUDGET)
+            yield f"{what}: alerts", float(above[split.truth == 0].mean())
+            yield f"{what}: found", float(above[split.truth == 1].mean())
+        yield "reference", float(clean.sum())
+        yield "normal", float((split.truth == 0).sum())
+        yield "hidden", float((split.hidden[unlabelled] == 1).mean())
+
+    return measure
+
+
+def unseen(name: str, others: list[str]) -> Case:
+    """From a data set to each other one of its family."""
+
+    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
+        task = task_of(name, LABELS, setting.seed)
+        training = split_of(task).training
+        unlabelled = replace(training, labels=np.full_like(training.labels, -1))
+        learned, cold = setting.detector(training), setting.detector(unlabelled)
+        for other in others:
+            test = split_of(task, task_of(other, LABELS, setting.seed))
+            for what, detector in (("trained", learned), ("cold start", cold)):
+                found = score(detector, test.numeric, test.codes).score
+                yield f"{other}: {what}", test.average_precision(found)
+
+    return measure
+
+
+def contamination(name: str) -> Case:
+    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
+        split = setting.split(name)
+        rng = np.random.default_rng(setting.seed)
+        unlabelled = split.training.labels == -1
+        hidden = rng.permutation(np.flatnonzero(unlabelled & (split.hidden == 1)))
+        normal = rng.permutation(np.flatnonzero(unlabelled & (split.hidden == 0)))
+        if len(hidden) < ENOUGH:
+            return
+        labelled = np.flatnonzero(split.training.labels == 1)
+        size = min(len(normal), int(len(hidden) / max(SHARES)))
+        for share in SHARES:
+            bad = round(share * size)
+            rows = rng.permutation(np.concatenate([hidden[:bad], normal[: size - bad], labelled]))
+            detector = setting.detector(split.only(rows))
+            found = score(detector, split.numeric, split.codes).score
+            yield f"{share:.0%}", split.average_precision(found)
+
+    return measure
+
+
+def noise(name: str) -> Case:
+    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
+        split = setting.split(name)
+        rng = np.random.default_rng(setting.seed)
+        labels = split.training.labels.copy()
+        right = rng.choice(np.flatnonzero(labels == 1))
+        wrong = rng.choice(np.flatnonzero((labels == -1) & (split.hidden == 0)))
+        labels[right], labels[wrong] = -1, 1
+        for what, training in zip(
+            report.NOISE, (split.training, replace(split.training, labels=labels)), strict=True
+        ):
+            found = score(setting.detector(training), split.numeric, split.codes).score
+            yield what, split.average_precision(found)
+
+    return measure
+
+
+def cases(part: str, names: list[str]) -> Iterator[tuple[str, Case]]:
+    if part == "unseen":
+        classes = [name for name in names if ":" in name]
+        for name in classes:
+            others = [other for other in classes if other != name and family_of(other) == family_of(name)]
+            yield name, unseen(name, others)
+        return
+    of_part = {
+        "shuffled": shuffled,
+        "calibration": calibration,
+        "contamination": contamination,
+        "noise": noise,
+    }
+    for name in names:
+        yield name, of_part[part](name)
+
+
+def measured(out: Path, part: str, preset: str, seed: int) -> list[Figure]:
+    """All figures of a part; those that `out` does not have yet are measured, and added to it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lines = map(json.loads, out.read_text().splitlines()) if out.exists() else []
+    of_part: dict[str, Any] = {"part": part, "preset": preset, "seed": seed}
+    figures = [Figure(**line) for line in lines if {key: line[key] for key in of_part} == of_part]
+    done = {figure.dataset for figure in figures}
+    setting = Setting(config_of(preset), seed)
+    for name, case in cases(part, data_sets()):
+        if name in done:
+            continue
+        found = [Figure(**of_part, dataset=name, what=what, value=value) for what, value in case(setting)]
+        figures += found
+        with out.open("a") as file:
+            file.writelines(json.dumps(asdict(figure)) + "\n" for figure in found)
+        print(f"{part} {name}: " + ", ".join(f"{f.what} {f.value:.3f}" for f in found[:5]), file=sys.stderr)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--parts", default=",".join(report.TABLES))
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("var/robustness.jsonl"))
+    parser.add_argument("--plots", type=Path, help="a folder, as docs/images")
+    given = parser.parse_args()
+    parts = given.parts.split(",")
+    if unknown := set(parts) - set(report.TABLES):
+        parser.error(f"--parts: there is no {', '.join(unknown)}")
+    if not (SHARED / "bench").is_dir():
+        print(ABSENT)
+        return
+    torch.set_num_threads(1)
+    figures = {part: measured(given.out, part, given.preset, given.seed) for part in parts}
+    for part, found in figures.items():
+        print(f"\n{part}, {given.preset}, seed {given.seed}\n\n{report.TABLES[part](found)}")
+    if given.plots is not None:
+        report.draw(figures, given.plots)
+
+
+if __name__ == "__main__":
+    main()

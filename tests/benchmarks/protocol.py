@@ -1,0 +1,96 @@
+"""The protocol of ../shared/bench, through the product's own reading of files.
+
+k labelled anomalies, everything else of the training part unlabelled, no labelled validation rows.
+"""
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+from training.config import FitConfig
+from training.data import load, load_labelled
+from training.fit import TrainingSet
+
+SHARED = Path(__file__).parents[3] / "shared"
+ABSENT = "skipped: ../shared/bench, which holds the protocol and the peers' results, is absent"
+FAMILIES = ("ADBench", "unsw_nb15", "iot23")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One data set, seed and number of labels. `hidden` [N] has what the labels do not tell: 1 is an
+    anomaly. Test rows `numeric`, `codes`, and their `truth`."""
+
+    training: TrainingSet
+    hidden: np.ndarray
+    numeric: np.ndarray
+    codes: np.ndarray
+    truth: np.ndarray
+
+    def only(self, rows: np.ndarray) -> TrainingSet:
+        """The training rows of these numbers."""
+        whole = self.training
+        return replace(whole, numeric=whole.numeric[rows], codes=whole.codes[rows], labels=whole.labels[rows])
+
+    def average_precision(self, scores: np.ndarray) -> float:
+        return float(average_precision_score(self.truth, scores))
+
+
+def data_sets() -> list[str]:
+    names: list[str] = _shared().list_datasets(SHARED / "data")
+    return names
+
+
+def task_of(name: str, labels: int, seed: int) -> Any:
+    """The protocol's task; None where the set has too few anomalies."""
+    return _shared().make_task(SHARED / "data", name, f"H:{labels}", seed)
+
+
+def split_of(task: Any, test: Any = None) -> Split:
+    """A task as the product reads it, with the test part of task `test` where that is another's."""
+    test = task if test is None else test
+    with tempfile.TemporaryDirectory() as folder:
+        train_file, test_file = os.path.join(folder, "train.parquet"), os.path.join(folder, "test.parquet")
+        known = np.where(task.y_semi == 1, 1.0, np.nan)
+        task.frame_train.assign(label=known).to_parquet(train_file)
+        test.frame_test.assign(label=test.y_test).to_parquet(test_file)
+        data = load(train_file, "label")
+        arrays, truth = load_labelled(test_file, "label", data.schema)
+    training = TrainingSet(data.numeric, data.codes, data.cardinalities, data.labels)
+    return Split(training, task.y_hidden, arrays.numeric, arrays.codes, truth)
+
+
+def config_of(preset: str) -> FitConfig:
+    """A preset's name, and keys of [fit] that differ from it: `default members=1`."""
+    name, *changes = preset.split()
+    return FitConfig.model_validate({"preset": name, **dict(change.split("=", 1) for change in changes)})
+
+
+def family_of(name: str) -> str:
+    return next((family for family in FAMILIES[1:] if name.startswith(family)), FAMILIES[0])
+
+
+def by_family(found: Mapping[str, float]) -> dict[str, float]:
+    """Of figures by data set: the mean of all, then of each family that has any."""
+    means = {"all": float(np.mean(list(found.values())))}
+    for family in FAMILIES:
+        inside = [figure for name, figure in found.items() if family_of(name) == family]
+        if inside:
+            means[family] = float(np.mean(inside))
+    return means
+
+
+def _shared() -> Any:
+    sys.path.insert(0, str(SHARED / "bench"))
+    try:
+        return importlib.import_module("wsad_data")
+    finally:
+        sys.path.pop(0)
