@@ -11,7 +11,6 @@ _PAPER = {
     "members": 1,
     "prototypes": None,
     "unit_sphere": True,
-    "skip": False,
     "trees": 0,
     "mixing": False,
     "layerwise": True,
@@ -43,8 +42,6 @@ class FitConfig(BaseModel):
     """E, the width of one member's embedding."""
     unit_sphere: bool = False
     """Project embeddings and prototypes on the unit sphere."""
-    skip: bool = True
-    """A linear path from the input to the score beside the head."""
     trees: int = Field(default=40, ge=0, le=1000)
     """Oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
     forests: int = Field(default=8, ge=1, le=100)

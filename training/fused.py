@@ -122,16 +122,14 @@ def _logit(graph: Graph, head: ScoreHead | ForestHead | RankHead, z: str, eviden
     if isinstance(head, RankHead):
         return _rank_logit(graph, head, evidence, rows)
     if isinstance(head, ScoreHead):
-        return _score_logit(graph, head, 1.0, 0.0, z, evidence, rows)
+        return _score_logit(graph, head, 1.0, 0.0, z, evidence)
     constant, most = float(head.constant), (1.0 - FOREST_SHARE) * CONFIDENT
-    smooth = _score_logit(graph, head.score, 1.0 - FOREST_SHARE, constant, z, evidence, rows)
+    smooth = _score_logit(graph, head.score, 1.0 - FOREST_SHARE, constant, z, evidence)
     smooth = graph.node("Clip", smooth, constant - most, constant + most)
     return _forest_logit(graph, head, smooth, evidence, rows)
 
 
-def _score_logit(
-    graph: Graph, head: ScoreHead, share: float, constant: float, z: str, evidence: str, rows: str
-) -> str:
+def _score_logit(graph: Graph, head: ScoreHead, share: float, constant: float, z: str, evidence: str) -> str:
     """`share` of the members' mean logit, and a constant."""
     shared, bias = _left(head.shared)
     members, width, _ = shared.shape
@@ -140,13 +138,8 @@ def _score_logit(
     own_part = graph.node("Reshape", graph.node("MatMul", own, z), np.array([members * width, -1]))
     hidden = _leaky(graph, graph.node("Gemm", shared.flatten(0, 1), evidence, own_part))
     out, offset = _left(head.out)
-    offset = offset.mean(0)
-    if head.skip is None:
-        return graph.node("Gemm", share / members * out.reshape(1, -1), hidden, share * offset + constant)
-    skip, skip_offset = _left(head.skip)
-    offset = share * (offset + skip_offset.mean(0)) + constant
-    straight = graph.node("Gemm", share * skip.mean(0), rows, offset)
-    return graph.node("Gemm", share / members * out.reshape(1, -1), hidden, straight)
+    offset = share * offset.mean(0) + constant
+    return graph.node("Gemm", share / members * out.reshape(1, -1), hidden, offset)
 
 
 def _forest_logit(graph: Graph, head: ForestHead, logit: str, evidence: str, rows: str) -> str:

@@ -26,23 +26,18 @@ def soft_evidence(error: Tensor, similarity: Tensor) -> Tensor:
 
 
 class ScoreHead(nn.Module):
-    """Logits of the unified score: MLP([z, r, q*]), and for `skip` a linear map of the input."""
+    """Logits of the unified score: MLP([z, r, q*])."""
 
-    def __init__(
-        self, members: int, embedding: int, width: int, skip: bool, generator: torch.Generator
-    ) -> None:
+    def __init__(self, members: int, embedding: int, generator: torch.Generator) -> None:
         super().__init__()
         self.own = MemberLinear(members, embedding, HEAD_WIDTH, generator)
         self.shared = MemberLinear(members, 2, HEAD_WIDTH, generator)
         self.out = MemberLinear(members, HEAD_WIDTH, 1, generator)
-        self.skip = MemberLinear(members, width, 1, generator) if skip else None
 
     def forward(self, z: Tensor, error: Tensor, similarity: Tensor, rows: Tensor) -> Tensor:
-        """z [M, N, E], error r [N], similarity q* [N], rows [N, D] -> logits [M, N]."""
+        """z [M, N, E], error r [N], similarity q* [N] -> logits [M, N]. Other heads see rows [N, D] too."""
         evidence = torch.stack([error, similarity], dim=1)
         logits: Tensor = self.out(leaky(self.own(z) + self.shared(evidence)))
-        if self.skip is not None:
-            logits = logits + self.skip(rows)
         return logits.squeeze(-1)
 
 

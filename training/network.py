@@ -39,9 +39,7 @@ class Detector(nn.Module):
         self.decode_in = MemberLinear(members, embedding, hidden, generator)
         self.decode_out = MemberLinear(members, hidden, width, generator)
         self.centres = nn.Parameter(torch.zeros(members, 1, embedding))
-        self.head: ScoreHead | ForestHead | RankHead = ScoreHead(
-            members, embedding, width, config.skip, generator
-        )
+        self.head: ScoreHead | ForestHead | RankHead = ScoreHead(members, embedding, generator)
 
     def encode(self, rows: Tensor) -> Tensor:
         """Input [N, D] -> raw embeddings [M, N, E], before any projection."""
