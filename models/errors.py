@@ -10,7 +10,13 @@ NearnormError
 
 
 class NearnormError(Exception):
-    """The message names the field or file and the mend; the command line prints it and exits with 2."""
+    """The message names the field or file and the mend; the command line prints it and exits with 2.
+
+    It is one line: a line break in what it quotes, a column's name for one, is written as a space.
+    """
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 class DataError(NearnormError): ...

@@ -52,6 +52,12 @@ def test_data_without_the_label_column_is_refused_with_the_columns_it_has(tmp_pa
         load(write(tmp_path), "fraud")
 
 
+def test_a_line_break_in_a_column_s_name_leaves_the_error_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path, **{"amount\nin EUR": [1.0] * 100})
+    with pytest.raises(DataError, match=r"it has x, label, amount in EUR\)"):
+        load(path, "fraud")
+
+
 def test_data_without_the_time_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no column 'when' .*: give --time-column"):
         load(write(tmp_path), "label", time_column="when")
