@@ -30,7 +30,8 @@ Outcome = TypeVar("Outcome")
 class Limits:
     """In rows, and seconds. Batches of up to `inline_rows` run in the event loop's own thread.
 
-    Beside it run at most `beside` of the larger ones at once.
+    A request that is larger than that runs beside it, up to `batch_rows` of it at a time, and at most
+    `beside` batches at once. For many small requests the way to another thread and back is dearer.
     """
 
     batch_rows: int
@@ -186,7 +187,8 @@ class Batcher(Generic[Item, Outcome]):
         parts: list[_Part[Item, Outcome]] = []
         items: list[Item] = []
         waits: list[float] = []
-        room, now = self._limits.batch_rows, time.perf_counter()
+        most = room = self._most()
+        now = time.perf_counter()
         while room and self._queue:
             entry = self._queue.popleft()
             waited = now - entry.since
@@ -201,7 +203,7 @@ class Batcher(Generic[Item, Outcome]):
                 )
                 self._leave(entry)
                 continue
-            if room < entry.rows - entry.taken <= self._limits.batch_rows and items:
+            if items and room < entry.rows - entry.taken:
                 self._queue.appendleft(entry)  # whole in the next batch is sooner than in two halves
                 break
             if not entry.taken:
@@ -217,7 +219,13 @@ class Batcher(Generic[Item, Outcome]):
                 self._queue.append(entry)
         if waits:
             self._observe(waits)
-        return parts, items, self._limits.batch_rows - room
+        return parts, items, most - room
+
+    def _most(self) -> int:
+        """Rows of the next batch, by whose turn it is."""
+        limits, queue = self._limits, self._queue
+        large = bool(queue) and queue[0].rows - queue[0].taken > limits.inline_rows
+        return limits.batch_rows if large else limits.inline_rows
 
     def _deliver(self, parts: list[_Part[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
         for (entry, place), outcome in zip(parts, outcomes, strict=True):

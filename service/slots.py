@@ -45,7 +45,7 @@ TRIM_SECONDS = 2.0
 WATCHED_ROWS = 2_000
 """Rows a second that drift is watched in: beyond it a sample says as much, and a row costs 2 to 6 us."""
 BATCH_ROWS = 1024
-INLINE_ROWS = 256
+INLINE_ROWS = 512
 BESIDE = min(4, cpus())
 """Batches that run beside the event loop at once: while one is judged, the next one keeps a CPU busy."""
 

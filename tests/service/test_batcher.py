@@ -133,6 +133,15 @@ def test_large_batches_run_beside_the_event_loop() -> None:
     with_batcher(scenario, inline=3)
 
 
+def test_small_requests_stay_in_the_loop_s_own_thread_and_a_large_one_behind_them_runs_beside() -> None:
+    async def scenario(batcher: Batcher[Rows, list[int]], machine: Machine) -> None:
+        sent = [batcher.submit(Rows(range(n))) for n in (1, 1, 1, 5, 1)]
+        await asyncio.gather(*sent)
+        assert [[len(item) for item in batch] for batch in machine.batches] == [[1, 1], [1], [5, 1]]
+
+    with_batcher(scenario, batch=100, inline=2)
+
+
 def test_a_full_queue_refuses_and_recovers() -> None:
     async def scenario(batcher: Batcher[Rows, list[int]], machine: Machine) -> None:
         accepted = [batcher.submit(Rows([1, 2])), batcher.submit(Rows([3, 4]))]
