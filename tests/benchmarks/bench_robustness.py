@@ -7,6 +7,7 @@
 - calibration: normal test rows that alert at a budget of 1%, from a clean and from a contaminated reference.
 - unseen: trained on one class of anomalies, tested on each other one of its family, beside the cold start.
 - contamination: 0% to 20% hidden anomalies among as many unlabelled rows.
+- cold: no label at all.
 - noise: one of the ten labelled anomalies is a normal row.
 
 Each finished figure is a line of --out, and is not measured again. --plots is where the pictures go.
@@ -115,11 +116,10 @@ def unseen(name: str, others: list[str]) -> Case:
     def measure(setting: Setting) -> Iterator[tuple[str, float]]:
         task = task_of(name, LABELS, setting.seed)
         training = split_of(task).training
-        unlabelled = replace(training, labels=np.full_like(training.labels, -1))
-        learned, cold = setting.detector(training), setting.detector(unlabelled)
+        learned, without = setting.detector(training), setting.detector(without_labels(training))
         for other in others:
             test = split_of(task, task_of(other, LABELS, setting.seed))
-            for what, detector in (("trained", learned), ("cold start", cold)):
+            for what, detector in (("trained", learned), ("cold start", without)):
                 found = score(detector, test.numeric, test.codes).score
                 yield f"{other}: {what}", test.average_precision(found)
 
@@ -147,6 +147,20 @@ def contamination(name: str) -> Case:
     return measure
 
 
+def cold(name: str) -> Case:
+    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
+        split = setting.split(name)
+        detector = setting.detector(without_labels(split.training))
+        found = score(detector, split.numeric, split.codes).score
+        yield "no label", split.average_precision(found)
+
+    return measure
+
+
+def without_labels(training: TrainingSet) -> TrainingSet:
+    return replace(training, labels=np.full_like(training.labels, -1))
+
+
 def noise(name: str) -> Case:
     def measure(setting: Setting) -> Iterator[tuple[str, float]]:
         split = setting.split(name)
@@ -172,6 +186,7 @@ def cases(part: str, names: list[str]) -> Iterator[tuple[str, Case]]:
             yield name, unseen(name, others)
         return
     of_part = {
+        "cold": cold,
         "shuffled": shuffled,
         "calibration": calibration,
         "contamination": contamination,

@@ -106,6 +106,8 @@ def unseen(figures: list[Figure]) -> str:
             if what.endswith(": trained") and family_of(what) == family
             for source, value in found.items()
         ]
+        if not pairs:
+            continue
         trained, cold = np.array(pairs).T
         lines.append(
             f"| {family} | {len(pairs)} | {trained.mean():.3f} | {cold.mean():.3f} "
@@ -118,6 +120,7 @@ TABLES: dict[str, Callable[[list[Figure]], str]] = {
     "shuffled": curves,
     "calibration": calibration,
     "unseen": unseen,
+    "cold": curves,
     "contamination": curves,
     "noise": curves,
 }

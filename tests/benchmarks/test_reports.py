@@ -1,0 +1,54 @@
+"""What the quality benchmarks make of their figures. The figures themselves need ../shared and an hour."""
+
+import numpy as np
+
+from tests.benchmarks import robustness_report as robustness
+from tests.benchmarks.quality_report import Cell, differences, table
+from tests.benchmarks.robustness_report import Figure, band
+from training.calibrate import threshold
+
+SETS = ("12_fault", "iot23:Okiru")
+
+
+def cells(method: str, *found: float) -> list[Cell]:
+    """Two sets by two seeds."""
+    keys = [(name, seed) for name in SETS for seed in (0, 1)]
+    return [Cell(n, s, 10, method, ap, 1.0) for (n, s), ap in zip(keys, found, strict=True)]
+
+
+def test_the_band_holds_the_share_of_alerts_of_rows_like_the_reference() -> None:
+    rng = np.random.default_rng(0)
+    low, high = band(700, 2_000)
+    inside = 0
+    for _ in range(1_000):
+        reference, rows = rng.random(700), rng.random(2_000)
+        inside += low <= float((rows > threshold(reference, 0.01)).mean()) <= high
+    assert 0.0 < low < 0.01 < high
+    assert inside >= 990
+
+
+def test_methods_are_ranked_by_their_mean_and_the_best_peer_of_each_set_closes_the_table() -> None:
+    ours, one = cells("nearnorm default", 0.9, 0.7, 0.6, 0.6), cells("one", 0.5, 0.5, 0.9, 0.7)
+    partial = cells("partial", 1.0, 1.0, 1.0, 1.0)[:3]
+    lines = table([*one, *ours, *partial]).splitlines()
+    assert [line.split()[:2] for line in lines[1:3]] == [["nearnorm", "default"], ["one", "0.650"]]
+    assert lines[-1].startswith("best peer")
+    assert lines[-1].endswith("0.650")
+    assert "partial" not in "".join(lines)
+
+
+def test_what_a_key_changes_is_told_as_paired_differences_by_family() -> None:
+    base = cells("nearnorm default", 0.5, 0.6, 0.7, 0.8)
+    less = cells("nearnorm default trees=0", 0.4, 0.5, 0.7, 0.8)
+    told = differences([*base, *less], "default").splitlines()[-1]
+    assert told == "| default trees=0 | -0.050 ± 0.029 | -0.100 ± 0.000 | - | +0.000 ± 0.000 |"
+
+
+def test_unseen_kinds_are_compared_with_the_cold_start_pair_by_pair() -> None:
+    found = {"trained": (0.4, 0.2), "cold start": (0.3, 0.3)}
+    figures = [
+        Figure("unseen", "default", 0, source, f"{other}: {what}", values[i])
+        for i, (source, other) in enumerate([("iot23:A", "iot23:B"), ("iot23:B", "iot23:A")])
+        for what, values in found.items()
+    ]
+    assert robustness.unseen(figures).splitlines()[-1] == "| iot23 | 2 | 0.300 | 0.300 | 50% |"
