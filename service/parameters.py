@@ -21,6 +21,6 @@ def query_of(query: str, known: Collection[str]) -> dict[str, str]:
 def known_alone(request: Request) -> None:
     """For the dependencies of a route: what its description does not name is refused."""
     if request.url.query:
-        operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+        operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
         described = operation.get("parameters", [])
         query_of(request.url.query, [one["name"] for one in described if one["in"] == "query"])
