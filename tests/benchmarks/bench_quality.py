@@ -30,7 +30,6 @@ from tests.benchmarks.protocol import (
     task_of,
 )
 from tests.benchmarks.quality_report import OURS, Cell, differences, draw, table
-from training.calibrate import score
 from training.fit import fit
 
 
@@ -89,8 +88,7 @@ def _run(out: Path, presets: list[str], counts: list[int], seeds: list[int], onl
 def _fit(task: Any, name: str, seed: int, count: int, preset: str) -> Cell:
     split = split_of(task)
     fitted = fit(split.training, config_of(preset), seed=seed)
-    found = split.average_precision(score(fitted.detector, split.numeric, split.codes).score)
-    return Cell(name, seed, count, OURS + preset, found, fitted.fit_seconds)
+    return Cell(name, seed, count, OURS + preset, split.tested(fitted.detector), fitted.fit_seconds)
 
 
 def _peers() -> Iterable[Cell]:

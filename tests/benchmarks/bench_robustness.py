@@ -49,6 +49,10 @@ ENOUGH = 80
 """Hidden anomalies that a set needs for a curve up to a fifth of 400 unlabelled rows."""
 
 
+Figures = Iterator[tuple[str, float]]
+"""Of one data set, by what was varied."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is the same for all figures of a part."""
@@ -63,137 +67,103 @@ class Setting:
         return split_of(task_of(name, LABELS, self.seed))
 
 
-Case = Callable[[Setting], Iterator[tuple[str, float]]]
-"""Measures figures of one data set, or of a pair of them, by what was varied."""
+def shuffled(setting: Setting, name: str) -> Figures:
+    split = setting.split(name)
+    detector = setting.detector(split.training)
+    order = torch.from_numpy(np.random.default_rng(setting.seed).permutation(len(split.truth)))
+    with torch.no_grad():
+        rows = detector.preprocess(torch.from_numpy(split.numeric), torch.from_numpy(split.codes))
+        z, slots, squared = detector.evidence(rows)
+        error, nearest = slots.mean(1), student_t(squared).amax(1)
+        for what, parts in report.SHUFFLED.items():
+            given = (
+                z[:, order] if "z" in parts else z,
+                error[order] if "r" in parts else error,
+                nearest[order] if "q" in parts else nearest,
+            )
+            yield what, split.average_precision(detector.head(*given, rows).mean(0).numpy())
 
 
-def shuffled(name: str) -> Case:
-    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
-        split = setting.split(name)
-        detector = setting.detector(split.training)
-        order = torch.from_numpy(np.random.default_rng(setting.seed).permutation(len(split.truth)))
-        with torch.no_grad():
-            rows = detector.preprocess(torch.from_numpy(split.numeric), torch.from_numpy(split.codes))
-            z, slots, squared = detector.evidence(rows)
-            error, nearest = slots.mean(1), student_t(squared).amax(1)
-            for what, parts in report.SHUFFLED.items():
-                given = (
-                    z[:, order] if "z" in parts else z,
-                    error[order] if "r" in parts else error,
-                    nearest[order] if "q" in parts else nearest,
-                )
-                yield what, split.average_precision(detector.head(*given, rows).mean(0).numpy())
-
-    return measure
-
-
-def calibration(name: str) -> Case:
-    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
-        split = setting.split(name)
-        unlabelled = np.flatnonzero(split.training.labels == -1)
-        unlabelled = np.random.default_rng(setting.seed).permutation(unlabelled)
-        reference = unlabelled[: round(REFERENCE_SHARE * len(unlabelled))]
-        kept = np.setdiff1d(np.arange(len(split.hidden)), reference)
-        detector = setting.detector(split.only(kept))
-        held_out = split.only(reference)
-        expected = score(detector, held_out.numeric, held_out.codes).score
-        found = score(detector, split.numeric, split.codes).score
-        clean = split.hidden[reference] == 0
-        for what, scores in (("clean", expected[clean]), ("contaminated", expected)):
-            above = found > threshold(scores, BUDGET)
-            yield f"{what}: alerts", float(above[split.truth == 0].mean())
-            yield f"{what}: found", float(above[split.truth == 1].mean())
-        yield "reference", float(clean.sum())
-        yield "normal", float((split.truth == 0).sum())
-        yield "hidden", float((split.hidden[unlabelled] == 1).mean())
-
-    return measure
+def calibration(setting: Setting, name: str) -> Figures:
+    split = setting.split(name)
+    unlabelled = np.flatnonzero(split.training.labels == -1)
+    unlabelled = np.random.default_rng(setting.seed).permutation(unlabelled)
+    reference = unlabelled[: round(REFERENCE_SHARE * len(unlabelled))]
+    kept = np.setdiff1d(np.arange(len(split.hidden)), reference)
+    detector = setting.detector(split.only(kept))
+    held_out = split.only(reference)
+    expected = score(detector, held_out.numeric, held_out.codes).score
+    found = score(detector, split.numeric, split.codes).score
+    clean = split.hidden[reference] == 0
+    for what, scores in (("clean", expected[clean]), ("contaminated", expected)):
+        above = found > threshold(scores, BUDGET)
+        yield f"{what}: alerts", float(above[split.truth == 0].mean())
+        yield f"{what}: found", float(above[split.truth == 1].mean())
+    yield "reference", float(clean.sum())
+    yield "normal", float((split.truth == 0).sum())
+    yield "hidden", float((split.hidden[unlabelled] == 1).mean())
 
 
-def unseen(name: str, others: list[str]) -> Case:
-    """From a data set to each other one of its family."""
-
-    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
-        task = task_of(name, LABELS, setting.seed)
-        training = split_of(task).training
-        learned, without = setting.detector(training), setting.detector(without_labels(training))
-        for other in others:
+def unseen(setting: Setting, name: str) -> Figures:
+    """From a class of anomalies to each other one of its family; sets without classes have none."""
+    others = [other for other in data_sets() if ":" in other and family_of(other) == family_of(name)]
+    if name not in others:
+        return
+    task = task_of(name, LABELS, setting.seed)
+    training = split_of(task).training
+    learned, without = setting.detector(training), setting.detector(without_labels(training))
+    for other in others:
+        if other != name:
             test = split_of(task, task_of(other, LABELS, setting.seed))
-            for what, detector in (("trained", learned), ("cold start", without)):
-                found = score(detector, test.numeric, test.codes).score
-                yield f"{other}: {what}", test.average_precision(found)
-
-    return measure
+            yield f"{other}: trained", test.tested(learned)
+            yield f"{other}: cold start", test.tested(without)
 
 
-def contamination(name: str) -> Case:
-    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
-        split = setting.split(name)
-        rng = np.random.default_rng(setting.seed)
-        unlabelled = split.training.labels == -1
-        hidden = rng.permutation(np.flatnonzero(unlabelled & (split.hidden == 1)))
-        normal = rng.permutation(np.flatnonzero(unlabelled & (split.hidden == 0)))
-        if len(hidden) < ENOUGH:
-            return
-        labelled = np.flatnonzero(split.training.labels == 1)
-        size = min(len(normal), int(len(hidden) / max(SHARES)))
-        for share in SHARES:
-            bad = round(share * size)
-            rows = rng.permutation(np.concatenate([hidden[:bad], normal[: size - bad], labelled]))
-            detector = setting.detector(split.only(rows))
-            found = score(detector, split.numeric, split.codes).score
-            yield f"{share:.0%}", split.average_precision(found)
-
-    return measure
+def contamination(setting: Setting, name: str) -> Figures:
+    split = setting.split(name)
+    rng = np.random.default_rng(setting.seed)
+    unlabelled = split.training.labels == -1
+    hidden = rng.permutation(np.flatnonzero(unlabelled & (split.hidden == 1)))
+    normal = rng.permutation(np.flatnonzero(unlabelled & (split.hidden == 0)))
+    if len(hidden) < ENOUGH:
+        return
+    labelled = np.flatnonzero(split.training.labels == 1)
+    size = min(len(normal), int(len(hidden) / max(SHARES)))
+    for share in SHARES:
+        bad = round(share * size)
+        rows = rng.permutation(np.concatenate([hidden[:bad], normal[: size - bad], labelled]))
+        yield f"{share:.0%}", split.tested(setting.detector(split.only(rows)))
 
 
-def cold(name: str) -> Case:
-    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
-        split = setting.split(name)
-        detector = setting.detector(without_labels(split.training))
-        found = score(detector, split.numeric, split.codes).score
-        yield "no label", split.average_precision(found)
+def cold(setting: Setting, name: str) -> Figures:
+    split = setting.split(name)
+    yield "no label", split.tested(setting.detector(without_labels(split.training)))
 
-    return measure
+
+def noise(setting: Setting, name: str) -> Figures:
+    split = setting.split(name)
+    rng = np.random.default_rng(setting.seed)
+    labels = split.training.labels.copy()
+    right = rng.choice(np.flatnonzero(labels == 1))
+    wrong = rng.choice(np.flatnonzero((labels == -1) & (split.hidden == 0)))
+    labels[right], labels[wrong] = -1, 1
+    noisy = replace(split.training, labels=labels)
+    for what, training in zip(report.NOISE, (split.training, noisy), strict=True):
+        yield what, split.tested(setting.detector(training))
 
 
 def without_labels(training: TrainingSet) -> TrainingSet:
     return replace(training, labels=np.full_like(training.labels, -1))
 
 
-def noise(name: str) -> Case:
-    def measure(setting: Setting) -> Iterator[tuple[str, float]]:
-        split = setting.split(name)
-        rng = np.random.default_rng(setting.seed)
-        labels = split.training.labels.copy()
-        right = rng.choice(np.flatnonzero(labels == 1))
-        wrong = rng.choice(np.flatnonzero((labels == -1) & (split.hidden == 0)))
-        labels[right], labels[wrong] = -1, 1
-        for what, training in zip(
-            report.NOISE, (split.training, replace(split.training, labels=labels)), strict=True
-        ):
-            found = score(setting.detector(training), split.numeric, split.codes).score
-            yield what, split.average_precision(found)
-
-    return measure
-
-
-def cases(part: str, names: list[str]) -> Iterator[tuple[str, Case]]:
-    if part == "unseen":
-        classes = [name for name in names if ":" in name]
-        for name in classes:
-            others = [other for other in classes if other != name and family_of(other) == family_of(name)]
-            yield name, unseen(name, others)
-        return
-    of_part = {
-        "cold": cold,
-        "shuffled": shuffled,
-        "calibration": calibration,
-        "contamination": contamination,
-        "noise": noise,
-    }
-    for name in names:
-        yield name, of_part[part](name)
+PARTS: dict[str, Callable[[Setting, str], Figures]] = {
+    "shuffled": shuffled,
+    "calibration": calibration,
+    "unseen": unseen,
+    "contamination": contamination,
+    "cold": cold,
+    "noise": noise,
+}
 
 
 def measured(out: Path, part: str, preset: str, seed: int) -> list[Figure]:
@@ -204,10 +174,11 @@ def measured(out: Path, part: str, preset: str, seed: int) -> list[Figure]:
     figures = [Figure(**line) for line in lines if {key: line[key] for key in of_part} == of_part]
     done = {figure.dataset for figure in figures}
     setting = Setting(config_of(preset), seed)
-    for name, case in cases(part, data_sets()):
+    for name in data_sets():
         if name in done:
             continue
-        found = [Figure(**of_part, dataset=name, what=what, value=value) for what, value in case(setting)]
+        values = PARTS[part](setting, name)
+        found = [Figure(**of_part, dataset=name, what=what, value=value) for what, value in values]
         figures += found
         with out.open("a") as file:
             file.writelines(json.dumps(asdict(figure)) + "\n" for figure in found)
@@ -217,14 +188,14 @@ def measured(out: Path, part: str, preset: str, seed: int) -> list[Figure]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--parts", default=",".join(report.TABLES))
+    parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--preset", default="default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("var/robustness.jsonl"))
     parser.add_argument("--plots", type=Path, help="a folder, as docs/images")
     given = parser.parse_args()
     parts = given.parts.split(",")
-    if unknown := set(parts) - set(report.TABLES):
+    if unknown := set(parts) - set(PARTS):
         parser.error(f"--parts: there is no {', '.join(unknown)}")
     if not (SHARED / "bench").is_dir():
         print(ABSENT)

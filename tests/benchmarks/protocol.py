@@ -9,15 +9,18 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from training.calibrate import score
 from training.config import FitConfig
 from training.data import load, load_labelled
 from training.fit import TrainingSet
+from training.network import Detector
 
 SHARED = Path(__file__).parents[3] / "shared"
 ABSENT = "skipped: ../shared/bench, which holds the protocol and the peers' results, is absent"
@@ -40,10 +43,15 @@ class Split:
         whole = self.training
         return replace(whole, numeric=whole.numeric[rows], codes=whole.codes[rows], labels=whole.labels[rows])
 
+    def tested(self, detector: Detector) -> float:
+        """Average precision of a detector's scores."""
+        return self.average_precision(score(detector, self.numeric, self.codes).score)
+
     def average_precision(self, scores: np.ndarray) -> float:
         return float(average_precision_score(self.truth, scores))
 
 
+@cache
 def data_sets() -> list[str]:
     names: list[str] = _shared().list_datasets(SHARED / "data")
     return names
