@@ -22,7 +22,7 @@ SHARE = 0.04
 HELD_SECONDS = 1.0
 _PAUSE = 0.01  # seconds between two looks at those held
 _MOST = 256  # let in at one look: one first, then twice as many each time, as long as there is room
-_REFUSAL, _BYTE = 30.0, 0.0004  # microseconds, as measured: to answer unread, and to drop a byte of the body
+_REFUSAL, _BYTE = 40.0, 0.0004  # microseconds, as measured: to answer unread, and to drop a byte of the body
 
 
 class Connection(Protocol):
@@ -39,10 +39,10 @@ class _Held:
 
 
 class Backpressure:
-    """`shut` tells whether the service refuses now."""
+    """`room` tells how many requests would not be refused now."""
 
-    def __init__(self, shut: Callable[[], bool]) -> None:
-        self._shut = shut
+    def __init__(self, room: Callable[[], int]) -> None:
+        self._room = room
         self._time = Bucket(1e6 * SHARE, time.process_time())
         self._held: deque[_Held] = deque()
         self._let_in = 1
@@ -62,7 +62,7 @@ class Backpressure:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let in whom there is room for, whom there is time to refuse, and who has waited long enough."""
         now, left = time.monotonic(), self._time.left(time.process_time())
-        held, room = self._held, 0 if self._shut() else self._let_in
+        held, room = self._held, min(self._room(), self._let_in)
         self._let_in = min(2 * self._let_in, _MOST) if room else 1
         while held and (room > 0 or left > 0 or held[0].until <= now):
             one = held.popleft()

@@ -102,9 +102,9 @@ class ScoreEndpoint:
             most = meter.body_bytes(most)
         return meter, most
 
-    def shut(self) -> bool:
-        """Whether there is no room for any request now."""
-        return self._slots.shut
+    def room(self) -> int:
+        """How many more requests there is room for now."""
+        return self._slots.room
 
     def check_room(self) -> None:
         """Raises Overloaded before the body is read: what is refused must cost little."""

@@ -78,7 +78,7 @@ def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | Non
             settings,
             app.score.turned_away,
             host,
-            Backpressure(app.score.shut),
+            Backpressure(app.score.room),
             app.state.metrics.refused_connection,
         ),
         loop="uvloop",

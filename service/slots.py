@@ -6,6 +6,7 @@ it accepted and is dropped with the last of them.
 """
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -196,6 +197,11 @@ class Slots:
             if not model.batcher.overflown or not model.batcher.shut:
                 return False
         return bool(self._models)
+
+    @property
+    def room(self) -> int:
+        """How many more requests fit into a queue, at least; as many as come where there is no model."""
+        return max((model.batcher.room for model in self._models.values()), default=sys.maxsize)
 
     def loaded(self) -> dict[str, LoadedModel]:
         return dict(self._models)

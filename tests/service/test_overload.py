@@ -93,6 +93,18 @@ def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: App
         batcher.rows -= batcher.limit
 
 
+def test_only_as_many_are_let_in_again_as_there_is_room_for(app: Application) -> None:
+    with serving(app) as client:
+        assert client.post("/score", json=BODY).status_code == 200
+        batcher, score = app.state.slots.first().batcher, app.score
+        assert score.room() == batcher.limit
+        batcher.rows += batcher.limit // 2
+        assert score.room() == 1, "of one that is as large as all that wait"
+        with full(app):
+            assert score.room() == 0
+        batcher.rows -= batcher.limit // 2
+
+
 def test_a_size_that_is_a_lie_costs_others_no_more_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wire(asyncio.Transport):
         def pause_reading(self) -> None: ...
@@ -108,7 +120,7 @@ def test_a_size_that_is_a_lie_costs_others_no_more_than_a_second(monkeypatch: py
     cpu = [100.0]
     monkeypatch.setattr("service.backpressure.time.process_time", lambda: cpu[0])
     with closing(asyncio.new_event_loop()) as loop:
-        backpressure, liar, honest = Backpressure(lambda: True), Client(), Client()
+        backpressure, liar, honest = Backpressure(lambda: 0), Client(), Client()
         backpressure.refused(liar, 10**15)
         assert liar.flow.read_paused
         cpu[0] += 1.1
