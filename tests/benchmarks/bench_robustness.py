@@ -115,7 +115,9 @@ def unseen(setting: Setting, name: str) -> Figures:
     for other in others:
         if other != name:
             test = split_of(task, task_of(other, LABELS, setting.seed))
-            yield f"{other}: trained", test.tested(learned)
+            found = score(learned, test.numeric, test.codes)
+            yield f"{other}: trained", test.average_precision(found.score)
+            yield f"{other}: its distance", test.average_precision(found.distance)
             yield f"{other}: cold start", test.tested(without)
 
 

@@ -95,23 +95,25 @@ def calibration(figures: list[Figure]) -> str:
 
 def unseen(figures: list[Figure]) -> str:
     of = _varied(figures)
+    columns = ("trained", "its distance", "cold start")
     lines = [
-        "| | pairs | trained on another class | cold start | at least as good in |",
-        "|---|---|---|---|---|",
+        "| | pairs | trained on another class | its distance alone | cold start "
+        "| at least as good: score, distance |",
+        "|---|---|---|---|---|---|",
     ]
     for family in FAMILIES[1:]:
         pairs = [
-            (value, of[what.replace(": trained", ": cold start")][source])
+            [of[what.replace("trained", column)][source] for column in columns]
             for what, found in of.items()
             if what.endswith(": trained") and family_of(what) == family
-            for source, value in found.items()
+            for source in found
         ]
         if not pairs:
             continue
-        trained, cold = np.array(pairs).T
+        trained, distance, cold = np.array(pairs).T
         lines.append(
-            f"| {family} | {len(pairs)} | {trained.mean():.3f} | {cold.mean():.3f} "
-            f"| {(trained >= cold).mean():.0%} |"
+            f"| {family} | {len(pairs)} | {trained.mean():.3f} | {distance.mean():.3f} | {cold.mean():.3f} "
+            f"| {(trained >= cold).mean():.0%}, {(distance >= cold).mean():.0%} |"
         )
     return "\n".join(lines)
 

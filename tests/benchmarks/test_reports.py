@@ -45,10 +45,10 @@ def test_what_a_key_changes_is_told_as_paired_differences_by_family() -> None:
 
 
 def test_unseen_kinds_are_compared_with_the_cold_start_pair_by_pair() -> None:
-    found = {"trained": (0.4, 0.2), "cold start": (0.3, 0.3)}
+    found = {"trained": (0.4, 0.2), "its distance": (0.3, 0.4), "cold start": (0.3, 0.3)}
     figures = [
         Figure("unseen", "default", 0, source, f"{other}: {what}", values[i])
         for i, (source, other) in enumerate([("iot23:A", "iot23:B"), ("iot23:B", "iot23:A")])
         for what, values in found.items()
     ]
-    assert robustness.unseen(figures).splitlines()[-1] == "| iot23 | 2 | 0.300 | 0.300 | 50% |"
+    assert robustness.unseen(figures).splitlines()[-1] == "| iot23 | 2 | 0.300 | 0.350 | 0.300 | 50%, 100% |"
