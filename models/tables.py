@@ -125,7 +125,18 @@ def _read_parquet(path: Path) -> pa.Table:
         ]
         if not parts:
             raise DataError(f"{path} holds no rows")
+    for name, column in zip(names, zip(*(part.columns for part in parts), strict=True), strict=True):
+        _check_text(path, name, column)
     return pa.concat_tables(parts)
+
+
+def _check_text(path: Path, name: str, parts: Sequence[pa.ChunkedArray]) -> None:
+    """Nobody else looks whether what Parquet calls text is any."""
+    for chunk in (chunk for part in parts if part.type == TEXT for chunk in part.chunks):
+        try:
+            chunk.dictionary.validate(full=True)
+        except pa.ArrowInvalid:
+            raise DataError(f"{path}: column {name!r} is not UTF-8 text: write it anew as such") from None
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -219,3 +219,12 @@ def test_plain_numbers_are_read_at_once_as_they_are_one_by_one(kind: pa.DataType
 def test_one_infinity_among_plain_numbers_is_its_row_s_error() -> None:
     arrays = to_arrays(pa.table({"a": [1.0, float("inf"), 3.0]}), schema(numeric("a")))
     assert set(arrays.errors) == {1}
+
+
+def test_text_of_a_parquet_file_that_is_no_utf_8_is_refused_by_its_column(tmp_path: Path) -> None:
+    text = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(np.array([0, 2, 4], np.int32)), pa.py_buffer(b"ok\xff\xfe")]
+    )
+    pq.write_table(pa.table({"x": [1, 2], "s": text}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: column 's' is not UTF-8 text"):
+        read_table(str(tmp_path / "a.parquet"))
