@@ -77,7 +77,7 @@ def _begin_again(connection: sa.Connection, model: str, rule: Rule, actor: str) 
 
 def _reason(why: str) -> str:
     if len(why) > LONGEST_WHY or "\0" in why:
-        raise InvalidRequest(f"why: give at most {LONGEST_WHY:,} characters", field="why")
+        raise InvalidRequest(f"why: give at most {LONGEST_WHY:,} characters, none of them NUL", field="why")
     return why.strip()
 
 

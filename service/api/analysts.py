@@ -52,7 +52,10 @@ class AnalystPage(BaseModel):
 
 
 class QuarantineRequest(msgspec.Struct, forbid_unknown_fields=True):
-    why: Annotated[str, msgspec.Meta(pattern=r"[^\s\x1c-\x1f\x85]", max_length=analysts.LONGEST_WHY)]
+    why: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$", max_length=analysts.LONGEST_WHY),
+    ]
 
 
 class Changed(BaseModel):
@@ -107,7 +110,14 @@ async def delete_quarantine(
     name: str,
     caller: Annotated[Caller, needs("operate")],
     by: By = "analyst",
-    why: Annotated[str, Query(description="The reason, for the audit trail.")] = "",
+    why: Annotated[
+        str,
+        Query(
+            description="The reason, for the audit trail.",
+            max_length=analysts.LONGEST_WHY,
+            pattern=r"^[^\x00]*$",
+        ),
+    ] = "",
 ) -> Changed:
     """Their labels count again, as if they had always done."""
     desk = desk_of(request)

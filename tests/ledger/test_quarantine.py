@@ -128,6 +128,9 @@ def test_mistakes_are_told(client: httpx.Client) -> None:
     for why in ("", " ", "x" * 1001, "a\0b"):
         refused = client.post("/analysts/eve/quarantine", json={"why": why})
         assert problem(refused, 422, "invalid-request")["field"] == "why"
+    for why in ("x" * 1001, "a\0b"):
+        refused = client.delete("/analysts/eve/quarantine", params={"why": why})
+        assert problem(refused, 422, "invalid-request")["field"] == "why"
     problem(client.post("/analysts/eve/quarantine", json={"because": "x"}), 422, "invalid-request")
 
 
