@@ -17,7 +17,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from service.quotas import Bucket
 
-SHARE = 0.04
+SHARE = 0.05
 """Of the CPU time that the process takes. A second's worth of it may be spent at once."""
 HELD_SECONDS = 1.0
 _PAUSE = 0.01  # seconds between two looks at those held
