@@ -114,8 +114,8 @@ async def delete_quarantine(
         str,
         Query(
             description="The reason, for the audit trail.",
-            max_length=analysts.LONGEST_WHY,
-            pattern=r"^[^\x00]*$",
+            # described only: `release` refuses it in better words
+            json_schema_extra={"maxLength": analysts.LONGEST_WHY, "pattern": r"^[^\x00]*$"},
         ),
     ] = "",
 ) -> Changed:
