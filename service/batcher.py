@@ -113,10 +113,11 @@ class Batcher(Generic[Item, Outcome]):
 
     @property
     def room(self) -> int:
-        """How many more requests fit, as large as those that wait now."""
+        """How many more requests fit, as large as those that wait now; at least one unless it is `shut`."""
         if self.shut:
             return 0
-        return (self._limits.queue_rows - self.rows) * max(1, len(self._queue)) // max(1, self.rows)
+        free = self._limits.queue_rows - self.rows
+        return max(1, free * max(1, len(self._queue)) // max(1, self.rows))
 
     def put(self, item: Item, tell: Callable[[list[Outcome] | Exception], None]) -> Entry[Item, Outcome]:
         """`tell` hears the outcomes of the item's parts, in order. Raises Overloaded when the queue is full.

@@ -76,8 +76,12 @@ def _revision(connection: sa.Connection) -> str | None:
 
 def _create(connection: sa.Connection, revision: str) -> None:
     """An empty database has no history to go through; what comes of both is the same."""
-    versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32)))
-    versions.append_constraint(sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
+    versions = sa.Table(
+        "alembic_version",
+        sa.MetaData(),
+        sa.Column("version_num", sa.String(32)),
+        sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+    )
     versions.create(connection)
     connection.execute(sa.insert(versions).values(version_num=revision))
     metadata.create_all(connection, checkfirst=False)

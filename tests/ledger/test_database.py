@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic.command import upgrade
-from alembic.config import Config
 
 from models.errors import ConfigError
 from service.errors import LedgerUnavailable
 from service.ledger.clock import tick
 from service.ledger.database import Ledger, metadata
-from service.ledger.migrate import _SCRIPTS, migrate
+from service.ledger.migrate import _upgrade, migrate
 from service.retraining import new_labels
 
 
@@ -41,10 +39,7 @@ def test_an_empty_database_gets_what_all_migrations_would_make(url: str | sa.URL
         created = made(connection)
         metadata.drop_all(connection)
         connection.execute(sa.text("DROP TABLE alembic_version"))
-        config = Config()
-        config.set_main_option("script_location", str(_SCRIPTS))
-        config.attributes["connection"] = connection
-        upgrade(config, "head")
+        _upgrade(connection)
         assert created == made(connection)
     ledger.close()
     assert len(created) > 40

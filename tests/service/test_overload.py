@@ -21,6 +21,24 @@ from tests.service.serving import home_with, serving
 BODY = {"records": [{"amount": 61.5, "channel": "web"}]}
 
 
+class Wire(asyncio.Transport):
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Client:
+    """A connection as far as it is held back."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.transport: asyncio.Transport = Wire()
+        self.flow = FlowControl(self.transport)
+
+
 @pytest.fixture
 def app(tmp_path: Path, bundle: Bundle) -> Application:
     return create_app(Settings(home=home_with(tmp_path / "home", bundle)))
@@ -93,34 +111,38 @@ def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: App
         batcher.rows -= batcher.limit
 
 
-def test_only_as_many_are_let_in_again_as_there_is_room_for(app: Application) -> None:
+def test_the_room_is_counted_in_requests_as_large_as_those_that_wait(app: Application) -> None:
     with serving(app) as client:
         assert client.post("/score", json=BODY).status_code == 200
-        batcher, score = app.state.slots.first().batcher, app.score
-        assert score.room() == batcher.limit
+        batcher, room = app.state.slots.first().batcher, app.score.room
+        assert room() == batcher.limit
         batcher.rows += batcher.limit // 2
-        assert score.room() == 1, "of one that is as large as all that wait"
+        assert room() == 1
+        batcher.rows += batcher.limit // 4
+        assert room() == 1, "a smaller one than the one that runs may fit"
+        batcher.rows -= batcher.limit // 2 + batcher.limit // 4
         with full(app):
-            assert score.room() == 0
-        batcher.rows -= batcher.limit // 2
+            assert room() == 0
+
+
+def test_at_one_look_no_more_are_let_in_again_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.backpressure.time.process_time", lambda: 100.0)
+    with closing(asyncio.new_event_loop()) as loop:
+        backpressure, clients = Backpressure(lambda: 3), [Client(loop) for _ in range(10)]
+        for client in clients:
+            backpressure.refused(client, 10**15)
+        left = []
+        for _ in range(4):  # one first, twice as many each time, and never more than three
+            backpressure._look(loop)
+            left.append(sum(client.flow.read_paused for client in clients))
+        assert left == [9, 7, 4, 1]
 
 
 def test_a_size_that_is_a_lie_costs_others_no_more_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Wire(asyncio.Transport):
-        def pause_reading(self) -> None: ...
-
-    class Client:
-        """A connection as far as it is held back."""
-
-        def __init__(self) -> None:
-            self.loop: asyncio.AbstractEventLoop = loop
-            self.transport: asyncio.Transport = Wire()
-            self.flow = FlowControl(self.transport)
-
     cpu = [100.0]
     monkeypatch.setattr("service.backpressure.time.process_time", lambda: cpu[0])
     with closing(asyncio.new_event_loop()) as loop:
-        backpressure, liar, honest = Backpressure(lambda: 0), Client(), Client()
+        backpressure, liar, honest = Backpressure(lambda: 0), Client(loop), Client(loop)
         backpressure.refused(liar, 10**15)
         assert liar.flow.read_paused
         cpu[0] += 1.1
