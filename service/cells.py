@@ -83,8 +83,8 @@ class Cells:
 
     def __init__(self, core: Core) -> None:
         reference = core.reference
-        scores = np.asarray(reference.scores)
-        score_edges = np.unique(np.quantile(scores, _SCORE_QUANTILES)) if len(scores) else np.zeros(0)
+        scores = np.sort(reference.scores)
+        score_edges = _quantiles(scores, _SCORE_QUANTILES) if len(scores) else np.zeros(0)
         binned = np.bincount(np.searchsorted(score_edges, scores, "right"), minlength=len(score_edges) + 1)
         numeric = [(f.name, reference.numeric[f.name]) for f in core.features.numeric]
         coded = [
@@ -140,3 +140,10 @@ class Cells:
 
     def unknown(self, counts: NDArray[np.generic], signal: int) -> float:
         return float(self.share(counts, signal)[UNKNOWN_CODE])
+
+
+def _quantiles(ordered: Floats, shares: Sequence[float]) -> Floats:
+    """The distinct ones. NumPy's own functions would load masked arrays, a fiftieth of a start."""
+    found = np.interp(np.array(shares) * (len(ordered) - 1), np.arange(len(ordered)), ordered)
+    distinct: Floats = found[np.diff(found, prepend=-np.inf) > 0]
+    return distinct

@@ -2,18 +2,20 @@
 which is looked up when it is asked for, so that serving never imports training."""
 
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from models.errors import ConfigError, NearnormError
 from service.analysts_cli import analysts_cli
-from service.lean import start_lean
 from service.ledger_cli import forget, keys_cli, migrate_ledger
 from service.loop_cli import replay, retrain, worker
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "nearnorm.commands"
 
@@ -22,21 +24,30 @@ class LateCommands(TyperGroup):
     """Commands of this file, and those of entry points, which are imported only to be run."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer keeps its context's class private
-        return [*super().list_commands(ctx), *sorted(e.name for e in entry_points(group=GROUP))]
+        return [*super().list_commands(ctx), *sorted(entry.name for entry in _late())]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
         own = super().get_command(ctx, cmd_name)
-        if own is None and entry_points(group=GROUP, name=cmd_name):
+        if own is None and any(entry.name == cmd_name for entry in _late()):
             return TyperCommand(cmd_name, help=f"See `nearnorm {cmd_name} --help`.")
         return own
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
-        for entry in entry_points(group=GROUP, name=args[0]):
-            self.add_command(_imported(entry), entry.name)
+        if args[0] not in self.commands:
+            for entry in _late():
+                if entry.name == args[0]:
+                    self.add_command(_imported(entry), entry.name)
         return super().resolve_command(ctx, args)
 
 
-def _imported(entry: EntryPoint) -> Any:  # noqa: ANN401
+def _late() -> "Sequence[EntryPoint]":
+    """Looked for in every installed distribution, so that only who asks for them waits for it."""
+    from importlib.metadata import entry_points
+
+    return tuple(entry_points(group=GROUP))
+
+
+def _imported(entry: "EntryPoint") -> Any:  # noqa: ANN401
     try:
         function = entry.load()
     except ModuleNotFoundError as error:
@@ -84,7 +95,6 @@ def serve(
     if settings.workers > 1:
         from service.processes import run
     else:
-        start_lean()
         from service.server import run
     run(settings)
 
@@ -92,7 +102,6 @@ def serve(
 @cli.command("serve-beside", hidden=True)
 def serve_beside(number: int, fileno: int, folder: Path) -> None:
     """One process of several: started by `nearnorm serve --workers`, and ended with it."""
-    start_lean()
     from service.server import run_beside
     from service.settings import load_settings
 

@@ -64,7 +64,8 @@ class Comparison:
         rows = np.maximum(np.bincount(signal, reference, len(sizes)), 1.0)
         thin = reference / rows[signal] * window < THIN
         first = np.zeros(len(reference), bool)  # a signal's first thin cell stands for all of them
-        first[[np.flatnonzero(thin & (signal == s))[0] for s in np.unique(signal[thin])]] = True
+        places = np.flatnonzero(thin)
+        first[places[np.diff(signal[places], prepend=-1) > 0]] = True
         keeps = ~thin | first
         self._merged = np.cumsum(keeps) - 1
         leader = np.flatnonzero(first)

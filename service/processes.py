@@ -5,6 +5,7 @@ keeps the sockets, so that callers who came while a process died are answered by
 A process reads from a pipe that only we hold: however we die, it ends too.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -74,6 +75,7 @@ def run(settings: Settings) -> None:
 
     Raises SystemExit when the first of them cannot start, and says why; NearnormError when it hangs.
     """
+    gc.enable()  # off since the start: see lean.py
     configure_logs()
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):

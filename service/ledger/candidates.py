@@ -10,7 +10,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from service.ids import first_id_at
-from service.ledger.database import metadata
+from service.ledger.database import metadata, partial_index
 
 _UNSURE_MS = 60_000
 
@@ -24,21 +24,21 @@ candidates = sa.Table(
     sa.Column("score", sa.DOUBLE_PRECISION, nullable=False),
     sa.Column("audit", sa.Boolean, nullable=False),
     sa.Column("judged", sa.Boolean, nullable=False),  # a verdict stands
-    sa.Index(
+    partial_index(
         "candidates_by_rank",
         "model",
         "percentile",
         "score",
         "event_id",
-        postgresql_where=sa.text("NOT judged"),
-        sqlite_where=sa.text("judged = 0"),
+        postgresql="NOT judged",
+        sqlite="judged = 0",
     ),
-    sa.Index(
+    partial_index(
         "candidates_of_audit",
         "model",
         "event_id",
-        postgresql_where=sa.text("audit AND NOT judged"),
-        sqlite_where=sa.text("audit = 1 AND judged = 0"),
+        postgresql="audit AND NOT judged",
+        sqlite="audit = 1 AND judged = 0",
     ),
     sa.Index("candidates_by_event", "event_id"),
     sqlite_with_rowid=False,

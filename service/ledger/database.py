@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from models.errors import ConfigError
 from service.errors import InvalidRequest, LedgerUnavailable
+
+if TYPE_CHECKING:  # a start loads the dialect that it uses
+    from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = sa.MetaData()
 Milliseconds = sa.BigInteger
@@ -34,6 +36,8 @@ _CACHE = "cache_size=-512"  # KiB
 STATEMENTS = 32  # that a connection keeps prepared
 
 T = TypeVar("T")
+
+_POSTGRESQL_WHERE = "postgresql_where"
 
 _TROUBLE = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
 
@@ -138,9 +142,31 @@ def _unavailable(reason: str) -> LedgerUnavailable:
     return LedgerUnavailable(f"the ledger cannot be used now ({reason}): send it again", headers=RETRY_AFTER)
 
 
-def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+def insert(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
     """An INSERT that may say what happens when the key is taken, in the dialect at hand."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
+
+
+def partial_index(name: str, *columns: str, sqlite: str, postgresql: str, unique: bool = False) -> sa.Index:
+    """An index of the rows for which a condition holds, as each of the two writes it."""
+    where = {_POSTGRESQL_WHERE: postgresql}  # not told SQLAlchemy yet: it would load the dialect
+    return sa.Index(name, *columns, unique=unique, sqlite_where=sa.text(sqlite), info=where)
+
+
+def create_tables(connection: sa.Connection) -> None:
+    """Every table that has been imported, in an empty database."""
+    if connection.dialect.name == "postgresql":
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                if _POSTGRESQL_WHERE in index.info:
+                    index.dialect_options["postgresql"]["where"] = sa.text(index.info[_POSTGRESQL_WHERE])
+    metadata.create_all(connection, checkfirst=False)
 
 
 def sqlite_url(file: Path) -> sa.URL:

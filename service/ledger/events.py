@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from service.ids import first_id_at
 from service.ledger import candidates
-from service.ledger.database import Milliseconds, metadata
+from service.ledger.database import Milliseconds, metadata, partial_index
 
 events = sa.Table(
     "events",
@@ -27,19 +27,19 @@ events = sa.Table(
     sa.Column("prototype", sa.Integer, nullable=False),
     sa.Column("audit", sa.Boolean, nullable=False),  # drawn at random, alert or not
     sa.Column("probability", sa.DOUBLE_PRECISION, nullable=False),  # of being kept: 1 for an alert
-    sa.Index(
+    partial_index(
         "events_by_record",
         "record_id",
         "event_id",
-        postgresql_where=sa.text("record_id IS NOT NULL"),
-        sqlite_where=sa.text("record_id IS NOT NULL"),
+        postgresql="record_id IS NOT NULL",
+        sqlite="record_id IS NOT NULL",
     ),
-    sa.Index(
+    partial_index(
         "events_of_audit",
         "model",
         "event_id",
-        postgresql_where=sa.text("audit"),
-        sqlite_where=sa.text("audit = 1"),
+        postgresql="audit",
+        sqlite="audit = 1",
     ),
 )
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from service.ledger.database import Milliseconds, insert, metadata
+from service.ledger.database import Milliseconds, insert, metadata, partial_index
 
 LONGEST_LEASE = 60_000  # ms
 
@@ -48,19 +48,19 @@ jobs = sa.Table(
     sa.Column("reasons", sa.Text, nullable=False),  # JSON: sentences
     sa.Column("evidence", sa.Text, nullable=False),  # JSON: the gate's figures
     sa.Column("log", sa.Text, nullable=False),  # its tail
-    sa.Index(
+    partial_index(
         "jobs_waiting",
         "model",
         unique=True,
-        sqlite_where=sa.text("state = 'queued'"),
-        postgresql_where=sa.text("state = 'queued'"),
+        sqlite="state = 'queued'",
+        postgresql="state = 'queued'",
     ),
-    sa.Index(
+    partial_index(
         "jobs_running",
         "model",
         unique=True,
-        sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
+        sqlite="state = 'running'",
+        postgresql="state = 'running'",
     ),
     sa.Index("jobs_by_version", "version"),
 )

@@ -25,7 +25,7 @@ from service.ledger import (  # noqa: F401 - their tables
     quarantine,
     requests,
 )
-from service.ledger.database import Ledger, metadata
+from service.ledger.database import Ledger, create_tables
 
 _LOCK = 0x6E656172  # "near": the key of the advisory lock on PostgreSQL; SQLite locks the file
 _SCRIPTS = Path(__file__).parent / "migrations"
@@ -84,7 +84,7 @@ def _create(connection: sa.Connection, revision: str) -> None:
     )
     versions.create(connection)
     connection.execute(sa.insert(versions).values(version_num=revision))
-    metadata.create_all(connection, checkfirst=False)
+    create_tables(connection)
 
 
 def _upgrade(connection: sa.Connection) -> None:
