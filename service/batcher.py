@@ -23,6 +23,7 @@ class Divisible(Protocol):
 
 
 Item = TypeVar("Item", bound=Divisible)
+Ran = TypeVar("Ran")
 Outcome = TypeVar("Outcome")
 
 
@@ -74,17 +75,24 @@ def overloaded() -> Overloaded:
     return Overloaded("too many rows are waiting: try again", headers={"Retry-After": "1"})
 
 
-class Batcher(Generic[Item, Outcome]):
-    """`run` answers one outcome for each item; `observe` hears how long each of them waited."""
+class Batcher(Generic[Item, Ran, Outcome]):
+    """`run` does a batch's work, `apart` makes of it one outcome for each item; `observe` hears how long each
+    of them waited.
+
+    `run` is called in other threads too, and shall hold the interpreter as little as it can: two threads
+    that want it take it from one another. `apart` is called in the event loop only.
+    """
 
     def __init__(
         self,
-        run: Callable[[Sequence[Item]], Sequence[Outcome]],
+        run: Callable[[Sequence[Item]], Ran],
+        apart: Callable[[Sequence[Item], Ran], Sequence[Outcome]],
         limits: Limits,
         executor: Executor,
         observe: Callable[[list[float]], None],
     ) -> None:
         self._run = run
+        self._apart = apart
         self._limits = limits
         self._executor = executor
         self._observe = observe
@@ -165,30 +173,31 @@ class Batcher(Generic[Item, Outcome]):
             return
         self._alone = len(parts) == 1
         if rows <= self._limits.inline_rows:
-            try:
-                outcomes = self._run(items)
-            except Exception as error:
-                self._fail(parts, error)
-            else:
-                self._deliver(parts, outcomes)
+            self._finish(parts, items, lambda: self._run(items))
         else:
             self._beside += 1
             running = self._loop.run_in_executor(self._executor, self._run, items)
-            running.add_done_callback(lambda done: self._finished(parts, done))
+            running.add_done_callback(lambda done: self._finished(parts, items, done))
             if self._beside == self._limits.beside:
                 self._awake = False
                 return
         self._loop.call_soon(self._soon)
 
-    def _finished(self, parts: list[_Part[Item, Outcome]], done: "asyncio.Future[Sequence[Outcome]]") -> None:
+    def _finished(
+        self, parts: list[_Part[Item, Outcome]], items: list[Item], done: "asyncio.Future[Ran]"
+    ) -> None:
         self._beside -= 1
-        error = done.exception()
-        if error is not None:
-            self._fail(parts, error)
-        else:
-            self._deliver(parts, done.result())
+        self._finish(parts, items, done.result)
         if not self._awake:
             self._next()
+
+    def _finish(self, parts: list[_Part[Item, Outcome]], items: list[Item], ran: Callable[[], Ran]) -> None:
+        try:
+            outcomes = self._apart(items, ran())
+        except Exception as error:
+            self._fail(parts, error)
+        else:
+            self._deliver(parts, outcomes)
 
     def _take(self) -> tuple[list[_Part[Item, Outcome]], list[Item], int]:
         """A batch: whose it is, their items or parts of them, and how many rows that is."""

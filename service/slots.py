@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 
 from models.bundle import MANIFEST
 from models.errors import NearnormError
@@ -47,8 +48,16 @@ WATCHED_ROWS = 2_000
 """Rows a second that drift is watched in: beyond it a sample says as much, and a row costs 2 to 6 us."""
 BATCH_ROWS = 1024
 INLINE_ROWS = 512
-BESIDE = min(4, cpus())
-"""Batches that run beside the event loop at once: while one is judged, the next one keeps a CPU busy."""
+BESIDE = max(1, min(4, cpus() - 1))
+"""Batches that run beside the event loop at once: a CPU is its own."""
+
+
+class Ran(Struct, eq=False):
+    """Rows that ran together, the model's answers, and how long it took."""
+
+    rows: Rows
+    outputs: Outputs
+    seconds: float
 
 
 class LoadedModel:
@@ -64,13 +73,15 @@ class LoadedModel:
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
         self.drift = Drift(core, weakly(self._drifts))
         self.watched = Allowance(WATCHED_ROWS)
-        self.batcher: Batcher[Rows, Scores]
+        self.batcher: Batcher[Rows, Ran, Scores]
         self.meter: ModelMeter
 
     def serve(self, meter: ModelMeter, limits: Limits, executor: ThreadPoolExecutor) -> None:
         """Take requests from now on, in this thread's event loop."""
         self.meter = meter
-        self.batcher = Batcher(weakly(self.score), limits, executor, meter.queue_seconds.observe_all)
+        self.batcher = Batcher(
+            weakly(self.run), weakly(self.apart), limits, executor, meter.queue_seconds.observe_all
+        )
         meter.serving = (self.ref.version, self.engine.provider)
 
     def _drifts(self, report: Report) -> None:
@@ -85,12 +96,16 @@ class LoadedModel:
             window_rows=report.window,
         )
 
-    def score(self, items: Sequence[Rows]) -> list[Scores]:
-        """One batch: the items are run together and come back apart. Runs in several threads at once."""
+    def run(self, items: Sequence[Rows]) -> Ran:
+        """One batch, its items together. Called in several threads at once."""
         rows = gathered(items)
         started = time.perf_counter()
         outputs = self.engine.run(rows)
-        batch = self._judged(rows, outputs, time.perf_counter() - started)
+        return Ran(rows, outputs, time.perf_counter() - started)
+
+    def apart(self, items: Sequence[Rows], ran: Ran) -> list[Scores]:
+        """What ran together, judged and one for each item."""
+        batch = self._judged(ran)
         parts, start = [], 0
         for item in items:
             stop = start + len(item)
@@ -98,11 +113,12 @@ class LoadedModel:
             start = stop
         return parts
 
-    def _judged(self, rows: Rows, outputs: Outputs, seconds: float) -> Batch:
+    def _judged(self, ran: Ran) -> Batch:
+        outputs = ran.outputs
         percentile, anomaly = self.ranks.judge(outputs.score)
-        self.meter.ran(seconds, outputs.score, int(np.count_nonzero(anomaly)))
+        self.meter.ran(ran.seconds, outputs.score, int(np.count_nonzero(anomaly)))
         return Batch(
-            rows,
+            ran.rows,
             outputs,
             outputs.score.tolist(),
             percentile.tolist(),

@@ -9,8 +9,10 @@ import pytest
 from models.bundle import Bundle
 from service.answers import answer, answered
 from service.desk import NOTHING, Noted
+from service.encode import Rows
 from service.engine import Engine
 from service.metrics import ModelMeter
+from service.scores import Scores
 from service.slots import LoadedModel
 
 WHOLE = {"amount": 61.5, "epoch": 1.7e9, "new device": True, "country": "DE", "channel": "web"}
@@ -34,11 +36,15 @@ def model(bundle: Bundle) -> LoadedModel:
     return loaded
 
 
+def scored(model: LoadedModel, items: list[Rows]) -> list[Scores]:
+    return model.apart(items, model.run(items))
+
+
 @pytest.mark.parametrize("noted", [NOTHING, Noted({0: "01J"}, {})])
 def test_every_answer_is_the_one_that_its_request_alone_would_get(model: LoadedModel, noted: Noted) -> None:
     requests = [model.encoder.decode(json.dumps(request).encode()) for request in REQUESTS]
     encoded = [model.encoder.encode(request) for request in requests]
-    batch = model.score([each.rows for each in encoded])
+    batch = scored(model, [each.rows for each in encoded])
     for request, rows, scores in zip(requests, encoded, batch, strict=True):
         expected = msgspec.json.encode(answer(model, request, rows, scores, noted))
         assert answered(model, request, rows, scores, noted) == expected
@@ -47,7 +53,7 @@ def test_every_answer_is_the_one_that_its_request_alone_would_get(model: LoadedM
 def test_rows_of_one_batch_are_written_once(model: LoadedModel) -> None:
     request = model.encoder.decode(json.dumps(REQUESTS[0]).encode())
     encoded = model.encoder.encode(request)
-    first, second = model.score([encoded.rows, encoded.rows])
+    first, second = scored(model, [encoded.rows, encoded.rows])
     assert first.batch.written is None
     answered(model, request, encoded, first, NOTHING)
     written = first.batch.written
