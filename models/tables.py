@@ -65,7 +65,7 @@ def to_arrays(table: pa.Table, schema: FeatureSchema) -> Arrays:
     rows = table.num_rows
     errors: dict[int, RowError] = {}
     codes = np.zeros((rows, len(schema.categorical)), np.int64)
-    columns = set(table.column_names)
+    columns = set(table.schema.names)
     numeric = _plain_numbers(table, schema.numeric)
     if numeric is None:
         numeric = np.full((rows, len(schema.numeric)), np.nan)
@@ -197,15 +197,20 @@ def _type_name(kind: pa.DataType) -> str:
 def _plain_numbers(table: pa.Table, features: Sequence[Feature]) -> np.ndarray | None:
     """All numbers at once, a quarter of the time; None where one is missing, wrong, or needs coercion."""
     names = [feature.name for feature in features]
-    present = dict(zip(table.schema.names, table.schema.types, strict=True))
     if not names or any(feature.kind is not Kind.NUMERIC for feature in features):
         return None
-    if not all(present.get(name) in _PLAIN for name in names):
+    if table.schema.names != names:
+        if not set(names).issubset(table.schema.names):
+            return None
+        table = table.select(names)
+    if not _PLAIN.issuperset(table.schema.types):
         return None
-    batches = table.select(names).to_batches()
-    if not batches or any(column.null_count for batch in batches for column in batch.columns):
+    try:
+        parts = [batch.to_tensor().to_numpy() for batch in table.to_batches()]
+    except pa.ArrowTypeError:  # a null
         return None
-    parts = [batch.to_tensor().to_numpy() for batch in batches]
+    if not parts:
+        return None
     found = (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(np.float64, copy=False)
     return found if np.isfinite(found).all() else None
 

@@ -15,13 +15,21 @@ from service.errors import InvalidRequest, MalformedBody, TooManyRows, Unsupport
 from service.scores import Scores
 from service.slots import LoadedModel
 
+_KINDS = {
+    "score": pa.float64(),
+    "percentile": pa.float64(),
+    "anomaly": pa.bool_(),
+    "prototype": pa.int64(),
+    "distance": pa.float64(),
+    "reconstruction_error": pa.float64(),
+}
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2  # MessageHeader, in Arrow's Message.fbs
 
 
 def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
     """The stream's rows by the schema. Raises MalformedBody, TooManyRows, InvalidRequest."""
     table = _table(body, max_rows)
-    names = table.column_names
+    names = table.schema.names
     if len(set(names)) < len(names):
         twice = min(name for name, count in Counter(names).items() if count > 1)
         raise InvalidRequest(f"column {twice!r} was sent twice", field=twice)
@@ -67,36 +75,27 @@ def write(model: LoadedModel, encoded: Encoded, scores: Scores | None, noted: No
         "provider": model.engine.provider,
         "warnings": "\n".join(encoded.warnings),
     }
-    table = pa.table(columns).replace_schema_metadata(about)
+    batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(about)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
     written: bytes = sink.getvalue().to_pybytes()
     return written
 
 
 def _answers(encoded: Encoded, scores: Scores | None) -> dict[str, pa.Array]:
     """What every row is told; null for a row with an error."""
-    kinds = {
-        "score": pa.float64(),
-        "percentile": pa.float64(),
-        "anomaly": pa.bool_(),
-        "prototype": pa.int64(),
-        "distance": pa.float64(),
-        "reconstruction_error": pa.float64(),
-    }
     if scores is None:
-        return {name: pa.nulls(encoded.count, kind) for name, kind in kinds.items()}
+        return {name: pa.nulls(encoded.count, kind) for name, kind in _KINDS.items()}
     cut, outputs = slice(scores.start, scores.stop), scores.batch.outputs
-    values = {
-        "score": outputs.score[cut],
-        "percentile": scores.percentile,
-        "anomaly": scores.anomaly,
-        "prototype": outputs.prototype[cut],
-        "distance": outputs.distance[cut],
-        "reconstruction_error": outputs.reconstruction_error[cut],
+    found = {
+        "score": pa.array(outputs.score[cut].astype(np.float64)),
+        "percentile": pa.array(scores.percentile, pa.float64()),
+        "anomaly": pa.array(scores.anomaly, pa.bool_()),
+        "prototype": pa.array(outputs.prototype[cut]),
+        "distance": pa.array(outputs.distance[cut].astype(np.float64)),
+        "reconstruction_error": pa.array(outputs.reconstruction_error[cut].astype(np.float64)),
     }
-    found = {name: pa.array(values[name]).cast(kind) for name, kind in kinds.items()}
     if encoded.kept is None:
         return found
     order, failed = np.zeros(encoded.count, np.int64), np.ones(encoded.count, bool)
@@ -131,7 +130,7 @@ def _table(body: bytes, max_rows: int) -> pa.Table:
                 batch.validate(full=True)
                 batches.append(batch)
             table = pa.Table.from_batches(batches, stream.schema)
-            _ = table.column_names  # read only when asked for, and perhaps no UTF-8
+            _ = table.schema.names  # read only when asked for, and perhaps no UTF-8
     except (pa.ArrowException, OSError, EOFError, IndexError, UnicodeDecodeError) as error:
         lines = str(error).splitlines() or ["it ends too soon"]
         raise MalformedBody(f"the body is no Arrow stream: {lines[0]}") from None
