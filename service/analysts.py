@@ -1,8 +1,7 @@
 """Analysts as a whole: how far they agree, and quarantine for one whose labels shall not count."""
 
-from dataclasses import dataclass
-
 import sqlalchemy as sa
+from msgspec import Struct
 
 from service import retraining
 from service.errors import Conflict, InvalidRequest, NotFound
@@ -15,8 +14,7 @@ from service.retraining import Rule
 LONGEST_WHY = 1_000
 
 
-@dataclass(frozen=True)
-class Changed:
+class Changed(Struct, frozen=True):
     """`records`: those that somebody had judged. `job_id`: a training that had read it is done again."""
 
     kind: Kind

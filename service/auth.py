@@ -9,9 +9,10 @@ import ipaddress
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import replace
 
 from models.errors import ConfigError
 from service.errors import Forbidden, Unauthorized
@@ -25,13 +26,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,79}")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="nearnorm"'}
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who sent a request: a key's name and its roles. `meter` holds it to a quota, where there is one."""
 
     name: str
     roles: frozenset[str]
-    meter: Meter | None = field(default=None, compare=False)
+    meter: Meter | None = None
 
 
 ANONYMOUS = Caller("anonymous", frozenset(ROLES))

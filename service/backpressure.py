@@ -10,9 +10,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from service.quotas import Bucket
@@ -31,8 +31,7 @@ class Connection(Protocol):
     flow: FlowControl
 
 
-@dataclass(frozen=True)
-class _Held:
+class _Held(Struct, frozen=True):
     connection: Connection
     until: float
     cost: float

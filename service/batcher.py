@@ -10,8 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
+
+from msgspec import Struct
 
 from service.errors import DeadlineExceeded, InternalError, Overloaded
 
@@ -27,8 +28,7 @@ Ran = TypeVar("Ran")
 Outcome = TypeVar("Outcome")
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """In rows, and seconds. Batches of up to `inline_rows` run in the event loop's own thread.
 
     A request that is larger than that runs beside it, up to `batch_rows` of it at a time, and at most

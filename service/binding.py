@@ -1,11 +1,11 @@
 """What each item of a feedback request speaks of: an event, a record, or an earlier label."""
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from service.encode import Encoder
 from service.errors import TYPE_PREFIX

@@ -1,8 +1,8 @@
 """A request's headers and body: what kind it is, how large it may be, how it was packed."""
 
 import zlib
-from dataclasses import dataclass
 
+from msgspec import Struct
 from starlette.types import Message, Receive
 
 from service.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
@@ -17,8 +17,7 @@ class ClientGoneError(Exception):
     """The client hung up before its request was whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """`content` is JSON or ARROW."""
 
     content: bytes

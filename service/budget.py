@@ -6,9 +6,9 @@ be solved from the traffic that was seen: how much there is, and how much of it 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.errors import ConfigError
@@ -21,15 +21,13 @@ _SHARE = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?|-?\.[0-9]+)\s*%(?:\s+of\s+normal
 _PER_DAY = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?|-?\.[0-9]+)\s*(?:alerts?\s+)?(?:a|per)\s+day\s*")
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(Struct, frozen=True):
     """Of normal traffic, in (0, 1)."""
 
     share: float
 
 
-@dataclass(frozen=True)
-class PerDay:
+class PerDay(Struct, frozen=True):
     alerts: float
 
 
@@ -56,8 +54,7 @@ def bins(percentiles: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.diff(beneath, prepend=0)
 
 
-@dataclass(frozen=True)
-class Traffic:
+class Traffic(Struct, frozen=True):
     """Rows by bin of rarity, seen within `days`."""
 
     rows: Mapping[int, int]

@@ -1,9 +1,9 @@
 """Where rows fall, counted: every signal that drift is watched in, as cells of one flat array."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.manifest import Core
@@ -15,8 +15,7 @@ _SCORE_QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _SCORE, _DISTANCE = "score", "distance"
 
 
-@dataclass(frozen=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """Scored rows. numeric [N, F] (NaN: missing), codes [N, C], similarity [N, K], the others [N].
 
     `event_ids` are those that can be looked up later, by row.
@@ -66,8 +65,7 @@ def joined(parts: Sequence[Observed]) -> Observed:
     )
 
 
-@dataclass(frozen=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """What is watched: a feature by its name, or one of the model's own answers."""
 
     kind: str  # numeric, categorical, prototype, score or distance

@@ -13,8 +13,10 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from models.errors import NearnormError
 
@@ -32,8 +34,7 @@ class Ended(NearnormError):
     """Training ended without a result; the message says why."""
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct, frozen=True):
     """Where training is, and what it wrote."""
 
     stage: str = "snapshot"

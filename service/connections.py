@@ -8,11 +8,11 @@ import asyncio
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
 import httptools
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from service.backpressure import Backpressure
@@ -47,8 +47,7 @@ class Stage(Enum):
     ANSWERED = "answered"
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """`patience`: seconds in one stage, after which a connection is closed."""
 
     connections: int

@@ -8,9 +8,9 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from models.errors import NearnormError
 from service import auth, retraining
@@ -39,8 +39,7 @@ FOLLOW_SECONDS = 1.0
 FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see erasure.prune
 
 
-@dataclass(frozen=True)
-class Noted:
+class Noted(Struct, frozen=True):
     """What /score adds to its answer: by the index of a row among those scored."""
 
     event_ids: Mapping[int, str]

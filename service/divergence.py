@@ -7,10 +7,10 @@ on the PSI less that mean. G rather than Pearson's chi-square: its tail stays ho
 """
 
 import math
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -44,8 +44,7 @@ def chi2_quantile(alpha: float, df: int) -> float:
     return high
 
 
-@dataclass(frozen=True)
-class Divergence:
+class Divergence(Struct, frozen=True):
     """One value a signal. `psi` is less its mean without drift, and never negative."""
 
     psi: Floats

@@ -8,10 +8,10 @@ rows; a real but irrelevant change stays under a limit on the PSI. Memory is fix
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from msgspec import Struct
 
 from models.manifest import Core
 from service.cells import Cells, Observed, Signal, joined
@@ -29,8 +29,7 @@ _REPORTS_KEPT = 100
 _BATCHES = 25  # that are put together at once: 250 of one row each would hold everybody up for a millisecond
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Struct, frozen=True):
     """A signal began to drift, by the window of so many rows that noticed it. `row` counts from 1."""
 
     signal: Signal
@@ -41,8 +40,7 @@ class Report:
     at: datetime
 
 
-@dataclass(frozen=True)
-class SignalState:
+class SignalState(Struct, frozen=True):
     """A signal over the long window, beside its reference. Rates are None where they mean nothing."""
 
     signal: Signal
@@ -56,8 +54,7 @@ class SignalState:
     reference_unknown: float | None
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """`rows` were seen in all, the states cover the newest `window` of them."""
 
     rows: int

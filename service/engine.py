@@ -2,11 +2,11 @@
 
 import os
 import tempfile
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.bundle import MODEL, Bundle
@@ -19,8 +19,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Device = Literal["auto", "cpu", "cuda"]
 
 
-@dataclass(slots=True)
-class Outputs:
+class Outputs(Struct):
     """A model's answers to N rows; `residual` is ordered as the schema's scored features."""
 
     score: NDArray[np.float32]
@@ -31,7 +30,7 @@ class Outputs:
     residual: NDArray[np.float32]
 
 
-_OUTPUTS = list(Outputs.__slots__)
+_OUTPUTS = list(Outputs.__struct_fields__)
 
 
 class Engine:

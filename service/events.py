@@ -11,11 +11,11 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from models.schema import FeatureSchema
 from service import budget
@@ -44,8 +44,7 @@ _DAY_MS = 24 * _HOUR_MS
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True)
-class Scored:
+class Scored(Struct):
     """A request's scored rows: one element a row of `encoded.rows`.
 
     `alert` is whether the score alone is above the threshold; `anomaly` the verdict, with what analysts said.

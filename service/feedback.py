@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Struct
 
 from service import retraining
 from service.binding import Binder, Mistake
@@ -25,8 +25,7 @@ from service.statements import Submission
 _HOUR_MS = 3600 * 1000
 
 
-@dataclass(frozen=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     answer: dict[str, Any]
     standings: list[Standing]
 

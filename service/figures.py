@@ -6,10 +6,10 @@ waits for the ledger.
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -30,8 +30,7 @@ STATES = ("queued", "running", *ENDED)
 _MODEL = ("model",)
 
 
-@dataclass(frozen=True)
-class LabelFigures:
+class LabelFigures(Struct, frozen=True):
     """What a model's labels and jobs came to when the ledger was last read. Times are ms since 1970."""
 
     verdicts: dict[str, int]

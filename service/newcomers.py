@@ -7,10 +7,10 @@ for a person to look at: a burst of one attack looks the same.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from msgspec import Struct
 
 from models.manifest import Core
 from models.schema import FIRST_CODE
@@ -25,8 +25,7 @@ _LEAST = np.finfo(np.float32).tiny  # a row so far away that its similarity is 0
 _MARGIN = 5.0  # standard errors that the far share of unchanged traffic may lie above the reference's
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A dense region far from all groups. `share` is of all rows since the oldest far row kept.
 
     `typical` has the median of numeric features and the most frequent known category of the others.

@@ -52,7 +52,9 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
 
 def score_rows(engine: Engine, rows: Rows) -> Outputs:
     parts = [engine.run(rows.part(start, start + BATCH_ROWS)) for start in range(0, len(rows), BATCH_ROWS)]
-    return Outputs(*(np.concatenate([getattr(part, name) for part in parts]) for name in Outputs.__slots__))
+    return Outputs(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in Outputs.__struct_fields__)
+    )
 
 
 def write_table(table: pa.Table, out: Path) -> None:

@@ -3,11 +3,12 @@
 import math
 import threading
 import time
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import replace
 
 from models.errors import ConfigError
 from models.manifest import Core
@@ -27,8 +28,7 @@ _DAY_MS = 24 * 3600 * 1000
 _HOUR_MS = 3600 * 1000
 
 
-@dataclass(frozen=True)
-class InForce:
+class InForce(Struct, frozen=True):
     """A policy and what it comes to: `share` of normal traffic, solved from `traffic` where need be."""
 
     policy: PolicyVersion

@@ -6,9 +6,9 @@ strange; a record is an anomaly when p is within the budget. p cannot be finer t
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.errors import ConfigError
@@ -17,8 +17,7 @@ DEFAULT_BUDGET = 0.01
 _SLACK = 1e-9  # 0.07 * 100 is 7.000000000000001: a rank is a whole number
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The share of normal traffic that may be alerted on, in (0, 1)."""
 
     budget: float

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from service.ids import new_id
 from service.ledger import audit, erasure, events
@@ -11,8 +12,7 @@ from service.ledger.database import Ledger
 Forgetting = Callable[[str], AbstractContextManager[None]]
 
 
-@dataclass(frozen=True)
-class Erased:
+class Erased(Struct, frozen=True):
     events: int
     labels: int
 

@@ -1,14 +1,15 @@
 """What one caller may ask for: rows and requests a second, and the size of one request."""
 
 import math
-from dataclasses import asdict, dataclass
 from time import monotonic
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from service.errors import RateLimited, TooManyRows
 
 
-@dataclass(frozen=True)
-class Quota:
+class Quota(Struct, frozen=True):
     """None: as the service's settings say."""
 
     rows_per_second: int | None = None

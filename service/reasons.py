@@ -6,10 +6,10 @@ when its category is none of the group's frequent ones. The most telling come fi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.manifest import CategoryProfile, Core, Group, NumericProfile
@@ -23,8 +23,7 @@ _TINY = 1e-6
 Value = float | bool | str | None
 
 
-@dataclass(frozen=True)
-class _Finding:
+class _Finding(Struct, frozen=True):
     reason: Reason
     telling: float
 

@@ -7,11 +7,11 @@ stage's probability. The interval is of 95%: quantiles of the recall under Jeffr
 share of each stratum and on the rest's size; few labels make it wide.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from service.ledger.events import events
@@ -21,8 +21,7 @@ DRAWS = 4_000
 PRIOR = 0.5
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(Struct, frozen=True):
     """Some events: how many, the rows of traffic that they stand for, and the sum of the squares of that."""
 
     events: int = 0
@@ -35,8 +34,7 @@ class Weights:
         return self.rows**2 / self.squares if self.squares else 0.0
 
 
-@dataclass(frozen=True)
-class Stratum:
+class Stratum(Struct, frozen=True):
     """The kept events, those of them with a standing verdict, and those found anomalous."""
 
     events: Weights = Weights()
@@ -49,8 +47,7 @@ class Stratum:
         return self.anomalies.rows / self.labelled.rows if self.labelled.rows else 0.0
 
 
-@dataclass(frozen=True)
-class Recall:
+class Recall(Struct, frozen=True):
     """An estimate with its 95% interval, and how many labelled events it stands on."""
 
     estimate: float

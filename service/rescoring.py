@@ -1,9 +1,9 @@
 """Logged events through a version: what it would have said of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
@@ -15,8 +15,7 @@ from service.policy import Policy, Ranks
 from service.wire import Envelope
 
 
-@dataclass(frozen=True)
-class Rescored:
+class Rescored(Struct, frozen=True):
     """The N events whose records fit the version, and for each its score, percentile and verdict there."""
 
     events: list[Event]

@@ -1,10 +1,10 @@
 """Retraining as the service sees it: when a job is due, what it waits for, how it is asked for and ended."""
 
-from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from service.errors import Conflict, NotFound
 from service.ids import iso, new_id, now_ms
@@ -21,8 +21,7 @@ NO_WORKER = (
 GREETED = 15_000  # ms: a worker that has not greeted for so long is taken to be gone
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """When labels are enough: `after` new ones, and `pause` ms since the last job of the model ended."""
 
     after: int

@@ -7,11 +7,11 @@ random slice is where misses show, and by its probabilities how many there are.
 import base64
 import binascii
 import itertools
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Struct
 from msgspec.structs import replace
 
 from service.errors import InvalidRequest
@@ -33,8 +33,7 @@ _UP = tuple(column.asc() for column in _COLUMNS)
 _DOWN = tuple(column.desc() for column in _COLUMNS)
 
 
-@dataclass(frozen=True)
-class Pick:
+class Pick(Struct, frozen=True):
     event: Event
     why: Why
 

@@ -70,7 +70,7 @@ def joined(rows: Rows, parts: Sequence[Scores]) -> Scores:
     outputs = Outputs(
         *(
             np.concatenate([getattr(part.batch.outputs, name)[part.start : part.stop] for part in parts])
-            for name in Outputs.__slots__
+            for name in Outputs.__struct_fields__
         )
     )
 

@@ -1,6 +1,5 @@
 """POST /feedback as it is sent: a request, read as a whole; its items are looked at one by one."""
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -34,8 +33,7 @@ class FeedbackRequest(Struct, forbid_unknown_fields=True):
     model: str = "default"
 
 
-@dataclass(frozen=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """A request as it was sent. `actor` is the API key's name; `key` the Idempotency-Key, if any."""
 
     model: str

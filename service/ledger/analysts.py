@@ -2,16 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from service.ledger.labels import ERASED, labels
 from service.ledger.quarantine import is_silenced
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """Of `labels` that an analyst sent, `records` were judged and not withdrawn, of those `compared` by
     another analyst too, who in `contradicted` said the opposite or retracted the label.
     """

@@ -9,10 +9,11 @@ taken for dead cannot write over its successor.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import fields
 
 from service.ledger.database import Milliseconds, insert, metadata, partial_index
 
@@ -74,8 +75,7 @@ workers = sa.Table(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One row. Times are milliseconds since 1970."""
 
     job_id: str

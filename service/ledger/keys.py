@@ -1,8 +1,8 @@
 """API keys, by the digest of their secret: whoever reads the database still holds no key."""
 
-from dataclasses import asdict, dataclass
-
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from service.ledger.database import Milliseconds, metadata
 from service.quotas import Quota
@@ -23,8 +23,7 @@ keys = sa.Table(
 )
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Struct, frozen=True):
     key_id: str
     name: str
     digest: str

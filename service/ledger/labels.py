@@ -7,10 +7,11 @@ transaction. Both carry the clock's number, so that whoever has read up to a num
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import fields
 
 from service.ids import now_ms
 from service.ledger import candidates, quarantine
@@ -64,8 +65,7 @@ verdicts = sa.Table(
 ERASED = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """What all that was said about one record adds up to; `record` is that of the label it names, as JSON:
     a service holds one for every record that was judged."""
 
@@ -77,8 +77,7 @@ class Standing:
     record: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(Struct, frozen=True):
     """A record's scores by the champion that was, by the model that learnt from it, and by a fit that did
     not (None: there was none)."""
 

@@ -1,10 +1,11 @@
 """Policies, one row a version, never changed; and the traffic that a budget by the day is solved from."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict, fields
 
 from service.ledger.database import Milliseconds, insert, metadata
 
@@ -31,8 +32,7 @@ traffic = sa.Table(
 )
 
 
-@dataclass(frozen=True)
-class PolicyVersion:
+class PolicyVersion(Struct, frozen=True):
     """`version` 0 is the default, which stands in no row."""
 
     version: int

@@ -1,9 +1,9 @@
 """Labellers in quarantine: what they say is stored, and does not count. The trail tells how it came to be."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from service.ledger.database import Milliseconds, metadata
 
@@ -21,8 +21,7 @@ Kind = Literal["analyst", "key"]
 """A label's `analyst` is what its sender says; its `key` is the API key that brought it, which we checked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Struct, frozen=True):
     kind: Kind
     name: str
     at: int
@@ -30,8 +29,7 @@ class Quarantine:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Silenced:
+class Silenced(Struct, frozen=True):
     """Whose statements do not count."""
 
     analysts: frozenset[str] = frozenset()

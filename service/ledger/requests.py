@@ -1,10 +1,10 @@
 """Requests that were answered, by their Idempotency-Key, so that one sent twice counts once."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from service.ledger.database import Milliseconds, metadata
 
@@ -20,8 +20,7 @@ requests = sa.Table(
 )
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(Struct, frozen=True):
     body: str
     answer: dict[str, Any]
 

@@ -1,17 +1,17 @@
 """What was said about one record, and what it adds up to. Pure: no SQL."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from service.ledger.quarantine import Silenced
 
 Verdict = Literal["anomaly", "normal", "conflict", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """One statement. `record` holds the values the model sees, by feature."""
 
     feedback_id: str
@@ -34,8 +34,7 @@ class Label:
     model_version: str | None = None
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(Struct, frozen=True, dict=True):
     """All statements about one record, in order. Those of `silenced` are there and do not count."""
 
     statements: Sequence[Label]

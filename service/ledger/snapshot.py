@@ -1,10 +1,10 @@
 """What a retraining reads from the ledger: verdicts up to a number of the clock, and recent traffic."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from service.ledger.clock import clock
 from service.ledger.events import events
@@ -12,8 +12,7 @@ from service.ledger.jobs import jobs
 from service.ledger.labels import labels, verdicts
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """`verdicts` and `traffic` are JSON lines; `watermark` is the labels' clock up to which they reach."""
 
     watermark: int

@@ -3,10 +3,10 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from service import events as writer
 from service.encode import Encoder
@@ -143,7 +143,7 @@ def test_a_group_that_is_written_twice_is_there_once(log: EventLog, ledger: Ledg
 
 def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_written(ledger: Ledger) -> None:
     log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
-    offer(log, replace(batch(1, frozenset({0})), prototype=[object()]))  # type: ignore[list-item]
+    offer(log, replace(batch(1, frozenset({0})), prototype=[object()]))
     log.start()
     deadline = time.monotonic() + 10
     while log.dropped == 0 and time.monotonic() < deadline:

@@ -1,10 +1,10 @@
 """What drift notices, what it leaves alone, and that it stays as small as it was."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from service.drift import LONG, SHORT, STEP, Drift, Report
 from service.encode import Rows

@@ -1,9 +1,9 @@
 """New dense regions among the rows that are far from every prototype."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from service.cells import Observed
