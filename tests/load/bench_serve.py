@@ -5,6 +5,7 @@ the peers are installed.
 """
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -30,6 +31,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="every round as JSON")
     given = parser.parse_args()
     started = time.monotonic()
+    for room in ("service", "models", "tests/load"):  # as what pip installs is: else a start compiles them
+        compileall.compile_dir(room, quiet=1)
     bundle = trained(given.model)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
