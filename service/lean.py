@@ -8,9 +8,8 @@ import sys
 def start_lean() -> None:
     """To be called before what serves is imported."""
     gc.disable()  # nothing of what is loaded now is garbage; the server enables it
-    os.environ.setdefault(
-        "PYDANTIC_DISABLE_PLUGINS", "__all__"
-    )  # else every distribution is searched for one
+    # pydantic would look for a plugin in every distribution
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # FastAPI asks for it only to refuse its models, and takes its absence for there being none
     sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]
     if "rich" not in sys.modules:
