@@ -199,7 +199,7 @@ class Encoder:
         `text(place, j)` is what was sent for the j-th categorical feature.
         """
         rows = encoded.rows
-        if not np.isnan(rows.numeric).any() and (self._only_numbers or (rows.codes >= FIRST_CODE).all()):
+        if not np.isnan(rows.numeric).any() and not (self._codes and (rows.codes < FIRST_CODE).any()):
             return encoded
         places = encoded.places()
         missing = np.concatenate([np.isnan(rows.numeric), rows.codes == MISSING_CODE], axis=1)
