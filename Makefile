@@ -108,7 +108,7 @@ fuzz: setup ## 100,000 fuzzed requests on each database, and schemathesis on bot
 	@$(BIN)/python -m tests.contract.attack --database postgresql
 
 docs: setup ## write the configuration page from the settings
-	@$(BIN)/python -m service.configuration > docs/configuration.md
+	@$(BIN)/python -m nearnorm.service.cli.settings_page > docs/configuration.md
 
 lock: setup ## resolve the service image's packages again, with their hashes (deploy/service.lock)
 	@$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \

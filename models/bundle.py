@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from models.canonical import digest
-from models.consistency import misfits
-from models.errors import BundleError
-from models.manifest import FORMAT_VERSION, Manifest
+from nearnorm.models.canonical import digest
+from nearnorm.models.consistency import misfits
+from nearnorm.models.errors import BundleError
+from nearnorm.models.manifest import FORMAT_VERSION, Manifest
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"

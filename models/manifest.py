@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from models.canonical import digest
-from models.schema import FeatureSchema
+from nearnorm.models.canonical import digest
+from nearnorm.models.schema import FeatureSchema
 
 FORMAT_VERSION: Final = 1
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from models.canonical import digest
+from nearnorm.models.canonical import digest
 
 MISSING_CODE = 0
 UNKNOWN_CODE = 1

@@ -3,24 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
 
-from models.errors import NearnormError
-from service import problems
-from service.api import analysts, drift, feedback, jobs, models, ops, policy, privacy, queue
-from service.desk import Desk
-from service.drift_metrics import DriftCollector
-from service.figures import Figures
-from service.metrics import Metrics
-from service.openapi import with_score
-from service.parameters import known_alone
-from service.score import PATH, ScoreEndpoint
-from service.settings import Settings
-from service.siblings import Siblings
-from service.slots import Slots
+from nearnorm import __version__
+from nearnorm.models.errors import NearnormError
+from nearnorm.service.api import analysts, drift, feedback, jobs, models, ops, policy, privacy, queue
+from nearnorm.service.api.openapi.document import with_score
+from nearnorm.service.http import problems
+from nearnorm.service.http.query import known_alone
+from nearnorm.service.metrics.collectors import Figures
+from nearnorm.service.metrics.counters import Metrics
+from nearnorm.service.metrics.drift_collector import DriftCollector
+from nearnorm.service.metrics.multiprocess_metrics import Siblings
+from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
+from nearnorm.service.scoring.remember import Memory
+from nearnorm.service.services import Services
+from nearnorm.service.serving.registry import Slots
+from nearnorm.service.settings import Settings
 
 
 class Application(FastAPI):
@@ -41,20 +42,20 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Applicat
     Its lifespan raises NearnormError when it must not start.
     """
     metrics = Metrics()
-    desk = Desk(settings)
-    slots = Slots(settings.open_store(), settings, metrics, desk.prepare)
-    figures = Figures(slots, desk.log)
+    services = Services(settings)
+    slots = Slots(settings.open_store(), settings, metrics, services.follower.prepare)
+    figures = Figures(slots, services.log)
     for collector in (DriftCollector(slots), figures):
         metrics.registry.register(collector)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
-            await asyncio.to_thread(desk.start, slots.loaded, figures)
+            await asyncio.to_thread(services.start, slots.loaded, figures)
             await slots.start()
         except NearnormError as error:
             app.state.startup_problem = str(error)  # for the command line, which tells it in one line
-            await asyncio.to_thread(desk.close)
+            await asyncio.to_thread(services.close)
             raise
         try:
             if siblings is not None:
@@ -64,13 +65,13 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Applicat
             if siblings is not None:
                 await siblings.close()
             await slots.close()
-            await asyncio.to_thread(desk.close)
+            await asyncio.to_thread(services.close)
 
-    app = Application(
-        title="Nearnorm", version=version("nearnorm"), lifespan=lifespan, docs_url=None, redoc_url=None
+    app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.score = ScoreEndpoint(
+        slots, services.keyring, Memory(services.log, services.policies, services.verdicts), settings, metrics
     )
-    app.score = ScoreEndpoint(slots, desk, settings, metrics)
-    app.state.desk = desk
+    app.state.services = services
     app.state.slots = slots
     app.state.metrics = metrics
     app.state.figures = figures

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.errors import ConfigError
-from models.store import ModelStore, open_store
+from nearnorm.models.errors import ConfigError
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.models.store.open import open_store
 
 PREFIX = "NEARNORM_"
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.schema import FeatureSchema
+from nearnorm.models.schema import FeatureSchema
 
 if TYPE_CHECKING:
-    from training.job import Watcher
+    from nearnorm.training.job import Watcher
 
 
 class ProgressStyle(StrEnum):
@@ -42,8 +42,8 @@ def train(
     ] = ProgressStyle.BAR,
 ) -> None:
     """Train a model on DATA and write its bundle."""
-    from training.job import TrainingJob, prepare
-    from training.recipe import Recipe
+    from nearnorm.training.dataset.recipe import Recipe
+    from nearnorm.training.job import TrainingJob, prepare
 
     job = TrainingJob(
         source=data,
@@ -56,7 +56,7 @@ def train(
     )
     with _watcher(progress) as watcher:
         prepared = prepare(job, watcher)
-        from training.pipeline import train_bundle  # seconds to import: after what can be refused
+        from nearnorm.training.pipeline import train_bundle  # seconds to import: after what can be refused
 
         bundle = train_bundle(prepared, watcher)
     if progress is ProgressStyle.JSON:
@@ -79,15 +79,15 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="The same data and seed give the same splits.")] = 0,
 ) -> None:
     """Tell whether Nearnorm is worth it on DATA: it and the usual alternatives, judged alike."""
-    from training.data import load
-    from training.recipe import Recipe
+    from nearnorm.training.dataset.load import load
+    from nearnorm.training.dataset.recipe import Recipe
 
     recipe = Recipe.read(config)
     loaded = load(data, label_column, recipe.columns)
     with _bar() as step:
         step("evaluate", 0.0)
-        from training.trial import hold_trial, verdict
-        from training.trial_report import trial_html, trial_json
+        from nearnorm.training.trial.comparison import hold_trial, verdict
+        from nearnorm.training.trial.report import trial_html, trial_json
 
         trial = hold_trial(loaded, recipe.fit, labels, splits, seed, lambda done: step("evaluate", done))
     out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def evaluate(
 
 @contextmanager
 def _watcher(style: ProgressStyle) -> "Iterator[Watcher]":
-    from training.job import Watcher
+    from nearnorm.training.job import Watcher
 
     if style is ProgressStyle.JSON:
         yield Watcher(

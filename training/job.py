@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.bundle import refuse_other_files
-from models.schema import FeatureSchema
-from models.tables import Arrays
-from training.data import Dataset, Split, load, load_labelled, split
-from training.recipe import Recipe
+from nearnorm.models.bundle import refuse_other_files
+from nearnorm.models.schema import FeatureSchema
+from nearnorm.models.tables import Arrays
+from nearnorm.training.dataset.load import Dataset, Split, load, load_labelled, split
+from nearnorm.training.dataset.recipe import Recipe
 
 STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1.0}
 """The share of the whole that is done when a stage ends."""

@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
-from models.bundle import MODEL, Bundle, write_bundle
-from models.manifest import Core, Manifest, Tolerance
-from training.calibrate import calibrate, score
-from training.crossfit import CrossFit, cross_fit, measurable, ranks
-from training.data import ANOMALY, Dataset, Split
-from training.evaluate import held_out, of_labels
-from training.export import ABSOLUTE, RELATIVE, assert_parity, golden_rows, to_onnx
-from training.fit import Progress, TrainingSet, fit
-from training.groups import describe_groups
-from training.job import STAGES, Prepared, Watcher
-from training.network import Detector
-from training.report import MAP_ROWS, EmbeddedRows, Findings, report_html, report_json
-from training.snapshot import recorded
+from nearnorm.models.bundle import MODEL, Bundle, write_bundle
+from nearnorm.models.manifest import Core, Manifest, Tolerance
+from nearnorm.training.dataset.load import ANOMALY, Dataset, Split
+from nearnorm.training.dataset.source import recorded
+from nearnorm.training.evaluation.calibrate import calibrate, score
+from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable, ranks
+from nearnorm.training.evaluation.groups import describe_groups
+from nearnorm.training.evaluation.held_out import held_out, of_labels
+from nearnorm.training.export.onnx_graph import ABSOLUTE, RELATIVE, assert_parity, golden_rows, to_onnx
+from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
+from nearnorm.training.job import STAGES, Prepared, Watcher
+from nearnorm.training.method.network import Detector
+from nearnorm.training.reporting.report import MAP_ROWS, EmbeddedRows, Findings, report_html, report_json
 
 FIT_STAGES = {
     "layer_1": (0.0, 0.15),

@@ -7,14 +7,13 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from service import analysts
-from service.api.intake import body_of, described, desk_of, needs, read
-from service.auth import Caller
-from service.ids import iso
-from service.ledger import quarantine
-from service.ledger.analysts import Tally, tallies
-from service.ledger.quarantine import Kind, Quarantine
-from service.retraining import Rule
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.feedback import analysts
+from nearnorm.service.ids import iso
+from nearnorm.service.ledger.tables import quarantine
+from nearnorm.service.ledger.tables.analysts import Tally, tallies
+from nearnorm.service.ledger.tables.quarantine import Kind, Quarantine
 
 router = APIRouter(prefix="/analysts", tags=["analysts"])
 
@@ -79,7 +78,7 @@ async def list_analysts(
     def seen(connection: sa.Connection) -> tuple[list[Tally], list[Quarantine]]:
         return tallies(connection, limit + 1, cursor), quarantine.every(connection)
 
-    found, in_force = await desk_of(request).ledger.seen(seen)
+    found, in_force = await services_of(request).ledger.seen(seen)
     return AnalystPage(
         analysts=[_told(tally) for tally in found[:limit]],
         quarantine=[
@@ -97,10 +96,10 @@ async def post_quarantine(
 ) -> Changed:
     """Their labels and retractions stop counting at once, and the next model forgets them."""
     why = read(await body_of(request), QuarantineRequest).why
-    desk = desk_of(request)
-    rule = Rule.of(desk.settings)
-    changed = await desk.ledger.written(lambda c: analysts.put(c, by, name, why, caller.name, rule))
-    await desk.ledger.threaded(desk.refresh)
+    services = services_of(request)
+    rule = services.rule
+    changed = await services.ledger.written(lambda c: analysts.put(c, by, name, why, caller.name, rule))
+    await services.ledger.threaded(services.follower.refresh)
     return Changed.model_validate(changed, from_attributes=True)
 
 
@@ -120,9 +119,9 @@ async def delete_quarantine(
     ] = "",
 ) -> Changed:
     """Their labels count again, as if they had always done."""
-    desk = desk_of(request)
-    changed = await desk.ledger.written(lambda c: analysts.release(c, by, name, why, caller.name))
-    await desk.ledger.threaded(desk.refresh)
+    services = services_of(request)
+    changed = await services.ledger.written(lambda c: analysts.release(c, by, name, why, caller.name))
+    await services.ledger.threaded(services.follower.refresh)
     return Changed.model_validate(changed, from_attributes=True)
 
 

@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from service.api.intake import needs
-from service.auth import Caller
-from service.drift import SignalState, Snapshot
-from service.figures import Figures
-from service.recall import Recall
-from service.slots import Slots
-from service.wire import ModelRef
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.api.dependencies import needs
+from nearnorm.service.drift.monitor import SignalState, Snapshot
+from nearnorm.service.feedback.recall import Recall
+from nearnorm.service.metrics.collectors import Figures
+from nearnorm.service.records.shapes import ModelRef
+from nearnorm.service.serving.registry import Slots
 
 router = APIRouter(tags=["operations"])
 

@@ -7,14 +7,13 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 
-from service import feedback, receipts, statements
-from service.api.intake import body_of, described, desk_of, needs, schema_of
-from service.auth import Caller
-from service.encode import Encoder
-from service.feedback import Accepted
-from service.retraining import Rule
-from service.slots import Slots
-from service.statements import FeedbackRequest, Item
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.api.dependencies import body_of, described, needs, schema_of, services_of
+from nearnorm.service.feedback import receipts, submit
+from nearnorm.service.feedback.request import FeedbackRequest, Item, read
+from nearnorm.service.feedback.submit import Accepted
+from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.serving.registry import Slots
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
@@ -34,19 +33,19 @@ async def post_feedback(
 
     Sent again with the same Idempotency-Key, it is answered again and stored once.
     """
-    desk, slots = desk_of(request), request.app.state.slots
-    sent = statements.read(await body_of(request), caller.name, idempotency_key)
+    services, slots = services_of(request), request.app.state.slots
+    sent = read(await body_of(request), caller.name, idempotency_key)
 
     def encoder(model: str) -> Encoder:
         found: Slots = slots
         return found.get(model).encoder
 
-    def submit(connection: sa.Connection) -> Accepted:
-        most_an_hour = desk.settings.analyst_labels_per_hour
-        return feedback.submit(connection, sent, desk.log, encoder, Rule.of(desk.settings), most_an_hour)
+    def store(connection: sa.Connection) -> Accepted:
+        most_an_hour = services.settings.analyst_labels_per_hour
+        return submit.submit(connection, sent, services.log, encoder, services.rule, most_an_hour)
 
-    accepted = await desk.ledger.written(submit)
-    desk.learn(sent.model, accepted.standings)
+    accepted = await services.ledger.written(store)
+    services.verdicts.learn(sent.model, accepted.standings)
     return JSONResponse(accepted.answer, 201)
 
 
@@ -55,6 +54,6 @@ async def get_feedback(
     request: Request, feedback_id: str, _: Annotated[Caller, needs("feedback")]
 ) -> dict[str, Any]:
     """The receipt of one label: where it stands, and what was learnt from it."""
-    receipt = await desk_of(request).ledger.seen(lambda c: receipts.receipt(c, feedback_id))
+    receipt = await services_of(request).ledger.seen(lambda c: receipts.receipt(c, feedback_id))
     told: dict[str, Any] = msgspec.to_builtins(receipt)
     return told

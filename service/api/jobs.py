@@ -10,14 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from service import retraining
-from service.api.intake import body_of, described, desk_of, needs, read
-from service.auth import Caller
-from service.desk import Desk
-from service.errors import LedgerUnavailable
-from service.ledger import jobs
-from service.ledger.jobs import ENDED
-from service.retraining import Rule
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables.jobs import ENDED
+from nearnorm.service.retraining import requests
+from nearnorm.service.services import Services
 
 router = APIRouter(prefix="/jobs", tags=["retraining"])
 
@@ -48,9 +47,9 @@ async def list_jobs(
 
     def read(connection: Any) -> list[Told]:  # noqa: ANN401 - a connection; routes know no SQL
         found = jobs.newest(connection, limit + 1, cursor, model)
-        return [retraining.told(connection, job) for job in found]
+        return [requests.told(connection, job) for job in found]
 
-    found = await desk_of(request).ledger.seen(read)
+    found = await services_of(request).ledger.seen(read)
     more = len(found) > limit
     return JobPage(jobs=found[:limit], next=found[limit - 1]["job_id"] if more else None)
 
@@ -58,11 +57,10 @@ async def list_jobs(
 @router.post("", status_code=202, openapi_extra=described(JobRequest))
 async def post_job(request: Request, response: Response, caller: Annotated[Caller, needs("operate")]) -> Told:
     """Retrain now, with the labels there are. Where a job waits already, it is that one."""
-    desk = desk_of(request)
+    services = services_of(request)
     name = request.app.state.slots.get(read(await body_of(request), JobRequest).model).ref.name
-    rule = Rule.of(desk.settings)
-    told = await desk.ledger.written(
-        lambda c: retraining.told(c, retraining.request(c, name, rule, caller.name))
+    told = await services.ledger.written(
+        lambda c: requests.told(c, requests.request(c, name, services.rule, caller.name))
     )
     response.headers["Location"] = f"/jobs/{told['job_id']}"
     return told
@@ -71,33 +69,35 @@ async def post_job(request: Request, response: Response, caller: Annotated[Calle
 @router.get("/{job_id}")
 async def get_job(request: Request, job_id: str, _: Annotated[Caller, needs(None)]) -> Told:
     """Where a job stands: stage, progress, what it waits for, the gate's reasons and the log's tail."""
-    return await _read(desk_of(request), job_id)
+    return await _read(services_of(request), job_id)
 
 
 @router.delete("/{job_id}")
 async def cancel_job(request: Request, job_id: str, caller: Annotated[Caller, needs("operate")]) -> Told:
     """Cancel a job: at once while it waits, within seconds while it runs. The champion stays."""
-    return await desk_of(request).ledger.written(
-        lambda c: retraining.told(c, retraining.cancel(c, job_id, caller.name))
+    return await services_of(request).ledger.written(
+        lambda c: requests.told(c, requests.cancel(c, job_id, caller.name))
     )
 
 
 @router.get("/{job_id}/events", response_class=StreamingResponse)
 async def watch_job(request: Request, job_id: str, _: Annotated[Caller, needs(None)]) -> StreamingResponse:
     """The job as server-sent events: one `job` event for every change, until it has ended."""
-    desk = desk_of(request)
-    first = await _read(desk, job_id)
+    services = services_of(request)
+    first = await _read(services, job_id)
     return StreamingResponse(
-        _changes(request, desk, first), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        _changes(request, services, first),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 
-async def _changes(request: Request, desk: Desk, told: Told) -> AsyncIterator[bytes]:
+async def _changes(request: Request, services: Services, told: Told) -> AsyncIterator[bytes]:
     yield _event(told)
     while told["state"] not in ENDED and not await request.is_disconnected():
         await asyncio.sleep(WATCH_SECONDS)
         try:
-            now = await _read(desk, told["job_id"])
+            now = await _read(services, told["job_id"])
         except LedgerUnavailable:
             continue
         if now != told:
@@ -105,8 +105,8 @@ async def _changes(request: Request, desk: Desk, told: Told) -> AsyncIterator[by
             yield _event(told)
 
 
-async def _read(desk: Desk, job_id: str) -> Told:
-    return await desk.ledger.seen(lambda c: retraining.told(c, retraining.find(c, job_id)))
+async def _read(services: Services, job_id: str) -> Told:
+    return await services.ledger.seen(lambda c: requests.told(c, requests.find(c, job_id)))
 
 
 def _event(told: Told) -> bytes:

@@ -7,14 +7,14 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from models.errors import BundleError, StoreError, StoreOutOfReach
-from models.manifest import Manifest
-from models.store import Activation
-from service import retraining
-from service.api.intake import body_of, described, desk_of, needs, read
-from service.auth import Caller
-from service.errors import Conflict, NotFound
-from service.slots import Slots
+from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
+from nearnorm.models.manifest import Manifest
+from nearnorm.models.store.folder import Activation
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.api.dependencies import body_of, described, needs, read, record_audit, services_of
+from nearnorm.service.errors import Conflict, NotFound
+from nearnorm.service.retraining import requests
+from nearnorm.service.serving.registry import Slots
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -86,11 +86,11 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
     except StoreOutOfReach:
         raise
     except StoreError as error:
-        refused = await desk_of(request).ledger.seen(lambda c: retraining.refusal(c, version))
+        refused = await services_of(request).ledger.seen(lambda c: requests.refusal(c, version))
         raise Conflict(refused) if refused else NotFound(str(error)) from None
     except BundleError as error:
         raise Conflict(str(error)) from None
-    await desk_of(request).told(caller, "activate", name, version=version)
+    await record_audit(services_of(request), caller, "activate", name, version=version)
     return activation
 
 
@@ -105,5 +105,5 @@ async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]
         raise
     except (StoreError, BundleError) as error:
         raise Conflict(str(error)) from None
-    await desk_of(request).told(caller, "rollback", name, version=activation.version)
+    await record_audit(services_of(request), caller, "rollback", name, version=activation.version)
     return activation

@@ -5,9 +5,9 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from service.metrics import Metrics
-from service.siblings import Siblings
-from service.slots import Slots
+from nearnorm.service.metrics.counters import Metrics
+from nearnorm.service.metrics.multiprocess_metrics import Siblings
+from nearnorm.service.serving.registry import Slots
 
 router = APIRouter(tags=["operations"])
 

@@ -7,11 +7,12 @@ import msgspec
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
 
-from service import policies
-from service.api.intake import body_of, described, desk_of, needs, read
-from service.auth import Caller
-from service.policies import Change, InForce
-from service.slots import LoadedModel, Slots
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.registry import Slots
+from nearnorm.service.verdict import policies
+from nearnorm.service.verdict.policies import Change, InForce
 
 router = APIRouter(prefix="/policy", tags=["policy"])
 
@@ -27,9 +28,9 @@ async def get_policy(
     request: Request, _: Annotated[Caller, needs(None)], model: str = "default"
 ) -> dict[str, Any]:
     """The budget in force, and the alerts that recent traffic lets expect of it."""
-    loaded, desk = _loaded(request, model), desk_of(request)
-    in_force = await desk.ledger.seen(
-        lambda c: policies.current(c, model, loaded.manifest.core, desk.policies.of(model))
+    loaded, services = _loaded(request, model), services_of(request)
+    in_force = await services.ledger.seen(
+        lambda c: policies.current(c, model, loaded.manifest.core, services.policies.of(model))
     )
     return {"model": model, "policy": in_force.told()}
 
@@ -55,9 +56,9 @@ async def undo_policy(request: Request, caller: Annotated[Caller, needs("operate
 
 
 async def _changed(request: Request, loaded: LoadedModel, step: Step) -> dict[str, Any]:
-    desk = desk_of(request)
-    old, new = await desk.ledger.written(step)
-    desk.adopt(loaded, new)
+    services = services_of(request)
+    old, new = await services.ledger.written(step)
+    services.follower.adopt(loaded, new)
     return {"model": loaded.ref.name, "policy": new.told(), "previous": old.told()}
 
 

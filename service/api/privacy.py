@@ -7,12 +7,12 @@ from fastapi import APIRouter, Query, Request
 from msgspec import UNSET, UnsetType
 from pydantic import BaseModel
 
-from service import privacy
-from service.api.intake import body_of, described, desk_of, needs, read
-from service.auth import Caller
-from service.errors import InvalidRequest
-from service.ids import iso
-from service.ledger import audit
+from nearnorm.service.access import erasure
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.errors import InvalidRequest
+from nearnorm.service.ids import iso
+from nearnorm.service.ledger.tables import audit
 
 router = APIRouter(tags=["privacy"])
 
@@ -51,19 +51,21 @@ class Trail(BaseModel):
 async def forget(request: Request, caller: Annotated[Caller, needs("operate")]) -> Forgotten:
     """Erase a record's features from events and labels, or an analyst's name and comments. For good."""
     sent = read(await body_of(request), ForgetRequest)
-    desk = desk_of(request)
+    services = services_of(request)
     record_id, analyst = sent.record_id, sent.analyst
     if (record_id is UNSET) == (analyst is UNSET):
         raise InvalidRequest("send either `record_id` or `analyst`")
     if record_id is not UNSET:
         id_ = str(record_id)
-        erased = await desk.ledger.threaded(
-            lambda: privacy.forget_record(desk.ledger, id_, caller.name, desk.log.forgetting)
+        erased = await services.ledger.threaded(
+            lambda: erasure.forget_record(services.ledger, id_, caller.name, services.log.forgetting)
         )
     else:
         name = str(analyst)
-        erased = await desk.ledger.threaded(lambda: privacy.forget_analyst(desk.ledger, name, caller.name))
-    await desk.ledger.threaded(desk.refresh)
+        erased = await services.ledger.threaded(
+            lambda: erasure.forget_analyst(services.ledger, name, caller.name)
+        )
+    await services.ledger.threaded(services.follower.refresh)
     return Forgotten(events=erased.events, labels=erased.labels)
 
 
@@ -75,7 +77,7 @@ async def get_audit(
     cursor: Annotated[int | None, Query(ge=1, le=2**53)] = None,
 ) -> Trail:
     """Who labelled, changed the policy, made or revoked keys, activated or erased."""
-    rows = await desk_of(request).ledger.seen(lambda c: audit.page(c, limit, cursor))
+    rows = await services_of(request).ledger.seen(lambda c: audit.page(c, limit, cursor))
     entries = [Entry(**{**row, "at": iso(row["at"])}) for row in rows]
     more = len(entries) == limit and entries[-1].number > 1
     return Trail(audit=entries, next=str(entries[-1].number) if more else None)

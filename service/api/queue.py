@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from service import review
-from service.api.intake import desk_of, needs
-from service.auth import Caller
-from service.ids import iso
-from service.review import Pick
-from service.slots import Slots
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.api.dependencies import needs, services_of
+from nearnorm.service.feedback import queue
+from nearnorm.service.feedback.queue import Pick
+from nearnorm.service.ids import iso
+from nearnorm.service.serving.registry import Slots
 
 router = APIRouter(prefix="/queue", tags=["feedback"])
 
@@ -19,7 +19,7 @@ class QueueItem(BaseModel):
     """`why` it is here; `probability` is that of a record like it being kept, for estimates without bias."""
 
     event_id: str
-    why: review.Why
+    why: queue.Why
     probability: float
     at: str
     score: float
@@ -47,14 +47,14 @@ async def get_queue(
     cursor: str | None = None,
 ) -> QueuePage:
     """Kept events that nobody has judged: the strangest, the uncertain, and some at random."""
-    desk = desk_of(request)
+    services = services_of(request)
     slots: Slots = request.app.state.slots
     share = slots.get(model).ranks.policy.budget
-    begin = review.read_cursor(cursor)
-    picks, end = await desk.ledger.seen(
-        lambda c: review.review(c, model, 100.0 * (1.0 - share), limit, begin)
+    begin = queue.read_cursor(cursor)
+    picks, end = await services.ledger.seen(
+        lambda c: queue.review(c, model, 100.0 * (1.0 - share), limit, begin)
     )
-    return QueuePage(queue=[_item(pick) for pick in picks], next=review.write_cursor(end) if end else None)
+    return QueuePage(queue=[_item(pick) for pick in picks], next=queue.write_cursor(end) if end else None)
 
 
 def _item(pick: Pick) -> QueueItem:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from service.ledger.database import insert, metadata
+from nearnorm.service.ledger.database import insert, metadata
 
 clock = sa.Table(
     "clock",

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from models.errors import ConfigError
-from service.errors import InvalidRequest, LedgerUnavailable
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.errors import InvalidRequest, LedgerUnavailable
 
 if TYPE_CHECKING:  # a start loads the dialect that it uses
     from sqlalchemy.dialects import postgresql, sqlite
@@ -215,7 +215,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def _postgres(url: sa.URL) -> sa.Engine:
-    from service.ledger.patient import connect
+    from nearnorm.service.ledger.patient_connection import connect
 
     return sa.create_engine(
         url.set(drivername="postgresql+psycopg"),

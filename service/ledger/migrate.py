@@ -12,20 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from models.errors import ConfigError
-from service.ledger import (  # noqa: F401 - their tables
-    audit,
-    candidates,
-    clock,
-    events,
-    jobs,
-    keys,
-    labels,
-    policy,
-    quarantine,
-    requests,
-)
-from service.ledger.database import Ledger, create_tables
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.ledger.database import Ledger, create_tables
 
 _LOCK = 0x6E656172  # "near": the key of the advisory lock on PostgreSQL; SQLite locks the file
 _SCRIPTS = Path(__file__).parent / "migrations"

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from service.cells import Cells
-from service.drift import Drift, Report
+from nearnorm.service.drift.histogram import Cells
+from nearnorm.service.drift.monitor import Drift, Report
 from tests.benchmarks.traffic import Population, generated, shared, tilted
 from tests.load.servers import NEARNORM, clean_environment
 from tests.load.wrk import Load, run_wrk, write_script

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from nearnorm.training.dataset.load import Dataset, load
+from nearnorm.training.export.onnx_graph import INPUTS, OUTPUTS, to_onnx
+from nearnorm.training.fitting.fit import TrainingSet, fit
+from nearnorm.training.method.config import FitConfig
 from tests.benchmarks.bench_training import ROWS, shared
 from tests.load.rows import write_training_file
-from training.config import FitConfig
-from training.data import Dataset, load
-from training.export import INPUTS, OUTPUTS, to_onnx
-from training.fit import TrainingSet, fit
 
 STARTER = Path(__file__).parents[2] / "training" / "samples" / "shuttle_train.parquet"
 BATCHES = (1, 32, 64, 256, 1_000)

@@ -1,4 +1,4 @@
-"""What remembering costs: /score with and without the desk, and answers over a full ledger.
+"""What remembering costs: /score with and without remembering, and answers over a full ledger.
 
     python -m tests.benchmarks.bench_ledger overhead              # needs wrk
     python -m tests.benchmarks.bench_ledger volume --database sqlite --database postgresql
@@ -28,20 +28,20 @@ import httpx
 import numpy as np
 import sqlalchemy as sa
 
-from service import desk
-from service.auth import ANONYMOUS, Keyring
-from service.desk import NOTHING, Desk
-from service.ids import first_id_at, new_id, now_ms
-from service.ledger import events, labels, policy
-from service.ledger.clock import tick
-from service.ledger.database import Ledger
-from service.ledger.migrate import migrate
-from service.ledger.said import Label
-from service.matching import record_digest
-from service.server import run
-from service.settings import load_settings
-from tests.ledger.keeping import keep
-from tests.ledger.servers import running_postgres
+from nearnorm.service import follower
+from nearnorm.service.access.keyring import ANONYMOUS, Keyring
+from nearnorm.service.ids import first_id_at, new_id, now_ms
+from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.tables import events, labels, policy
+from nearnorm.service.process.server import run
+from nearnorm.service.records.digest import record_digest
+from nearnorm.service.scoring.remember import NOTHING, Memory
+from nearnorm.service.settings import load_settings
+from tests.service.ledger.keeping import keep
+from tests.service.ledger.servers import running_postgres
 
 LUA = """
 local bodies = {}
@@ -56,7 +56,7 @@ end
 
 def serve_bare(port: int) -> None:
     """The service without what is measured here."""
-    Desk.note = lambda *_: NOTHING  # type: ignore[method-assign]
+    Memory.note = lambda *_: NOTHING  # type: ignore[method-assign]
     Keyring.admit = lambda *_: ANONYMOUS  # type: ignore[method-assign]
     run(load_settings({"port": port}))
 
@@ -96,7 +96,7 @@ def served(how: str, environment: dict[str, str]) -> Iterator[Served]:
 
 
 def overhead(rounds: int, seconds: int) -> dict[str, Any]:
-    """Requests and CPU time with and without the desk, in turn, for requests of 1 and of 100 records."""
+    """Requests and CPU time with and without remembering, in turn, for requests of 1 and of 100 records."""
     outcome: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         homes = [{"NEARNORM_HOME": f"{folder}/{name}", "NEARNORM_THREADS": "1"} for name in ("a", "b")]
@@ -200,7 +200,7 @@ def volume(database: str, count: int, labelled: int, asks: int) -> dict[str, Any
             served("serve", environment) as service,
             httpx.Client(base_url=service.url, timeout=30) as client,
         ):
-            time.sleep(2 * desk.FOLLOW_SECONDS)
+            time.sleep(2 * follower.FOLLOW_SECONDS)
             found = _asked(client, sample, asks)
     return {"database": database, "fill_seconds": round(filled, 1), "milliseconds": found}
 

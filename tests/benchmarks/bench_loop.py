@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from models.store import ModelStore
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.training.commands import ProgressStyle, train
 from tests.benchmarks.analyst_report import report
 from tests.benchmarks.pools import DATA, SETS, Pool, load
 from tests.benchmarks.rivals import by_model, rivals
 from tests.journey.loop import ended, logged, serving, until
-from training.commands import ProgressStyle, train
 
 LONGEST_JOB = 1800.0  # seconds
 

@@ -21,16 +21,9 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks.protocol import (
-    ABSENT,
-    SHARED,
-    config_of,
-    data_sets,
-    split_of,
-    task_of,
-)
+from nearnorm.training.fitting.fit import fit
+from tests.benchmarks.protocol import ABSENT, SHARED, config_of, data_sets, split_of, task_of
 from tests.benchmarks.quality_report import OURS, Cell, differences, draw, table
-from training.fit import fit
 
 
 def main() -> None:

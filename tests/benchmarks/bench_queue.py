@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from nearnorm.training.dataset.load import load as load_base
+from nearnorm.training.dataset.load import split
+from nearnorm.training.evaluation.calibrate import score
+from nearnorm.training.fitting.fit import TrainingSet, fit
+from nearnorm.training.loop.snapshot import Verdict, convert, take
+from nearnorm.training.method.config import FitConfig
 from tests.benchmarks.pools import SETS, Pool, load
 from tests.benchmarks.rivals import by_model, isolation, positive_unlabelled, trees
-from training.calibrate import score
-from training.config import FitConfig
-from training.data import load as load_base
-from training.data import split
-from training.fit import TrainingSet, fit
-from training.snapshot import Verdict, convert, take
 
 MIXES = {"60/20/20": (12, 4, 4), "80/10/10": (16, 2, 2), "90/5/5": (18, 1, 1), "100/0/0": (20, 0, 0)}
 BUDGET = 0.02

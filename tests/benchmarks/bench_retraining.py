@@ -20,11 +20,11 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 
-from models.bundle import Bundle, read_bundle
-from models.store import ModelStore
+from nearnorm.models.bundle import Bundle, read_bundle
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.training.commands import ProgressStyle, train
 from tests.journey.loop import serving
 from tests.training.conftest import SAMPLES
-from training.commands import ProgressStyle, train
 
 LABELS = 20
 

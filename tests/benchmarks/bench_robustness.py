@@ -24,6 +24,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from nearnorm.training.evaluation.calibrate import score, threshold
+from nearnorm.training.fitting.fit import TrainingSet, fit
+from nearnorm.training.method.config import FitConfig
+from nearnorm.training.method.network import Detector, student_t
 from tests.benchmarks import robustness_report as report
 from tests.benchmarks.protocol import (
     ABSENT,
@@ -36,10 +40,6 @@ from tests.benchmarks.protocol import (
     task_of,
 )
 from tests.benchmarks.robustness_report import Figure
-from training.calibrate import score, threshold
-from training.config import FitConfig
-from training.fit import TrainingSet, fit
-from training.network import Detector, student_t
 
 LABELS = 10
 BUDGET = 0.01

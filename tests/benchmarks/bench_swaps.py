@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from models.store import ModelStore
+from nearnorm.models.store.folder import ModelStore
 from tests.journey.loop import serving
 from tests.load.wrk import Load, write_script
 from tests.service.bundles import make_bundle

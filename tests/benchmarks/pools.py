@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.schema import FeatureSchema
-from models.tables import Arrays, to_arrays
-from training.columns import infer_schema
+from nearnorm.models.schema import FeatureSchema
+from nearnorm.models.tables import Arrays, to_arrays
+from nearnorm.training.dataset.infer import infer_schema
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SETS = (

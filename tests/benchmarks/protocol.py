@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from training.calibrate import score
-from training.config import FitConfig
-from training.data import load, load_labelled
-from training.fit import TrainingSet
-from training.network import Detector
+from nearnorm.training.dataset.load import load, load_labelled
+from nearnorm.training.evaluation.calibrate import score
+from nearnorm.training.fitting.fit import TrainingSet
+from nearnorm.training.method.config import FitConfig
+from nearnorm.training.method.network import Detector
 
 SHARED = Path(__file__).parents[3] / "shared"
 ABSENT = "skipped: ../shared/bench, which holds the protocol and the peers' results, is absent"

@@ -2,10 +2,10 @@
 
 import sys
 
-from service.drift import Drift
-from service.metrics import Histogram, Metrics
-from service.server import run
-from service.settings import load_settings
+from nearnorm.service.drift.monitor import Drift
+from nearnorm.service.metrics.counters import Histogram, Metrics
+from nearnorm.service.process.server import run
+from nearnorm.service.settings import load_settings
 
 
 def nothing(*_: object) -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from nearnorm.training.evaluation.calibrate import threshold
 from tests.benchmarks import robustness_report as robustness
 from tests.benchmarks.quality_report import Cell, differences, table
 from tests.benchmarks.robustness_report import Figure, band
-from training.calibrate import threshold
 
 SETS = ("12_fault", "iot23:Okiru")
 

@@ -25,11 +25,11 @@ import httpx
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from models.errors import NearnormError
-from models.store import ModelStore
-from service.ledger.database import Ledger
-from service.ledger.jobs import ENDED, jobs
-from service.ledger.labels import labels
+from nearnorm.models.errors import NearnormError
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables.jobs import ENDED, jobs
+from nearnorm.service.ledger.tables.labels import labels
 from tests.chaos.kills import Load, Service, database_of, example_record
 from tests.training.conftest import SAMPLES
 
@@ -87,7 +87,7 @@ def running(service: Service) -> dict[str, int]:
         if "service worker" in line:
             found["worker"] = pid
             for child, command in children(pid):
-                if "training.retrain" in command:
+                if "nearnorm.training.loop.retrain" in command:
                     found["training"] = child
     return found
 

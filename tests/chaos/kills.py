@@ -29,10 +29,10 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
-from service.ledger.database import Ledger
-from service.ledger.events import events
-from service.ledger.labels import labels
-from tests.ledger.servers import running_postgres
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.labels import labels
+from tests.service.ledger.servers import running_postgres
 
 BAD, FAR = 0.05, 8.0  # so many records in one are anomalies, and so far from the others
 NEARNORM = Path(sys.executable).parent / "nearnorm"

@@ -7,22 +7,22 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.bundle import Bundle
-from service import ids
-from service.app import create_app
-from service.ids import new_id, now_ms
-from service.ledger import jobs, labels
-from service.ledger.clock import tick
-from service.ledger.database import Ledger
-from service.ledger.jobs import LONGEST_LEASE, Job
-from service.ledger.migrate import migrate
-from service.ledger.said import Label
-from service.retraining import Rule, labelled, request
-from service.settings import Settings
-from service.worker import LEASE
-from tests.ledger.asking import RECORD, STRANGE, label, problem, score, stored
+from nearnorm.models.bundle import Bundle
+from nearnorm.service import ids
+from nearnorm.service.app import create_app
+from nearnorm.service.ids import new_id, now_ms
+from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.tables import jobs, labels
+from nearnorm.service.ledger.tables.jobs import LONGEST_LEASE, Job
+from nearnorm.service.retraining.requests import Rule, labelled, request
+from nearnorm.service.retraining.worker import LEASE
+from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
-from tests.service.serving import home_with, serving
+from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
+from tests.service.running import home_with, serving
 
 HOUR, DAY = 3600.0, 86400.0
 Put = Callable[[float], None]

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import Bundle
-from models.errors import NearnormError, StoreOutOfReach
-from models.store import ModelStore
-from service.app import create_app
-from service.desk import Desk
-from service.settings import Settings
-from tests.ledger.asking import problem
+from nearnorm.models.bundle import Bundle
+from nearnorm.models.errors import NearnormError, StoreOutOfReach
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.app import create_app
+from nearnorm.service.services import Services
+from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
-from tests.service.serving import home_with, serving
-from tests.service.test_score import RECORD
+from tests.service.ledger.asking import problem
+from tests.service.running import home_with, serving
+from tests.service.scoring.test_endpoint import RECORD
 
 Remount = Callable[[str], None]
 
@@ -96,8 +96,8 @@ def test_a_ledger_that_may_only_be_read_is_told_in_one_sentence_at_the_start(
     url = f"sqlite:///{folder}/nearnorm.db"
     (folder / "nearnorm.db").touch()
     mount("remount,ro")
-    desk = Desk(Settings(home=home_with(tmp_path / "home", made[0]), database_url=url))
+    services = Services(Settings(home=home_with(tmp_path / "home", made[0]), database_url=url))
     with pytest.raises(NearnormError, match=r"the ledger cannot be opened.*readonly") as told:
-        desk.start(dict)
+        services.start(dict)
     assert "\n" not in str(told.value)
-    desk.close()
+    services.close()

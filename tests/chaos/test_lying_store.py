@@ -8,17 +8,18 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
-from models.bundle import write_bundle
-from models.errors import StoreOutOfReach
-from models.store import ModelStore, open_store
-from service.app import create_app
-from service.settings import Settings
+from nearnorm.models.bundle import write_bundle
+from nearnorm.models.errors import StoreOutOfReach
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.models.store.open import open_store
+from nearnorm.service.app import create_app
+from nearnorm.service.settings import Settings
 from tests.chaos.lying import LyingStore, lying_store
-from tests.ledger.asking import problem
 from tests.models.made import MODEL_BYTES, make_manifest
 from tests.service.bundles import make_bundle
-from tests.service.serving import serving
-from tests.service.test_score import RECORD
+from tests.service.ledger.asking import problem
+from tests.service.running import serving
+from tests.service.scoring.test_endpoint import RECORD
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import Bundle
-from service import retraining
-from service.ledger.jobs import Job
-from service.settings import Settings
-from service.worker import Worker
-from tests.service.serving import home_with
+from nearnorm.models.bundle import Bundle
+from nearnorm.service.ledger.tables.jobs import Job
+from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.worker import Worker
+from nearnorm.service.settings import Settings
+from tests.service.running import home_with
 from tests.service.working import asked, champions, opened, read, say, taken, training
 from tests.training.conftest import PAYMENTS, train
 
@@ -61,7 +61,7 @@ def test_a_job_is_cancelled_within_seconds_whatever_its_training_does(worker: Wo
         nonlocal asked_at
         asked_at = time.monotonic()
         with worker.ledger.write() as connection:
-            retraining.cancel(connection, job.job_id, "test")
+            requests.cancel(connection, job.job_id, "test")
 
     assert met(worker, stage, cancel).state == "cancelled"
     assert time.monotonic() - asked_at < 10

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import httpx
 
-from models.store import ModelStore
-from service import auth
-from service.app import create_app
-from service.ledger.database import Ledger
-from service.ledger.migrate import migrate
-from service.settings import Settings
-from tests.ledger.servers import running_postgres
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.access import keyring
+from nearnorm.service.app import create_app
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
-from tests.service.serving import home_with, serving
+from tests.service.ledger.servers import running_postgres
+from tests.service.running import home_with, serving
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
@@ -35,7 +35,7 @@ def guarded_service(home: Path, database_url: str | None = None) -> Iterator[tup
     ledger = Ledger.at(database_url, home)
     migrate(ledger)
     with ledger.write() as connection:
-        secret, _ = auth.create(connection, "attacker", auth.ROLES, "test")
+        secret, _ = keyring.create(connection, "attacker", keyring.ROLES, "test")
     ledger.close()
     settings = Settings(home=home, database_url=database_url, audit_rate=1.0, max_body_bytes=4_000_000)
     with serving(create_app(settings)) as client:

@@ -22,11 +22,11 @@ from typing import Any
 import httpx
 import pyarrow as pa
 
-from service.errors import PROBLEM, TYPE_PREFIX
+from nearnorm.service.errors import PROBLEM, TYPE_PREFIX
 from tests.contract.attack import guarded_service, server_errors
 from tests.contract.mutate import Body, as_arrow, as_json, mutated
-from tests.ledger.servers import running_postgres
-from tests.service.test_score import RECORD
+from tests.service.ledger.servers import running_postgres
+from tests.service.scoring.test_endpoint import RECORD
 
 NAMES = (*RECORD, "transaction id")
 TOLD_EVERY = 5.0

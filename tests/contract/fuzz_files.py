@@ -17,15 +17,15 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from models.bundle import MANIFEST, MODEL, read_bundle
-from models.canonical import digest
-from models.errors import NearnormError
-from models.tables import read_table, to_arrays
-from service.engine import Engine
-from service.slots import LoadedModel
+from nearnorm.models.bundle import MANIFEST, MODEL, read_bundle
+from nearnorm.models.canonical import digest
+from nearnorm.models.errors import NearnormError
+from nearnorm.models.tables import read_table, to_arrays
+from nearnorm.service.inference.engine import Engine
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.training.dataset.load import load
 from tests.contract.mutate import arrow_table, damaged, mutated
 from tests.service.bundles import PAYMENTS
-from training.data import load
 
 BUNDLE = Path(__file__).parent / "bundles" / "format-1"
 NAMES = tuple(feature.name for feature in PAYMENTS.features)

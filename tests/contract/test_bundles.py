@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import read_bundle
-from models.manifest import FORMAT_VERSION
-from service.engine import Engine, golden_rows
+from nearnorm.models.bundle import read_bundle
+from nearnorm.models.manifest import FORMAT_VERSION
+from nearnorm.service.inference.engine import Engine, golden_rows
 from tests.contract import fuzz_files
 
 KEPT = Path(__file__).parent / "bundles"

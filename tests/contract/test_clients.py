@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from models.bundle import Bundle
-from service.app import create_app
-from service.settings import Settings
+from nearnorm.models.bundle import Bundle
+from nearnorm.service.app import create_app
+from nearnorm.service.settings import Settings
 from tests.contract.wire import connect, get, replies, reply, score_request
 from tests.service.bundles import make_bundle
-from tests.service.serving import home_with, serving
+from tests.service.running import home_with, serving
 
 PATIENCE = 0.3
 CONNECTIONS = 8

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.attack import guarded_service, server_errors
 from tests.contract.fuzz import Fuzzer
-from tests.service.test_score import RECORD, problem
+from tests.service.scoring.test_endpoint import RECORD, problem
 
 Guarded = tuple[httpx.Client, str]
 

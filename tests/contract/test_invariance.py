@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.app import create_app
-from service.settings import Settings
+from nearnorm.service.app import create_app
+from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
-from tests.service.serving import home_with, serving
+from tests.service.running import home_with, serving
 
 _ODD: st.SearchStrategy[Any] = st.sampled_from([None, True, "", "12", " 7 ", "abc", [], {"a": 1}, 1e6])
 _RECORDS = st.lists(

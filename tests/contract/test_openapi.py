@@ -9,13 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-import service.errors
-from models.schema import Feature, FeatureSchema, Kind
-from service.app import create_app
-from service.encode import Encoder
-from service.errors import ServiceError
-from service.settings import Settings
-from tests.service.serving import serving
+from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.service.app import create_app
+from nearnorm.service.errors import TYPE_PREFIX, ServiceError
+from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.settings import Settings
+from tests.service.running import serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 EXAMPLES = re.findall(
@@ -96,7 +95,7 @@ def problems(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
 
 def test_every_type_of_problem_is_on_the_page_with_its_status() -> None:
     documented = dict(re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", PAGE, flags=re.M))
-    assert service.errors.TYPE_PREFIX == "urn:nearnorm:problem:"
+    assert TYPE_PREFIX == "urn:nearnorm:problem:"
     assert documented == {kind.name: str(kind.status) for kind in problems(ServiceError)}
 
 

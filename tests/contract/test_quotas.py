@@ -8,18 +8,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.bundle import Bundle
-from service import auth
-from service.app import create_app
-from service.auth import ROLES, Keyring
-from service.errors import RateLimited
-from service.ledger.database import Ledger
-from service.ledger.migrate import migrate
-from service.quotas import Bucket, Meter, Quota
-from service.settings import Settings
+from nearnorm.models.bundle import Bundle
+from nearnorm.service.access import keyring
+from nearnorm.service.access.keyring import ROLES, Keyring
+from nearnorm.service.access.quota import Meter
+from nearnorm.service.app import create_app
+from nearnorm.service.errors import RateLimited
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.settings import Settings
+from nearnorm.service.token_bucket import TokenBucket
 from tests.service.bundles import make_bundle
-from tests.service.serving import home_with, serving
-from tests.service.test_score import RECORD, problem
+from tests.service.running import home_with, serving
+from tests.service.scoring.test_endpoint import RECORD, problem
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def limited(settings: Settings, **quotas: Quota) -> Iterator[tuple[httpx.Client,
     headers = {}
     with ledger.write() as connection:
         for name, quota in quotas.items():
-            secret, _ = auth.create(connection, name, ROLES, "test", quota)
+            secret, _ = keyring.create(connection, name, ROLES, "test", quota)
             headers[name] = {"X-API-Key": secret}
     ledger.close()
     with serving(create_app(settings)) as client:
@@ -73,7 +75,7 @@ def test_requests_are_counted_on_every_route_that_asks_for_a_key(
     tmp_path: Path, payments: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("service.quotas.monotonic", lambda: now[0])
+    monkeypatch.setattr("nearnorm.service.access.quota.monotonic", lambda: now[0])
     settings = Settings(home=home_with(tmp_path, payments))
     with limited(settings, two=Quota(requests_per_second=2)) as (client, headers):
         assert [send(client, headers["two"], 100).status_code for _ in range(3)] == [200, 200, 429]
@@ -103,19 +105,19 @@ def test_a_caller_that_is_over_its_rate_is_told_before_its_body_is_read(
 def test_a_changed_limit_is_followed_and_an_unchanged_one_forgets_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.quotas.monotonic", lambda: 100.0)
+    monkeypatch.setattr("nearnorm.service.access.quota.monotonic", lambda: 100.0)
     ledger = Ledger.at(None, tmp_path)
     migrate(ledger)
     ring = Keyring("127.0.0.1", False, Quota(requests_per_second=7))
     with ledger.write() as connection:
-        secret, key = auth.create(connection, "one", ["score"], "test", Quota(rows_per_second=5))
+        secret, key = keyring.create(connection, "one", ["score"], "test", Quota(rows_per_second=5))
         ring.refresh(connection)
         caller = ring.caller(None, secret, "score")
         assert caller.meter is not None
         assert caller.meter.quota == Quota(rows_per_second=5, requests_per_second=7)
         ring.refresh(connection)
         assert ring.caller(None, secret, "score") is caller
-        auth.limit(connection, "one", Quota(requests_per_second=1), "test")
+        keyring.limit(connection, "one", Quota(requests_per_second=1), "test")
         ring.refresh(connection)
         ring.caller(None, secret, "score")
         with pytest.raises(RateLimited, match="1 requests a second"):
@@ -126,17 +128,17 @@ def test_a_changed_limit_is_followed_and_an_unchanged_one_forgets_nothing(
 
 def test_over_time_a_caller_gets_its_rate_however_large_its_requests_are() -> None:
     now = time.monotonic()
-    bucket, granted = Bucket(100.0, now), 0
+    bucket, granted = TokenBucket(100.0, now), 0
     for step in range(1000):  # asks every tenth of a second for 100 s
         if not bucket.wait(now + step / 10):
-            bucket.take(700)
+            bucket.owe(700)
             granted += 700
     assert granted == pytest.approx(100 * 100, rel=0.1)
 
 
 def test_who_waits_as_long_as_told_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("service.quotas.monotonic", lambda: now[0])
+    monkeypatch.setattr("nearnorm.service.access.quota.monotonic", lambda: now[0])
     meter = Meter(Quota(rows_per_second=1000), "you may send")
     meter.rows(3500)
     with pytest.raises(RateLimited, match="you may send 1000 rows a second") as told:

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from service.app import create_app
-from service.settings import Settings
-from tests.service.serving import serving
+from nearnorm.service.app import create_app
+from nearnorm.service.settings import Settings
+from tests.service.running import serving
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

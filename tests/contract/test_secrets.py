@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.errors import NearnormError
-from service.desk import Desk
-from service.settings import Settings
+from nearnorm.models.errors import NearnormError
+from nearnorm.service.services import Services
+from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
-from tests.service.serving import home_with
-from tests.service.test_process import RECORD, nearnorm, process
+from tests.service.process.test_server import RECORD, nearnorm, process
+from tests.service.running import home_with
 
 
 @pytest.fixture
@@ -41,5 +41,5 @@ def test_no_secret_is_in_the_log(home: Path) -> None:
 )
 def test_a_databases_password_is_in_no_message(tmp_path: Path, url: str) -> None:
     with pytest.raises(NearnormError) as told:
-        Desk(Settings(home=tmp_path, database_url=url)).start(dict)
+        Services(Settings(home=tmp_path, database_url=url)).start(dict)
     assert "hunter2" not in str(told.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import FitConfig, Preset
+from nearnorm.training.method.config import FitConfig, Preset
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
 ROWS = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", PAGE, re.MULTILINE)

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from service.errors import PROBLEM, TYPE_PREFIX
-from tests.service.test_score import RECORD
+from nearnorm.service.errors import PROBLEM, TYPE_PREFIX
+from tests.service.scoring.test_endpoint import RECORD
 
 
 @dataclass(frozen=True)

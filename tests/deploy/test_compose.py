@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from service.settings import Settings
+from nearnorm.service.settings import Settings
 from tests.deploy.dockerfile import ROOT, environment, stages
 from tests.deploy.expressions import panels
 

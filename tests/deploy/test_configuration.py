@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.configuration import descriptions, page
-from service.settings import PREFIX, Settings
+from nearnorm.service.cli.settings_page import descriptions, page
+from nearnorm.service.settings import PREFIX, Settings
 from tests.deploy.dockerfile import ROOT
 
 

@@ -38,9 +38,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("image")
     source, wheels, home = folder / "source", folder / "wheels", folder / "venv"
     source.mkdir()
-    for name in ("pyproject.toml", "constraints.txt", "README.md", "models", "service", "training"):
+    for name in ("pyproject.toml", "constraints.txt", "README.md", "models", "service", "training", "src"):
         path = ROOT / name
-        shutil.copytree(path, source / name) if path.is_dir() else shutil.copy(path, source / name)
+        shutil.copytree(path, source / name, symlinks=True) if path.is_dir() else shutil.copy(
+            path, source / name
+        )
     (build,) = [line for line in stages()["wheel"].all("RUN") if "pip wheel" in line]
     shell("python -m venv build-venv", folder, Path(sys.executable).parent)
     shell(build.replace("/wheels", str(wheels)), source, folder / "build-venv/bin")
@@ -112,7 +114,7 @@ def test_a_service_is_asked_for_its_health(target: str) -> None:
 def test_what_the_wheel_is_built_from_reaches_the_builder() -> None:
     kept = (ROOT / ".dockerignore").read_text().splitlines()
     assert kept[1] == "*"
-    for name in ("pyproject.toml", "README.md", "constraints.txt", "models", "service", "training"):
+    for name in ("pyproject.toml", "README.md", "constraints.txt", "models", "service", "training", "src"):
         assert f"!{name}" in kept
 
 
@@ -122,8 +124,8 @@ def test_no_registry_host_is_named() -> None:
 
 def test_the_service_image_imports_no_torch(image: Path, tmp_path: Path) -> None:
     program = (
-        "import sys, service.app; "
-        "print(sorted({'torch', 'training', 'onnx', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+        "import sys, nearnorm.service.app; "
+        "print(sorted({'torch', 'nearnorm.training', 'onnx', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
     assert run(image / "bin/python", "-c", program, cwd=tmp_path).strip() == "[]"
     packages = run(image / "bin/pip", "list", "--format=freeze", cwd=tmp_path)

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from service.cli import cli
-from service.settings import PREFIX, Settings
+from nearnorm.service.cli.main import cli
+from nearnorm.service.settings import PREFIX, Settings
 from tests.deploy.dockerfile import ROOT, environment, last, stages
 
 FOLDER = ROOT / "deploy/kubernetes"

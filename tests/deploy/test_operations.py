@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.metrics_core import Metric
 
-from service.app import create_app
-from service.settings import Settings
+from nearnorm.service.app import create_app
+from nearnorm.service.settings import Settings
 from tests.deploy.dockerfile import ROOT
 from tests.deploy.expressions import alerts, dashboard, metric_names, of_dashboard, of_rules, rules
-from tests.service.serving import serving
+from tests.service.running import serving
 
 PAGE = (ROOT / "docs/operations.md").read_text()
 

@@ -11,11 +11,11 @@ import httpx
 import pytest
 import yaml
 
-from service import figures
-from service.app import create_app
-from service.settings import Settings
+from nearnorm.service.app import create_app
+from nearnorm.service.metrics import collectors
+from nearnorm.service.settings import Settings
 from tests.deploy.expressions import PROMETHEUS, alerts, of_dashboard, of_rules
-from tests.service.serving import serving
+from tests.service.running import serving
 
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("promtool") and shutil.which("prometheus")),
@@ -59,7 +59,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     paced = pytest.MonkeyPatch()
-    paced.setattr(figures, "READ_EVERY", 0.5)
+    paced.setattr(collectors, "READ_EVERY", 0.5)
     settings = Settings(home=folder / "home", audit_rate=1.0)
     with serving(create_app(settings)) as service:
         config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{service.base_url.port}"]}]

@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from service.encode import Rows
-from service.engine import CUDA, Engine
+from nearnorm.service.inference.engine import CUDA, Engine
+from nearnorm.service.records.encoder import Rows
 from tests.service.bundles import make_bundle
 
 pytestmark = [

@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from models.store import ModelStore
+from nearnorm.models.store.folder import ModelStore
 from tests.journey.loop import ended, serving, until
-from tests.service.serving import home_with
+from tests.service.running import home_with
 from tests.training.conftest import PAYMENTS, PAYMENTS_HELD_OUT, train
 
 

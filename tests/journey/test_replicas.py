@@ -5,10 +5,10 @@ from pathlib import Path
 
 import httpx
 
-from models.store import ModelStore
+from nearnorm.models.store.folder import ModelStore
 from tests.journey.loop import serving, until
-from tests.ledger.servers import running_postgres
 from tests.service.bundles import make_bundle
+from tests.service.ledger.servers import running_postgres
 
 
 def version(client: httpx.Client) -> str:

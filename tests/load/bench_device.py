@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from models.bundle import Bundle
-from models.errors import NearnormError
-from service.encode import Rows
-from service.engine import CUDA, Engine, cpus
+from nearnorm.models.bundle import Bundle
+from nearnorm.models.errors import NearnormError
+from nearnorm.service.inference.engine import CUDA, Engine, cpus
+from nearnorm.service.records.encoder import Rows
 from tests.load.rows import draw
 from tests.load.servers import trained
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from models.bundle import Bundle
-from service.encode import Encoder
-from service.engine import Engine
+from nearnorm.models.bundle import Bundle
+from nearnorm.service.inference.engine import Engine
+from nearnorm.service.records.encoder import Encoder
 from tests.load.loads import ALONE, MANY, SIZES, Size, load_of
 from tests.load.servers import Server
 from tests.load.wrk import Load, run_wrk, write_script

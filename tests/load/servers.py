@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.bundle import MANIFEST, Bundle, read_bundle
-from models.store import ModelStore
+from nearnorm.models.bundle import MANIFEST, Bundle, read_bundle
+from nearnorm.models.store.folder import ModelStore
 from tests.load.rows import write_training_file
 
 NEARNORM = str(Path(sys.executable).with_name("nearnorm"))

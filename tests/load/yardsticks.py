@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from models.bundle import Bundle, read_bundle
-from service.policy import Ranks, default_policy
+from nearnorm.models.bundle import Bundle, read_bundle
+from nearnorm.models.conformal import Ranks, default_policy
 
 
 async def empty(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,9 +2,18 @@
 
 import hashlib
 
-from models.bundle import MODEL
-from models.manifest import Core, DataFacts, Golden, Group, Histogram, Manifest, NumericProfile, Reference
-from models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.bundle import MODEL
+from nearnorm.models.manifest import (
+    Core,
+    DataFacts,
+    Golden,
+    Group,
+    Histogram,
+    Manifest,
+    NumericProfile,
+    Reference,
+)
+from nearnorm.models.schema import Feature, FeatureSchema, Kind
 
 MODEL_BYTES = b"a model"
 

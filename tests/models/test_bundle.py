@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import MANIFEST, MODEL, read_bundle, write_bundle
-from models.errors import BundleError
+from nearnorm.models.bundle import MANIFEST, MODEL, read_bundle, write_bundle
+from nearnorm.models.errors import BundleError
 from tests.models.made import MODEL_BYTES, make_manifest
 
 

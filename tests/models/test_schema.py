@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from models.canonical import canonical_json, digest
-from models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.canonical import canonical_json, digest
+from nearnorm.models.schema import Feature, FeatureSchema, Kind
 
 FEATURES = (
     Feature(name="s", kind=Kind.CATEGORICAL, categories=("a", "b")),

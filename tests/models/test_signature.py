@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from models.bundle import Bundle, read_bundle
-from models.errors import BundleError, ConfigError
-from models.signature import SIGNATURE, SigningKey, TrustedKeys
+from nearnorm.models.bundle import Bundle, read_bundle
+from nearnorm.models.errors import BundleError, ConfigError
+from nearnorm.models.signature import SIGNATURE, SigningKey, TrustedKeys
 from tests.service.bundles import make_bundle
 
 

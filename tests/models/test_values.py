@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from models import values
+from nearnorm.models import values
 
 
 @pytest.mark.parametrize(

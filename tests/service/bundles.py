@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 
-from models.bundle import MODEL, Bundle, write_bundle
-from models.manifest import (
+from nearnorm.models.bundle import MODEL, Bundle, write_bundle
+from nearnorm.models.manifest import (
     CategoryProfile,
     CodeShares,
     Core,
@@ -24,7 +24,7 @@ from models.manifest import (
     Reference,
     Tolerance,
 )
-from models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.schema import Feature, FeatureSchema, Kind
 
 PAYMENTS = FeatureSchema(
     features=(

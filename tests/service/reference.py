@@ -8,9 +8,9 @@ from types import FunctionType, ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from models.manifest import CodeShares, Core, DataFacts, Golden, Histogram, Reference
-from models.schema import FIRST_CODE, Feature, FeatureSchema, Kind
-from service.cells import Observed
+from nearnorm.models.manifest import CodeShares, Core, DataFacts, Golden, Histogram, Reference
+from nearnorm.models.schema import FIRST_CODE, Feature, FeatureSchema, Kind
+from nearnorm.service.drift.histogram import Observed
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]

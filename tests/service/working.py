@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models.bundle import Bundle
-from service import retraining
-from service.ids import now_ms
-from service.ledger import jobs, labels
-from service.ledger.clock import tick
-from service.ledger.jobs import Job
-from service.ledger.migrate import migrate
-from service.ledger.said import Label
-from service.matching import record_digest
-from service.retraining import Rule
-from service.settings import Settings
-from service.worker import LEASE, Worker
+from nearnorm.models.bundle import Bundle
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.tables import jobs, labels
+from nearnorm.service.ledger.tables.jobs import Job
+from nearnorm.service.records.digest import record_digest
+from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.worker import LEASE, Worker
+from nearnorm.service.settings import Settings
 
 RULE = Rule(20, 0)
 
@@ -31,12 +31,12 @@ def opened(settings: Settings) -> Iterator[Worker]:
 
 def asked(worker: Worker) -> str:
     with worker.ledger.write() as connection:
-        return retraining.request(connection, "default", RULE, "test").job_id
+        return requests.request(connection, "default", RULE, "test").job_id
 
 
 def taken(worker: Worker) -> Job:
     with worker.ledger.write() as connection:
-        found = jobs.due(connection, retraining.RELEASE, now_ms())
+        found = jobs.due(connection, requests.RELEASE, now_ms())
         assert found is not None
         assert jobs.take(connection, found, worker.name, now_ms(), now_ms() + LEASE)
         job = jobs.find(connection, found.job_id)
@@ -77,7 +77,7 @@ def training(job_id: str) -> int:
                     line = (folder / "cmdline").read_text()
                 except OSError:
                     continue
-                if "training.retrain" in line and job_id in line:
+                if "nearnorm.training.loop.retrain" in line and job_id in line:
                     return int(folder.name)
         time.sleep(0.05)
     raise AssertionError("no training began")

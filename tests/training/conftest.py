@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import Bundle
+from nearnorm.models.bundle import Bundle
+from nearnorm.training.dataset.recipe import Recipe
+from nearnorm.training.job import TrainingJob, Watcher, prepare
+from nearnorm.training.pipeline import train_bundle
 from tests.training.samples import quick
-from training.job import TrainingJob, Watcher, prepare
-from training.pipeline import train_bundle
-from training.recipe import Recipe
 
 SAMPLES = Path(__file__).parents[2] / "training" / "samples"
 PAYMENTS = str(SAMPLES / "payments_train.parquet")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from training.config import FitConfig
-from training.fit import TrainingSet
+from nearnorm.training.fitting.fit import TrainingSet
+from nearnorm.training.method.config import FitConfig
 
 QUICK = {"representation_epochs": 1, "joint_epochs": 2, "members": 2}
 

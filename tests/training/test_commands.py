@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import read_bundle
+from nearnorm.models.bundle import read_bundle
+from nearnorm.training.commands import ProgressStyle, train
 from tests.training.conftest import PAYMENTS
-from training.commands import ProgressStyle, train
 
 QUICK = '[fit]\nrepresentation_epochs = 1\njoint_epochs = 2\nmembers = 2\n[schema.hour]\nkind = "ignored"\n'
 NEARNORM = str(Path(sys.executable).with_name("nearnorm"))
@@ -99,7 +99,7 @@ def test_an_unknown_key_of_the_configuration_is_named(tmp_path: Path) -> None:
 
 def test_help_needs_no_torch() -> None:
     script = (
-        "import sys; from service.cli import main; sys.argv = ['nearnorm', 'train', '--help']\n"
+        "import sys; from nearnorm.service.cli.main import main; sys.argv = ['nearnorm', 'train', '--help']\n"
         "try: main()\n"
         "finally: print('torch' in sys.modules, 'pyarrow' in sys.modules)\n"
     )

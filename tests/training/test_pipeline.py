@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from models.bundle import MODEL, Bundle, read_bundle
-from models.errors import BundleError, DataError
-from models.schema import Kind
-from models.tables import read_table, to_arrays
+from nearnorm.models.bundle import MODEL, Bundle, read_bundle
+from nearnorm.models.errors import BundleError, DataError
+from nearnorm.models.schema import Kind
+from nearnorm.models.tables import read_table, to_arrays
+from nearnorm.training.evaluation.crossfit import ranks
+from nearnorm.training.fitting.fit import Progress, fit
+from nearnorm.training.job import Watcher, prepare
+from nearnorm.training.method.config import FitConfig
+from nearnorm.training.pipeline import FIT_STAGES, train_bundle
 from tests.training.conftest import PAYMENTS, PAYMENTS_HELD_OUT, job, train
 from tests.training.samples import quick, sample
-from training.config import FitConfig
-from training.crossfit import ranks
-from training.fit import Progress, fit
-from training.job import Watcher, prepare
-from training.pipeline import FIT_STAGES, train_bundle
 
 
 def test_a_bundle_is_whole_and_tells_what_it_was_trained_on(bundle: Bundle) -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import onnxruntime as ort
 import pyarrow.parquet as pq
 
-import models
-from models.bundle import read_bundle
-from models.tables import read_table, to_arrays
+from nearnorm import models
+from nearnorm.models.bundle import read_bundle
+from nearnorm.models.tables import read_table, to_arrays
+from nearnorm.training.samples import make_payments
 from tests.training.conftest import SAMPLES
-from training.samples import make_payments
 
 STARTER = Path(models.__file__).parent / "starter"
 

@@ -1,6 +1,6 @@
 """Make the payments sample: invented card payments with every kind of column that Nearnorm takes.
 
-    python -m training.samples.make_payments
+    python -m nearnorm.training.samples.make_payments
 
 Four kinds of normal (groceries at the till, subscriptions by night, travel, transfers of companies) and
 three kinds of fraud (card testing, account takeover, inflated refunds), 3% of the rows. Columns: numbers,

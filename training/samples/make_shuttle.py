@@ -1,7 +1,7 @@
 """Make the Shuttle sample from the wheel of river, which carries Statlog (Shuttle):
 
     pip download --no-deps river==0.26.1
-    python -m training.samples.make_shuttle river-0.26.1-*.whl
+    python -m nearnorm.training.samples.make_shuttle river-0.26.1-*.whl
 
 Of 70% of the 49,097 records 30 anomalies are labelled and all other labels are hidden; the other 30%
 keep their labels, for reports alone.

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs in the transaction that service.ledger.migrate opened."""
+"""Alembic's entry: runs in the transaction that nearnorm.service.ledger.migrate opened."""
 
 from alembic import context
 

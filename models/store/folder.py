@@ -1,0 +1,227 @@
+"""The model store: immutable versions, and an append-only log that says which one serves.
+
+    versions/<sha256>/        a bundle, named by its content
+    activations/00000001.json one entry a file, created whole or not at all, never changed
+
+The champion is what the log says: an activation puts a version on top, a rollback takes it off again.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nearnorm.models.bundle import MANIFEST, Bundle, fsync_folder, read_bundle, rename_durably, write_durably
+from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
+
+DEFAULT_MODEL = "default"
+ABANDONED_AFTER = 24 * 3600.0  # seconds after which a killed publisher's temporary folder is removed
+
+
+class Activation(BaseModel):
+    """One entry of the log. `version` is the champion from here on; `at` is ISO 8601 in UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    at: str
+    action: Literal["activate", "rollback"]
+    model: str
+    version: str
+    by: str
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """The store in a local folder, which is made when something is first written to it."""
+
+    root: Path
+    _known: dict[int, Activation] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+    """Entries that were read: they never change, and whoever follows the log looks every second."""
+
+    def publish(self, source: Path) -> str:
+        """Copy a verified bundle into the store and answer its version. Publishing twice is harmless.
+
+        Raises BundleError for a bad bundle, StoreOutOfReach when the store cannot be written.
+        """
+        bundle = read_bundle(source)
+        target = self._versions / bundle.version
+        if target.is_dir():
+            self.open(bundle.version)
+            return bundle.version
+        try:
+            self._versions.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            temporary = Path(tempfile.mkdtemp(prefix=".publish-", dir=self._versions))
+            try:
+                temporary.chmod(0o755)
+                for file in sorted(source.iterdir()):
+                    if file.is_file() and not file.is_symlink():
+                        write_durably(temporary / file.name, file.read_bytes())
+                read_bundle(temporary)  # what was copied, not what was read before
+                rename_durably(temporary, target)
+            except BaseException as error:
+                shutil.rmtree(temporary, ignore_errors=True)  # a full disk has no room for halves
+                first = isinstance(error, OSError) and target.is_dir()
+                if not first:  # another publisher was, with the same content
+                    raise
+        except OSError as error:
+            raise StoreOutOfReach(f"{self.root} cannot be written: {error.strerror}") from error
+        return bundle.version
+
+    def versions(self) -> list[str]:
+        """All whole versions, oldest first."""
+        if not self._versions.is_dir():
+            return []
+        folders = [f for f in self._versions.iterdir() if (f / MANIFEST).is_file()]
+        named = [f for f in folders if not f.name.startswith(".")]
+        return [f.name for f in sorted(named, key=lambda f: (f.stat().st_mtime, f.name))]
+
+    def open(self, version: str) -> Bundle:
+        """The bundle of a version, verified anew. Raises StoreError or BundleError."""
+        folder = self._versions / version
+        if not version.isalnum() or not folder.is_dir():
+            raise StoreError(f"no model version {version!r} in the store: see `nearnorm models list`")
+        bundle = read_bundle(folder)
+        if bundle.version != version:
+            raise BundleError(f"{folder} holds version {bundle.version}: the store was changed by hand")
+        return bundle
+
+    def resolve(self, prefix: str) -> str:
+        """The one version that begins with `prefix`. Raises StoreError for none or several."""
+        found = [v for v in self.versions() if v.startswith(prefix)] if prefix else []
+        if len(found) != 1:
+            what = f"{len(found)} versions begin" if found else "no version begins"
+            raise StoreError(f"{what} with {prefix!r}: see `nearnorm models list`")
+        return found[0]
+
+    def activate(self, version: str, by: str, model: str = DEFAULT_MODEL) -> Activation:
+        """Make a stored version the champion of `model`. Raises as `open` does."""
+        self.open(version)
+        return self._append("activate", version, by, model)
+
+    def rollback(self, by: str, model: str = DEFAULT_MODEL) -> Activation:
+        """Put the champion before this one back. Raises StoreError where there is none."""
+        stack = self._stack(model)
+        if len(stack) < 2:
+            raise StoreError(f"nothing to roll back to: model {model!r} had no other champion")
+        self.open(stack[-2])
+        return self._append("rollback", stack[-2], by, model)
+
+    def champion(self, model: str = DEFAULT_MODEL) -> Activation | None:
+        """The newest entry of the log for `model`: its version is the one to serve."""
+        entries = [entry for entry in self.activations() if entry.model == model]
+        return entries[-1] if entries else None
+
+    def activations(self) -> list[Activation]:
+        """The whole log, oldest first. Raises StoreError for an entry that cannot be read."""
+        return list(self._entries())
+
+    @property
+    def name(self) -> str:
+        """What to call the store when something is wrong with it."""
+        return str(self.root)
+
+    @property
+    def _versions(self) -> Path:
+        return self.root / "versions"
+
+    @property
+    def _log(self) -> Path:
+        return self.root / "activations"
+
+    def _numbers(self) -> list[int]:
+        # names, not paths: a Path interns its parts, and the table of those grows with what comes and goes
+        names = os.listdir(self._log) if self._log.is_dir() else []
+        return numbered(names)
+
+    def _entries(self) -> Iterator[Activation]:
+        numbers = self._numbers()
+        if not self._known.keys() <= set(numbers):
+            self._known.clear()  # it is another log than before
+        for number in numbers:
+            entry = self._known.get(number)  # once: another thread may clear it
+            if entry is None:
+                entry = self._known[number] = self._read(number)
+            yield entry
+
+    def _read(self, number: int) -> Activation:
+        content = self._entry(number)
+        try:
+            return Activation.model_validate(json.loads(content))
+        except (ValueError, ValidationError):
+            path = f"{self.name}/activations/{number:08}.json"
+            raise StoreError(f"{path} is not an entry of the activation log") from None
+
+    def _stack(self, model: str) -> list[str]:
+        stack: list[str] = []
+        for entry in self._entries():
+            if entry.model != model:
+                continue
+            if entry.action == "rollback":
+                stack.pop()
+            elif not stack or stack[-1] != entry.version:
+                stack.append(entry.version)
+        return stack
+
+    def _append(
+        self, action: Literal["activate", "rollback"], version: str, by: str, model: str
+    ) -> Activation:
+        while True:
+            number = max(self._numbers(), default=0) + 1
+            entry = Activation(
+                number=number,
+                at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                action=action,
+                model=model,
+                version=version,
+                by=by,
+            )
+            if self._put_entry(number, entry.model_dump_json().encode()):
+                return entry  # else another writer took this number
+
+    def _entry(self, number: int) -> bytes:
+        """Raises StoreError."""
+        path = self._log / f"{number:08}.json"
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StoreOutOfReach(f"{path} cannot be read: {error.strerror}") from None
+
+    def _put_entry(self, number: int, content: bytes) -> bool:
+        """Write an entry whole, unless there is one of that number: then False."""
+        temporary = self._log / f".entry-{uuid.uuid4().hex}"
+        try:
+            self._log.mkdir(parents=True, exist_ok=True)
+            write_durably(temporary, content)
+            os.link(temporary, self._log / f"{number:08}.json")
+            fsync_folder(self._log)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StoreOutOfReach(f"{self._log} cannot be written: {error.strerror}") from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        return True
+
+    def _sweep(self) -> None:
+        for folder in self._versions.glob(".publish-*"):
+            if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def numbered(names: Iterable[str]) -> list[int]:
+    """The numbers of the log's entries, by the names of their files."""
+    stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+    return sorted(int(stem) for stem in stems if stem.isdigit())

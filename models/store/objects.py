@@ -1,0 +1,142 @@
+"""The model store in an S3-compatible object store, behind the same functions and with the same promises.
+
+    versions/<sha256>/...           a bundle's files; manifest.json is put last, and makes the version exist
+    activations/00000001.json       one entry an object, created only where there is none
+
+Objects appear whole or not at all. Bundles are copied to a local folder once, and verified there.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from nearnorm.models.bundle import MANIFEST, Bundle, read_bundle
+from nearnorm.models.errors import BundleError, ConfigError, NearnormError, StoreOutOfReach
+from nearnorm.models.store.folder import ModelStore, numbered
+
+try:
+    import obstore
+    from obstore.exceptions import AlreadyExistsError, BaseError
+    from obstore.store import ObjectStore as Objects
+    from obstore.store import from_url
+except ImportError:
+    raise ConfigError("NEARNORM_MODEL_STORE is a URL: that needs pip install 'nearnorm[s3]'") from None
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
+_RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
+
+
+@dataclass(frozen=True)
+class ObjectStore(ModelStore):
+    """`root` is the folder of local copies. Objects need no lock: whoever creates an entry first has it."""
+
+    url: str
+    objects: Objects
+
+    @classmethod
+    def at(cls, url: str, cache: Path) -> Self:
+        """`s3://bucket/prefix`; credentials, region and endpoint by the usual AWS_ variables.
+
+        Raises ConfigError for a URL that names no object store.
+        """
+        try:
+            return cls(cache, url, from_url(url, retry_config=_RETRIES))
+        except (BaseError, ValueError) as error:
+            raise ConfigError(f"NEARNORM_MODEL_STORE={url} cannot be used: {_first_line(error)}") from None
+
+    @property
+    def name(self) -> str:
+        return self.url
+
+    def publish(self, source: Path) -> str:
+        version = read_bundle(source).version
+        if version in self.versions():
+            try:
+                self.open(version)
+                return version
+            except BundleError:
+                pass  # the store lost or cut what it had taken: put it again
+        files = [f for f in sorted(source.iterdir()) if f.is_file() and not f.is_symlink()]
+        files.sort(key=lambda file: file.name == MANIFEST)  # last
+        with self._told():
+            for file in files:
+                obstore.put(self.objects, f"versions/{version}/{file.name}", file.read_bytes())
+        try:
+            self.open(version)  # what was stored, not what was read before
+        except StoreOutOfReach:
+            raise
+        except NearnormError as error:
+            raise StoreOutOfReach(f"{self.url} did not keep what it took ({error}): publish again") from None
+        return version
+
+    def versions(self) -> list[str]:
+        with self._told():
+            listed = [entry for page in obstore.list(self.objects, "versions") for entry in page]
+        manifests = [entry for entry in listed if entry["path"].endswith(f"/{MANIFEST}")]
+        manifests.sort(key=lambda entry: (entry["last_modified"], entry["path"]))
+        return [entry["path"].split("/")[-2] for entry in manifests]
+
+    def open(self, version: str) -> Bundle:
+        if version.isalnum() and not (self._versions / version).is_dir():
+            self._copy(version)
+        return super().open(version)
+
+    def _copy(self, version: str) -> None:
+        """Bring a version into the local folder, verified, whole or not at all."""
+        with self._told():
+            paths = [e["path"] for page in obstore.list(self.objects, f"versions/{version}") for e in page]
+            if f"versions/{version}/{MANIFEST}" not in paths:
+                return
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".copy-", dir=self.root) as name:
+                folder = Path(name)
+                for path in paths:
+                    content = obstore.get(self.objects, path).bytes()
+                    (folder / path.rsplit("/", 1)[1]).write_bytes(content.to_bytes())
+                super().publish(folder)
+
+    def _numbers(self) -> list[int]:
+        with self._told():
+            listed = [entry["path"] for page in obstore.list(self.objects, "activations") for entry in page]
+        return numbered(path.rsplit("/", 1)[-1] for path in listed)
+
+    def _entry(self, number: int) -> bytes:
+        with self._told():
+            return obstore.get(self.objects, f"activations/{number:08}.json").bytes().to_bytes()
+
+    def _put_entry(self, number: int, content: bytes) -> bool:
+        """As the folder's; what was answered to be stored is read again, and stored again if it is not."""
+        path = f"activations/{number:08}.json"
+        with self._told():
+            try:
+                obstore.put(self.objects, path, content, mode="create")
+            except AlreadyExistsError:
+                return False
+            if self._kept(path) != content:
+                obstore.put(self.objects, path, content)
+                if self._kept(path) != content:
+                    raise StoreOutOfReach(f"{self.url} did not keep {path}, which it took: try again")
+        return True
+
+    def _kept(self, path: str) -> bytes | None:
+        try:
+            return obstore.get(self.objects, path).bytes().to_bytes()
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            raise StoreOutOfReach(f"{self.url} cannot be reached: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

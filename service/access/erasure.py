@@ -1,0 +1,43 @@
+"""Erasure: features are personal data. What a person asks to be forgotten goes from events and labels."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from msgspec import Struct
+
+from nearnorm.service.ids import new_id
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables import audit, erasure, events
+
+Forgetting = Callable[[str], AbstractContextManager[None]]
+
+
+class Erased(Struct, frozen=True):
+    events: int
+    labels: int
+
+
+def forget_record(ledger: Ledger, record_id: str, actor: str, forgetting: Forgetting | None = None) -> Erased:
+    """Delete the events of the caller's record and blank its labels, for good.
+
+    `forgetting` keeps the event log's queue from writing them after all. The trail tells that something
+    was erased, not what.
+    """
+    guard = forgetting(record_id) if forgetting else nullcontext()
+    with guard, ledger.write() as connection:
+        erased = Erased(
+            events.erase_record(connection, record_id), erasure.erase_record(connection, record_id)
+        )
+        audit.note(connection, actor, "forget", "record", events=erased.events, labels=erased.labels)
+    ledger.scrub()
+    return erased
+
+
+def forget_analyst(ledger: Ledger, analyst: str, actor: str) -> Erased:
+    """Put a pseudonym in the place of an analyst's name, and delete their comments. Verdicts stay."""
+    pseudonym = f"erased-{new_id()[-10:].lower()}"
+    with ledger.write() as connection:
+        erased = Erased(0, erasure.erase_analyst(connection, analyst, pseudonym))
+        audit.note(connection, actor, "forget", "analyst", labels=erased.labels)
+    ledger.scrub()
+    return erased

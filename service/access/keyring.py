@@ -1,0 +1,192 @@
+"""API keys and roles: who may score, give feedback, and operate.
+
+A key is `nn_` and 256 random bits. Only its SHA-256 is stored: a slow hash protects secrets that people
+choose and that can be guessed; nobody guesses 256 bits, and every request has to be checked.
+"""
+
+import hashlib
+import ipaddress
+import re
+import secrets
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import replace
+
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.access.quota import Meter
+from nearnorm.service.errors import Forbidden, Unauthorized
+from nearnorm.service.ids import new_id, now_ms
+from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.tables import audit, keys
+from nearnorm.service.ledger.tables.keys import Key
+
+ROLES = ("score", "feedback", "operate")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,79}")
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="nearnorm"'}
+
+
+class Caller(Struct, frozen=True):
+    """Who sent a request: a key's name and its roles. `meter` holds it to a quota, where there is one."""
+
+    name: str
+    roles: frozenset[str]
+    meter: Meter | None = None
+
+
+ANONYMOUS = Caller("anonymous", frozenset(ROLES))
+
+
+class Keyring:
+    """The keys in memory. `refresh` runs every second or two, `caller` in every request.
+
+    `quota` is that of callers without a key, and of keys as far as they have none of their own.
+    """
+
+    def __init__(self, host: str, allow_anonymous: bool, quota: Quota = Quota()) -> None:  # noqa: B008
+        self._open_without_keys = is_loopback(host)
+        self._allow_anonymous = allow_anonymous
+        self._quota = quota
+        self._anonymous = replace(ANONYMOUS, meter=_meter(quota, "callers without an API key may send"))
+        self._callers: dict[str, Caller] = {}
+        self._any_key = False
+
+    def refresh(self, connection: sa.Connection) -> None:
+        every = keys.every(connection)
+        self._callers = {k.digest: self._caller(k) for k in every if k.revoked_at is None}
+        self._any_key = bool(every)  # revoked ones too: revoking the last key must not open the door
+
+    def is_open(self) -> bool:
+        return self._allow_anonymous or (self._open_without_keys and not self._any_key)
+
+    def admit(self, headers: Iterable[tuple[bytes, bytes]], role: str | None) -> Caller:
+        """`caller` by raw headers, as the hot path has them."""
+        authorization = x_api_key = None
+        for name, value in headers:
+            if name == b"authorization":
+                authorization = value.decode("latin-1")
+            elif name == b"x-api-key":
+                x_api_key = value.decode("latin-1")
+        return self.caller(authorization, x_api_key, role)
+
+    def caller(self, authorization: str | None, x_api_key: str | None, role: str | None) -> Caller:
+        """Who may do this; a role of None is any. It counts as one request of theirs.
+
+        Raises Unauthorized for no, an unknown or a revoked key, Forbidden for one without the role,
+        RateLimited for one that has asked too much. A key that was sent is checked even where none is
+        needed: a mistake in it should not go unnoticed.
+        """
+        secret = _secret(authorization, x_api_key)
+        caller = self._without_key() if secret is None else self._by(secret, role)
+        if caller.meter is not None:
+            caller.meter.request()
+        return caller
+
+    def _without_key(self) -> Caller:
+        if not self.is_open():
+            raise Unauthorized(
+                "no API key was sent: add `Authorization: Bearer nn_...`", headers=dict(_CHALLENGE)
+            )
+        return self._anonymous
+
+    def _by(self, secret: str, role: str | None) -> Caller:
+        caller = self._callers.get(_digest(secret))
+        if caller is None:
+            raise Unauthorized("the API key is unknown or was revoked", headers=dict(_CHALLENGE))
+        if role is not None and role not in caller.roles:
+            raise Forbidden(f"this needs the role {role!r}, and the key {caller.name!r} lacks it")
+        return caller
+
+    def _caller(self, key: Key) -> Caller:
+        """As it was before, where nothing changed: what it has used of its quota is not forgotten."""
+        quota = key.quota.over(self._quota)
+        old = self._callers.get(key.digest)
+        if old is not None and (old.meter.quota if old.meter else Quota()) == quota:
+            return old
+        return Caller(key.name, key.roles, _meter(quota, f"the key {key.name!r} may send"))
+
+
+def _meter(quota: Quota, whose: str) -> Meter | None:
+    return Meter(quota, whose) if quota.limits() else None
+
+
+def create(
+    connection: sa.Connection,
+    name: str,
+    roles: Iterable[str],
+    actor: str,
+    quota: Quota = Quota(),  # noqa: B008
+) -> tuple[str, Key]:
+    """A new key: its secret, which is shown once and stored nowhere, and its row. Raises ConfigError."""
+    wanted = frozenset(roles)
+    if unknown := sorted(wanted - set(ROLES)):
+        raise ConfigError(f"unknown role {unknown[0]!r}: roles are {', '.join(ROLES)}")
+    if not wanted:
+        raise ConfigError(f"a key needs a role: give at least one of {', '.join(ROLES)}")
+    if not _NAME.fullmatch(name):
+        raise ConfigError("a key's name has 1 to 80 letters, digits, spaces and . _ @ -")
+    taken = [key for key in keys.every(connection) if key.name == name]
+    if taken or name == ANONYMOUS.name:
+        raise ConfigError(f"the name {name!r} was taken before: the audit trail tells keys apart by name")
+    secret = f"nn_{secrets.token_urlsafe(32)}"
+    key = Key(f"key_{new_id().lower()}", name, _digest(secret), wanted, now_ms(), None, quota)
+    keys.add(connection, key)
+    audit.note(connection, actor, "key.create", key.key_id, name=name, roles=sorted(wanted), **quota.limits())
+    return secret, key
+
+
+def revoke(connection: sa.Connection, name_or_id: str, actor: str) -> Key:
+    """Raises ConfigError where no active key has this name or id."""
+    found = _active(connection, name_or_id)
+    keys.revoke(connection, found.key_id, now_ms())
+    audit.note(connection, actor, "key.revoke", found.key_id, name=found.name)
+    return found
+
+
+def limit(connection: sa.Connection, name_or_id: str, quota: Quota, actor: str) -> Key:
+    """Give a key another quota. Raises ConfigError where no active key has this name or id."""
+    found = replace(_active(connection, name_or_id), quota=quota)
+    keys.limit(connection, found.key_id, quota)
+    audit.note(connection, actor, "key.limit", found.key_id, name=found.name, **quota.limits())
+    return found
+
+
+def _active(connection: sa.Connection, name_or_id: str) -> Key:
+    active = [key for key in keys.every(connection) if key.revoked_at is None]
+    found = next((key for key in active if name_or_id in (key.name, key.key_id)), None)
+    if found is None:
+        raise ConfigError(f"no active key {name_or_id!r}: see `nearnorm keys list`")
+    return found
+
+
+def check_door(connection: sa.Connection, host: str, allow_anonymous: bool) -> None:
+    """Raises ConfigError where a service would listen to others and let everybody in, or nobody."""
+    if is_loopback(host) or allow_anonymous or any(k.revoked_at is None for k in keys.every(connection)):
+        return
+    raise ConfigError(
+        f"listening on {host} without API keys would let everybody in: make one with "
+        "`nearnorm keys create NAME --role score`, or set NEARNORM_ALLOW_ANONYMOUS=true"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _secret(authorization: str | None, x_api_key: str | None) -> str | None:
+    if authorization is None:
+        return x_api_key
+    scheme, _, secret = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthorized(
+            "the Authorization header is malformed: send `Bearer nn_...`", headers=dict(_CHALLENGE)
+        )
+    return secret.strip()
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,50 @@
+"""Rate limiter: holds one caller to rows and requests a second, and to the size of one request."""
+
+import math
+from time import monotonic
+
+from nearnorm.service.errors import RateLimited, TooManyRows
+from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.token_bucket import TokenBucket
+
+
+class Meter:
+    """Holds one caller to a quota."""
+
+    def __init__(self, quota: Quota, whose: str) -> None:
+        self.quota = quota
+        self._whose = whose
+        now = monotonic()
+        self._rows = TokenBucket(quota.rows_per_second, now) if quota.rows_per_second else None
+        self._requests = TokenBucket(quota.requests_per_second, now) if quota.requests_per_second else None
+
+    def request(self) -> None:
+        """One more request. Raises RateLimited."""
+        _take(self._requests, 1, f"{self._whose} {self.quota.requests_per_second} requests a second")
+
+    def body_bytes(self, most: int) -> int:
+        """The largest body, where `most` is the service's own limit."""
+        own = self.quota.bytes_per_request
+        return most if own is None else min(own, most)
+
+    def rows(self, count: int) -> None:
+        """Rows of one request, before they are scored. Raises TooManyRows, RateLimited."""
+        most = self.quota.rows_per_request
+        if most is not None and count > most:
+            raise TooManyRows(
+                f"{count} rows were sent and {self._whose} {most} a request: send several requests"
+            )
+        _take(self._rows, count, f"{self._whose} {self.quota.rows_per_second} rows a second")
+
+
+def _take(bucket: TokenBucket | None, count: int, limit: str) -> None:
+    if bucket is None:
+        return
+    wait = bucket.wait(monotonic())
+    if wait:
+        seconds = math.ceil(wait)
+        raise RateLimited(
+            f"{limit}: send again in {seconds} s, or ask for a higher limit",
+            headers={"Retry-After": str(seconds)},
+        )
+    bucket.owe(count)

@@ -1,0 +1,101 @@
+"""What the routes of the ledger share: who asks, and a body of bounded size."""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from nearnorm.service.access.keyring import Caller
+from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, MalformedBody
+from nearnorm.service.http.body import PLAIN_JSON, read_body
+from nearnorm.service.ledger.tables import audit
+from nearnorm.service.logs import log
+from nearnorm.service.records.loose_json import refuse_nested
+from nearnorm.service.services import Services
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+Schema = dict[str, Any]
+
+_bearer = HTTPBearer(auto_error=False)  # these two are for the OpenAPI document: the keyring decides
+_header = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
+    """A dependency that answers the caller; None is any role. Raises Unauthorized, Forbidden, RateLimited."""
+
+    async def caller(
+        request: Request,
+        _: Annotated[object, Security(_bearer)] = None,
+        __: Annotated[object, Security(_header)] = None,
+    ) -> Caller:
+        headers, services = request.headers, services_of(request)
+        found = services.keyring.caller(headers.get("authorization"), headers.get("x-api-key"), role)
+        request.state.caller = found
+        return found
+
+    return Depends(caller)
+
+
+async def record_audit(
+    services: Services, caller: Caller, action: str, subject: str, **detail: object
+) -> None:
+    """Note what happened outside the ledger. It did happen: that the trail is out of reach is logged."""
+    try:
+        await services.ledger.written(lambda c: audit.note(c, caller.name, action, subject, **detail))
+    except LedgerUnavailable as error:
+        log.error("not in the audit trail", by=caller.name, action=action, problem=str(error), **detail)
+
+
+async def body_of(request: Request) -> bytes:
+    """Raises BodyTooLarge as soon as it is known, ClientGoneError."""
+    most, meter = services_of(request).settings.max_body_bytes, request.state.caller.meter
+    if meter is not None:
+        most = meter.body_bytes(most)
+    return await read_body(request.receive, PLAIN_JSON, most)
+
+
+def read(body: bytes, shape: type[Shape]) -> Shape:
+    """A body's JSON in its shape. Raises MalformedBody, InvalidRequest with the field.
+
+    No body is as good as an empty object, where nothing is required.
+    """
+    if not body and not _requires(shape):
+        return shape()
+    refuse_nested(body)
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        field = path.rstrip("`").lstrip(".") or None
+        raise InvalidRequest(f"{field or 'the body'}: {message}", field=field) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedBody("the body is no JSON") from None
+
+
+def described(shape: type, *, one_of: tuple[tuple[str, ...], ...] = (), **inner: Schema) -> dict[str, Any]:
+    """For the OpenAPI document: a body that is read by hand.
+
+    Exactly `one_of` these groups of fields is there. `inner` are the items of its lists.
+    """
+    schema = schema_of(shape, one_of)
+    for name, item in inner.items():
+        schema["properties"][name]["items"] = item
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": _requires(shape) or bool(one_of), "content": content}}
+
+
+def schema_of(shape: type, one_of: tuple[tuple[str, ...], ...] = ()) -> Schema:
+    schema: Schema = msgspec.json.schema(shape)["$defs"][shape.__name__]
+    if one_of:
+        schema["oneOf"] = [{"required": list(names)} for names in one_of]
+    return schema
+
+
+def _requires(shape: type) -> bool:
+    return any(field.required for field in msgspec.structs.fields(shape))

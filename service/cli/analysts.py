@@ -1,0 +1,76 @@
+"""Commands for those who oversee analysts. Running services follow within 5 seconds."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.cli.keys import in_ledger, user, written
+from nearnorm.service.errors import Conflict, InvalidRequest, NotFound
+from nearnorm.service.feedback import analysts
+from nearnorm.service.feedback.analysts import Changed
+from nearnorm.service.ids import iso
+from nearnorm.service.ledger.tables import quarantine
+from nearnorm.service.ledger.tables.analysts import tallies
+from nearnorm.service.ledger.tables.quarantine import Kind
+from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.settings import load_settings
+
+analysts_cli = typer.Typer(no_args_is_help=True, help="Analysts: how far they agree; quarantine.")
+
+MOST = 1_000
+
+Name = Annotated[str, typer.Argument(help="An analyst's name; with --key, that of an API key.")]
+OfKey = Annotated[bool, typer.Option("--key", help="All that the API key of this name brought.")]
+
+
+@analysts_cli.command("list")
+def list_analysts() -> None:
+    """Who labelled, the most contradicted first, and who is in quarantine."""
+    found, in_force = in_ledger(
+        lambda ledger: written(ledger, lambda c: (tallies(c, MOST, 0), quarantine.every(c)))
+    )
+    for t in found:
+        share = f"{t.contradicted / t.compared:.0%}" if t.compared else "-"
+        typer.echo(
+            f"{t.analyst}: {t.labels} labels by {', '.join(t.keys)}; "
+            f"{t.compared} of {t.records} records judged by others too, {share} contradicted"
+        )
+    for q in in_force:
+        typer.echo(f"in quarantine: {q.kind} {q.name} since {iso(q.at)} by {q.actor}: {q.why}")
+
+
+@analysts_cli.command("quarantine")
+def put_in_quarantine(
+    name: Name, why: Annotated[str, typer.Option(help="The reason, for the audit trail.")], key: OfKey = False
+) -> None:
+    """Let nothing that somebody said count any more: not in scores, and not in the next model."""
+    rule = Rule.of(load_settings())
+    changed = _changed(lambda c: analysts.put(c, _kind(key), name, why, user(), rule))
+    typer.echo(f"{changed.kind} {changed.name} is in quarantine: {changed.records} records")
+    if changed.job_id:
+        typer.echo(f"the training under way is cancelled; job {changed.job_id} does it again without")
+
+
+@analysts_cli.command("release")
+def release(
+    name: Name,
+    why: Annotated[str, typer.Option(help="The reason, for the audit trail.")] = "",
+    key: OfKey = False,
+) -> None:
+    """Let what somebody said count again."""
+    changed = _changed(lambda c: analysts.release(c, _kind(key), name, why, user()))
+    typer.echo(f"{changed.kind} {changed.name} is released: {changed.records} records")
+
+
+def _kind(key: bool) -> Kind:
+    return "key" if key else "analyst"
+
+
+def _changed(work: Callable[[sa.Connection], Changed]) -> Changed:
+    try:
+        return in_ledger(lambda ledger: written(ledger, work))
+    except (NotFound, Conflict, InvalidRequest) as error:
+        raise ConfigError(error.detail) from None

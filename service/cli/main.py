@@ -1,0 +1,184 @@
+"""The `nearnorm` command. Other rooms add theirs through the entry-point group `nearnorm.commands`,
+which is looked up when it is asked for, so that serving never imports training."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.service.cli.analysts import analysts_cli
+from nearnorm.service.cli.keys import forget, keys_cli, migrate_ledger
+from nearnorm.service.cli.retraining import replay, retrain, worker
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "nearnorm.commands"
+
+
+class LateCommands(TyperGroup):
+    """Commands of this file, and those of entry points, which are imported only to be run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer keeps its context's class private
+        return [*super().list_commands(ctx), *sorted(entry.name for entry in _late())]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        own = super().get_command(ctx, cmd_name)
+        if own is None and any(entry.name == cmd_name for entry in _late()):
+            return TyperCommand(cmd_name, help=f"See `nearnorm {cmd_name} --help`.")
+        return own
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        if args[0] not in self.commands:
+            for entry in _late():
+                if entry.name == args[0]:
+                    self.add_command(_imported(entry), entry.name)
+        return super().resolve_command(ctx, args)
+
+
+def _late() -> "Sequence[EntryPoint]":
+    """Looked for in every installed distribution, so that only who asks for them waits for it."""
+    from importlib.metadata import entry_points
+
+    return tuple(entry_points(group=GROUP))
+
+
+def _imported(entry: "EntryPoint") -> Any:  # noqa: ANN401
+    try:
+        function = entry.load()
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"`nearnorm {entry.name}` needs the module {error.name}, which is not installed: "
+            "install the extra training, as in `pip install 'nearnorm[cpu,training]'`"
+        ) from None
+    if isinstance(function, typer.Typer):
+        command = typer.main.get_command(function)
+    else:
+        only = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        only.command(entry.name)(function)
+        command = typer.main.get_command(only)
+    command.name = entry.name
+    return command
+
+
+cli = typer.Typer(
+    cls=LateCommands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Score records online: how far is each from every kind of normal?",
+)
+models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, sign, import, activate.")
+cli.add_typer(models_cli, name="models")
+cli.add_typer(keys_cli, name="keys")
+cli.add_typer(analysts_cli, name="analysts")
+for command in (forget, worker, retrain, replay):
+    cli.command()(command)
+cli.command("migrate")(migrate_ledger)
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default NEARNORM_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; default NEARNORM_PORT, 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default NEARNORM_WORKERS, 1.")] = None,
+) -> None:
+    """Serve the champion over HTTP until told to stop."""
+    from nearnorm.service.settings import load_settings
+
+    given = {"host": host, "port": port, "workers": workers}
+    settings = load_settings({name: value for name, value in given.items() if value is not None})
+    if settings.workers > 1:
+        from nearnorm.service.process.supervisor import run
+    else:
+        from nearnorm.service.process.server import run
+    run(settings)
+
+
+@cli.command("serve-beside", hidden=True)
+def serve_beside(number: int, fileno: int, folder: Path) -> None:
+    """One process of several: started by `nearnorm serve --workers`, and ended with it."""
+    from nearnorm.service.process.server import run_beside
+    from nearnorm.service.settings import load_settings
+
+    run_beside(load_settings(), number, fileno, folder)
+
+
+@cli.command()
+def score(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a quoted glob of them.")],
+    out: Annotated[Path, typer.Option(help="Where the scores go: a .csv or .parquet file.")],
+) -> None:
+    """Score the rows of a file, with the numbers that the service would give."""
+    from nearnorm.service.serving.score_file import score_file
+    from nearnorm.service.settings import load_settings
+
+    settings = load_settings()
+    score_file(bundle, data, out, settings.device, settings.threads)
+
+
+@models_cli.command("list")
+def list_models() -> None:
+    """The stored versions, newest last; champions are marked with their model's name."""
+    store = _store()
+    champions = {entry.model: entry.version for entry in store.activations()}
+    for version in store.versions():
+        names = [name for name, champion in champions.items() if champion == version]
+        typer.echo(" ".join([version, *names]))
+
+
+@models_cli.command("import")
+def import_model(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")]) -> None:
+    """Copy a bundle into the store, and print its version last."""
+    typer.echo(_store().publish(bundle))
+
+
+@models_cli.command()
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder, before it is imported.")],
+    key: Annotated[Path, typer.Option(help="A private Ed25519 key: a PEM file without a password.")],
+) -> None:
+    """Sign a bundle, so that services with NEARNORM_TRUSTED_KEYS take it."""
+    from nearnorm.models.signature import SigningKey
+
+    typer.echo(f"signed {SigningKey(key).sign(bundle)}")
+
+
+@models_cli.command()
+def activate(
+    version: Annotated[str, typer.Argument(help="A version, or the beginning of one.")],
+    model: Annotated[str, typer.Option(help="The model that it shall serve.")] = "default",
+) -> None:
+    """Make a version the champion; running services follow within 5 seconds."""
+    store = _store()
+    entry = store.activate(store.resolve(version), by="cli", model=model)
+    typer.echo(f"{entry.model} is now {entry.version}")
+
+
+@models_cli.command()
+def rollback(
+    model: Annotated[str, typer.Option(help="The model to take one step back.")] = "default",
+) -> None:
+    """Put the champion before this one back."""
+    entry = _store().rollback(by="cli", model=model)
+    typer.echo(f"{entry.model} is now {entry.version}")
+
+
+def _store() -> Any:  # noqa: ANN401
+    from nearnorm.service.settings import load_settings
+
+    return load_settings().open_store()
+
+
+def main() -> None:
+    """Run the command line. A mistake of the user's is one line on stderr and exit code 2."""
+    try:
+        cli()
+    except NearnormError as error:
+        sys.stderr.write(f"nearnorm: {error}\n")
+        sys.exit(2)

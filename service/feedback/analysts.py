@@ -1,0 +1,83 @@
+"""Analysts as a whole: how far they agree, and quarantine for one whose labels shall not count."""
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from nearnorm.service.errors import Conflict, InvalidRequest, NotFound
+from nearnorm.service.ids import iso, now_ms
+from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.tables import audit, jobs, labels, quarantine
+from nearnorm.service.ledger.tables.quarantine import Kind, Quarantine
+from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.requests import Rule
+
+LONGEST_WHY = 1_000
+
+
+class Changed(Struct, frozen=True):
+    """`records`: those that somebody had judged. `job_id`: a training that had read it is done again."""
+
+    kind: Kind
+    name: str
+    records: int
+    job_id: str | None = None
+
+
+def put(connection: sa.Connection, kind: Kind, name: str, why: str, actor: str, rule: Rule) -> Changed:
+    """Nothing that `name` said counts any more, until `release`.
+
+    A training under way has read it: it is cancelled, and done again without.
+    Raises InvalidRequest for no reason, NotFound for somebody who never labelled, Conflict for twice.
+    """
+    why = _reason(why)
+    if not why:
+        raise InvalidRequest("why: give a reason", field="why")
+    change = tick(connection, "labels")
+    found = next((q for q in quarantine.every(connection) if (q.kind, q.name) == (kind, name)), None)
+    if found:
+        raise Conflict(f"{kind} {name!r} is in quarantine since {iso(found.at)}: {found.why}")
+    records = labels.records_of(connection, kind, name)
+    if not records:
+        raise NotFound(f"no label was ever {_spoken(kind)} {name!r}: see GET /analysts", field="name")
+    quarantine.add(connection, Quarantine(kind, name, now_ms(), actor, why))
+    count = _sum_up(connection, change, records)
+    again = [_begin_again(connection, model, rule, actor) for model in records]
+    job_id = next((job_id for job_id in again if job_id), None)
+    told = {"job_id": job_id} if job_id else {}
+    audit.note(connection, actor, audit.QUARANTINE[0], f"{kind} {name}", why=why, records=count, **told)
+    return Changed(kind, name, count, job_id)
+
+
+def release(connection: sa.Connection, kind: Kind, name: str, why: str, actor: str) -> Changed:
+    """All that `name` said counts again, in its old order. Raises NotFound for somebody not in quarantine."""
+    why = _reason(why)
+    change = tick(connection, "labels")
+    if not quarantine.remove(connection, kind, name):
+        raise NotFound(f"no {kind} {name!r} is in quarantine: see GET /analysts", field="name")
+    count = _sum_up(connection, change, labels.records_of(connection, kind, name))
+    audit.note(connection, actor, audit.QUARANTINE[1], f"{kind} {name}", why=why, records=count)
+    return Changed(kind, name, count)
+
+
+def _sum_up(connection: sa.Connection, change: int, records: dict[str, set[str]]) -> int:
+    for model, digests in records.items():
+        labels.sum_up(connection, change, model, digests)
+    return sum(len(digests - {labels.ERASED}) for digests in records.values())
+
+
+def _begin_again(connection: sa.Connection, model: str, rule: Rule, actor: str) -> str | None:
+    running = jobs.running(connection, model)
+    if running is None:
+        return None
+    requests.cancel(connection, running.job_id, actor)
+    return requests.request(connection, model, rule, actor).job_id
+
+
+def _reason(why: str) -> str:
+    if len(why) > LONGEST_WHY or "\0" in why:
+        raise InvalidRequest(f"why: give at most {LONGEST_WHY:,} characters, none of them NUL", field="why")
+    return why.strip()
+
+
+def _spoken(kind: Kind) -> str:
+    return "sent by analyst" if kind == "analyst" else "brought by key"

@@ -1,0 +1,61 @@
+"""POST /feedback as it is sent: a request, read as a whole; its items are looked at one by one."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from nearnorm.models.canonical import digest
+from nearnorm.service.errors import InvalidRequest, MalformedBody
+from nearnorm.service.records.loose_json import refuse_nested
+
+MOST_LABELS = 1_000
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Comment = Annotated[str, Meta(max_length=4_000, pattern=r"^[^\x00]*$")]
+
+
+class Item(Struct, forbid_unknown_fields=True, rename={"class_": "class"}):
+    """A label with exactly one of `event_id`, `record_id` and `record`; or `retract` alone."""
+
+    label: Literal["anomaly", "normal"] | UnsetType = UNSET
+    event_id: Name | UnsetType = UNSET
+    record_id: Name | int | UnsetType = UNSET
+    record: dict[str, Any] | UnsetType = UNSET
+    retract: Name | UnsetType = UNSET
+    analyst: Name | None = None
+    class_: Name | None = None
+    comment: Comment | None = None
+
+
+class FeedbackRequest(Struct, forbid_unknown_fields=True):
+    labels: Annotated[list[Any], Meta(min_length=1, max_length=MOST_LABELS)]
+    model: str = "default"
+
+
+class Submission(Struct, frozen=True):
+    """A request as it was sent. `actor` is the API key's name; `key` the Idempotency-Key, if any."""
+
+    model: str
+    items: list[Any]
+    body_digest: str
+    actor: str
+    key: str | None
+
+
+def read(body: bytes, actor: str, key: str | None) -> Submission:
+    """Raises MalformedBody, InvalidRequest for the request as a whole; items are looked at in `feedback`."""
+    if key is not None and not (0 < len(key) <= 255 and key.isprintable()):
+        raise InvalidRequest("Idempotency-Key: send 1 to 255 printable characters", field="Idempotency-Key")
+    refuse_nested(body)
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedBody('the body is no JSON: send {"labels": [...]}') from None
+    try:
+        request = msgspec.convert(document, FeedbackRequest)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        field = path.rstrip("`").lstrip(".") or None
+        raise InvalidRequest(f"{field or 'the body'}: {message}", field=field) from None
+    return Submission(request.model, request.labels, digest(document), actor, key)

@@ -1,0 +1,160 @@
+"""What each item of a feedback request speaks of: an event, a record, or an earlier label."""
+
+from typing import Any, ClassVar
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from nearnorm.service.errors import TYPE_PREFIX
+from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback.request import Item, Submission
+from nearnorm.service.ids import new_id, now_ms
+from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.tables import events, labels
+from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.records.digest import record_digest
+from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.records.shapes import Envelope, IndexedProblem
+
+
+class Mistake(Exception):
+    """One item does not fit: which kind of mistake, what and how to mend it, and the field."""
+
+    TITLES: ClassVar = {
+        "invalid-label": "The label does not fit",
+        "unknown-event": "No such event is kept",
+        "unknown-feedback": "No such feedback",
+        "other-model": "It belongs to another model",
+        "invalid-record": "The record does not fit the model",
+        "contradiction": "The request contradicts itself",
+        "already-retracted": "The label was retracted before",
+    }
+
+    def __init__(self, name: str, detail: str, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.name, self.detail, self.field = name, detail, field
+
+    def at(self, index: int) -> dict[str, object]:
+        problem = IndexedProblem(
+            index, TYPE_PREFIX + self.name, self.TITLES[self.name], self.detail, self.field
+        )
+        found: dict[str, object] = msgspec.to_builtins(problem)
+        return found
+
+
+class Binder:
+    """Finds what each item speaks of."""
+
+    def __init__(self, connection: sa.Connection, sent: Submission, log: EventLog, encoder: Encoder) -> None:
+        self._connection, self._sent, self._log, self._encoder = connection, sent, log, encoder
+        self._taken_back: set[str] = set()
+
+    def bind(self, raw: object) -> Label:
+        """Raises Mistake."""
+        item = _item(raw)
+        blank = Label(
+            feedback_id=new_id(),
+            at=now_ms(),
+            model=self._sent.model,
+            digest="",
+            label="retract" if item.label is UNSET else item.label,
+            record={},
+            analyst=item.analyst or self._sent.actor,
+            actor=self._sent.actor,
+            class_=item.class_,
+            comment=item.comment,
+        )
+        if item.retract is not UNSET:
+            return self._retraction(item.retract, blank)
+        if item.record is not UNSET:
+            record = self._read(item.record)
+            return replace(blank, digest=record_digest(record), record=record)
+        event = self._event(item)
+        return replace(
+            blank,
+            digest=event.digest,
+            record=event.record,
+            event_id=event.event_id,
+            record_id=event.record_id,
+            score_before=event.score,
+        )
+
+    def _event(self, item: Item) -> Event:
+        if item.event_id is not UNSET:
+            event = self._log.waiting(item.event_id) or events.find(self._connection, item.event_id)
+            if event is None:
+                raise Mistake(
+                    "unknown-event", "no such event is kept: send the record itself as `record`", "event_id"
+                )
+            if event.model != self._sent.model:
+                raise Mistake(
+                    "other-model", f"the event is of model {event.model!r}: name it as `model`", "event_id"
+                )
+            return event
+        id_, model = str(item.record_id), self._sent.model
+        newest = self._log.newest_waiting(model, id_) or events.newest_of(self._connection, model, id_)
+        if newest is None:
+            raise Mistake(
+                "unknown-event",
+                "no event with this id is kept (all alerts are, and a sample): send the record as `record`",
+                "record_id",
+            )
+        return newest
+
+    def _read(self, record: dict[str, Any]) -> dict[str, Any]:
+        encoded = self._encoder.encode(Envelope(records=[record]))
+        if encoded.errors:
+            problem = encoded.errors[0]
+            raise Mistake("invalid-record", problem.detail, f"record.{problem.field}")
+        values = self._encoder.record(encoded, 0)
+        if all(value is None for value in values.values()):
+            raise Mistake("invalid-record", "the record has no feature that the model knows", "record")
+        return values
+
+    def _retraction(self, feedback_id: str, blank: Label) -> Label:
+        label = labels.find(self._connection, feedback_id)
+        if label is None or label.label == "retract":
+            raise Mistake("unknown-feedback", "no label has this feedback_id", "retract")
+        if label.model != self._sent.model:
+            raise Mistake(
+                "other-model", f"the label is of model {label.model!r}: name it as `model`", "retract"
+            )
+        if label.digest == labels.ERASED:
+            raise Mistake("unknown-feedback", "the label was erased", "retract")
+        said = labels.about(self._connection, label.model, [label.digest])[label.digest]
+        if feedback_id in self._taken_back or said.took_back(feedback_id):
+            raise Mistake("already-retracted", "the label was retracted before", "retract")
+        self._taken_back.add(feedback_id)
+        return replace(
+            blank,
+            digest=label.digest,
+            record=label.record,
+            retracts=feedback_id,
+            event_id=label.event_id,
+            record_id=label.record_id,
+        )
+
+
+def _item(raw: object) -> Item:
+    try:
+        item = msgspec.convert(raw, Item)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        field = path.rstrip("`").lstrip(".") or None
+        raise Mistake("invalid-label", f"{field or 'the item'}: {message}", field) from None
+    named = [
+        name for name in ("event_id", "record_id", "record", "retract") if getattr(item, name) is not UNSET
+    ]
+    if len(named) != 1:
+        what = " and ".join(named) or "none of them"
+        raise Mistake(
+            "invalid-label", f"send one of event_id, record_id, record and retract; {what} was sent", None
+        )
+    if item.retract is not UNSET:
+        if item.label is not UNSET or item.class_ or item.comment:
+            raise Mistake("invalid-label", "a retraction takes `retract` and `analyst` alone", "retract")
+    elif item.label is UNSET:
+        raise Mistake("invalid-label", 'label is missing: send "anomaly" or "normal"', "label")
+    return item

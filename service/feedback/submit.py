@@ -1,0 +1,104 @@
+"""Analysts' statements: checked as a whole, and stored as a whole or not at all."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+
+from nearnorm.service.errors import Conflict, InvalidRequest, TooManyLabels
+from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback.receipts import taken
+from nearnorm.service.feedback.request import Submission
+from nearnorm.service.feedback.resolve import Binder, Mistake
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.tables import audit, idempotency, labels
+from nearnorm.service.ledger.tables.labels import Standing
+from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.requests import Rule
+
+_HOUR_MS = 3600 * 1000
+
+
+class Accepted(Struct, frozen=True):
+    answer: dict[str, Any]
+    standings: list[Standing]
+
+
+def submit(
+    connection: sa.Connection,
+    sent: Submission,
+    log: EventLog,
+    encoder: Callable[[str], Encoder],
+    rule: Rule,
+    most_an_hour: int,
+) -> Accepted:
+    """Store every item, or none.
+
+    Raises InvalidRequest with one error an item, Conflict for its key, TooManyLabels for its analysts.
+    """
+    change = tick(connection, "labels")
+    if sent.key is not None and (before := idempotency.find(connection, sent.actor, sent.key)):
+        if before.body != sent.body_digest:
+            raise Conflict(
+                "this Idempotency-Key was used with another body: take a new key for a new request",
+                field="Idempotency-Key",
+            )
+        return Accepted(before.answer, [])
+    statements = _statements(sent, Binder(connection, sent, log, encoder(sent.model)))
+    _check_rates(connection, statements, most_an_hour)
+    labels.append(connection, change, statements)
+    said = labels.about(connection, sent.model, {s.digest for s in statements})
+    answer = {
+        "receipts": msgspec.to_builtins([taken(s, said[s.digest]) for s in statements]),
+        "retraining": requests.labelled(connection, sent.model, rule, sent.actor),
+    }
+    ids = [s.feedback_id for s in statements]
+    audit.note(connection, sent.actor, "label", sent.model, feedback_ids=ids)
+    if sent.key is not None:
+        idempotency.remember(connection, sent.actor, sent.key, sent.body_digest, answer, now_ms())
+    return Accepted(answer, labels.changed_since(connection, sent.model, change - 1))
+
+
+def _check_rates(connection: sa.Connection, statements: list[Label], most_an_hour: int) -> None:
+    """An analyst is counted for each API key apart: nobody can use up another's rate in their name."""
+    now = now_ms()
+    for (analyst, actor), new in Counter((s.analyst, s.actor) for s in statements).items():
+        recent, oldest = labels.rate(connection, analyst, actor, now - _HOUR_MS, now)
+        if recent + new > most_an_hour:
+            wait = 1 + (oldest + _HOUR_MS - now) // 1000 if recent else 3600
+            raise TooManyLabels(
+                f"analyst {analyst!r} may send {most_an_hour} labels an hour "
+                f"(NEARNORM_ANALYST_LABELS_PER_HOUR), and {recent} are in: send the {new} later",
+                field="analyst",
+                headers={"Retry-After": str(wait)},
+            )
+
+
+def _statements(sent: Submission, binder: Binder) -> list[Label]:
+    statements: list[Label] = []
+    errors: list[dict[str, object]] = []
+    said: dict[tuple[str, str], tuple[int, str]] = {}
+    for index, raw in enumerate(sent.items):
+        try:
+            statement = binder.bind(raw)
+            if statement.label != "retract":
+                first = said.setdefault((statement.analyst, statement.digest), (index, statement.label))
+                if first[1] != statement.label:
+                    detail = (
+                        f"labels {first[0]} and {index} call the same record {first[1]} and {statement.label}"
+                    )
+                    raise Mistake("contradiction", f"{detail}: send one of them", "label")
+            statements.append(statement)
+        except Mistake as mistake:
+            errors.append(mistake.at(index))
+    if errors:
+        raise InvalidRequest(
+            f"{len(errors)} of {len(sent.items)} labels do not fit, so none was stored", errors=errors
+        )
+    return statements

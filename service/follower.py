@@ -1,0 +1,122 @@
+"""Brings in what other replicas wrote to the ledger, once a second: keys, policies, verdicts.
+
+While the ledger is out of reach, what is known stays in force, and scoring goes on.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from nearnorm.models.conformal import Policy, Ranks
+from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.feedback.verdict_cache import VerdictCache
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.logs import log
+from nearnorm.service.metrics.collectors import Figures
+from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.verdict.policies import InForce, Policies, usable
+
+FOLLOW_SECONDS = 1.0
+FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see erasure.prune
+
+
+class Follower:
+    """One thread, from `start` to `close`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        keyring: Keyring,
+        policies: Policies,
+        verdicts: VerdictCache,
+        drift_rule: Rule | None,
+    ) -> None:
+        """`drift_rule`: how a retraining is asked for when a model drifts; None: never."""
+        self._ledger = ledger
+        self._keyring = keyring
+        self._policies = policies
+        self._verdicts = verdicts
+        self._drift_rule = drift_rule
+        self._models: Callable[[], Mapping[str, LoadedModel]] = dict
+        self._figures: Figures | None = None
+        self._outdated: set[str] = set()
+        self._heard = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+
+    def start(self, models: Callable[[], Mapping[str, LoadedModel]], figures: Figures | None = None) -> None:
+        """`models` tells which ones serve; `figures` are read along, when they are due."""
+        self._models = models
+        self._figures = figures
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def prepare(self, model: LoadedModel) -> None:
+        """Give a model that is about to serve its policy and its verdicts. Runs in a thread."""
+        name, core = model.ref.name, model.manifest.core
+        with contextlib.suppress(LedgerUnavailable), self._ledger.read() as connection:
+            self._policies.refresh(connection, name, core)
+            self._verdicts.refresh(connection, name)
+        self._verdicts.prepare(name, core.features)
+        self._apply(model)
+
+    def adopt(self, model: LoadedModel, new: InForce) -> None:
+        """A policy that was just committed acts at once here; replicas follow."""
+        self._policies.adopt(model.ref.name, new)
+        self._apply(model)
+
+    def refresh(self) -> None:
+        """Take up what others wrote. Raises LedgerUnavailable."""
+        anew = time.monotonic() - self._heard > FORGOTTEN_AFTER
+        loaded = self._models()
+        with self._ledger.read() as connection:
+            self._keyring.refresh(connection)
+            for name, model in loaded.items():
+                self._policies.refresh(connection, name, model.manifest.core)
+                self._verdicts.refresh(connection, name, anew)
+            if self._figures and self._figures.due:
+                self._figures.refresh(connection, loaded)
+        for model in loaded.values():
+            self._apply(model)
+            if self._drift_rule and model.drift.lasting:
+                self._retrain(model, self._drift_rule)
+        self._heard = time.monotonic()
+
+    def _apply(self, model: LoadedModel) -> None:
+        in_force = self._policies.of(model.ref.name)
+        if in_force is None:
+            return
+        core = model.manifest.core
+        share = usable(core, in_force.share)
+        if share != model.ranks.policy.budget:
+            model.ranks = Ranks(core.reference.scores, Policy(share))
+
+    def _follow(self) -> None:
+        warned = False
+        while not self._stop.wait(FOLLOW_SECONDS):
+            try:
+                self.refresh()
+                warned = False
+            except LedgerUnavailable as error:
+                if not warned:
+                    log.warning("the ledger is out of reach", problem=str(error))
+                warned = True
+            except Exception as error:
+                log.error("following the ledger failed", exc_info=error)
+
+    def _retrain(self, model: LoadedModel, rule: Rule) -> None:
+        """Once for a version: a model that its successor could not beat is not tried again and again."""
+        if model.ref.version in self._outdated:
+            return
+        with self._ledger.write() as connection:
+            job = requests.drifted(connection, model.ref.name, rule)
+        self._outdated.add(model.ref.version)
+        log.warning("retraining after drift", model=model.ref.name, job_id=job.job_id)

@@ -1,0 +1,74 @@
+"""Who was refused is read again when there is a use for it.
+
+A refusal costs a tenth of a score, so those who send again at once could keep the service busy with nothing
+else. Refusals get a share of its time, then. Beyond it a connection that was refused is not read for a while:
+until a batch has room, or there is time for one more refusal, at the latest until the second is over that its
+Retry-After asked for. What is sent meanwhile waits in the kernel, then with the client.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from nearnorm.service.token_bucket import TokenBucket
+
+SHARE = 0.05
+"""Of the CPU time that the process takes. A second's worth of it may be spent at once."""
+HELD_SECONDS = 1.0
+_PAUSE = 0.01  # seconds between two looks at those held
+_MOST = 256  # let in at one look: one first, then twice as many each time, as long as there is room
+_REFUSAL, _BYTE = 40.0, 0.0004  # microseconds, as measured: to answer unread, and to drop a byte of the body
+
+
+class Connection(Protocol):
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    flow: FlowControl
+
+
+class _Held(Struct, frozen=True):
+    connection: Connection
+    until: float
+    cost: float
+
+
+class Backpressure:
+    """`room` tells how many requests would not be refused now."""
+
+    def __init__(self, room: Callable[[], int]) -> None:
+        self._room = room
+        self._time = TokenBucket(1e6 * SHARE, time.process_time())
+        self._held: deque[_Held] = deque()
+        self._let_in = 1
+
+    def refused(self, connection: Connection, size: int) -> None:
+        """A request was answered before its body of `size` bytes was read."""
+        cost, left = _REFUSAL + _BYTE * size, self._time.left(time.process_time())
+        most = left + 1e6 * SHARE  # a size may be a lie: nobody makes more debt than a second's worth
+        self._time.owe(min(cost, most))
+        if left >= cost or connection.flow.read_paused:
+            return
+        connection.flow.pause_reading()
+        if not self._held:
+            connection.loop.call_later(_PAUSE, self._look, connection.loop)
+        self._held.append(_Held(connection, time.monotonic() + HELD_SECONDS, cost))
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let in whom there is room for, whom there is time to refuse, and who has waited long enough."""
+        now, left = time.monotonic(), self._time.left(time.process_time())
+        held, room = self._held, min(self._room(), self._let_in)
+        self._let_in = min(2 * self._let_in, _MOST) if room else 1
+        while held and (room > 0 or left > 0 or held[0].until <= now):
+            one = held.popleft()
+            room -= 1
+            if room < 0:
+                left -= one.cost
+            if not one.connection.transport.is_closing():
+                one.connection.flow.resume_reading()
+        if held:
+            loop.call_later(_PAUSE, self._look, loop)

@@ -1,0 +1,129 @@
+"""A request's headers and body: what kind it is, how large it may be, how it was packed."""
+
+import zlib
+
+from msgspec import Struct
+from starlette.types import Message, Receive
+
+from nearnorm.service.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
+
+JSON = b"application/json"
+ARROW = b"application/vnd.apache.arrow.stream"
+_GZIP_OR_ZLIB = 47  # zlib's code for: look which of the two it is
+_TAKES_MORE = frozenset({b"content-encoding", b"transfer-encoding", b"upgrade", b"expect"})
+
+
+class ClientGoneError(Exception):
+    """The client hung up before its request was whole."""
+
+
+class Kind(Struct, frozen=True):
+    """`content` is JSON or ARROW."""
+
+    content: bytes
+    packed: bool
+
+
+PLAIN_JSON = Kind(JSON, packed=False)
+
+
+def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
+    """Raises UnsupportedMedia, and BodyTooLarge as far as the headers tell."""
+    content, packed = JSON, False
+    for name, value in headers:
+        if name == b"content-type":
+            content = value
+        elif name == b"content-length":
+            check_size(int(value), max_body)
+        elif name == b"content-encoding":
+            packed = _is_packed(value)
+    if content == JSON and not packed:
+        return PLAIN_JSON
+    plain = _media_type(content)
+    if plain not in (JSON, ARROW):
+        raise UnsupportedMedia(
+            f"content type {content.decode('latin-1')!r} is not read: "
+            f"send {JSON.decode()} or {ARROW.decode()}"
+        )
+    return Kind(plain, packed)
+
+
+def size_of_plain_json(headers: list[tuple[bytes, bytes]]) -> int | None:
+    """Bytes of a JSON body that comes as it is, and of which the head says how large it is; else None."""
+    size = None
+    for name, value in headers:
+        if name == b"content-length":
+            size = int(value)
+        elif name == b"content-type":
+            if value != JSON and _media_type(value) != JSON:
+                return None
+        elif name in _TAKES_MORE:
+            return None
+    return size
+
+
+def size_of_body(headers: list[tuple[bytes, bytes]]) -> int:
+    """Bytes of a body, as its head says; 0 where it does not."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return 0
+
+
+async def read_body(receive: Receive, kind: Kind, max_body: int) -> bytes:
+    """The whole body, unpacked. Raises BodyTooLarge, MalformedBody, ClientGoneError."""
+    message = await receive()
+    if message.get("more_body") or message["type"] == "http.disconnect":
+        body = await _gathered(message, receive, max_body)
+    else:
+        body = message.get("body", b"")
+        check_size(len(body), max_body)
+    return _unpacked(body, max_body) if kind.packed else body
+
+
+async def _gathered(message: Message, receive: Receive, max_body: int) -> bytes:
+    chunks, size = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        check_size(size, max_body)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+        message = await receive()
+
+
+def _media_type(content_type: bytes) -> bytes:
+    return content_type.partition(b";")[0].strip().lower()
+
+
+def _is_packed(encoding: bytes) -> bool:
+    name = encoding.strip().lower()
+    if name in (b"gzip", b"x-gzip", b"deflate"):
+        return True
+    if name == b"identity":
+        return False
+    raise UnsupportedMedia(
+        f"content encoding {encoding.decode('latin-1')!r} is not read: send gzip, deflate or plain"
+    )
+
+
+def _unpacked(body: bytes, max_body: int) -> bytes:
+    """Never more than `max_body` bytes are unpacked, whatever a small body promises."""
+    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        plain = unpacker.decompress(body, max_body + 1)
+    except zlib.error as error:
+        raise MalformedBody(f"the body is not what its content encoding says: {error}") from None
+    check_size(len(plain), max_body)
+    if not unpacker.eof or unpacker.unused_data:
+        raise MalformedBody("the packed body is cut off, or something follows it")
+    return plain
+
+
+def check_size(size: int, max_body: int) -> None:
+    """Raises BodyTooLarge."""
+    if size > max_body:
+        raise BodyTooLarge(f"the body is larger than {max_body} bytes: send fewer rows a request")

@@ -1,0 +1,100 @@
+"""Every route's errors as problem+json, and its requests counted by route template."""
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from nearnorm.models.errors import StoreOutOfReach
+from nearnorm.service.errors import (
+    PROBLEM,
+    InternalError,
+    InvalidRequest,
+    ServiceError,
+    StoreUnavailable,
+    of_status,
+    problem_body,
+)
+from nearnorm.service.http.body import ClientGoneError
+from nearnorm.service.http.request_log import Answer, request_ids
+from nearnorm.service.logs import log
+from nearnorm.service.metrics.counters import Metrics
+
+
+def install(app: FastAPI) -> None:
+    """Map the exceptions of routes and routing to problems."""
+    app.add_exception_handler(ServiceError, _told)
+    app.add_exception_handler(StoreOutOfReach, _told_of_the_store)
+    app.add_exception_handler(HTTPException, _told_by_status)
+    app.add_exception_handler(RequestValidationError, _told_by_fields)
+
+
+def respond(error: ServiceError) -> Response:
+    return Response(problem_body(error), error.status, error.headers, PROBLEM)
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)  # noqa: S101 - what the handler is installed for
+    return respond(error)
+
+
+async def _told_of_the_store(_: Request, error: Exception) -> Response:
+    return respond(StoreUnavailable(f"{error}", headers={"Retry-After": "5"}))
+
+
+async def _told_by_status(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the router names the methods of one of the path's routes
+        headers["Allow"] = ", ".join(_methods_of(request.app, request.scope["path"]))
+    return respond(of_status(error.status_code, str(error.detail), headers))
+
+
+def _methods_of(app: FastAPI, path: str) -> list[str]:
+    """What a path answers. A path without a parameter goes before one with, as in the document."""
+    by_path: dict[str, set[str]] = {}
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            by_path.setdefault(template, set()).update(method.upper() for method in operations)
+    return sorted(by_path.get(path) or next(iter(by_path.values()), set()))
+
+
+async def _told_by_fields(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    found: list[dict[str, object]] = [
+        {"field": ".".join(str(part) for part in e["loc"][1:]) or str(e["loc"][0]), "detail": e["msg"]}
+        for e in error.errors()
+    ]
+    first = found[0]
+    return respond(
+        InvalidRequest(f"{first['field']}: {first['detail']}", field=str(first["field"]), errors=found)
+    )
+
+
+class MeasuredRequests:
+    """Counts requests by route template, and tells of a mistake of ours as a problem too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = Answer(send)
+        try:
+            await self._app(scope, receive, answer.send)
+        except ClientGoneError:
+            pass
+        except Exception as error:
+            log.error("request failed", path=scope["path"], exc_info=error, **request_ids(scope["headers"]))
+            if answer.status:  # half an answer is sent: only closing the connection tells the client
+                raise
+            await respond(InternalError("see the service's log"))(scope, receive, answer.send)
+        finally:
+            if answer.status:  # else the client went away, and nothing was answered
+                plain = scope["path"] if "endpoint" in scope else "unmatched"  # /openapi.json has no route
+                template = str(getattr(scope.get("route"), "path", plain))
+                self._metrics.request(scope["method"], template, answer.status, answer.seconds)

@@ -1,0 +1,26 @@
+"""Query parameters that nobody reads are refused: a misspelt `limit` would be left out in silence."""
+
+from collections.abc import Collection
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+
+from nearnorm.service.errors import InvalidRequest
+
+
+def query_of(query: str, known: Collection[str]) -> dict[str, str]:
+    """The parameters by name, the last of each. Raises InvalidRequest naming one that is not `known`."""
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is not None:
+        read = f"this route reads {', '.join(sorted(known))}" if known else "this route reads none"
+        raise InvalidRequest(f"there is no query parameter {unknown!r} here: {read}", field=unknown)
+    return given
+
+
+def known_alone(request: Request) -> None:
+    """For the dependencies of a route: what its description does not name is refused."""
+    if request.url.query:
+        operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
+        described = operation.get("parameters", [])
+        query_of(request.url.query, [one["name"] for one in described if one["in"] == "query"])

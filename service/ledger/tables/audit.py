@@ -1,0 +1,51 @@
+"""The audit trail: who labelled, activated, changed the policy, made or revoked keys, quarantined, erased."""
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.database import Milliseconds, Number, metadata
+
+trail = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", Number, primary_key=True, autoincrement=True),
+    sa.Column("at", Milliseconds, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),  # an API key's name, or who ran the command
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)
+
+QUARANTINE = ("quarantine", "quarantine.release")
+
+
+def note(connection: sa.Connection, actor: str, action: str, subject: str, **detail: object) -> None:
+    """Add an entry; it commits together with what it tells of."""
+    entry = {
+        "at": now_ms(),
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "detail": json.dumps(detail),
+    }
+    connection.execute(sa.insert(trail), [entry])
+
+
+def page(connection: sa.Connection, limit: int, before: int | None) -> list[dict[str, Any]]:
+    """Entries, newest first, from the one before number `before`."""
+    query = sa.select(trail).order_by(trail.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(trail.c.number < before)
+    rows = [dict(row._mapping) for row in connection.execute(query)]
+    return [{**row, "detail": json.loads(row["detail"])} for row in rows]
+
+
+def rename_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> None:
+    """That somebody was put in quarantine and released stays; who, and why, is not told any more."""
+    about_them = sa.and_(trail.c.action.in_(QUARANTINE), trail.c.subject == f"analyst {analyst}")
+    values = {"subject": f"analyst {pseudonym}", "detail": "{}"}
+    connection.execute(sa.update(trail).where(about_them).values(values))

@@ -1,0 +1,43 @@
+"""What goes from the labels for good: a person's data, an analyst's name, verdicts that nobody needs."""
+
+import sqlalchemy as sa
+
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.tables import audit, candidates, quarantine
+from nearnorm.service.ledger.tables.labels import ERASED, labels, verdicts
+
+
+def erase_record(connection: sa.Connection, record_id: str) -> int:
+    """Blank every label about the caller's record: the receipt stays, the person's data go."""
+    query = sa.select(labels.c.model, labels.c.digest).where(labels.c.record_id == record_id)
+    doomed = [(row.model, row.digest) for row in connection.execute(query)]
+    if not doomed:
+        return 0
+    change = tick(connection, "labels")
+    for model in {model for model, _ in doomed}:
+        digests = {digest for of, digest in doomed if of == model} - {ERASED}
+        same = sa.and_(labels.c.model == model, labels.c.digest.in_(digests))
+        blank = sa.update(labels).values(
+            digest=ERASED, record="{}", event_id=None, record_id=None, comment=None, change=change
+        )
+        connection.execute(blank.where(sa.or_(same, labels.c.record_id == record_id)))
+        gone = sa.and_(verdicts.c.model == model, verdicts.c.digest.in_(digests))
+        connection.execute(sa.update(verdicts).where(gone).values(verdict="none", change=change, at=now_ms()))
+        candidates.judge(connection, model, digests)
+    return len(doomed)
+
+
+def erase_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> int:
+    """Their verdicts stay, under a pseudonym, in quarantine where they were; their name and words go."""
+    theirs = labels.c.analyst == analyst
+    blank = sa.update(labels).where(theirs).values(analyst=pseudonym, comment=None)
+    quarantine.rename_analyst(connection, analyst, pseudonym)
+    audit.rename_analyst(connection, analyst, pseudonym)
+    return connection.execute(blank).rowcount
+
+
+def prune(connection: sa.Connection, before_ms: int) -> None:
+    """Drop verdicts that were taken back or erased, once every replica has heard of it."""
+    over = sa.and_(verdicts.c.verdict == "none", verdicts.c.at < before_ms)
+    connection.execute(sa.delete(verdicts).where(over))

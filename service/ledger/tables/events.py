@@ -1,0 +1,166 @@
+"""Events: what was scored and kept. Every alert, and a random slice of all traffic."""
+
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from nearnorm.service.ids import first_id_at
+from nearnorm.service.ledger.database import Milliseconds, metadata, partial_index
+from nearnorm.service.ledger.tables import candidates
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("event_id", sa.Text, primary_key=True),  # sorts by time
+    sa.Column("at", Milliseconds, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("record_id", sa.Text),  # the caller's
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),  # JSON: the values the model saw, by feature
+    sa.Column("score", sa.DOUBLE_PRECISION, nullable=False),
+    sa.Column("percentile", sa.DOUBLE_PRECISION, nullable=False),
+    sa.Column("anomaly", sa.Boolean, nullable=False),
+    sa.Column("prototype", sa.Integer, nullable=False),
+    sa.Column("audit", sa.Boolean, nullable=False),  # drawn at random, alert or not
+    sa.Column("probability", sa.DOUBLE_PRECISION, nullable=False),  # of being kept: 1 for an alert
+    partial_index(
+        "events_by_record",
+        "record_id",
+        "event_id",
+        postgresql="record_id IS NOT NULL",
+        sqlite="record_id IS NOT NULL",
+    ),
+    partial_index(
+        "events_of_audit",
+        "model",
+        "event_id",
+        postgresql="audit",
+        sqlite="audit = 1",
+    ),
+)
+
+ROWS_A_STATEMENT = 500
+CHUNK = 5000  # rows deleted in one transaction, so that nobody waits long for the lock
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One row. `record` holds the values the model saw by feature; None is missing."""
+
+    event_id: str
+    at: int
+    model: str
+    model_version: str
+    record_id: str | None
+    digest: str
+    record: dict[str, Any]
+    score: float
+    percentile: float
+    anomaly: bool
+    prototype: int
+    audit: bool
+    probability: float
+
+
+Row = tuple[Any, ...]
+"""The cells of an event in the order of its columns; its record is JSON."""
+
+_COLUMNS = ", ".join(events.c.keys())
+_RECORD = list(events.c).index(events.c.record)
+_MARKS = f"({', '.join('?' * len(events.c))})"
+_CELLS = ", ".join(f"(e->>{i})::{column.type}" for i, column in enumerate(events.c))
+
+
+def append(connection: sa.Connection, rows: Sequence[Row]) -> None:
+    """Insert events; those that are there already stay. The candidates are to follow.
+
+    Many rows a statement: row by row, the driver would wait for Python's lock before each of them, and
+    everybody who labels would wait for the driver. Not all at once: a statement's time is bounded.
+    """
+    insert = _insert_sqlite if connection.dialect.name == "sqlite" else _insert_postgres
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        insert(connection, rows[start : start + ROWS_A_STATEMENT])
+
+
+def _insert_sqlite(connection: sa.Connection, rows: Sequence[Row]) -> None:
+    for part in parts(rows):
+        connection.exec_driver_sql(
+            f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_MARKS] * len(part))} "  # noqa: S608
+            "ON CONFLICT DO NOTHING",
+            tuple(itertools.chain.from_iterable(part)),
+        )
+
+
+def _insert_postgres(connection: sa.Connection, rows: Sequence[Row]) -> None:
+    """One parameter: thousands would take the driver longer than all the rest."""
+    connection.exec_driver_sql(
+        f"INSERT INTO events ({_COLUMNS}) SELECT {_CELLS} "  # noqa: S608
+        "FROM json_array_elements(%s::json) AS e ON CONFLICT DO NOTHING",
+        (msgspec.json.encode(rows).decode(),),
+    )
+
+
+def parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Of ten sizes: the driver keeps 128 statements, and those of hundreds of rows are large."""
+    start = 0
+    while left := len(rows) - start:
+        size = min(ROWS_A_STATEMENT, 1 << (left.bit_length() - 1))
+        yield rows[start : start + size]
+        start += size
+
+
+def find(connection: sa.Connection, event_id: str) -> Event | None:
+    row = connection.execute(sa.select(events).where(events.c.event_id == event_id)).one_or_none()
+    return None if row is None else read(row)
+
+
+def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | None:
+    """The newest event with the caller's own id."""
+    query = (
+        sa.select(events)
+        .where(events.c.record_id == record_id, events.c.model == model)
+        .order_by(events.c.event_id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else read(row)
+
+
+def of_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Event]:
+    found = fetch(connection, sa.select(events).where(events.c.event_id.in_(ids)))
+    return {event.event_id: event for event in found}
+
+
+def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[Event]:
+    return [read(row) for row in connection.execute(query)]
+
+
+def prune(connection: sa.Connection, before_ms: int, keep_rows: int) -> int:
+    """Delete up to CHUNK events that are too old or too many; labels keep their copy. Answers how many."""
+    count = connection.execute(sa.select(sa.func.count()).select_from(events)).scalar_one()
+    surplus = min(max(0, count - keep_rows), CHUNK)
+    oldest = sa.select(events.c.event_id).order_by(events.c.event_id)
+    aged = oldest.where(events.c.event_id < first_id_at(before_ms)).limit(CHUNK)
+    doomed = set(connection.scalars(aged))
+    if surplus:
+        doomed |= set(connection.scalars(oldest.limit(surplus)))
+    if doomed:
+        last = max(doomed)
+        candidates.forget_until(connection, last)
+        connection.execute(sa.delete(events).where(events.c.event_id <= last))
+    return len(doomed)
+
+
+def erase_record(connection: sa.Connection, record_id: str) -> int:
+    candidates.forget_record(connection, record_id)
+    return connection.execute(sa.delete(events).where(events.c.record_id == record_id)).rowcount
+
+
+def read(row: Sequence[Any]) -> Event:
+    """The event of a row."""
+    cells = [*row]
+    cells[_RECORD] = msgspec.json.decode(cells[_RECORD])
+    return Event(*cells)

@@ -1,0 +1,208 @@
+"""Labels: what analysts said, one row a statement, never changed; and what it adds up to per record.
+
+`labels` is the append-only book. `verdicts` is its sum: one row a record, rewritten in the same
+transaction. Both carry the clock's number, so that whoever has read up to a number has missed nothing.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import fields
+
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.database import Milliseconds, Number, insert, metadata
+from nearnorm.service.ledger.label_history import Label, Said, Verdict
+from nearnorm.service.ledger.tables import candidates, quarantine
+from nearnorm.service.ledger.tables.quarantine import Kind, is_silenced
+
+labels = sa.Table(
+    "labels",
+    metadata,
+    sa.Column("number", Number, primary_key=True, autoincrement=True),
+    sa.Column("feedback_id", sa.Text, nullable=False, unique=True),
+    sa.Column("change", sa.BigInteger, nullable=False),  # the clock's number of its transaction
+    sa.Column("at", Milliseconds, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),  # of the record's values; empty once erased
+    sa.Column("label", sa.Text, nullable=False),  # anomaly, normal, or retract
+    sa.Column("retracts", sa.Text),  # a feedback_id
+    sa.Column("record", sa.Text, nullable=False),  # JSON: its own copy, as events do not live for ever
+    sa.Column("event_id", sa.Text),
+    sa.Column("record_id", sa.Text),
+    sa.Column("analyst", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),  # the API key that brought it
+    sa.Column("class", sa.Text),
+    sa.Column("comment", sa.Text),
+    sa.Column("score_before", sa.Double),
+    sa.Column("score_after", sa.Double),
+    sa.Column("score_held_out", sa.Double),
+    sa.Column("job_id", sa.Text),  # the first job that trained on it
+    sa.Column("model_version", sa.Text),  # what that job made
+    sa.Index("labels_by_digest", "model", "digest"),
+    sa.Index("labels_retracted", "retracts"),
+    sa.Index("labels_by_job", "model", "job_id"),
+    sa.Index("labels_by_change", "model", "change"),
+    sa.Index("labels_by_analyst", "analyst", "actor", "at"),
+    sqlite_autoincrement=True,
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("verdict", sa.Text, nullable=False),  # anomaly, normal, conflict, or none
+    sa.Column("feedback_id", sa.Text, nullable=False),  # the newest standing label, or the retraction
+    sa.Column("at", Milliseconds, nullable=False),
+    sa.Column("change", sa.BigInteger, nullable=False),
+    sa.Index("verdicts_by_change", "model", "change"),
+)
+
+ERASED = ""
+
+
+class Standing(Struct, frozen=True):
+    """What all that was said about one record adds up to; `record` is that of the label it names, as JSON:
+    a service holds one for every record that was judged."""
+
+    digest: str
+    verdict: Verdict
+    feedback_id: str
+    at: int
+    change: int
+    record: str
+
+
+class Scores(Struct, frozen=True):
+    """A record's scores by the champion that was, by the model that learnt from it, and by a fit that did
+    not (None: there was none)."""
+
+    before: float
+    after: float
+    held_out: float | None
+
+
+_FIELDS = tuple(field.name for field in fields(Label))
+_COLUMNS = tuple(name.rstrip("_") for name in _FIELDS)
+
+
+def append(connection: sa.Connection, change: int, statements: Sequence[Label]) -> None:
+    """Write statements and the verdicts they make, numbered by the clock."""
+    rows = []
+    for statement in statements:
+        row = {column: getattr(statement, name) for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
+        rows.append({**row, "change": change, "record": json.dumps(statement.record, ensure_ascii=False)})
+    if rows:
+        connection.execute(sa.insert(labels), rows)
+    for model in {statement.model for statement in statements}:
+        sum_up(connection, change, model, {s.digest for s in statements if s.model == model})
+
+
+def find(connection: sa.Connection, feedback_id: str) -> Label | None:
+    row = connection.execute(sa.select(labels).where(labels.c.feedback_id == feedback_id)).one_or_none()
+    return None if row is None else _label(row)
+
+
+def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict[str, Said]:
+    """All that was said about records, by digest."""
+    statements: dict[str, list[Label]] = defaultdict(list)
+    wanted = sorted(set(digests) - {ERASED})
+    for start in range(0, len(wanted), 500):
+        query = (
+            sa.select(labels)
+            .where(labels.c.model == model, labels.c.digest.in_(wanted[start : start + 500]))
+            .order_by(labels.c.number)
+        )
+        for row in connection.execute(query):
+            statements[row.digest].append(_label(row))
+    silenced = quarantine.silenced(connection)
+    return {digest: Said(found, silenced) for digest, found in statements.items()}
+
+
+def rate(connection: sa.Connection, analyst: str, actor: str, since: int, until: int) -> tuple[int, int]:
+    """How many statements an analyst sent by a key in a time, and when the first of them came."""
+    theirs = sa.and_(labels.c.analyst == analyst, labels.c.actor == actor, labels.c.at.between(since, until))
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.min(labels.c.at), until)).where(theirs)
+    count, oldest = connection.execute(query).one()
+    return int(count), int(oldest)
+
+
+def records_of(connection: sa.Connection, kind: Kind, name: str) -> dict[str, set[str]]:
+    """The records that somebody spoke of, as digests by model."""
+    whose = labels.c.analyst if kind == "analyst" else labels.c.actor
+    found: dict[str, set[str]] = defaultdict(set)
+    query = sa.select(labels.c.model, labels.c.digest).where(whose == name).distinct()
+    for model, digest in connection.execute(query):
+        found[model].add(digest)
+    return found
+
+
+def changed_since(connection: sa.Connection, model: str, change: int) -> list[Standing]:
+    """Verdicts newer than a number of the clock, oldest first."""
+    query = (
+        sa.select(verdicts, labels.c.record)
+        .join(labels, labels.c.feedback_id == verdicts.c.feedback_id)
+        .where(verdicts.c.model == model, verdicts.c.change > change)
+        .order_by(verdicts.c.change)
+    )
+    return [
+        Standing(r.digest, r.verdict, r.feedback_id, r.at, r.change, r.record)
+        for r in connection.execute(query)
+    ]
+
+
+def learnt(
+    connection: sa.Connection, model: str, up_to: int, job_id: str, version: str, scores: Mapping[str, Scores]
+) -> None:
+    """Fill in the receipts of what a job has read and no job before it had."""
+    query = (
+        sa.select(labels.c.feedback_id, labels.c.digest, verdicts.c.verdict)
+        .join(verdicts, sa.and_(verdicts.c.model == labels.c.model, verdicts.c.digest == labels.c.digest))
+        .where(labels.c.model == model, labels.c.change <= up_to, labels.c.job_id.is_(None))
+        .where(verdicts.c.verdict != "conflict", ~is_silenced(labels.c.analyst, labels.c.actor))
+    )
+    for feedback_id, digest, verdict in connection.execute(query).all():
+        found = scores.get(digest)
+        if found is None and verdict != "none":
+            continue  # its record did not fit
+        values: dict[str, Any] = {"job_id": job_id, "model_version": version}
+        if found is not None:
+            values |= {
+                "score_before": sa.func.coalesce(labels.c.score_before, found.before),
+                "score_after": found.after,
+                "score_held_out": found.held_out,
+            }
+        same = labels.c.feedback_id == feedback_id
+        connection.execute(sa.update(labels).where(same).values(values))
+
+
+def sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]) -> None:
+    """Rewrite the verdicts on records, numbered by the clock."""
+    rows = []
+    for digest, said in about(connection, model, digests).items():
+        last = (said.standing or said.statements)[-1]
+        rows.append(
+            {
+                "model": model,
+                "digest": digest,
+                "verdict": said.verdict,
+                "feedback_id": last.feedback_id,
+                "at": last.at if said.standing else now_ms(),  # see erasure.prune
+                "change": change,
+            }
+        )
+    if rows:
+        fresh = insert(connection, verdicts)
+        told = {name: fresh.excluded[name] for name in ("verdict", "feedback_id", "at", "change")}
+        connection.execute(fresh.on_conflict_do_update(index_elements=["model", "digest"], set_=told), rows)
+        candidates.judge(connection, model, digests)
+
+
+def _label(row: sa.Row[Any]) -> Label:
+    values = row._mapping
+    found = {name: values[column] for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
+    return Label(**{**found, "record": json.loads(found["record"])})

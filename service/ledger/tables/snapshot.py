@@ -1,0 +1,63 @@
+"""What a retraining reads from the ledger: verdicts up to a number of the clock, and recent traffic."""
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from nearnorm.service.ledger.clock import clock
+from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.jobs import jobs
+from nearnorm.service.ledger.tables.labels import labels, verdicts
+
+
+class Snapshot(Struct, frozen=True):
+    """`verdicts` and `traffic` are JSON lines; `watermark` is the labels' clock up to which they reach."""
+
+    watermark: int
+    verdicts: list[str]
+    traffic: list[str]
+
+
+def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int) -> Snapshot:
+    """One moment of the ledger, in a read transaction."""
+    watermark = connection.execute(sa.select(clock.c.value).where(clock.c.name == "labels")).scalar() or 0
+    learnt = sa.select(sa.func.max(jobs.c.watermark)).where(jobs.c.model == model, jobs.c.version == champion)
+    known = int(connection.execute(learnt).scalar_one() or 0)
+    standing = (
+        sa.select(
+            verdicts.c.digest,
+            verdicts.c.verdict,
+            verdicts.c.feedback_id,
+            verdicts.c.change,
+            labels.c.record,
+            events.c.probability,
+        )
+        .join(labels, labels.c.feedback_id == verdicts.c.feedback_id)
+        .outerjoin(events, events.c.event_id == labels.c.event_id)
+        .where(verdicts.c.model == model, verdicts.c.verdict.in_(("anomaly", "normal")))
+        .order_by(verdicts.c.digest)
+    )
+    told = [
+        _line(
+            digest=row.digest,
+            feedback_id=row.feedback_id,
+            anomaly=row.verdict == "anomaly",
+            record=json.loads(row.record),
+            probability=row.probability or 1.0,
+            known=row.change <= known,
+        )
+        for row in connection.execute(standing)
+    ]
+    slice_ = (
+        sa.select(events.c.record)
+        .where(events.c.model == model, events.c.audit)
+        .order_by(events.c.event_id.desc())
+        .limit(traffic_rows)
+    )
+    return Snapshot(watermark, told, [f'{{"record":{record}}}' for record in connection.scalars(slice_)])
+
+
+def _line(**values: Any) -> str:  # noqa: ANN401
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,173 @@
+"""The state of rooms as Prometheus sees it: models, queue, event log, ledger. Gauges, read when scraped.
+
+What needs a query is read by the desk's follower now and then, and only handed out here: a scrape never
+waits for the ledger.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import sqlalchemy as sa
+from msgspec import Struct
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from nearnorm.service.events.log import QUEUE_ROWS, EventLog
+from nearnorm.service.feedback import recall
+from nearnorm.service.feedback.recall import Recall
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables.jobs import ENDED
+from nearnorm.service.ledger.tables.labels import labels, verdicts
+from nearnorm.service.retraining import requests
+from nearnorm.service.serving.registry import Slots
+
+Family = CounterMetricFamily | GaugeMetricFamily
+
+READ_EVERY = 15.0  # seconds
+VERDICTS = ("anomaly", "normal", "conflict")
+STATES = ("queued", "running", *ENDED)
+_MODEL = ("model",)
+
+
+class LabelFigures(Struct, frozen=True):
+    """What a model's labels and jobs came to when the ledger was last read. Times are ms since 1970."""
+
+    verdicts: dict[str, int]
+    unlearned: int
+    oldest: int | None
+    recall: Recall | None
+    jobs: dict[str, int]
+    due: int | None  # since when a job waits that nothing holds back but a worker
+
+
+def read(connection: sa.Connection, model: str) -> LabelFigures:
+    verdict_ = verdicts.c.verdict
+    standing = sa.select(verdict_, sa.func.count()).where(verdicts.c.model == model).group_by(verdict_)
+    counted: dict[str, int] = dict(iter(connection.execute(standing)))
+    waiting = sa.select(sa.func.count(), sa.func.min(labels.c.at)).where(requests.is_new(connection, model))
+    unlearned, oldest = connection.execute(waiting).one()
+    counting = sa.select(jobs.jobs.c.state, sa.func.count()).where(jobs.jobs.c.model == model)
+    ended: dict[str, int] = dict(iter(connection.execute(counting.group_by(jobs.jobs.c.state))))
+    job = jobs.waiting(connection, model)
+    return LabelFigures(
+        {verdict: counted.get(verdict, 0) for verdict in VERDICTS},
+        unlearned,
+        oldest,
+        recall.read(connection, model),
+        {state: ended.get(state, 0) for state in STATES},
+        max(job.at, job.not_before) if job else None,
+    )
+
+
+class Figures(Collector):
+    """Models, queue and event log as they are; labels as they were when `refresh` last read them."""
+
+    def __init__(self, slots: Slots, log: EventLog) -> None:
+        self._slots = slots
+        self._log = log
+        self._labels: dict[str, LabelFigures] = {}
+        self._workers = 0
+        self._read_at = -READ_EVERY
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._read_at >= READ_EVERY
+
+    def refresh(self, connection: sa.Connection, models: Iterable[str]) -> None:
+        self._labels = {model: read(connection, model) for model in models}
+        self._workers = len(jobs.alive(connection, now_ms() - requests.GREETED))
+        self._read_at = time.monotonic()
+
+    def recall(self, model: str) -> Recall | None:
+        figures = self._labels.get(model)
+        return figures.recall if figures else None
+
+    def collect(self) -> Iterator[Family]:
+        yield from self._of_models()
+        yield from self._of_events()
+        yield from self._of_labels()
+        yield from self._of_jobs()
+
+    def _of_models(self) -> Iterator[Family]:
+        created = GaugeMetricFamily(
+            "nearnorm_model_created_timestamp_seconds", "When the serving version was made.", labels=_MODEL
+        )
+        budget = GaugeMetricFamily(
+            "nearnorm_alert_budget_ratio", "Share of normal traffic that may be alerted on.", labels=_MODEL
+        )
+        waiting = GaugeMetricFamily(
+            "nearnorm_queue_rows", "Rows accepted and not answered yet.", labels=_MODEL
+        )
+        room = GaugeMetricFamily(
+            "nearnorm_queue_limit_rows", "Rows at which requests are answered with 429.", labels=_MODEL
+        )
+        for name, model in self._slots.loaded().items():
+            made = datetime.fromisoformat(model.manifest.created_at)
+            created.add_metric((name,), made.timestamp())
+            budget.add_metric((name,), model.ranks.policy.budget)
+            waiting.add_metric((name,), model.batcher.rows)
+            room.add_metric((name,), model.batcher.limit)
+        problems = GaugeMetricFamily(
+            "nearnorm_problems", "What /readyz lists: 0 when all is well.", len(self._slots.problems())
+        )
+        activations = CounterMetricFamily(
+            "nearnorm_activations", "Entries of the store's activation log.", labels=("model", "action")
+        )
+        logged = self._slots.activations()
+        for name in {model for model, _ in logged}:
+            for action in ("activate", "rollback"):  # zeros too: an increase from nothing is not seen
+                activations.add_metric((name, action), logged.get((name, action), 0))
+        yield from (created, budget, waiting, room, problems, activations)
+
+    def _of_events(self) -> Iterator[Family]:
+        yield GaugeMetricFamily(
+            "nearnorm_events_waiting",
+            "Kept events that are not in the ledger or its queue yet.",
+            self._log.backlog,
+        )
+        yield GaugeMetricFamily(
+            "nearnorm_events_waiting_limit", "Waiting events at which more are dropped.", QUEUE_ROWS
+        )
+        yield CounterMetricFamily("nearnorm_events_kept", "Events kept.", self._log.kept)
+        yield CounterMetricFamily("nearnorm_events_dropped", "Events dropped.", self._log.dropped)
+
+    def _of_labels(self) -> Iterator[Family]:
+        standing = GaugeMetricFamily(
+            "nearnorm_verdicts", "Records with a standing verdict.", labels=("model", "verdict")
+        )
+        unlearned = GaugeMetricFamily(
+            "nearnorm_labels_waiting", "Labels that no retraining has used.", labels=_MODEL
+        )
+        lag = GaugeMetricFamily(
+            "nearnorm_label_lag_seconds",
+            "Age of the oldest label not used by a retraining.",
+            labels=_MODEL,
+        )
+        estimate = GaugeMetricFamily(
+            "nearnorm_recall_ratio",
+            "Estimated share of anomalies that are alerted on; low and high are its 95% interval.",
+            labels=("model", "bound"),
+        )
+        for model, figures in self._labels.items():
+            for verdict, count in figures.verdicts.items():
+                standing.add_metric((model, verdict), count)
+            unlearned.add_metric((model,), figures.unlearned)
+            lag.add_metric((model,), time.time() - figures.oldest / 1000 if figures.oldest else 0.0)
+            if figures.recall:
+                for bound in ("estimate", "low", "high"):
+                    estimate.add_metric((model, bound), getattr(figures.recall, bound))
+        yield from (standing, unlearned, lag, estimate)
+
+    def _of_jobs(self) -> Iterator[Family]:
+        states = GaugeMetricFamily("nearnorm_jobs", "Retraining jobs.", labels=("model", "state"))
+        wait = GaugeMetricFamily(
+            "nearnorm_job_wait_seconds", "For how long a due job has waited for a worker.", labels=_MODEL
+        )
+        for model, figures in self._labels.items():
+            for state, count in figures.jobs.items():
+                states.add_metric((model, state), count)
+            wait.add_metric((model,), max(0.0, time.time() - figures.due / 1000) if figures.due else 0.0)
+        yield from (states, wait)
+        yield GaugeMetricFamily("nearnorm_workers", "Workers that greeted lately.", self._workers)

@@ -1,0 +1,68 @@
+"""Drift as Prometheus sees it: gauges over the long window, computed when scraped."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from nearnorm.service.serving.registry import Slots
+
+SIGNAL = ("model", "kind", "signal")
+
+
+class DriftCollector(Collector):
+    """The drift of every model that serves."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        psi = GaugeMetricFamily(
+            "nearnorm_drift_psi", "Population stability index, less its mean under chance.", labels=SIGNAL
+        )
+        drifting = GaugeMetricFamily("nearnorm_drifting", "1 while a signal drifts.", labels=SIGNAL)
+        missing = GaugeMetricFamily(
+            "nearnorm_feature_missing_ratio",
+            "Share of rows without the feature.",
+            labels=("model", "feature"),
+        )
+        unknown = GaugeMetricFamily(
+            "nearnorm_feature_unknown_ratio",
+            "Rows with a category that training never saw.",
+            labels=("model", "feature"),
+        )
+        groups = GaugeMetricFamily(
+            "nearnorm_prototype_ratio",
+            "Rows whose nearest prototype this is.",
+            labels=("model", "prototype"),
+        )
+        far = GaugeMetricFamily(
+            "nearnorm_far_ratio",
+            "Rows far from every prototype; 0.01 in training.",
+            labels=("model",),
+        )
+        candidates = GaugeMetricFamily(
+            "nearnorm_candidate_groups", "Dense regions far from every prototype.", labels=("model",)
+        )
+        window = GaugeMetricFamily(
+            "nearnorm_drift_window_rows", "Rows that the drift gauges cover.", labels=("model",)
+        )
+        for model, loaded in self._slots.loaded().items():
+            drift = loaded.drift
+            for state in drift.states():
+                signal = state.signal
+                labels = (model, signal.kind, signal.name)
+                psi.add_metric(labels, state.psi)
+                drifting.add_metric(labels, float(state.drifted_since is not None))
+                if state.missing is not None:
+                    missing.add_metric((model, signal.name), state.missing)
+                if state.unknown is not None:
+                    unknown.add_metric((model, signal.name), state.unknown)
+                if signal.kind == "prototype":
+                    for prototype, share in enumerate(state.shares):
+                        groups.add_metric((model, str(prototype)), share)
+                if signal.kind == "distance":
+                    far.add_metric((model,), state.shares[1])
+            candidates.add_metric((model,), drift.candidates)
+            window.add_metric((model,), drift.window)
+        yield from (psi, drifting, missing, unknown, groups, far, candidates, window)

@@ -1,0 +1,107 @@
+"""One uvicorn process: the app on a port, until SIGTERM or SIGINT; accepted requests are answered first."""
+
+import gc
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from nearnorm.models.errors import NearnormError
+from nearnorm.service.app import create_app
+from nearnorm.service.http.backpressure import Backpressure
+from nearnorm.service.http.connection import guarded
+from nearnorm.service.http.request_log import LoggedRequests, traced
+from nearnorm.service.logs import configure_logs, log
+from nearnorm.service.metrics.multiprocess_metrics import Siblings
+from nearnorm.service.process.listener import listen
+from nearnorm.service.process.worker_supervisor import Keeper, end_with_stdin
+from nearnorm.service.serving.malloc import share_heap
+from nearnorm.service.settings import Settings
+
+SWITCH_SECONDS = 0.0005
+"""How long one thread makes others wait: by default the event log's writer and the threads that run large
+batches hold requests up, and one another, for 5 ms."""
+
+
+class Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # What is there now stays, little of it garbage: a full collection would take 40 ms to walk it, now of
+        # the start, and later of every request.
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
+        gc.enable()
+        sys.setswitchinterval(SWITCH_SECONDS)
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop. Raises NearnormError when the service cannot start."""
+    share_heap()
+    configure_logs()
+    listener = listen(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
+    log.info("serving", url=f"http://{host}:{port}")
+    keeper = Keeper(settings)
+    keeper.start()
+    try:
+        _serve(settings, listener)
+    finally:
+        keeper.close()
+        listener.close()
+
+
+def run_beside(settings: Settings, number: int, fileno: int, folder: Path) -> None:
+    """Serve as one process of several, until told to stop or until the parent has died.
+
+    Raises NearnormError when the service cannot start.
+    """
+    share_heap()
+    configure_logs()
+    with socket.socket(fileno=fileno) as listener:
+        _serve(settings, listener, Siblings(folder, number))
+
+
+def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | None = None) -> None:
+    app = create_app(settings, siblings)
+    asgi = traced(app) if settings.traces else app
+    if settings.log_requests:
+        asgi = LoggedRequests(asgi)
+    host = app.score if asgi is app else None  # else every request has to pass what is around the app
+    config = uvicorn.Config(
+        asgi,
+        http=guarded(
+            settings,
+            app.score.turned_away,
+            host,
+            Backpressure(app.score.room),
+            app.state.metrics.refused_connection,
+        ),
+        loop="uvloop",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=settings.stop_seconds,
+    )
+    logging.getLogger("uvicorn.error").addFilter(_not_the_startup)
+    server = Server(config)
+    if siblings is not None:
+        end_with_stdin(server.stop)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:  # uvicorn's word for a failed start: told below
+        if server.started:
+            raise
+    if not server.started:
+        raise NearnormError(app.state.startup_problem)
+
+
+def _not_the_startup(record: logging.LogRecord) -> bool:
+    """uvicorn's traceback of a failed start: the command line tells it in one line instead."""
+    return not record.getMessage().startswith(("Traceback", "Application startup failed"))

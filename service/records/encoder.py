@@ -1,0 +1,359 @@
+"""A request's body -> arrays by the model's schema, with an error for every row that does not fit.
+
+Two paths give the same arrays. The typed one decodes straight into the schema's types; whatever it
+refuses (another type, an unknown field, a number beyond float64) goes the loose way, cell by cell.
+"""
+
+import heapq
+import math
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set, Sized
+from itertools import starmap
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+from nearnorm.models import values
+from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
+from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
+from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
+from nearnorm.service.records.loose_json import decode_envelope, raise_malformed
+from nearnorm.service.records.shapes import NAN, Envelope, Id, RowProblem, request_type, row_fields
+
+MOST_WARNED = 20
+"""Unknown fields named in one answer's warnings."""
+MOST_COUNTED = 1_000
+"""Unknown fields up to which they are counted."""
+_NO_CODES = np.empty((1, 0), np.int64)
+
+
+class Rows(Struct, eq=False):
+    """What a model sees: numeric [N, Dn] float64, NaN = missing; codes [N, Dc] int64."""
+
+    numeric: NDArray[np.float64]
+    codes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.numeric)
+
+    def part(self, start: int, stop: int) -> "Rows":
+        return Rows(self.numeric[start:stop], self.codes[start:stop])
+
+
+def gathered(items: Sequence[Rows]) -> Rows:
+    """All rows of the items, one item after the other."""
+    if len(items) == 1:
+        return items[0]
+    numeric = np.concatenate([item.numeric for item in items])
+    if not items[0].codes.shape[1]:
+        return Rows(numeric, np.empty((len(numeric), 0), np.int64))
+    return Rows(numeric, np.concatenate([item.codes for item in items]))
+
+
+class Encoded(Struct, eq=False):
+    """`rows` are those without an error; `kept` are their places among the `count` sent (None: all).
+
+    `imputed` names the missing features of a place, `unknown` the categories that training never saw.
+    """
+
+    rows: Rows
+    count: int
+    kept: list[int] | None = None
+    errors: dict[int, RowProblem] = {}
+    imputed: dict[int, list[str]] = {}
+    unknown: dict[int, dict[str, str]] = {}
+    warnings: list[str] = []
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is nothing to tell of any row."""
+        return not (self.errors or self.imputed or self.unknown or self.warnings)
+
+    def places(self) -> Sequence[int]:
+        """The place of every one of `rows` among the rows sent."""
+        return range(self.count) if self.kept is None else self.kept
+
+
+class Encoder:
+    """Decodes and encodes by one schema. Pure: the same body gives the same arrays."""
+
+    def __init__(self, schema: FeatureSchema, max_rows: int) -> None:
+        self.schema = schema
+        self._max_rows = max_rows
+        self._typed = msgspec.json.Decoder(request_type(schema))
+        self._columns = ColumnDecoder(schema)
+        self._fields = row_fields(schema)
+        self._names = {f.name for f in self._fields}
+        self._numbers = len(schema.numeric)
+        self._pack = struct.Struct(f"={self._numbers}d").pack
+        self._codes: list[Callable[[str | None, int], int]] = [
+            _codes_by_text(f).get for f in schema.categorical
+        ]
+        self._only_numbers = len(self._fields) == self._numbers
+        self._required = {f.name for f in schema.scored if not f.nullable}
+
+    def decode(self, body: bytes) -> Envelope:
+        """The request, typed where possible, else an Envelope. Raises MalformedBody, InvalidRequest."""
+        columns = self._columns.decode(body)
+        if columns is not None:
+            return columns
+        try:
+            return self._typed.decode(body)
+        except msgspec.ValidationError:
+            return decode_envelope(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise_malformed(body, error)
+
+    def encode(self, request: Envelope) -> Encoded:
+        """Arrays of a decoded request. Raises InvalidRequest, TooManyRows for the request as a whole."""
+        records, columns = request.records, request.columns
+        if isinstance(columns, UnsetType):
+            if isinstance(records, UnsetType):
+                raise InvalidRequest("send `records` or `columns`")
+            self._check_count(len(records), request.ids, "records")
+            if type(request) is Envelope:
+                return self._loose_records(records, request.strict)
+            if len(records) == 1 and (row := self._lone(astuple(records[0]))):
+                return Encoded(row, 1)
+            return self._encode(list(map(astuple, records)))
+        if not isinstance(records, UnsetType):
+            raise InvalidRequest("send either `records` or `columns`, not both")
+        if type(request) is Envelope:
+            return self._loose_columns(columns, request)
+        if isinstance(request, ColumnRequest):
+            return self._typed_columns(request.sent, request)
+        return self._typed_columns(astuple(cast("Struct", columns))[: len(self.schema.scored)], request)
+
+    def record(self, encoded: Encoded, index: int) -> dict[str, float | bool | str | None]:
+        """Row `index` of `encoded.rows` as the model read it; None is missing."""
+        numbers, codes = encoded.rows.numeric[index].tolist(), encoded.rows.codes[index].tolist()
+        unknown = encoded.unknown.get(encoded.places()[index], {})
+        found: dict[str, float | bool | str | None] = {}
+        for f, number in zip(self.schema.numeric, numbers, strict=True):
+            value = bool(number) if f.kind is Kind.BOOLEAN and number == number else number
+            found[f.name] = value if number == number else None
+        for f, code in zip(self.schema.categorical, codes, strict=True):
+            known = f.categories[code - FIRST_CODE] if code >= FIRST_CODE else None
+            found[f.name] = unknown.get(f.name) if code == UNKNOWN_CODE else known
+        return found
+
+    def _check_count(self, count: int, ids: list[Id] | UnsetType, what: str) -> None:
+        if count == 0:
+            raise InvalidRequest(f"`{what}` is empty: send at least one row", field=what)
+        if count > self._max_rows:
+            raise TooManyRows(
+                f"{count} rows were sent and {self._max_rows} are allowed: send several requests"
+            )
+        if isinstance(ids, UnsetType):
+            return
+        if len(ids) != count:
+            raise InvalidRequest(f"{len(ids)} ids were sent for {count} rows: send one a row", field="ids")
+        if len(set(ids)) != count:
+            seen: set[Id] = set()
+            twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise InvalidRequest(f"id {twice!r} was sent twice: ids tell rows apart", field="ids")
+
+    def _encode(self, cells: Sequence[Any], errors: dict[int, RowProblem] | None = None) -> Encoded:
+        """Tuples in the order of the row's fields -> arrays. Rows with an error are left out."""
+        errors = {} if errors is None else errors
+        kept = [place for place in range(len(cells)) if place not in errors] if errors else None
+        good = cells if kept is None else [cells[place] for place in kept]
+        width = self._numbers
+        numbers = good if self._only_numbers else [row[:width] for row in good]
+        try:
+            packed = b"".join(starmap(self._pack, numbers))
+        except struct.error:  # a null among the numbers
+            packed = b"".join([self._pack(*(NAN if v is None else v for v in row)) for row in numbers])
+        codes: list[int] = []
+        if self._codes:
+            codes = [
+                get(v, UNKNOWN_CODE) for row in good for get, v in zip(self._codes, row[width:], strict=False)
+            ]
+        shape = len(good), len(self._codes)
+        rows = Rows(
+            np.ndarray((len(good), width), np.float64, packed),
+            np.array(codes, np.int64).reshape(shape) if codes else np.empty(shape, np.int64),
+        )
+        return self._looked_over(
+            Encoded(rows, len(cells), kept, errors), lambda place, j: cells[place][width + j]
+        )
+
+    def _lone(self, row: Sequence[Any]) -> Rows | None:
+        """One row of numbers, by far the most frequent request; None: a value is missing, or one is text."""
+        if not self._only_numbers:
+            return None
+        try:
+            if not math.isfinite(sum(row)):
+                return None
+        except TypeError:  # a null
+            return None
+        return Rows(np.ndarray((1, self._numbers), np.float64, self._pack(*row)), _NO_CODES)
+
+    def _looked_over(self, encoded: Encoded, text: Callable[[int, int], str]) -> Encoded:
+        """Name what is missing and unknown; a row without a required feature becomes an error.
+
+        `text(place, j)` is what was sent for the j-th categorical feature.
+        """
+        rows = encoded.rows
+        if not np.isnan(rows.numeric).any() and not (self._codes and (rows.codes < FIRST_CODE).any()):
+            return encoded
+        places = encoded.places()
+        missing = np.concatenate([np.isnan(rows.numeric), rows.codes == MISSING_CODE], axis=1)
+        for index, j in np.argwhere(missing).tolist():
+            encoded.imputed.setdefault(places[index], []).append(self.schema.scored[j].name)
+        for index, j in np.argwhere(rows.codes == UNKNOWN_CODE).tolist():
+            place = places[index]
+            encoded.unknown.setdefault(place, {})[self.schema.categorical[j].name] = text(place, j)
+        if self._required:
+            self._refuse_required(encoded)
+        return encoded
+
+    def _refuse_required(self, encoded: Encoded) -> None:
+        places = encoded.places()
+        for place, names in list(encoded.imputed.items()):
+            required = next((name for name in names if name in self._required), None)
+            if required is not None:
+                detail = f"{required} is missing, and training never saw it missing: send a value"
+                encoded.errors[place] = row_problem("missing-value", detail, required)
+                del encoded.imputed[place]
+                encoded.unknown.pop(place, None)
+        good = [index for index, place in enumerate(places) if place not in encoded.errors]
+        if len(good) < len(places):
+            encoded.kept = [places[index] for index in good]
+            encoded.rows = Rows(encoded.rows.numeric[good], encoded.rows.codes[good])
+
+    def _loose_records(self, records: list[Any], strict: bool) -> Encoded:
+        errors: dict[int, RowProblem] = {}
+        strange: dict[str, None] = {}
+        cells: list[Any] = []
+        for place, record in enumerate(records):
+            if not isinstance(record, dict):
+                errors[place] = row_problem(
+                    "not-a-record", "the record is no object: send {feature: value, ...}"
+                )
+                cells.append(None)
+                continue
+            unknown = record.keys() - self._names
+            _note(strange, unknown)
+            if unknown and strict:
+                name = min(unknown)
+                errors[place] = row_problem("unknown-field", _unknown_field(name), name)
+            cells.append(self._coerce_row([record.get(f.name) for f in self.schema.scored], place, errors))
+        encoded = self._encode(cells, errors)
+        encoded.warnings = warnings_of(strange)
+        return encoded
+
+    def _coerce_row(
+        self, row: Iterable[object], place: int, errors: dict[int, RowProblem]
+    ) -> tuple[float | str | None, ...]:
+        cells: list[float | str | None] = []
+        for f, value in zip(self.schema.scored, row, strict=True):
+            try:
+                cell = _COERCE[f.kind](value)
+            except ValueError as error:
+                errors.setdefault(place, row_problem("invalid-value", f"{f.name}: {error}", f.name))
+                break
+            cells.append(NAN if cell is None and f.kind is not Kind.CATEGORICAL else cell)
+        return tuple(cells)
+
+    def _typed_columns(self, sent: Sequence[Column], request: Envelope) -> Encoded:
+        named = zip(self.schema.scored, sent, strict=True)
+        count = self._column_count({f.name: column for f, column in named if column is not UNSET}, request)
+        numeric = np.empty((self._numbers, count))
+        for numbers, column in zip(numeric, sent, strict=False):
+            numbers[:] = NAN if isinstance(column, UnsetType) else _floats(column)
+        codes = np.empty((len(self._codes), count), np.int64)
+        texts = cast("Sequence[list[str] | UnsetType]", sent[self._numbers :])
+        for known, get, text in zip(codes, self._codes, texts, strict=True):
+            known[:] = MISSING_CODE if isinstance(text, UnsetType) else [get(v, UNKNOWN_CODE) for v in text]
+        rows = Rows(np.ascontiguousarray(numeric.T), np.ascontiguousarray(codes.T))
+        return self._looked_over(Encoded(rows, count), lambda place, j: cast("list[str]", texts[j])[place])
+
+    def _column_count(self, columns: Mapping[str, Sized], request: Envelope) -> int:
+        lengths = {name: len(column) for name, column in columns.items()}
+        if not lengths:
+            raise InvalidRequest("`columns` has no column of the model's schema", field="columns")
+        first, count = next(iter(lengths.items()))
+        for name, length in lengths.items():
+            if length != count:
+                raise InvalidRequest(
+                    f"columns differ in length: {first} has {count} values and {name} {length}", field=name
+                )
+        self._check_count(count, request.ids, "columns")
+        return count
+
+    def _loose_columns(self, columns: dict[str, list[Any]], request: Envelope) -> Encoded:
+        known = {f.name: columns[f.name] for f in self.schema.scored if f.name in columns}
+        count = self._column_count(known, request)
+        strange: dict[str, None] = {}
+        _note(strange, columns.keys() - self._names)
+        if strange and request.strict:
+            name = next(iter(strange))
+            raise InvalidRequest(_unknown_field(name), field=name)
+        errors: dict[int, RowProblem] = {}
+        absent = [None] * count
+        rows = zip(*(known.get(f.name, absent) for f in self.schema.scored), strict=True)
+        cells = [self._coerce_row(row, place, errors) for place, row in enumerate(rows)]
+        encoded = self._encode(cells, errors)
+        encoded.warnings = warnings_of(strange)
+        return encoded
+
+
+def _note(strange: dict[str, None], unknown: Set[str]) -> None:
+    """Take the names among those to warn of. Beyond MOST_COUNTED it would only cost time."""
+    if len(strange) < MOST_COUNTED and not unknown <= strange.keys():
+        strange.update(dict.fromkeys(heapq.nsmallest(MOST_COUNTED, unknown)))
+
+
+def warnings_of(unknown: Iterable[str]) -> list[str]:
+    """What is told of fields that the schema does not know."""
+    names = list(unknown)
+    warnings = [f"unknown field {name!r} was ignored" for name in names[:MOST_WARNED]]
+    if len(names) > MOST_WARNED:
+        least = "at least " if len(names) >= MOST_COUNTED else ""
+        more = min(len(names), MOST_COUNTED) - MOST_WARNED
+        warnings.append(f"{least}{more} more unknown fields were ignored")
+    return warnings
+
+
+_COERCE: dict[Kind, Callable[[object], float | str | None]] = {
+    Kind.NUMERIC: values.number,
+    Kind.BOOLEAN: values.boolean,
+    Kind.CATEGORICAL: values.category,
+}
+
+
+def _floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.float64]:
+    """NaN for null. `struct` takes a third of numpy's time, but no null."""
+    if not isinstance(column, list):
+        return column
+    try:
+        return np.frombuffer(struct.pack(f"={len(column)}d", *column), np.float64)
+    except struct.error:
+        return np.array(column, np.float64)
+
+
+def _codes_by_text(feature: Feature) -> dict[str | None, int]:
+    codes: dict[str | None, int] = {None: MISSING_CODE}
+    codes.update(feature.code_of)
+    return codes
+
+
+_TITLES = {
+    "not-a-record": "The record is not an object",
+    "unknown-field": "The field is unknown",
+    "invalid-value": "The value does not fit the feature",
+    "missing-value": "A required value is missing",
+}
+
+
+def row_problem(name: str, detail: str, field: str | None = None) -> RowProblem:
+    return RowProblem(TYPE_PREFIX + name, _TITLES[name], detail, field)
+
+
+def _unknown_field(name: str) -> str:
+    return f"{name} is not in the model's schema, and strict was asked for: leave it out"

@@ -1,0 +1,171 @@
+"""The shapes of /score's requests and answers. A request's rows are typed by the model's schema."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from nearnorm.models.schema import Feature, FeatureSchema, Kind
+
+NAN = float("nan")
+
+Id = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""Larger numbers could be chosen so that all of them fall into one place of a hash table."""
+
+
+class Envelope(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A request with its rows as plain JSON; `request_type` derives the typed ones."""
+
+    model: str = "default"
+    records: list[Any] | UnsetType = UNSET
+    columns: dict[str, list[Any]] | UnsetType = UNSET
+    ids: list[Id] | UnsetType = UNSET
+    explain: bool = False
+    strict: bool = False
+
+
+class RowProblem(Struct, omit_defaults=True):
+    """Why one row has no score."""
+
+    type: str
+    title: str
+    detail: str
+    field: str | None = None
+
+
+class Reason(Struct, omit_defaults=True):
+    """A feature whose value the nearest normal group would not have.
+
+    `expected` tells what that group has: low, median and high of a number, shares of a category.
+    """
+
+    feature: str
+    value: float | str | bool | None
+    expected: dict[str, Any]
+    residual: float
+    usual_residual: float
+
+
+class Matched(Struct, omit_defaults=True):
+    """What analysts said about an equal record. A conflict among them decides nothing.
+
+    `suppressed`: the alert was held back; `suppresses_until`: how long equal ones will be.
+    """
+
+    feedback_id: str
+    label: str
+    suppressed: bool = False
+    suppresses_until: str | None = None
+
+
+class Result(Struct, gc=False):  # one a row, and nothing in it leads back to it
+    """The answer to one row. What is unset is left out."""
+
+    score: float
+    percentile: float
+    anomaly: bool
+    prototype: int
+    distance: float
+    reconstruction_error: float
+    id: Id | UnsetType = UNSET
+    event_id: str | UnsetType = UNSET
+    imputed: list[str] | UnsetType = UNSET
+    unknown: list[str] | UnsetType = UNSET
+    reasons: list[Reason] | UnsetType = UNSET
+    matched_feedback: Matched | UnsetType = UNSET
+
+
+class Failure(Struct):
+    error: RowProblem
+    id: Id | UnsetType = UNSET
+
+
+class IndexedProblem(Struct, omit_defaults=True):
+    """A row's error in an answer of columns; `id` where ids were given."""
+
+    index: int
+    type: str
+    title: str
+    detail: str
+    field: str | None = None
+    id: Id | None = None
+
+
+class ResultColumns(Struct, omit_defaults=True):
+    """Answers as columns, in the order sent; null where a row has an error.
+
+    `imputed` and `unknown` give the rows by feature.
+    """
+
+    score: list[float | None]
+    percentile: list[float | None]
+    anomaly: list[bool | None]
+    prototype: list[int | None]
+    distance: list[float | None]
+    reconstruction_error: list[float | None]
+    id: list[Id] | None = None
+    event_id: list[str | None] | None = None
+    imputed: dict[str, list[int]] | None = None
+    unknown: dict[str, list[int]] | None = None
+    reasons: list[list[Reason] | None] | None = None
+    matched_feedback: list[Matched | None] | None = None
+
+
+class ModelRef(Struct):
+    name: str
+    version: str
+
+
+class Answer(Struct, omit_defaults=True):
+    """`groups`: how the nearest normal groups look, by prototype, when reasons were asked for."""
+
+    model: ModelRef
+    provider: str
+    results: list[Result | Failure] | ResultColumns
+    errors: list[IndexedProblem] | None = None
+    groups: dict[str, Any] | None = None
+    warnings: list[str] | None = None
+
+
+def _json_type(feature: Feature) -> object:
+    if feature.kind is Kind.NUMERIC:
+        return float | None
+    if feature.kind is Kind.BOOLEAN:
+        return bool | None
+    return str | None
+
+
+def row_fields(schema: FeatureSchema) -> tuple[Feature, ...]:
+    """The fields of a typed row, in order: numbers first, then categories, then what is ignored."""
+    return schema.scored + schema.ignored
+
+
+def request_type(schema: FeatureSchema) -> type[Envelope]:
+    """An Envelope whose records and columns are decoded straight into the schema's types.
+
+    A missing number is NAN, a missing category None. Feature names need not be identifiers.
+    """
+    features = row_fields(schema)
+    rename = {f"f{i}": feature.name for i, feature in enumerate(features)}
+    row: list[tuple[str, Any, Any]] = []
+    columns: list[tuple[str, Any, Any]] = []
+    for i, feature in enumerate(features):
+        if feature.kind is Kind.IGNORED:
+            row.append((f"f{i}", msgspec.Raw | UnsetType, UNSET))
+            columns.append((f"f{i}", msgspec.Raw | UnsetType, UNSET))
+            continue
+        row.append((f"f{i}", _json_type(feature), None if feature in schema.categorical else NAN))
+        columns.append((f"f{i}", list[_json_type(feature)] | UnsetType, UNSET))  # type: ignore[misc]
+    record_type = msgspec.defstruct("Record", row, rename=rename, forbid_unknown_fields=True, gc=False)
+    columns_type = msgspec.defstruct("Columns", columns, rename=rename, forbid_unknown_fields=True)
+    request: type[Envelope] = msgspec.defstruct(  # type: ignore[assignment]
+        "Request",
+        [
+            ("records", list[record_type] | UnsetType, UNSET),  # type: ignore[valid-type]
+            ("columns", columns_type | UnsetType, UNSET),
+        ],
+        bases=(Envelope,),
+        forbid_unknown_fields=True,
+        kw_only=True,
+    )
+    return request

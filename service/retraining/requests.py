@@ -1,0 +1,177 @@
+"""Retraining as the service sees it: when a job is due, what it waits for, how it is asked for and ended."""
+
+from importlib.metadata import version as installed
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from nearnorm.service.errors import Conflict, NotFound
+from nearnorm.service.ids import iso, new_id, now_ms
+from nearnorm.service.ledger.tables import audit, jobs
+from nearnorm.service.ledger.tables.jobs import ENDED, Job
+from nearnorm.service.ledger.tables.labels import ERASED, labels
+from nearnorm.service.ledger.tables.quarantine import is_silenced
+from nearnorm.service.settings import Settings
+
+RELEASE = installed("nearnorm")
+NO_WORKER = (
+    "a worker: `nearnorm serve` starts one where the extra training is installed, `nearnorm worker` is one"
+)
+GREETED = 15_000  # ms: a worker that has not greeted for so long is taken to be gone
+
+
+class Rule(Struct, frozen=True):
+    """When labels are enough: `after` new ones, and `pause` ms since the last job of the model ended."""
+
+    after: int
+    pause: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rule":
+        return cls(settings.retrain_after, int(settings.retrain_pause_seconds * 1000))
+
+
+def new_labels(connection: sa.Connection, model: str) -> int:
+    """Statements that no job has read yet, whatever came of it."""
+    query = sa.select(sa.func.count()).where(is_new(connection, model))
+    return int(connection.execute(query).scalar_one())
+
+
+def is_new(connection: sa.Connection, model: str) -> sa.ColumnElement[bool]:
+    """Which labels of a model that count no job has read yet."""
+    return sa.and_(
+        labels.c.model == model,
+        labels.c.change > jobs.read_up_to(connection, model),
+        labels.c.digest != ERASED,
+        ~is_silenced(labels.c.analyst, labels.c.actor),
+    )
+
+
+def labelled(connection: sa.Connection, model: str, rule: Rule, by: str) -> dict[str, Any]:
+    """Let a job wait if labels are enough, in the transaction that stores them. Tells how it stands."""
+    count = new_labels(connection, model)
+    told: dict[str, Any] = {"new_labels": count, "triggers_at": rule.after}
+    job = jobs.waiting(connection, model)
+    if job is None and count >= rule.after:
+        job = jobs.add(connection, _new(connection, model, rule, "labels", by))
+    if job is not None:
+        told["job_id"] = job.job_id
+    return told
+
+
+def request(connection: sa.Connection, model: str, rule: Rule, by: str) -> Job:
+    """Let a job wait, however few labels there are; where one waits already, that is the one."""
+    job = jobs.waiting(connection, model)
+    if job is None:
+        job = jobs.add(connection, _new(connection, model, Rule(rule.after, 0), "request", by))
+        audit.note(connection, by, "retrain", model, job_id=job.job_id)
+    return job
+
+
+def drifted(connection: sa.Connection, model: str, rule: Rule) -> Job:
+    """Let a job wait because traffic has changed, and the pause after the last one is over."""
+    job = jobs.waiting(connection, model)
+    if job is None:
+        job = jobs.add(connection, _new(connection, model, rule, "request", "drift"))
+        audit.note(connection, "drift", "retrain", model, job_id=job.job_id)
+    return job
+
+
+def cancel(connection: sa.Connection, job_id: str, by: str) -> Job:
+    """Raises NotFound, and Conflict for a job that has ended."""
+    job = find(connection, job_id)
+    if job.state in ENDED:
+        raise Conflict(f"the job has ended: it {_spoken(job)}")
+    jobs.cancel(connection, job_id, by, now_ms())
+    audit.note(connection, by, "retrain.cancel", job.model, job_id=job_id)
+    return find(connection, job_id)
+
+
+def find(connection: sa.Connection, job_id: str) -> Job:
+    """Raises NotFound."""
+    job = jobs.find(connection, job_id) if "\0" not in job_id else None
+    if job is None:
+        raise NotFound(f"no job {job_id[:60]!r}: see GET /jobs", field="job_id")
+    return job
+
+
+def refusal(connection: sa.Connection, version: str) -> str | None:
+    """Why a version is not in the store, if the gate refused it."""
+    job = jobs.of_version(connection, version)
+    if job is None or job.state != "refused":
+        return None
+    return f"version {version} was refused by the gate in job {job.job_id}: {'; '.join(job.reasons[:1])}"
+
+
+def waits_for(connection: sa.Connection, job: Job) -> str | None:
+    """What a job that is not running waits for."""
+    if job.state == "running" and job.cancelled_by:
+        return "the end of its training: it was cancelled"
+    if job.state == "running" and job.lease is not None and job.lease < now_ms():
+        return "a worker: the one that ran it is gone"
+    if job.state != "queued":
+        return None
+    if job.not_before > now_ms():
+        return f"the pause between trainings, until {iso(job.not_before)}"
+    other = jobs.running(connection, job.model)
+    if other is not None:
+        return f"job {other.job_id}, which trains the same model"
+    releases = set(jobs.alive(connection, now_ms() - GREETED).values())
+    if not releases:
+        return NO_WORKER
+    if not any(jobs.understands(release, job.release) for release in releases):
+        return f"a worker of release {job.release} or newer: those here are of {', '.join(sorted(releases))}"
+    return "a worker that is free"
+
+
+def told(connection: sa.Connection, job: Job) -> dict[str, Any]:
+    """A job as the API tells it; empty fields are left out."""
+    document: dict[str, Any] = {
+        "job_id": job.job_id,
+        "model": job.model,
+        "state": job.state,
+        "stage": job.stage or None,
+        "progress": round(job.progress, 3),
+        "waits_for": waits_for(connection, job),
+        "cause": job.cause,
+        "requested_by": job.requested_by,
+        "cancelled_by": job.cancelled_by,
+        "at": iso(job.at),
+        "not_before": iso(job.not_before) if job.state == "queued" else None,
+        "started_at": iso(job.started_at) if job.started_at else None,
+        "ended_at": iso(job.ended_at) if job.ended_at else None,
+        "attempts": job.attempts or None,
+        "champion": job.champion,
+        "version": job.version,
+        "activated": job.activated if job.state == "succeeded" else None,
+        "snapshot": {"digest": job.digest, "watermark": job.watermark} if job.digest else None,
+        "reasons": list(job.reasons) or None,
+        "evidence": job.evidence or None,
+        "log": job.log or None,
+    }
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _new(connection: sa.Connection, model: str, rule: Rule, cause: Any, by: str) -> Job:  # noqa: ANN401
+    now = now_ms()
+    last = jobs.last_ended(connection, model)
+    ended = min(last.ended_at or 0, now) if last else 0  # not in the future, should a clock be put back
+    return Job(
+        job_id=new_id(),
+        model=model,
+        state="queued",
+        stage="",
+        progress=0.0,
+        cause=cause,
+        requested_by=by,
+        release=RELEASE,
+        at=now,
+        not_before=max(now, ended + rule.pause) if ended else now,
+    )
+
+
+def _spoken(job: Job) -> str:
+    return {"succeeded": "succeeded", "refused": "was refused", "failed": "failed"}.get(
+        job.state, "was cancelled"
+    )

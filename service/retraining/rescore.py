@@ -1,0 +1,50 @@
+"""Logged events through a version: what it would have said of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from nearnorm.models.bundle import Bundle
+from nearnorm.models.conformal import Policy, Ranks
+from nearnorm.service.inference.engine import Device, Engine
+from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.records.encoder import Encoder, Rows
+from nearnorm.service.records.shapes import Envelope
+from nearnorm.service.serving.score_file import score_rows
+
+
+class Rescored(Struct, frozen=True):
+    """The N events whose records fit the version, and for each its score, percentile and verdict there."""
+
+    events: list[Event]
+    rows: Rows
+    score: NDArray[np.float32]
+    percentile: NDArray[np.float64]
+    anomaly: NDArray[np.bool_]
+
+
+class Rescorer:
+    """A version that scores again; `share` of normal traffic is its alert budget."""
+
+    def __init__(self, bundle: Bundle, device: Device, threads: int | None, share: float, most: int) -> None:
+        """`most` events come at once. Raises BundleError, ConfigError."""
+        core = bundle.manifest.core
+        self.engine = Engine(bundle, device, threads)
+        self._ranks = Ranks(core.reference.scores, Policy(share))
+        self._encoder = Encoder(core.features, most)
+
+    def rescore(self, logged: Sequence[Event]) -> Rescored:
+        """What the version says of `logged`, of which there is at least one."""
+        encoded = self._encoder.encode(Envelope(records=[event.record for event in logged]))
+        rows = Rows(encoded.rows.numeric, encoded.rows.codes)
+        fits = [logged[place] for place in encoded.places()]
+        if not fits:
+            return Rescored([], rows, np.zeros(0, np.float32), np.zeros(0), np.zeros(0, bool))
+        score = score_rows(self.engine, rows).score
+        return Rescored(fits, rows, score, *self._ranks.judge(score))
+
+    def judge(self, logged: Sequence[Event]) -> NDArray[np.bool_]:
+        """Which of the events this version alerts on by the scores that they have already, being its own."""
+        return self._ranks.judge(np.array([event.score for event in logged], np.float32))[1]

@@ -1,0 +1,343 @@
+"""The worker: takes jobs from the ledger, one at a time, and sees each to its end.
+
+snapshot -> training in a process of its own -> publish -> activate. Every step may be repeated: a job
+whose worker died is taken up again when its lease has run out, from the start or, where training had
+ended, from its result. A job is given up after MOST_ATTEMPTS workers died over it.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from nearnorm.models.bundle import read_bundle
+from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.models.signature import SigningKey
+from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.ids import new_id, now_ms
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.tables import audit, jobs, labels, snapshot
+from nearnorm.service.ledger.tables.jobs import Job
+from nearnorm.service.logs import log
+from nearnorm.service.retraining.requests import RELEASE
+from nearnorm.service.retraining.training_process import Cancelled, Child, Ended, training_is_installed
+from nearnorm.service.settings import Settings
+
+POLL = 0.5  # seconds between looks at the ledger: how soon a job starts and a cancellation is seen
+LEASE = 10_000  # ms that a worker may be silent before its job is taken from it
+GREET = 5.0  # seconds
+TELL_SHADOW = 5.0  # seconds between reports of a shadow period: each is an event to whoever watches
+FORGOTTEN = 24 * 3600 * 1000  # ms
+MOST_ATTEMPTS = 3
+KEPT_FOLDERS = 10
+
+
+class Lost(Exception):
+    """The job is another worker's now."""
+
+
+class Stopped(Exception):
+    """The worker was told to stop: another one takes the job up."""
+
+
+class Worker:
+    """One worker of one home."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigError where training is not installed, or the key to sign with cannot be read."""
+        if not training_is_installed():
+            raise ConfigError(
+                "a worker trains, and the extra training is not installed: "
+                "`pip install 'nearnorm[cpu,training]'`"
+            )
+        self.settings = settings
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{new_id()[-6:]}"
+        self.ledger = Ledger.at(settings.database_url, settings.home)
+        self.store = settings.open_store()
+        self._key = SigningKey(settings.signing_key) if settings.signing_key else None
+        self._greeted = -GREET
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until told to stop. Only one worker of a home works; others wait for it to end."""
+        with OnlyOne(self.settings.home, self._stop) as alone:
+            if not alone:
+                return
+            told, ready = False, False
+            while not self._stop.wait(POLL):
+                try:
+                    if not ready:
+                        migrate(self.ledger)
+                        log.info("worker ready", worker=self.name)
+                        ready = True
+                    self._greet()
+                    job = self._next()
+                    if job is not None:
+                        self.work(job)
+                    told = False
+                except LedgerUnavailable as error:
+                    if not told:
+                        log.warning("the worker waits for the ledger", problem=str(error))
+                    told = True
+        self.ledger.close()
+
+    def work(self, job: Job) -> None:
+        """See one job to its end. Raises LedgerUnavailable: its lease runs out then, and it is repeated."""
+        log.info("job begins", job_id=job.job_id, model=job.model, attempt=job.attempts)
+        try:
+            if job.attempts > MOST_ATTEMPTS and not self._activated(job):  # else it serves: nearly done
+                stage = job.stage or "start"
+                raise NearnormError(
+                    f"{MOST_ATTEMPTS} workers died over this job, the last one at its {stage}"
+                )
+            self._retrain(job)
+        except Lost:
+            log.warning("job was taken over", job_id=job.job_id)
+        except Stopped:
+            with self.ledger.write() as connection:
+                jobs.hand_back(connection, job.job_id, self.name)
+            log.info("job is handed back", job_id=job.job_id)
+        except Cancelled:
+            self._end(job, "cancelled", [])
+        except NearnormError as error:
+            self._end(job, "failed", [str(error)])
+        except OSError as error:
+            self._end(job, "failed", [f"{error.filename or self.settings.home}: {error.strerror or error}"])
+        except LedgerUnavailable:
+            raise
+        except Exception as error:  # what nobody foresaw must not be tried again and again
+            log.error("job failed", job_id=job.job_id, exc_info=error)
+            self._end(job, "failed", [f"the worker failed, see its log: {type(error).__name__}: {error}"])
+        self._sweep()
+
+    def _greet(self) -> None:
+        if time.monotonic() - self._greeted >= GREET:
+            now = now_ms()
+            with self.ledger.write() as connection:
+                jobs.greet(connection, self.name, RELEASE, now, now - FORGOTTEN)
+            self._greeted = time.monotonic()
+
+    def _next(self) -> Job | None:
+        with self.ledger.read() as connection:
+            found = jobs.due(connection, RELEASE, now_ms())
+        if found is None:
+            return None
+        with self.ledger.write() as connection:
+            taken = jobs.take(connection, found, self.name, now_ms(), now_ms() + LEASE)
+            return jobs.find(connection, found.job_id) if taken else None
+
+    def _retrain(self, job: Job) -> None:
+        folder = self.settings.home.absolute() / "jobs" / job.job_id
+        if not (folder / "result.json").is_file():
+            self._snapshot(job, folder)
+            self._train(job, folder)
+        result = json.loads((folder / "result.json").read_bytes())
+        self._tell(job, stage="gate", progress=0.95, digest=result["digest"], version=result["version"])
+        reasons = [*result["reasons"], *result["problems"]]
+        if not result["accepted"]:
+            self._end(job, "refused", reasons, result["figures"])
+            return
+        if self.settings.shadow_seconds:
+            from nearnorm.service.retraining.shadow import spoken
+
+            report = self._shadow(job, folder, result["figures"])
+            result["figures"]["shadow"] = report
+            reasons.insert(0, spoken(report))
+        self._tell(job, stage="publish", progress=0.97)
+        if self._key is not None:
+            self._key.sign(folder / "bundle")
+        self.store.publish(folder / "bundle")
+        told = self._tell(job, stage="activate", progress=0.99)
+        obstacle = self._activate(told, result["version"])
+        self._succeed(job, result, [obstacle, *reasons] if obstacle else reasons, obstacle is None)
+
+    def _snapshot(self, job: Job, folder: Path) -> None:
+        from nearnorm.service.verdict import policies  # numpy, which a worker that waits can do without
+
+        champion = self.store.champion(job.model)
+        if champion is None:
+            raise NearnormError(
+                f"model {job.model!r} has no champion to begin with: activate a version first"
+            )
+        bundle = self.store.open(champion.version)
+        rows = self.settings.retrain_traffic_rows
+        with self.ledger.read() as connection:
+            seen = snapshot.read(connection, job.model, champion.version, rows)
+            core = bundle.manifest.core
+            share = policies.usable(core, policies.current(connection, job.model, core, None).share)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        config = self.settings.training_config
+        request = {
+            "champion": str(bundle.path.absolute()),
+            "source": self.settings.training_data,
+            "config": str(config.absolute()) if config else None,
+            "budget": share,
+        }
+        (folder / "request.json").write_text(json.dumps(request))
+        for name, lines in (("labels", seen.verdicts), ("traffic", seen.traffic)):
+            (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        self._tell(job, watermark=seen.watermark, champion=champion.version, evidence="{}")
+
+    def _train(self, job: Job, folder: Path) -> None:
+        child = Child(folder, self.settings.training_seconds, self.settings.training_silence_seconds)
+        try:
+            while (told := child.wait(POLL)) is not None:
+                self._greet()
+                self._tell(job, stage=told.stage, progress=told.progress, log=told.log)
+        except Ended as error:
+            self._tell(job, log=child.told.log)
+            raise NearnormError(str(error)) from None
+        finally:
+            child.end()
+        self._tell(job, log=child.told.log)
+
+    def _shadow(self, job: Job, folder: Path, figures: dict[str, Any]) -> dict[str, Any]:
+        """Let the challenger score beside the champion until the period is over, or another version serves.
+
+        The ledger keeps when it began: who takes the job up after us goes on.
+        """
+        from nearnorm.service.retraining.shadow import Shadow  # onnxruntime: 50 MB, and off by default
+
+        now = self._tell(job, stage="shadow")
+        assert now.champion is not None  # noqa: S101 - the snapshot told it
+        begun = (now.evidence or {}).get("shadow")
+        since = begun["since_ms"] if begun else now_ms()
+        period = Shadow(
+            self.ledger,
+            job.model,
+            (self.store.open(now.champion), read_bundle(folder / "bundle")),
+            (since, since + int(self.settings.shadow_seconds * 1000)),
+            self.settings.shadow_rows,
+        )
+        told = -TELL_SHADOW
+        while True:
+            goes_on = period.look()
+            if time.monotonic() - told < TELL_SHADOW:
+                self._tell(job)
+            else:
+                told = time.monotonic()
+                self._tell(job, evidence=json.dumps({**figures, "shadow": period.report()}))
+            champion = self.store.champion(job.model)
+            if not goes_on or champion is None or champion.version != now.champion:
+                return period.report()
+            self._greet()
+            self._stop.wait(POLL)
+
+    def _activate(self, job: Job, version: str) -> str | None:
+        """Activate once, however often it is tried: the log tells whose entry is there. Answers why not."""
+        if self._activated(job):
+            return None
+        by_hand = f"it waits for POST /models/{version}/activate"
+        if self.settings.gate == "manual":
+            return f"{by_hand}: the gate is manual"
+        champion = self.store.champion(job.model)
+        if champion is None or champion.version != job.champion:
+            return f"{by_hand}: another version was activated while it trained"
+        self.store.activate(version, by=_name(job), model=job.model)
+        return None
+
+    def _activated(self, job: Job) -> bool:
+        return any(entry.by == _name(job) for entry in self.store.activations())
+
+    def _succeed(self, job: Job, result: dict[str, Any], reasons: list[str], activated: bool) -> None:
+        scores = {
+            one["digest"]: labels.Scores(one["before"], one["after"], one["held_out"])
+            for one in result["learnt"]
+        }
+        with self.ledger.write() as connection:
+            now = jobs.find(connection, job.job_id)
+            if now is None or now.watermark is None:
+                raise Lost
+            if not jobs.end(
+                connection,
+                job.job_id,
+                self.name,
+                "succeeded",
+                now_ms(),
+                reasons,
+                result["figures"],
+                stage="done",
+                progress=1.0,
+                activated=activated,
+            ):
+                raise Lost
+            labels.learnt(connection, job.model, now.watermark, job.job_id, result["version"], scores)
+            if activated:
+                audit.note(connection, _name(job), "activate", job.model, version=result["version"])
+        self._forget_records(job)
+        log.info("job succeeded", job_id=job.job_id, version=result["version"], activated=activated)
+
+    def _tell(self, job: Job, **told: Any) -> Job:  # noqa: ANN401
+        """Renew the lease, and tell how far the job is. Raises Lost, Cancelled, Stopped."""
+        if self._stop.is_set():
+            raise Stopped
+        with self.ledger.write() as connection:
+            now = jobs.renew(connection, job.job_id, self.name, now_ms() + LEASE, **told)
+        if now is None:
+            raise Lost
+        if now.cancelled_by is not None:
+            raise Cancelled
+        return now
+
+    def _end(
+        self, job: Job, state: jobs.State, reasons: list[str], figures: dict[str, Any] | None = None
+    ) -> None:
+        with self.ledger.write() as connection:
+            jobs.end(connection, job.job_id, self.name, state, now_ms(), reasons, figures)
+        self._forget_records(job)
+        log.info("job ended", job_id=job.job_id, state=state, reasons=reasons)
+
+    def _forget_records(self, job: Job) -> None:
+        """An ended job keeps its bundle and its result; the records it read are personal data."""
+        for name in ("labels", "traffic"):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self.settings.home / "jobs" / job.job_id / f"{name}.jsonl").unlink()
+
+    def _sweep(self) -> None:
+        """Keep the folders of the newest jobs."""
+        folders = sorted((self.settings.home / "jobs").glob("*"))
+        for folder in folders[:-KEPT_FOLDERS]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name(job: Job) -> str:
+    """Who activates, in the store's log and the trail."""
+    return f"job:{job.job_id}"
+
+
+class OnlyOne:
+    """The lock of a home: held by the worker that works, let go by the system when it dies."""
+
+    def __init__(self, home: Path, stop: threading.Event) -> None:
+        self._home, self._stop = home, stop
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> bool:
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._file = (self._home / "worker.lock").open("w")
+        told = False
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if not told:
+                    log.info("another worker works for this home: waiting", home=str(self._home))
+                told = True
+            if self._stop.wait(POLL):
+                return False
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()

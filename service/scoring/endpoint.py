@@ -1,0 +1,292 @@
+"""POST /score: one endpoint in front of the routes, because it is the hot one.
+
+It shares errors, metrics and models with every other route, and decodes, scores and answers with nothing
+in between. It is reached as an ASGI application, and without ASGI by `visit` (see `direct.py`): the same
+steps, once awaited and once told.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, UnsetType
+from starlette.types import Receive, Scope, Send
+
+from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.access.quota import Meter
+from nearnorm.service.errors import (
+    InternalError,
+    MethodNotAllowed,
+    ServiceError,
+    UnsupportedMedia,
+    problem_response,
+    raw_response,
+)
+from nearnorm.service.http.body import ARROW, JSON, ClientGoneError, check_size, kind_of, read_body
+from nearnorm.service.http.fast_path import Headers, Reply
+from nearnorm.service.http.query import query_of
+from nearnorm.service.http.request_log import SERVED, request_ids
+from nearnorm.service.logs import log
+from nearnorm.service.metrics.counters import Metrics
+from nearnorm.service.records.encoder import Encoded, Rows
+from nearnorm.service.records.shapes import Envelope
+from nearnorm.service.scoring.json_answer import answered
+from nearnorm.service.scoring.remember import NOTHING, Memory, Noted
+from nearnorm.service.serving.batcher import Entry, overloaded
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.registry import BATCH_ROWS, Slots
+from nearnorm.service.serving.results import Scores, joined
+from nearnorm.service.settings import Settings
+
+PATH = "/score"
+
+
+_TURNED_AWAY = raw_response(overloaded())
+
+
+class Asked(Struct, eq=False):
+    """What a JSON body asks for."""
+
+    model: LoadedModel
+    request: Envelope
+    encoded: Encoded
+
+
+class ScoreEndpoint:
+    """Answers what is sent to /score. It shares everything with the routes, except their way to here."""
+
+    path = PATH.encode()
+
+    def __init__(
+        self, slots: Slots, keyring: Keyring, memory: Memory, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._slots = slots
+        self._keyring = keyring
+        self._memory = memory
+        self._max_body = settings.max_body_bytes
+        self._max_rows = settings.max_rows
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        try:
+            content, payload = await self._answer(scope, receive)
+            status, headers = 200, [(b"content-type", content)]
+        except ClientGoneError:
+            return
+        except Exception as error:
+            status, headers, payload = told(error, scope["headers"])
+        headers.append((b"content-length", b"%d" % len(payload)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
+        self._metrics.request(scope["method"], PATH, status, time.perf_counter() - started)
+
+    def visit(self, headers: Headers, size: int, reply: Reply) -> "Visit":
+        """A request that comes without ASGI: a POST of `size` bytes of JSON."""
+        return Visit(self, headers, size, reply)
+
+    def turned_away(self, target: bytes) -> bytes | None:
+        """The answer to a request before it is read, while the queues are full.
+
+        With three times what can be scored, a third of the time went into reading what is refused.
+        """
+        if not self._slots.shut or target.partition(b"?")[0] != self.path:
+            return None
+        self.count(429, 0.0)
+        return _TURNED_AWAY
+
+    def count(self, status: int, seconds: float) -> None:
+        self._metrics.request("POST", PATH, status, seconds)
+
+    def admit(self, headers: Headers) -> tuple[Meter | None, int]:
+        """Who sends it, as far as there is a quota to hold him to, and how large a body he may send."""
+        meter, most = self._keyring.admit(headers, "score").meter, self._max_body
+        if meter is not None:
+            meter.rows(0)  # who is over it already is told so before anything is read
+            most = meter.body_bytes(most)
+        return meter, most
+
+    def room(self) -> int:
+        """How many more requests there is room for now."""
+        return self._slots.room
+
+    def check_room(self) -> None:
+        """Raises Overloaded before the body is read: what is refused must cost little."""
+        if self._slots.shut:
+            raise overloaded()
+
+    def asked(self, body: bytes, meter: Meter | None) -> Asked:
+        """The request by the schema of the model that it names."""
+        model = self._slots.first()
+        request = model.encoder.decode(body)
+        if request.model != model.ref.name:
+            model = self._slots.get(request.model)
+            request = model.encoder.decode(body)
+        encoded = model.encoder.encode(request)
+        if not isinstance(request.records, UnsetType):
+            request.records = []  # they are in the arrays: the next request is decoded into the same memory
+        _counted(model, encoded, meter)
+        return Asked(model, request, encoded)
+
+    def answer(self, asked: Asked, parts: Sequence[Scores]) -> tuple[bytes, Noted]:
+        """The answer's JSON, and what is remembered. `parts` are empty where no row could be scored."""
+        model, request, encoded = asked.model, asked.request, asked.encoded
+        scores = _whole(encoded, parts)
+        noted = self._note(model, encoded, scores, parts, request)
+        return answered(model, request, encoded, scores, noted), noted
+
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
+        meter, most = self.admit(scope["headers"])
+        kind = kind_of(scope["headers"], most)
+        known = ("model",) if kind.content == ARROW else ()  # JSON names its model itself
+        named = query_of(scope["query_string"].decode("latin-1"), known).get("model")
+        self.check_room()
+        body = await read_body(receive, kind, most)
+        if kind.content == ARROW:
+            return await self._answer_arrow(scope, named, body, receive, meter)
+        asked = self.asked(body, meter)
+        payload, noted = self.answer(asked, await _scored(asked.model, asked.encoded, receive))
+        scope[SERVED] = asked.model.ref.version, noted.event_ids.values()
+        return JSON, payload
+
+    async def _answer_arrow(
+        self, scope: Scope, named: str | None, body: bytes, receive: Receive, meter: Meter | None
+    ) -> tuple[bytes, bytes]:
+        try:
+            from nearnorm.service.scoring import arrow
+        except ModuleNotFoundError:
+            raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
+        model = self._slots.get(named) if named else self._slots.first()
+        encoded = arrow.read(body, model.encoder.schema, self._max_rows)
+        _counted(model, encoded, meter)
+        parts = await _scored(model, encoded, receive)
+        scores = _whole(encoded, parts)
+        noted = self._note(model, encoded, scores, parts, None)
+        scope[SERVED] = model.ref.version, noted.event_ids.values()
+        return ARROW, arrow.write(model, encoded, scores, noted)
+
+    def _note(
+        self,
+        model: LoadedModel,
+        encoded: Encoded,
+        scores: Scores | None,
+        parts: Sequence[Scores],
+        request: Envelope | None,
+    ) -> Noted:
+        if scores is None:
+            return NOTHING
+        ids = None if request is None or isinstance(request.ids, UnsetType) else request.ids
+        noted = self._memory.note(model, encoded, scores, ids)
+        _tell_drift(model, parts, noted.event_ids)
+        return noted
+
+
+class Visit:
+    """One request without ASGI. Its client is told once, whatever happens."""
+
+    __slots__ = ("_asked", "_endpoint", "_entry", "_headers", "_meter", "_reply", "_started")
+
+    def __init__(self, endpoint: ScoreEndpoint, headers: Headers, size: int, reply: Reply) -> None:
+        self._started = time.perf_counter()
+        self._endpoint, self._headers, self._reply = endpoint, headers, reply
+        self._entry: Entry[Rows, Scores] | None = None
+        try:
+            self._meter, most = endpoint.admit(headers)
+            check_size(size, most)
+            endpoint.check_room()
+        except Exception as error:
+            self._end(*told(error, headers))
+
+    def read(self, body: bytes) -> None:
+        try:
+            self._asked = asked = self._endpoint.asked(body, self._meter)
+            if len(asked.encoded.rows):
+                self._entry = asked.model.batcher.put(asked.encoded.rows, self._scored)
+                return
+        except Exception as error:
+            self._end(*told(error, self._headers))
+            return
+        self._scored([])
+
+    def gone(self) -> None:
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            entry.withdraw()
+
+    def _scored(self, outcome: list[Scores] | Exception) -> None:
+        self._entry = None
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            payload, _ = self._endpoint.answer(self._asked, outcome)
+        except Exception as error:
+            self._end(*told(error, self._headers))
+            return
+        self._end(200, [(b"content-type", JSON)], payload)
+
+    def _end(self, status: int, headers: Headers, payload: bytes) -> None:
+        self._reply(status, headers, payload)
+        self._endpoint.count(status, time.perf_counter() - self._started)
+
+
+def told(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
+    """What a client is told of an error; mistakes of ours are logged."""
+    if not isinstance(error, ServiceError):
+        log.error("request failed", path=PATH, exc_info=error, **request_ids(headers))
+        error = InternalError("see the service's log")
+    elif error.__cause__ is not None:
+        log.error("batch failed", exc_info=error.__cause__, **request_ids(headers))
+    return problem_response(error)
+
+
+def _counted(model: LoadedModel, encoded: Encoded, meter: Meter | None) -> None:
+    if meter is not None:
+        meter.rows(encoded.count)
+    model.meter.row_errors += len(encoded.errors)
+
+
+def _whole(encoded: Encoded, parts: Sequence[Scores]) -> Scores | None:
+    """One request's scores; None where there are none."""
+    if len(parts) == 1:
+        return parts[0]
+    return joined(encoded.rows, parts) if parts else None
+
+
+async def _scored(model: LoadedModel, encoded: Encoded, receive: Receive) -> Sequence[Scores]:
+    if not len(encoded.rows):
+        return []
+    waiting = model.batcher.submit(encoded.rows)
+    if model.batcher.rows > BATCH_ROWS:  # it will take a while: look whether anybody still listens
+        await _unless_gone(waiting, receive)
+    return await waiting
+
+
+def _tell_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:
+    """Batches that nobody has shown to drift yet, and which events of them are kept, by row."""
+    for part in parts:
+        if not part.batch.watched:
+            model.watch(part.batch)
+    if not event_ids:
+        return
+    first = 0
+    for part in parts:
+        for index, event_id in event_ids.items():
+            if first <= index < first + len(part):
+                part.batch.event_ids[part.start + index - first] = event_id
+        first += len(part)
+
+
+async def _unless_gone(waiting: "asyncio.Future[list[Scores]]", receive: Receive) -> None:
+    """Return when the answer is there; raise ClientGoneError, and take the request back, when nobody is."""
+    gone = asyncio.ensure_future(receive())
+    both: set[asyncio.Future[Any]] = {waiting, gone}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            raise ClientGoneError
+    finally:
+        gone.cancel()

@@ -1,0 +1,211 @@
+"""Scores -> the answer, in the order sent: results of rows, or columns."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.shapes import (
+    Answer,
+    Envelope,
+    Failure,
+    Id,
+    IndexedProblem,
+    ModelRef,
+    Reason,
+    Result,
+    ResultColumns,
+)
+from nearnorm.service.scoring.remember import Noted
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.results import Batch, Scores
+
+_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def answered(
+    model: LoadedModel,
+    request: Envelope,
+    encoded: Encoded,
+    scores: Scores | None,
+    noted: Noted,
+) -> bytes:
+    """The answer as JSON. Where there is nothing to tell but scores, a batch's rows are written at once."""
+    bare = _is_bare(request) and encoded.whole and not noted.matched
+    # who has a batch of many rows for himself shares nothing: written in one pass
+    if scores is None or not bare or 1 < len(scores) == len(scores.batch.score):
+        return _encode(answer(model, request, encoded, scores, noted))
+    head = _head(model.ref.name, model.ref.version, model.engine.provider)
+    rows = _rows(scores.batch)[scores.start : scores.stop]
+    for index, event_id in noted.event_ids.items():
+        rows[index] = b'%b,"event_id":"%b"}' % (rows[index][:-1], event_id.encode())
+    return b"%b%b]}" % (head, b",".join(rows))
+
+
+def _is_bare(request: Envelope) -> bool:
+    return request.records is not UNSET and request.ids is UNSET and not request.explain
+
+
+@cache
+def _head(name: str, version: str, provider: str) -> bytes:
+    return _encode(Answer(ModelRef(name, version), provider, []))[: -len(b"]}")]
+
+
+def _rows(batch: Batch) -> list[bytes]:
+    """Every row's result as JSON."""
+    if batch.written is None:
+        results = map(
+            Result,
+            batch.score,
+            batch.percentile,
+            batch.anomaly,
+            batch.prototype,
+            batch.distance,
+            batch.reconstruction_error,
+        )
+        batch.written = _encode_lines(list(results)).split(b"\n")
+    return batch.written
+
+
+def answer(
+    model: LoadedModel,
+    request: Envelope,
+    encoded: Encoded,
+    scores: Scores | None,
+    noted: Noted,
+) -> Answer:
+    """Everything a caller is told. `scores` has one for each of the rows without an error."""
+    reasons = _reasons(model, encoded, scores) if request.explain and scores else None
+    reply = Answer(model.ref, model.engine.provider, [])
+    if isinstance(request.columns, UnsetType):
+        reply.results = _records(request.ids, encoded, scores, reasons, noted)
+    else:
+        reply.results = _columns(request.ids, encoded, scores, reasons, noted)
+        reply.errors = _indexed_problems(request.ids, encoded) or None
+    if reasons is not None and scores:
+        groups = {str(p): model.explainer.group(p) for p in sorted(set(scores.prototype))}
+        reply.groups = {p: group for p, group in groups.items() if group}
+    reply.warnings = encoded.warnings or None
+    return reply
+
+
+def _reasons(model: LoadedModel, encoded: Encoded, scores: Scores) -> list[list[Reason]]:
+    return [
+        model.explainer.reasons(model.encoder.record(encoded, index), prototype, residual)
+        for index, (prototype, residual) in enumerate(zip(scores.prototype, scores.residual, strict=True))
+    ]
+
+
+def _records(
+    ids: list[Id] | UnsetType,
+    encoded: Encoded,
+    scores: Scores | None,
+    reasons: list[list[Reason]] | None,
+    noted: Noted,
+) -> list[Result | Failure]:
+    results: list[Any] = []
+    if scores:
+        results = list(
+            map(
+                Result,
+                scores.score,
+                scores.percentile,
+                scores.anomaly,
+                scores.prototype,
+                scores.distance,
+                scores.reconstruction_error,
+            )
+        )
+    for index, event_id in noted.event_ids.items():
+        results[index].event_id = event_id
+    for index, matched in noted.matched.items():
+        results[index].matched_feedback = matched
+    if reasons is not None:
+        for result, found in zip(results, reasons, strict=True):
+            result.reasons = found
+    if encoded.kept is not None:
+        scored = iter(results)
+        errors = encoded.errors
+        results = [Failure(errors[p]) if p in errors else next(scored) for p in range(encoded.count)]
+    for place, names in encoded.imputed.items():
+        results[place].imputed = names
+    for place, texts in encoded.unknown.items():
+        results[place].unknown = list(texts)
+    if not isinstance(ids, UnsetType):
+        for result, given in zip(results, ids, strict=True):
+            result.id = given
+    return results
+
+
+def _columns(
+    ids: list[Id] | UnsetType,
+    encoded: Encoded,
+    scores: Scores | None,
+    reasons: list[list[Reason]] | None,
+    noted: Noted,
+) -> ResultColumns:
+    spread = _spreader(encoded)
+
+    def sparse(values: Mapping[int, Any]) -> list[Any] | None:
+        if not values:
+            return None
+        full: list[Any] = [None] * len(encoded.rows)
+        for index, value in values.items():
+            full[index] = value
+        return spread(full)
+
+    return ResultColumns(
+        spread(scores.score if scores else []),
+        spread(scores.percentile if scores else []),
+        spread(scores.anomaly if scores else []),
+        spread(scores.prototype if scores else []),
+        spread(scores.distance if scores else []),
+        spread(scores.reconstruction_error if scores else []),
+        None if isinstance(ids, UnsetType) else ids,
+        sparse(noted.event_ids),
+        _by_feature(encoded.imputed),
+        _by_feature(encoded.unknown),
+        None if reasons is None else spread(reasons),
+        sparse(noted.matched),
+    )
+
+
+def _spreader(encoded: Encoded) -> Callable[[Sequence[Any]], list[Any]]:
+    """Puts values of the rows without an error in their places, null in the others."""
+    kept = encoded.kept
+    if kept is None:
+        return list
+
+    def spread(values: Sequence[Any]) -> list[Any]:
+        full: list[Any] = [None] * encoded.count
+        for place, value in zip(kept, values, strict=True):
+            full[place] = value
+        return full
+
+    return spread
+
+
+def _by_feature(names: dict[int, list[str]] | dict[int, dict[str, str]]) -> dict[str, list[int]] | None:
+    found: dict[str, list[int]] = {}
+    for place, features in names.items():
+        for feature in features:
+            found.setdefault(feature, []).append(place)
+    return found or None
+
+
+def _indexed_problems(ids: list[Id] | UnsetType, encoded: Encoded) -> list[IndexedProblem]:
+    return [
+        IndexedProblem(
+            place,
+            problem.type,
+            problem.title,
+            problem.detail,
+            problem.field,
+            None if isinstance(ids, UnsetType) else ids[place],
+        )
+        for place, problem in sorted(encoded.errors.items())
+    ]

@@ -1,0 +1,74 @@
+"""What /score remembers of a request: analysts' verdicts decide, and events are kept for review."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from nearnorm.service.events.log import EventLog, Scored
+from nearnorm.service.feedback.verdict_cache import VerdictCache
+from nearnorm.service.ids import iso
+from nearnorm.service.ledger.tables.labels import Standing
+from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.shapes import Id, Matched
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.results import Scores
+from nearnorm.service.verdict.policies import InForce, Policies
+
+
+class Noted(Struct, frozen=True):
+    """What /score adds to its answer: by the index of a row among those scored."""
+
+    event_ids: Mapping[int, str]
+    matched: Mapping[int, Matched]
+
+
+NOTHING = Noted({}, {})
+
+
+class Memory:
+    """Between scores and answer."""
+
+    def __init__(self, log: EventLog, policies: Policies, verdicts: VerdictCache) -> None:
+        self._log = log
+        self._policies = policies
+        self._verdicts = verdicts
+
+    def note(self, model: LoadedModel, encoded: Encoded, scores: Scores, ids: list[Id] | None) -> Noted:
+        """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`."""
+        name, alert = model.ref.name, scores.anomaly
+        found = self._verdicts.of(name).find(model.encoder.schema, encoded)
+        matched = {}
+        if found:
+            scores.anomaly = list(alert)
+            in_force = self._policies.of(name)
+            for index, standing in found.items():
+                matched[index] = _judge(scores, index, standing, in_force)
+            alert = list(map(bool.__or__, alert, scores.anomaly))
+        picked = self._log.pick(name, scores.percentile, alert)
+        if not picked.rows:
+            return Noted({}, matched) if matched else NOTHING
+        batch = Scored(
+            name,
+            model.ref.version,
+            model.encoder,
+            encoded,
+            scores.score,
+            scores.percentile,
+            alert,
+            scores.anomaly,
+            scores.prototype,
+            ids,
+        )
+        return Noted(self._log.keep(batch, picked), matched)
+
+
+def _judge(scores: Scores, index: int, standing: Standing, in_force: InForce | None) -> Matched:
+    """The verdict of analysts on an equal record; a conflict among them decides nothing."""
+    found = Matched(standing.feedback_id, standing.verdict)
+    if standing.verdict == "anomaly":
+        scores.anomaly[index] = True
+    elif standing.verdict == "normal" and in_force and (until := in_force.suppresses(standing.at)):
+        found.suppressed = scores.anomaly[index]
+        found.suppresses_until = iso(until)
+        scores.anomaly[index] = False
+    return found

@@ -1,0 +1,61 @@
+"""The parts that the routes and /score share: how they are made, started and closed. Nothing else."""
+
+from collections.abc import Callable, Mapping
+
+from nearnorm.models.errors import NearnormError
+from nearnorm.service.access import keyring
+from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback.verdict_cache import VerdictCache
+from nearnorm.service.follower import Follower
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.metrics.collectors import Figures
+from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.settings import Settings
+from nearnorm.service.verdict.policies import Policies
+
+
+class Services:
+    """Start them before the models are loaded, close them after the last answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigError for a database URL that cannot be used."""
+        self.settings = settings
+        self.ledger = Ledger.at(settings.database_url, settings.home)
+        quota = Quota(settings.rows_per_second, settings.requests_per_second)
+        self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
+        self.log = EventLog(self.ledger, settings.audit_rate, settings.event_rows, settings.event_days)
+        self.policies = Policies()
+        self.verdicts = VerdictCache()
+        self.rule = Rule.of(settings)
+        self.follower = Follower(
+            self.ledger,
+            self.keyring,
+            self.policies,
+            self.verdicts,
+            self.rule if settings.retrain_on_drift else None,
+        )
+
+    def start(self, models: Callable[[], Mapping[str, LoadedModel]], figures: Figures | None = None) -> None:
+        """Bring the ledger up to date and follow it; `models` tells which ones serve.
+
+        Raises NearnormError where the ledger cannot be opened, or the door would stand open.
+        """
+        try:
+            migrate(self.ledger)
+            with self.ledger.read() as connection:
+                keyring.check_door(connection, self.settings.host, self.settings.allow_anonymous)
+                self.keyring.refresh(connection)
+        except (LedgerUnavailable, OSError) as error:
+            raise NearnormError(f"the ledger cannot be opened: {error}") from None
+        self.log.start()
+        self.follower.start(models, figures)
+
+    def close(self) -> None:
+        self.follower.close()
+        self.log.stop()
+        self.ledger.close()

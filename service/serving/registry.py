@@ -1,0 +1,226 @@
+"""The registry: which model versions are in memory.
+
+Each name follows the store's activation log: prepare, check, warm up, swap, drain.
+A version that cannot serve changes nothing: the one before it goes on, and the problem is told.
+Requests hold on to the model they began with, so a swap needs no pause: the old one answers whoever
+it accepted and is dropped with the last of them.
+"""
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+
+from msgspec import Struct
+
+from nearnorm.models.bundle import MANIFEST
+from nearnorm.models.errors import NearnormError
+from nearnorm.models.signature import TrustedKeys
+from nearnorm.models.store.folder import DEFAULT_MODEL, Activation, ModelStore
+from nearnorm.service.errors import NoModel, UnknownModel
+from nearnorm.service.inference.engine import Engine, cpus, golden_rows
+from nearnorm.service.logs import log
+from nearnorm.service.metrics.counters import Metrics
+from nearnorm.service.serving.batcher import Limits
+from nearnorm.service.serving.malloc import trim_heap
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.settings import Settings
+
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 30.0
+"""A version that could not be loaded is tried again: its files may have been on their way."""
+TRIM_SECONDS = 2.0
+"""After a swap, when nobody holds the model before it any more, its memory goes back to the system."""
+BATCH_ROWS = 1024
+INLINE_ROWS = 512
+BESIDE = max(1, min(4, cpus() - 1))
+"""Batches that run beside the event loop at once: a CPU is its own."""
+
+
+class _Failure(Struct, frozen=True):
+    activation: Activation
+    at: float
+    message: str
+
+
+class Slots:
+    """The loaded models by name, kept as the store's activation log says."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        settings: Settings,
+        metrics: Metrics,
+        prepare: Callable[[LoadedModel], None],
+    ) -> None:
+        """`prepare` gives a loaded model what else it needs before it serves; it runs in a thread.
+
+        Raises ConfigError for a trusted key that cannot be read.
+        """
+        self.store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._prepared = prepare
+        keys = settings.trusted_keys
+        self._trusted = TrustedKeys([Path(name.strip()) for name in keys.split(",")]) if keys else None
+        self._limits = Limits(BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds, BESIDE)
+        self._executor = ThreadPoolExecutor(BESIDE, "model")
+        self._models: dict[str, LoadedModel] = {}
+        self._failures: dict[str, _Failure] = {}
+        self._activations: Counter[tuple[str, str]] = Counter()
+        self._swap = asyncio.Lock()
+        self._store_problem: str | None = None
+        self._no_starter = "no model is active: run `nearnorm models import` and `nearnorm models activate`"
+        self._follower: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load the champions, the starter model into an empty store first, and follow the log.
+
+        Raises what went wrong where NEARNORM_DEVICE=cuda makes a promise that cannot be kept.
+        """
+        await asyncio.to_thread(self._put_starter)
+        await self._catch_up()
+        if self._settings.device == "cuda" and self._failures:
+            raise NearnormError(next(iter(self._failures.values())).message)
+        self._follower = asyncio.create_task(self._follow())
+
+    async def close(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+        self._executor.shutdown()
+
+    def first(self) -> LoadedModel:
+        """The model that a request means when it names none. Raises NoModel when nothing is loaded."""
+        model = self._models.get(DEFAULT_MODEL) or next(iter(self._models.values()), None)
+        if model is None:
+            raise NoModel(self.problems()[0], headers={"Retry-After": "5"})
+        return model
+
+    def get(self, name: str) -> LoadedModel:
+        """Raises UnknownModel."""
+        model = self._models.get(name)
+        if model is None:
+            known = ", ".join(sorted(self._models))
+            raise UnknownModel(f"no model is named {name!r}: there is {known}", field="model")
+        return model
+
+    @property
+    def shut(self) -> bool:
+        """Whether no model takes requests now: their queues are full."""
+        for model in self._models.values():  # on every request's way: half the time of all()
+            if not model.batcher.overflown or not model.batcher.shut:
+                return False
+        return bool(self._models)
+
+    @property
+    def room(self) -> int:
+        """How many more requests fit into a queue, at least; as many as come where there is no model."""
+        return max((model.batcher.room for model in self._models.values()), default=sys.maxsize)
+
+    def loaded(self) -> dict[str, LoadedModel]:
+        return dict(self._models)
+
+    def activations(self) -> Mapping[tuple[str, str], int]:
+        """How often each model was activated or rolled back, as the log says."""
+        return self._activations
+
+    def problems(self) -> list[str]:
+        """Why the service is not ready, or does not serve what the log says; empty: all is well."""
+        found = [failure.message for failure in self._failures.values()]
+        if self._store_problem:
+            found.append(self._store_problem)
+        if not self._models and not found:
+            found.append(self._no_starter)
+        return found
+
+    async def activate(self, version: str, by: str, name: str = DEFAULT_MODEL) -> Activation:
+        """Make a version the champion, once it has shown that it can serve here.
+
+        Raises StoreError or BundleError and changes nothing when it cannot.
+        """
+        async with self._swap:
+            model = await asyncio.to_thread(self._prepare, name, version)
+            activation = await asyncio.to_thread(self.store.activate, version, by, name)
+            self._put(name, model)
+        return activation
+
+    async def rollback(self, by: str, name: str = DEFAULT_MODEL) -> Activation:
+        """Put the champion before this one back. Raises StoreError or BundleError where there is none."""
+        async with self._swap:
+            activation = await asyncio.to_thread(self.store.rollback, by, name)
+            await self._load(activation)
+        return activation
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        async with self._swap:
+            try:
+                activations = await asyncio.to_thread(self.store.activations)
+            except (NearnormError, OSError) as error:
+                self._store_problem = str(error)
+                return
+            self._store_problem = None
+            self._activations = Counter((entry.model, entry.action) for entry in activations)
+            for activation in {entry.model: entry for entry in activations}.values():
+                await self._load(activation)
+
+    async def _load(self, activation: Activation) -> None:
+        name, version = activation.model, activation.version
+        current = self._models.get(name)
+        if current is not None and current.ref.version == version:
+            self._failures.pop(name, None)
+            return
+        failure = self._failures.get(name)
+        if failure and failure.activation == activation and time.monotonic() - failure.at < RETRY_SECONDS:
+            return
+        try:
+            model = await asyncio.to_thread(self._prepare, name, version)
+        except (NearnormError, OSError) as error:
+            self._failures[name] = _Failure(activation, time.monotonic(), str(error))
+            self._metrics.failed_load(name)
+            log.error("model not loaded", model=name, version=version, problem=str(error))
+            return
+        self._put(name, model)
+
+    def _prepare(self, name: str, version: str) -> LoadedModel:
+        """Read, verify, build, check and warm up: everything that can fail or take time."""
+        bundle = self.store.open(version)
+        if self._trusted is not None:
+            self._trusted.check(bundle)
+        engine = Engine(bundle, self._settings.device, self._settings.threads)
+        rows = golden_rows(bundle.manifest.core.golden)
+        engine.run(rows.part(0, 1))
+        model = LoadedModel(name, bundle.manifest, engine, self._settings.max_rows)
+        self._prepared(model)
+        return model
+
+    def _put(self, name: str, model: LoadedModel) -> None:
+        model.serve(self._metrics.model(name), self._limits, self._executor)
+        self._models[name] = model
+        self._failures.pop(name, None)
+        loop = asyncio.get_running_loop()
+        loop.call_later(TRIM_SECONDS, loop.run_in_executor, None, trim_heap)
+        log.info("model loaded", model=name, version=model.ref.version, provider=model.engine.provider)
+
+    def _put_starter(self) -> None:
+        """An empty store gets the model that the package brings along."""
+        try:
+            if self.store.activations() or self.store.versions():
+                return
+            starter = resources.files("nearnorm.models") / "starter"
+            if not (starter / MANIFEST).is_file():
+                return
+            with resources.as_file(starter) as folder:
+                version = self.store.publish(Path(folder))
+            self.store.activate(version, by="starter")
+        except (NearnormError, OSError) as error:
+            self._no_starter = str(error)

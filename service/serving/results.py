@@ -1,0 +1,91 @@
+"""What a batch came to, and the part of it that belongs to one request."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from nearnorm.service.inference.outputs import Outputs
+from nearnorm.service.records.encoder import Rows
+
+
+class Batch(Struct, eq=False):
+    """Rows that ran together: the model's arrays, and once more as lists what every answer tells.
+
+    `event_ids` are those of rows that are kept, by row; `watched` is set once drift has seen them; `written`
+    are results as JSON, once an answer has asked for them.
+    """
+
+    rows: Rows
+    outputs: Outputs
+    score: list[float]
+    percentile: list[float]
+    anomaly: list[bool]
+    prototype: list[int]
+    distance: list[float]
+    reconstruction_error: list[float]
+    event_ids: dict[int, str] = {}
+    watched: bool = False
+    written: list[bytes] | None = None
+
+
+class Scores(Struct, eq=False):
+    """Rows `start` to `stop` of a batch. `anomaly` is the request's own: analysts may overrule it."""
+
+    batch: Batch
+    start: int
+    stop: int
+    percentile: list[float]
+    anomaly: list[bool]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def score(self) -> list[float]:
+        return self.batch.score[self.start : self.stop]
+
+    @property
+    def prototype(self) -> list[int]:
+        return self.batch.prototype[self.start : self.stop]
+
+    @property
+    def distance(self) -> list[float]:
+        return self.batch.distance[self.start : self.stop]
+
+    @property
+    def reconstruction_error(self) -> list[float]:
+        return self.batch.reconstruction_error[self.start : self.stop]
+
+    @property
+    def residual(self) -> NDArray[np.float32]:
+        return self.batch.outputs.residual[self.start : self.stop]
+
+
+def joined(rows: Rows, parts: Sequence[Scores]) -> Scores:
+    """One request's parts as one, when its `rows` were more than a batch takes."""
+    outputs = Outputs(
+        *(
+            np.concatenate([getattr(part.batch.outputs, name)[part.start : part.stop] for part in parts])
+            for name in Outputs.__struct_fields__
+        )
+    )
+
+    def all_of(name: str) -> list[Any]:
+        return list(chain.from_iterable(getattr(part, name) for part in parts))
+
+    percentile, anomaly = all_of("percentile"), all_of("anomaly")
+    batch = Batch(
+        rows,
+        outputs,
+        all_of("score"),
+        percentile,
+        anomaly,
+        all_of("prototype"),
+        all_of("distance"),
+        all_of("reconstruction_error"),
+    )
+    return Scores(batch, 0, len(rows), percentile, anomaly)

@@ -1,0 +1,68 @@
+"""`nearnorm score`: a file's rows through the service's own engine, policy and numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from nearnorm.models.bundle import read_bundle
+from nearnorm.models.conformal import Ranks, default_policy
+from nearnorm.models.errors import ConfigError, DataError
+from nearnorm.models.schema import Kind
+from nearnorm.models.tables import read_table, to_arrays
+from nearnorm.service.inference.engine import Device, Engine, cpus
+from nearnorm.service.inference.outputs import Outputs
+from nearnorm.service.records.encoder import Rows
+
+BATCH_ROWS = 8192
+
+
+def score_file(bundle_folder: Path, data: str, out: Path, device: Device, threads: int | None) -> None:
+    """Write one row of scores for each row of `data`; a row with an error gets the error and no score.
+
+    Raises BundleError, DataError, ConfigError.
+    """
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out {out}: its name must end in .csv or .parquet")
+    bundle = read_bundle(bundle_folder)
+    core = bundle.manifest.core
+    engine = Engine(bundle, device, threads or cpus())
+    ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
+    text = [f.name for f in core.features.features if f.kind is Kind.CATEGORICAL]
+    arrays = to_arrays(read_table(data, text), core.features)
+    outputs = score_rows(engine, Rows(arrays.numeric, arrays.codes))
+    percentile, anomaly = ranks.judge(outputs.score)
+    failed = np.zeros(len(arrays.numeric), bool)
+    failed[list(arrays.errors)] = True
+    errors = [arrays.errors.get(i) for i in range(len(failed))]
+    table = pa.table(
+        {
+            "score": pa.array(outputs.score.astype(np.float64), mask=failed),
+            "percentile": pa.array(percentile, mask=failed),
+            "anomaly": pa.array(anomaly, mask=failed),
+            "prototype": pa.array(outputs.prototype, mask=failed),
+            "distance": pa.array(outputs.distance.astype(np.float64), mask=failed),
+            "reconstruction_error": pa.array(outputs.reconstruction_error.astype(np.float64), mask=failed),
+            "error": pa.array([None if e is None else f"{e.field}: {e.detail}" for e in errors], pa.string()),
+        }
+    )
+    write_table(table, out)
+
+
+def score_rows(engine: Engine, rows: Rows) -> Outputs:
+    parts = [engine.run(rows.part(start, start + BATCH_ROWS)) for start in range(0, len(rows), BATCH_ROWS)]
+    return Outputs(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in Outputs.__struct_fields__)
+    )
+
+
+def write_table(table: pa.Table, out: Path) -> None:
+    try:
+        if out.suffix == ".csv":
+            pa_csv.write_csv(table, out)
+        else:
+            pq.write_table(table, out)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,117 @@
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from nearnorm.models.bundle import MODEL, write_bundle
+from nearnorm.models.errors import BundleError, StoreError
+from nearnorm.models.store.folder import ModelStore
+from tests.models.made import MODEL_BYTES, make_manifest
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models")
+
+
+def publish(store: ModelStore, seed: int) -> str:
+    folder = store.root.parent / f"bundle-{seed}"
+    write_bundle(folder, make_manifest(seed=seed), MODEL_BYTES, {"report.html": b"<html>"})
+    return store.publish(folder)
+
+
+def test_a_published_bundle_is_kept_whole_under_its_version(store: ModelStore) -> None:
+    version = publish(store, 0)
+    assert store.versions() == [version]
+    assert store.open(version).version == version
+    assert (store.open(version).path / "report.html").is_file()
+
+
+def test_publishing_twice_gives_one_version(store: ModelStore) -> None:
+    assert publish(store, 0) == publish(store, 0)
+    assert len(store.versions()) == 1
+
+
+def test_a_damaged_bundle_is_not_published(store: ModelStore, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bad", make_manifest(), MODEL_BYTES)
+    (tmp_path / "bad" / MODEL).write_bytes(b"tampered")
+    with pytest.raises(BundleError, match="tampered"):
+        store.publish(tmp_path / "bad")
+    assert store.versions() == []
+
+
+def test_the_newest_activation_is_the_champion_and_a_rollback_brings_the_one_before(
+    store: ModelStore,
+) -> None:
+    first, second, third = (publish(store, seed) for seed in range(3))
+    assert store.champion() is None
+    for version in (first, second, third):
+        store.activate(version, by="ann")
+    assert store.rollback(by="ben").version == second
+    assert store.rollback(by="ben").version == first
+    with pytest.raises(StoreError, match="nothing to roll back to"):
+        store.rollback(by="ben")
+    assert [entry.action for entry in store.activations()] == ["activate"] * 3 + ["rollback"] * 2
+
+
+def test_activating_after_a_rollback_goes_on_from_there(store: ModelStore) -> None:
+    first, second, third = (publish(store, seed) for seed in range(3))
+    store.activate(first, by="ann")
+    store.activate(second, by="ann")
+    store.rollback(by="ann")
+    store.activate(third, by="ann")
+    assert store.rollback(by="ann").version == first
+
+
+def test_models_have_champions_of_their_own(store: ModelStore) -> None:
+    first, second = publish(store, 0), publish(store, 1)
+    store.activate(first, by="ann", model="cards")
+    store.activate(second, by="ann", model="logins")
+    champion = store.champion("cards")
+    assert champion is not None
+    assert champion.version == first
+
+
+def test_an_unknown_version_cannot_be_activated(store: ModelStore) -> None:
+    for version in ("0" * 64, "../models", ""):
+        with pytest.raises(StoreError, match="no model version"):
+            store.activate(version, by="ann")
+
+
+def test_a_prefix_finds_its_version_only_if_it_is_the_only_one(store: ModelStore) -> None:
+    version = publish(store, 0)
+    publish(store, 1)
+    assert store.resolve(version[:12]) == version
+    for prefix in ("", "zz"):
+        with pytest.raises(StoreError, match="begins with"):
+            store.resolve(prefix)
+
+
+def test_concurrent_activations_are_all_in_the_log(store: ModelStore) -> None:
+    version = publish(store, 0)
+    threads = [threading.Thread(target=store.activate, args=(version, f"t{i}")) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = store.activations()
+    assert [entry.number for entry in entries] == list(range(1, 9))
+    assert {entry.by for entry in entries} == {f"t{i}" for i in range(8)}
+
+
+def test_a_damaged_log_entry_is_named(store: ModelStore) -> None:
+    store.activate(publish(store, 0), by="ann")
+    (store.root / "activations" / "00000002.json").write_text("{")
+    with pytest.raises(StoreError, match=r"00000002\.json is not an entry"):
+        store.champion()
+
+
+def test_a_log_that_was_replaced_is_read_anew(store: ModelStore) -> None:
+    first, second = publish(store, 0), publish(store, 1)
+    store.activate(first, by="ann")
+    store.activate(first, by="ann")
+    assert [entry.version for entry in store.activations()] == [first, first]
+    shutil.rmtree(store.root / "activations")
+    ModelStore(store.root).activate(second, by="ben")
+    assert [entry.version for entry in store.activations()] == [second]

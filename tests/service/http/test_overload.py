@@ -1,0 +1,199 @@
+"""More than can be scored: what is refused costs next to nothing, and nobody else pays for it."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from nearnorm.models.bundle import Bundle
+from nearnorm.service.app import Application, create_app
+from nearnorm.service.http.backpressure import HELD_SECONDS, Backpressure
+from nearnorm.service.settings import Settings
+from tests.service.running import home_with, serving
+
+BODY = {"records": [{"amount": 61.5, "channel": "web"}]}
+
+
+class Wire(asyncio.Transport):
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Client:
+    """A connection as far as it is held back."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.transport: asyncio.Transport = Wire()
+        self.flow = FlowControl(self.transport)
+
+
+@pytest.fixture
+def app(tmp_path: Path, bundle: Bundle) -> Application:
+    return create_app(Settings(home=home_with(tmp_path / "home", bundle)))
+
+
+@contextmanager
+def full(app: Application) -> Iterator[None]:
+    """The queue, as rows that wait leave it."""
+    batcher = app.state.slots.first().batcher
+    batcher.rows += batcher.limit
+    batcher.overflown = True
+    try:
+        yield
+    finally:
+        batcher.rows -= batcher.limit
+
+
+def refused(answer: httpx.Response) -> None:
+    assert answer.status_code == 429
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["type"].endswith("overloaded")
+
+
+def test_what_is_refused_is_not_read_and_its_connection_serves_on(app: Application) -> None:
+    with serving(app) as client:
+        assert client.post("/score", json=BODY).status_code == 200
+        with full(app):
+            refused(client.post("/score", json=BODY))
+            refused(client.post("/score?model=default", content=b"no JSON at all"))
+            refused(client.post("/score", content=b"x" * 1_000_000))
+            assert client.get("/healthz").status_code == 200
+            assert client.get("/scores").status_code == 404
+        assert client.post("/score", json=BODY).status_code == 200
+        told = client.get("/metrics").text
+    assert 'nearnorm_requests_total{method="POST",route="/score",status="429"} 3.0' in told
+
+
+def test_a_first_request_and_one_that_closes_its_connection_are_refused_alike(app: Application) -> None:
+    with serving(app) as client, full(app):
+        refused(client.post("/score", json=BODY))
+        with httpx.Client(base_url=client.base_url) as fresh:
+            refused(fresh.post("/score", content=b"no JSON at all"))
+            closing = fresh.post("/score", content=b"no JSON at all", headers={"Connection": "close"})
+            refused(closing)
+            assert closing.headers["connection"] == "close"
+
+
+def test_the_queue_takes_requests_again_once_a_batch_has_room(app: Application) -> None:
+    with serving(app) as client:
+        batcher = app.state.slots.first().batcher
+        with full(app):
+            refused(client.post("/score", json=BODY))
+            assert batcher.shut
+            batcher.rows -= 1
+            refused(client.post("/score", json=BODY))
+            batcher.rows -= 2_000
+            assert client.post("/score", json=BODY).status_code == 200
+            batcher.rows += 2_001
+        assert not batcher.shut
+
+
+def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: Application) -> None:
+    with serving(app) as client:
+        batcher = app.state.slots.first().batcher
+        batcher.rows += batcher.limit - 500
+        assert client.post("/score", json={"records": BODY["records"] * 500}).status_code == 200
+        batcher.rows += 500
+        refused(client.post("/score", content=b"no JSON at all"))
+        batcher.rows -= batcher.limit
+
+
+def test_the_room_is_counted_in_requests_as_large_as_those_that_wait(app: Application) -> None:
+    with serving(app) as client:
+        assert client.post("/score", json=BODY).status_code == 200
+        batcher, room = app.state.slots.first().batcher, app.score.room
+        assert room() == batcher.limit
+        batcher.rows += batcher.limit // 2
+        assert room() == 1
+        batcher.rows += batcher.limit // 4
+        assert room() == 1, "a smaller one than the one that runs may fit"
+        batcher.rows -= batcher.limit // 2 + batcher.limit // 4
+        with full(app):
+            assert room() == 0
+
+
+def test_at_one_look_no_more_are_let_in_again_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearnorm.service.http.backpressure.time.process_time", lambda: 100.0)
+    with closing(asyncio.new_event_loop()) as loop:
+        backpressure, clients = Backpressure(lambda: 3), [Client(loop) for _ in range(10)]
+        for client in clients:
+            backpressure.refused(client, 10**15)
+        left = []
+        for _ in range(4):  # one first, twice as many each time, and never more than three
+            backpressure._look(loop)
+            left.append(sum(client.flow.read_paused for client in clients))
+        assert left == [9, 7, 4, 1]
+
+
+def test_a_size_that_is_a_lie_costs_others_no_more_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = [100.0]
+    monkeypatch.setattr("nearnorm.service.http.backpressure.time.process_time", lambda: cpu[0])
+    with closing(asyncio.new_event_loop()) as loop:
+        backpressure, liar, honest = Backpressure(lambda: 0), Client(loop), Client(loop)
+        backpressure.refused(liar, 10**15)
+        assert liar.flow.read_paused
+        cpu[0] += 1.1
+        backpressure.refused(honest, 0)
+        assert not honest.flow.read_paused
+
+
+@pytest.fixture
+def spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for refusals, used up for as long as a test takes."""
+    monkeypatch.setattr("nearnorm.service.http.backpressure.SHARE", 1e-9)
+
+
+@pytest.mark.usefixtures("spent")
+def test_who_was_refused_is_not_read_for_a_second_and_nobody_else_waits(app: Application) -> None:
+    with serving(app) as client, httpx.Client(base_url=client.base_url, timeout=10) as other:
+        assert client.post("/score", json=BODY).status_code == 200
+        assert other.post("/score", json=BODY).status_code == 200
+        with full(app):
+            begun = time.monotonic()
+            refused(client.post("/score", json=BODY))
+            assert time.monotonic() - begun < HELD_SECONDS / 2
+            assert other.get("/healthz").status_code == 200
+            assert time.monotonic() - begun < HELD_SECONDS / 2
+            refused(client.post("/score", content=b"x" * 3_000_000))
+            assert HELD_SECONDS <= time.monotonic() - begun < 2 * HELD_SECONDS
+
+
+@pytest.mark.usefixtures("spent")
+def test_who_was_refused_is_read_as_soon_as_there_is_room(app: Application) -> None:
+    with serving(app) as client:
+        assert client.post("/score", json=BODY).status_code == 200
+        with full(app):
+            refused(client.post("/score", json=BODY))
+        begun = time.monotonic()
+        assert client.post("/score", json=BODY).status_code == 200
+        assert time.monotonic() - begun < HELD_SECONDS / 2
+
+
+@pytest.mark.usefixtures("spent")
+def test_a_request_that_waits_to_be_read_is_answered_when_the_service_stops(app: Application) -> None:
+    content = json.dumps(BODY).encode()
+    head = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with ExitStack() as after:
+        with serving(app) as client:
+            address = (client.base_url.host, client.base_url.port or 0)
+            held = after.enter_context(socket.create_connection(address, timeout=10))
+            for status in (b"200", b"429"):
+                held.sendall(head % len(content) + content)
+                assert held.recv(4096).split()[1] == status
+                batcher = app.state.slots.first().batcher
+                batcher.rows, batcher.overflown = batcher.limit, True
+            held.sendall(head % len(content) + content)
+        assert held.recv(4096).split()[1] == b"429"

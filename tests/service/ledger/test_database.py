@@ -1,0 +1,101 @@
+"""How the database is opened, migrated and shared."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.database import Ledger, metadata
+from nearnorm.service.ledger.migrate import _upgrade, migrate
+from nearnorm.service.retraining.requests import new_labels
+
+
+def made(connection: sa.Connection) -> set[tuple[object, ...]]:
+    """Everything that stands in the database, in its own words."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(sa.text("SELECT name, sql FROM sqlite_master")).all()
+        texts = {name: (sql or "").replace("DOUBLE PRECISION", "DOUBLE") for name, sql in rows}  # as alembic
+        return {(name, " ".join(text.split())) for name, text in texts.items()}
+    queries = (
+        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace",
+        "SELECT table_name, column_name, data_type, is_nullable, column_default "
+        "FROM information_schema.columns WHERE table_schema = 'public'",
+    )
+    return {tuple(row) for query in queries for row in connection.execute(sa.text(query)).all()}
+
+
+def test_an_empty_database_gets_what_all_migrations_would_make(url: str | sa.URL) -> None:
+    ledger = Ledger(url)
+    migrate(ledger)
+    with ledger.write() as connection:
+        created = made(connection)
+        metadata.drop_all(connection)
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+        _upgrade(connection)
+        assert created == made(connection)
+    ledger.close()
+    assert len(created) > 40
+
+
+def test_an_empty_database_is_made_without_alembic(tmp_path: Path) -> None:
+    code = (
+        "import sys; from nearnorm.service.ledger.database import Ledger; "
+        "from nearnorm.service.ledger.migrate import migrate; "
+        "migrate(Ledger(sys.argv[1])); assert 'alembic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, f"sqlite:///{tmp_path / 'ledger.db'}"], check=True)
+
+
+def test_replicas_may_migrate_at_once(url: str | sa.URL) -> None:
+    code = (
+        "import sys; from nearnorm.service.ledger.database import Ledger; "
+        "from nearnorm.service.ledger.migrate import migrate; "
+        "migrate(Ledger(sys.argv[1]))"
+    )
+    replicas = [subprocess.Popen([sys.executable, "-c", code, str(url)]) for _ in range(3)]
+    assert [replica.wait(60) for replica in replicas] == [0, 0, 0]
+
+
+def test_a_ledger_of_a_newer_release_is_refused(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match="newer than this release"):
+        migrate(ledger)
+
+
+def test_numbers_of_the_clock_have_no_gap_and_no_twin_among_writers(ledger: Ledger) -> None:
+    numbers: list[int] = []
+
+    def work() -> None:
+        for _ in range(10):
+            with ledger.write() as connection:
+                numbers.append(tick(connection, "labels"))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(1, 41))
+
+
+def test_readers_do_not_wait_for_a_writer(ledger: Ledger) -> None:
+    with ledger.write() as writer:
+        tick(writer, "labels")
+        with ledger.read() as reader:
+            assert new_labels(reader, "default") == 0
+
+
+def test_a_database_that_is_not_there_is_trouble_told_in_a_sentence() -> None:
+    ledger = Ledger("postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(LedgerUnavailable, match="send it again") as caught, ledger.read():
+        pass
+    assert caught.value.headers["Retry-After"] == "5"

@@ -1,0 +1,222 @@
+"""The event log's writer: what is kept, in which bounds, and what happens to what does not fit."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from nearnorm.service.events import log as writer
+from nearnorm.service.events.log import EventLog, Scored
+from nearnorm.service.ids import first_id_at, new_id, now_ms
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables import events, policy
+from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.records.shapes import Envelope
+from tests.service.bundles import PAYMENTS
+from tests.service.ledger.keeping import keep
+
+ENCODER = Encoder(PAYMENTS, 100_000)
+
+
+def batch(
+    count: int, alerts: frozenset[int] = frozenset(), ids: list[str | int] | None = None, version: str = "v"
+) -> Scored:
+    """`count` rows whose amount is their place."""
+    records = [{"amount": i, "channel": "web", "country": "XA"} for i in range(count)]
+    alert = [i in alerts for i in range(count)]
+    return Scored(
+        "default",
+        version,
+        ENCODER,
+        ENCODER.encode(Envelope(records=list(records))),
+        [i / count for i in range(count)],
+        [100.0 * i / count for i in range(count)],
+        alert,
+        alert,
+        [0] * count,
+        ids,
+    )
+
+
+def offer(log: EventLog, scored: Scored) -> dict[int, str]:
+    return log.keep(scored, log.pick(scored.model, scored.percentile, scored.alert))
+
+
+def kept(ledger: Ledger) -> list[events.Event]:
+    with ledger.read() as connection:
+        return events.fetch(connection, sa.select(events.events).order_by(events.events.c.event_id))
+
+
+@pytest.fixture
+def log(ledger: Ledger) -> EventLog:
+    """Keeps alerts only, and writes when it is told to."""
+    return EventLog(ledger, rate=0.0, rows=1000, days=1.0)
+
+
+def test_every_alert_is_kept_with_what_the_model_saw(log: EventLog, ledger: Ledger) -> None:
+    ids = offer(log, batch(10, frozenset({3, 7}), ids=[f"tx-{i}" for i in range(10)]))
+    log.flush()
+    first, second = kept(ledger)
+    assert [first.event_id, second.event_id] == [ids[3], ids[7]]
+    assert first.record == {
+        "amount": 3.0,
+        "epoch": None,
+        "new device": None,
+        "channel": "web",
+        "country": "XA",
+    }
+    assert (first.record_id, first.score, first.percentile) == ("tx-3", 0.3, 30.0)
+    assert (first.anomaly, first.audit, first.probability, first.model_version) == (True, False, 1.0, "v")
+
+
+def test_the_random_slice_is_unbiased_and_its_probability_is_stored(ledger: Ledger) -> None:
+    log = EventLog(ledger, rate=0.02, rows=10**6, days=1.0)
+    total = 0
+    for size in (1, 7, 100) * 60:  # fewer than are drawn in a second of heavy traffic
+        total += size
+        offer(log, batch(size))
+    log.flush()
+    found = kept(ledger)
+    assert {event.probability for event in found} == {0.02}
+    assert all(event.audit for event in found)
+    assert abs(len(found) - 0.02 * total) < 5 * (total * 0.02 * 0.98) ** 0.5
+    estimate = sum(1 / event.probability for event in found if event.percentile >= 50)
+    assert estimate == pytest.approx(total / 2, rel=0.6)
+
+
+def test_an_alert_of_the_random_slice_says_so_and_was_certain_to_be_kept(ledger: Ledger) -> None:
+    log = EventLog(ledger, rate=1.0, rows=1000, days=1.0)
+    offer(log, batch(2, frozenset({0})))
+    log.flush()
+    assert [(e.audit, e.probability) for e in kept(ledger)] == [(True, 1.0), (True, 1.0)]
+
+
+def test_what_waits_can_be_found_and_is_found_in_the_ledger_after(log: EventLog, ledger: Ledger) -> None:
+    (event_id,) = offer(log, batch(3, frozenset({1}), ids=["a", "b", "c"])).values()
+    waiting = log.waiting(event_id)
+    assert waiting is not None
+    assert log.newest_waiting("default", "b") == waiting
+    assert log.newest_waiting("default", "a") is None
+    assert log.newest_waiting("other", "b") is None
+    log.flush()
+    assert log.waiting(event_id) is None
+    with ledger.read() as connection:
+        assert events.find(connection, event_id) == waiting
+        assert events.newest_of(connection, "default", "b") == waiting
+        assert events.newest_of(connection, "other", "b") is None
+
+
+def test_what_the_queue_has_no_room_for_is_dropped_and_counted_and_has_no_event_id(log: EventLog) -> None:
+    everything = frozenset(range(10_000))
+    assert len(offer(log, batch(10_000, everything))) == 10_000
+    assert len(offer(log, batch(10_000, everything))) == 10_000
+    assert offer(log, batch(5, frozenset({1, 2}))) == {}
+    assert (log.kept, log.dropped) == (20_000, 2)
+    log.flush()
+    assert len(offer(log, batch(5, frozenset({1, 2})))) == 2
+
+
+def test_an_id_that_postgresql_cannot_store_does_not_stop_the_log(log: EventLog, ledger: Ledger) -> None:
+    offer(log, batch(1, frozenset({0}), ids=["a\0b"]))
+    log.flush()
+    assert [event.record_id for event in kept(ledger)] == ["a\N{REPLACEMENT CHARACTER}b"]
+
+
+def test_a_category_that_postgresql_cannot_store_comes_back_as_it_was(log: EventLog, ledger: Ledger) -> None:
+    records = [{"amount": 1, "channel": "web", "country": 'a\0"b\\u0000'}]
+    encoded = ENCODER.encode(Envelope(records=list(records)))
+    offer(log, replace(batch(1, frozenset({0})), encoded=encoded))
+    log.flush()
+    assert [event.record["country"] for event in kept(ledger)] == ['a\0"b\\u0000']
+
+
+def test_a_group_that_is_written_twice_is_there_once(log: EventLog, ledger: Ledger) -> None:
+    offer(log, batch(2, frozenset({0, 1})))
+    log.flush()
+    group = kept(ledger)
+    keep(ledger, group)
+    assert kept(ledger) == group
+
+
+def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_written(ledger: Ledger) -> None:
+    log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
+    offer(log, replace(batch(1, frozenset({0})), prototype=[object()]))
+    log.start()
+    deadline = time.monotonic() + 10
+    while log.dropped == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    offer(log, batch(1, frozenset({0}), version="good"))
+    log.stop()
+    assert log.dropped == 1
+    assert [event.model_version for event in kept(ledger)] == ["good"]
+
+
+def test_stopping_writes_what_waits(ledger: Ledger) -> None:
+    log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
+    log.start()
+    offer(log, batch(2, frozenset({0, 1})))
+    log.stop()
+    assert len(kept(ledger)) == 2
+
+
+def test_the_log_is_bounded_in_rows_and_in_age(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "CHUNK", 10)
+    log = EventLog(ledger, rate=1.0, rows=40, days=1.0)
+    offer(log, batch(100))
+    log.flush()
+    log.sweep()
+    assert [e.record["amount"] for e in kept(ledger)] == [float(i) for i in range(60, 100)]
+    old = [first_id_at(now_ms() - 2 * 24 * 3600 * 1000)[:-1] + str(i) for i in range(5)]
+    with ledger.write() as connection:
+        for event_id in old:
+            connection.execute(
+                sa.update(events.events)
+                .where(
+                    events.events.c.event_id
+                    == sa.select(sa.func.max(events.events.c.event_id)).scalar_subquery()
+                )
+                .values(event_id=event_id)
+            )
+    log.sweep()
+    assert len(kept(ledger)) == 35
+
+
+def test_all_traffic_is_counted_by_rarity_kept_or_not(
+    log: EventLog, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "TRAFFIC_EVERY", -1.0)
+    offer(log, batch(100))
+    offer(log, batch(50))
+    log.flush()
+    offer(log, batch(100))
+    log.flush()
+    with ledger.read() as connection:
+        assert sum(policy.seen_since(connection, "default", 0).values()) == 250
+        assert policy.seen_since(connection, "other", 0) == {}
+
+
+@pytest.fixture
+def busy(log: EventLog) -> Iterator[EventLog]:
+    log.start()
+    yield log
+    log.stop()
+
+
+def test_offering_from_the_loop_while_the_thread_writes_loses_nothing(busy: EventLog, ledger: Ledger) -> None:
+    ids: list[str] = []
+    for _ in range(300):
+        ids += offer(busy, batch(3, frozenset({0, 2}))).values()
+        time.sleep(0.001)
+    busy.stop()
+    assert [event.event_id for event in kept(ledger)] == ids
+    assert threading.active_count() >= 1
+
+
+def test_identifiers_sort_by_time_even_within_a_millisecond() -> None:
+    ids = [new_id() for _ in range(5000)]
+    assert ids == sorted(set(ids))
+    assert all(len(id_) == 26 for id_ in ids)
+    assert first_id_at(now_ms() + 1) > ids[-1]

@@ -1,0 +1,99 @@
+"""The state of rooms on /metrics."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from nearnorm.models.bundle import Bundle
+from nearnorm.service.app import create_app
+from nearnorm.service.drift.monitor import LONG
+from nearnorm.service.metrics import collectors
+from nearnorm.service.settings import Settings
+from nearnorm.service.token_bucket import TokenBucket
+from tests.service.api.test_ops import value
+from tests.service.running import home_with, serving
+from tests.service.scoring.test_endpoint import RECORD
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    monkeypatch.setattr(collectors, "READ_EVERY", 0.0)
+    settings = Settings(home=home_with(tmp_path, bundle), audit_rate=1.0)
+    with serving(create_app(settings)) as client:
+        yield client
+
+
+def becomes(client: httpx.Client, name: str, expected: float, **labels: str) -> None:
+    deadline = time.monotonic() + 10
+    while value(client, name, **labels) != expected:
+        assert time.monotonic() < deadline, (name, labels, value(client, name, **labels))
+        time.sleep(0.05)
+
+
+def test_models_queue_and_log_are_told(fresh: httpx.Client) -> None:
+    assert value(fresh, "nearnorm_model_created_timestamp_seconds", model="default") > 1.7e9
+    assert value(fresh, "nearnorm_alert_budget_ratio", model="default") >= 0.01
+    assert value(fresh, "nearnorm_queue_rows", model="default") == 0
+    assert value(fresh, "nearnorm_queue_limit_rows", model="default") == 20_000
+    assert value(fresh, "nearnorm_problems") == 0
+    assert value(fresh, "nearnorm_activations_total", model="default", action="activate") == 1
+
+
+def test_kept_events_and_labels_are_told(fresh: httpx.Client) -> None:
+    results = fresh.post("/score", json={"records": [RECORD] * 3}).json()["results"]
+    assert value(fresh, "nearnorm_events_kept_total") == 3
+    assert value(fresh, "nearnorm_events_dropped_total") == 0
+    becomes(fresh, "nearnorm_events_waiting", 0)
+    label = {"event_id": results[0]["event_id"], "label": "anomaly"}
+    fresh.post("/feedback", json={"labels": [label]}).raise_for_status()
+    becomes(fresh, "nearnorm_verdicts", 1, model="default", verdict="anomaly")
+    becomes(fresh, "nearnorm_labels_waiting", 1, model="default")
+    assert 0 < value(fresh, "nearnorm_label_lag_seconds", model="default") < 60
+
+
+def test_recall_is_told_once_the_audit_slice_has_labels(fresh: httpx.Client) -> None:
+    assert "recall" not in fresh.get("/drift").json()
+    strange = RECORD | {"amount": 1e6}
+    results = fresh.post("/score", json={"records": [RECORD, strange]}).json()["results"]
+    labels = [
+        {"event_id": results[0]["event_id"], "label": "normal"},
+        {"event_id": results[1]["event_id"], "label": "anomaly"},
+    ]
+    fresh.post("/feedback", json={"labels": labels}).raise_for_status()
+    becomes(fresh, "nearnorm_recall_ratio", 1.0, model="default", bound="estimate")
+    recall = fresh.get("/drift").json()["recall"]
+    assert (recall["estimate"], recall["labelled"], recall["anomalies"]) == (1.0, 2, 1)
+    assert recall["low"] < 0.9
+    assert value(fresh, "nearnorm_recall_ratio", bound="low") == pytest.approx(recall["low"])
+
+
+def test_jobs_and_workers_are_told(fresh: httpx.Client) -> None:
+    becomes(fresh, "nearnorm_jobs", 0, model="default", state="failed")
+    job = fresh.post("/jobs", json={}).raise_for_status().json()
+    becomes(fresh, "nearnorm_jobs", 1, model="default", state="queued")
+    assert 0 <= value(fresh, "nearnorm_job_wait_seconds", model="default") < 60
+    assert value(fresh, "nearnorm_workers") == 0
+    fresh.delete(f"/jobs/{job['job_id']}").raise_for_status()
+    becomes(fresh, "nearnorm_jobs", 1, model="default", state="cancelled")
+
+
+@pytest.mark.parametrize("switched_on", [True, False])
+def test_a_drift_that_lasts_asks_for_a_retraining_where_switched_on(
+    tmp_path: Path, bundle: Bundle, switched_on: bool
+) -> None:
+    app = create_app(Settings(home=home_with(tmp_path, bundle), retrain_on_drift=switched_on))
+    with serving(app) as client:
+        model = app.state.slots.first()
+        client.post("/score", json={"records": [RECORD] * 250}).raise_for_status()
+        assert not model.drift.lasting
+        model.watched = TokenBucket(1e9, 0.0)  # every row, however many a second
+        for _ in range(LONG // 8_000 + 1):
+            client.post("/score", json={"records": [RECORD] * 8_000}).raise_for_status()
+        assert model.drift.lasting
+        app.state.services.follower.refresh()
+        app.state.services.follower.refresh()
+        jobs = client.get("/jobs").json()["jobs"]
+        assert len(jobs) == switched_on

@@ -1,0 +1,51 @@
+"""A real server on a free port, in a thread of the test's process."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from nearnorm.models.bundle import Bundle
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.app import Application
+from nearnorm.service.http.backpressure import Backpressure
+from nearnorm.service.http.connection import guarded
+
+
+@contextmanager
+def serving(app: Application) -> Iterator[httpx.Client]:
+    """A client of the running application."""
+    http = guarded(
+        app.state.services.settings,
+        app.score.turned_away,
+        app.score,
+        Backpressure(app.score.room),
+        app.state.metrics.refused_connection,
+    )
+    config = uvicorn.Config(app, port=0, http=http, loop="uvloop", log_config=None, lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not server.started:
+            assert thread.is_alive(), "the application did not start"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def home_with(home: Path, bundle: Bundle) -> Path:
+    """A home whose store has `bundle` for its champion."""
+    store = ModelStore(home / "models")
+    store.activate(store.publish(bundle.path), by="test")
+    return home

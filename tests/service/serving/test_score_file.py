@@ -1,0 +1,67 @@
+"""`nearnorm score` gives the numbers that the service gives."""
+
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from nearnorm.models.bundle import Bundle
+from nearnorm.models.errors import BundleError, ConfigError, DataError
+from nearnorm.service.serving.score_file import score_file
+
+RECORDS = [
+    {"amount": 20.0, "epoch": 1_700_000_000, "new device": True, "country": "DE", "channel": "web"},
+    {"amount": 900.0, "epoch": None, "new device": False, "country": "Atlantis", "channel": "shop"},
+    {"amount": None, "epoch": 1_700_000_000, "new device": None, "country": None, "channel": "web"},
+    {"amount": 41.0, "epoch": 1_700_050_000, "new device": None, "country": "7", "channel": "shop"},
+]
+NUMBERS = ("score", "percentile", "anomaly", "prototype", "distance", "reconstruction_error")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_files_scores_are_those_of_the_service(
+    client: httpx.Client, bundle: Bundle, tmp_path: Path, ending: str
+) -> None:
+    table = pa.Table.from_pylist(RECORDS)
+    data, out = tmp_path / f"rows.{ending}", tmp_path / f"scores.{ending}"
+    if ending == "csv":
+        pa_csv.write_csv(table, data)
+    else:
+        pq.write_table(table, data)
+    score_file(bundle.path, str(data), out, "cpu", None)
+    found = (pa_csv.read_csv(out) if ending == "csv" else pq.read_table(out)).to_pylist()
+    served = client.post("/score", json={"records": RECORDS}).json()["results"]
+    assert len(found) == len(served)
+    for row, result in zip(found, served, strict=True):
+        if "error" in result:
+            assert all(row[name] is None for name in NUMBERS)
+            assert row["error"].startswith(result["error"]["field"])
+        else:
+            assert not row["error"]
+            assert [row[n] for n in NUMBERS] == pytest.approx([result[n] for n in NUMBERS], rel=1e-5)
+    assert [bool(row["error"]) for row in found] == [False, False, True, False]
+
+
+def test_more_rows_than_a_batch_come_back_in_order(bundle: Bundle, tmp_path: Path) -> None:
+    data, out = tmp_path / "rows.parquet", tmp_path / "scores.parquet"
+    amounts = [float(i % 97) for i in range(20_000)]
+    pq.write_table(pa.table({"amount": amounts, "channel": ["web"] * len(amounts)}), data)
+    score_file(bundle.path, str(data), out, "cpu", 1)
+    scores = pq.read_table(out)["score"].to_pylist()
+    assert scores[:97] == pytest.approx(scores[97 * 100 : 97 * 101], rel=1e-5)
+
+
+def test_what_cannot_be_read_or_written_is_told(bundle: Bundle, tmp_path: Path) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("amount,channel\n1,web\n")
+    with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
+        score_file(bundle.path, str(data), tmp_path / "scores.txt", "cpu", None)
+    with pytest.raises(DataError, match="cannot be written"):
+        score_file(bundle.path, str(data), tmp_path / "nowhere" / "scores.csv", "cpu", None)
+    with pytest.raises(DataError, match="does not exist"):
+        score_file(bundle.path, str(tmp_path / "no.csv"), tmp_path / "scores.csv", "cpu", None)
+    with pytest.raises(BundleError, match="not a bundle"):
+        score_file(tmp_path, str(data), tmp_path / "scores.csv", "cpu", None)

@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from nearnorm.models.errors import DataError
+from nearnorm.training.fitting.fit import Fitted, Progress, TrainingSet, fit
+from nearnorm.training.method.config import FitConfig
+from tests.training.samples import quick, sample
+
+
+def scores(fitted: Fitted, data: TrainingSet) -> np.ndarray:
+    with torch.no_grad():
+        out = fitted.detector(torch.from_numpy(data.numeric), torch.from_numpy(data.codes))
+    answer: np.ndarray = out[0].numpy()
+    assert np.isfinite(answer).all()
+    return answer
+
+
+@pytest.mark.parametrize("labelled", [0, 1, 5])
+def test_anomalies_are_found_with_no_one_and_five_labels(labelled: int) -> None:
+    data, truth = sample(rows=1_000, labelled=labelled)
+    test, test_truth = sample(rows=1_000, seed=1)
+    found = scores(fit(data, FitConfig(), seed=0), test)
+    assert average_precision_score(test_truth, found) > {0: 0.3, 1: 0.6, 5: 0.8}[labelled]
+    assert truth.sum() == 50
+
+
+def test_paper_learns_and_stops_by_held_out_rows() -> None:
+    data, truth = sample(rows=1_000)
+    config = FitConfig(preset="paper", representation_epochs=20, joint_epochs=20, patience=3)
+    fitted = fit(data, config, seed=0)
+    assert average_precision_score(truth, scores(fitted, data)) > 0.5
+    held_out = fitted.history["joint.held_out"]
+    stops = fitted.choices["stopped_at"]
+    assert isinstance(stops, dict)
+    assert stops["joint"] == 1 + int(np.argmin(held_out))
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_the_same_seed_gives_the_same_model_on_any_number_of_threads(preset: str) -> None:
+    data, _ = sample()
+    config = quick(preset, members=1)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = scores(fit(data, config, seed=3), data)
+        torch.set_num_threads(2)
+        two = scores(fit(data, config, seed=3), data)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert one == pytest.approx(two, abs=1e-5)
+    assert not np.allclose(one, scores(fit(data, config, seed=4), data))
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("labelled", [0, 1, 3])
+def test_twelve_rows_are_enough_to_fit(preset: str, labelled: int) -> None:
+    data, _ = sample(rows=12, labelled=labelled)
+    scores(fit(data, quick(preset, members=1), seed=0), data)
+
+
+def test_confirmed_normals_lower_the_score_of_their_like() -> None:
+    rng = np.random.default_rng(0)
+    numeric = rng.normal(size=(1_000, 3))
+    numeric[:40, :2] += 4.0  # bad, half of it confirmed
+    numeric[40:80, 1:] += 4.0  # odd but good
+    labels = np.full(1_000, -1, dtype=np.int8)
+    labels[:5] = 1
+    data = TrainingSet(numeric, np.zeros((1_000, 0), dtype=np.int64), (), labels)
+    before = scores(fit(data, FitConfig(), seed=0), data)[60:80].mean()
+    labels = labels.copy()
+    labels[40:60] = 0
+    after = scores(fit(replace(data, labels=labels), FitConfig(), seed=0), data)[60:80].mean()
+    assert after < before
+
+
+def test_rows_all_labelled_are_enough() -> None:
+    data, _ = sample(rows=60, labelled=6)
+    labels = np.where(data.labels == 1, 1, 0).astype(np.int8)
+    scores(fit(replace(data, labels=labels), quick(), seed=0), data)
+
+
+def test_a_column_without_any_value_does_no_harm() -> None:
+    data, _ = sample()
+    numeric = data.numeric.copy()
+    numeric[:, 1] = np.nan
+    scores(fit(replace(data, numeric=numeric), quick(), seed=0), data)
+
+
+def test_progress_runs_through_the_stages_to_their_end() -> None:
+    seen: list[Progress] = []
+    data, _ = sample()
+    fitted = fit(data, quick(), seed=0, progress=seen.append)
+    assert list(dict.fromkeys(p.stage for p in seen)) == ["representation", "joint"]
+    assert all(0.0 < p.done <= 1.0 for p in seen)
+    assert seen[-1].done == 1.0
+    assert len(fitted.history["joint.score"]) == 2
+
+
+def test_nothing_to_learn_from_is_said_in_a_sentence() -> None:
+    data, _ = sample(rows=12)
+    with pytest.raises(DataError, match="not labelled anomalies"):
+        fit(replace(data, labels=np.ones(12, dtype=np.int8)), quick(), seed=0)
+    constant = replace(data, numeric=np.zeros((12, 0)), codes=np.full((12, 1), 2), cardinalities=(3,))
+    with pytest.raises(DataError, match="no column varies"):
+        fit(constant, quick(), seed=0)

@@ -1,0 +1,128 @@
+"""The gate refuses where there is evidence against a challenger, and only there."""
+
+import numpy as np
+import pytest
+
+from nearnorm.training.loop.gate import Confirmed, Evidence, Ranked, Traffic, average_precisions, decide
+
+QUIET = Traffic(1_000, 10, 10)
+
+
+def ranked(challenger: float, anomalies: int, reference: int = 500, seed: int = 0) -> Ranked:
+    """Anomalies that the champion ranks around 0.9, the challenger around `challenger`."""
+    rng = np.random.default_rng(seed)
+    normal = np.linspace(0, 0.999, reference)
+
+    def ranks(centre: float) -> np.ndarray:
+        return np.concatenate([np.clip(rng.normal(centre, 0.03, anomalies), 0, 1), normal])
+
+    truth = np.concatenate([np.ones(anomalies, int), np.zeros(reference, int)])
+    return Ranked(truth, np.ones(len(truth)), np.arange(len(truth)), ranks(0.95), ranks(challenger))
+
+
+def evidence(challenger: float, anomalies: int, confirmed: tuple[Confirmed, ...] = ()) -> Evidence:
+    return Evidence(ranked(challenger, anomalies), confirmed, QUIET, 0.01)
+
+
+def test_an_equal_challenger_is_accepted() -> None:
+    decision = decide(evidence(0.95, 40))
+    assert decision.accepted, decision.reasons
+    assert any("average precision" in reason for reason in decision.reasons)
+
+
+def test_a_clearly_worse_challenger_is_refused_with_the_figures() -> None:
+    decision = decide(evidence(0.6, 40))
+    assert not decision.accepted
+    assert decision.reasons[0].startswith("it finds anomalies worse than the champion")
+    figures = decision.figures["average_precision"]
+    assert isinstance(figures, dict)
+    assert figures["challenger"] < figures["champion"]
+
+
+def test_a_slightly_worse_challenger_is_refused_only_when_labels_are_many() -> None:
+    assert decide(evidence(0.945, 3)).accepted
+    assert not decide(evidence(0.93, 400)).accepted
+
+
+def test_without_anomalies_to_find_it_is_accepted_and_says_so() -> None:
+    decision = decide(Evidence(None, (), QUIET, 0.01))
+    assert decision.accepted
+    assert "cannot be measured yet" in decision.reasons[0]
+
+
+def record(name: str, champion: float, challenger: float, anomaly: bool = True) -> Confirmed:
+    return Confirmed(name, anomaly, champion, challenger)
+
+
+def test_confirmed_records_that_flip_the_wrong_way_are_told_by_id_and_refused_beyond_a_bound() -> None:
+    wrong = tuple(record(f"f{i}", 0.999, 0.5) for i in range(3))
+    decision = decide(evidence(0.95, 40, wrong))
+    assert not decision.accepted
+    assert decision.figures["flipped"] == ["f0", "f1", "f2"]
+    assert "f0, f1, f2" in decision.reasons[0]
+    assert decide(evidence(0.95, 40, wrong[:2])).accepted
+
+
+def test_of_many_confirmed_records_a_tenth_may_flip() -> None:
+    right = tuple(record(f"r{i}", 0.999, 0.999) for i in range(40))
+    wrong = tuple(record(f"f{i}", 0.999, 0.5) for i in range(5))
+    assert not decide(evidence(0.95, 40, right[:35] + wrong)).accepted
+    assert decide(evidence(0.95, 40, right + right + wrong)).accepted
+
+
+@pytest.mark.parametrize(
+    ("anomaly", "champion", "challenger", "counts"),
+    [
+        (True, 0.995, 0.97, True),
+        (True, 0.995, 0.985, False),  # within twice the budget of the threshold
+        (True, 0.9, 0.5, False),  # it was wrong before
+        (False, 0.5, 0.996, True),
+        (False, 0.5, 0.992, False),  # not within half the budget
+        (False, 0.995, 0.999, False),
+    ],
+)
+def test_a_flip_counts_when_it_is_no_accident_of_the_threshold(
+    anomaly: bool, champion: float, challenger: float, counts: bool
+) -> None:
+    assert record("f", champion, challenger, anomaly).turned(0.01, wrong=True) is counts
+
+
+def test_a_challenger_that_alerts_beyond_the_budget_is_refused() -> None:
+    noisy = Evidence(None, (), Traffic(1_000, 10, 60), 0.01)
+    decision = decide(noisy)
+    assert not decision.accepted
+    assert "alerts would exceed the budget" in decision.reasons[0]
+
+
+def test_few_rows_of_traffic_are_no_evidence_of_too_many_alerts() -> None:
+    assert decide(Evidence(None, (), Traffic(20, 0, 1), 0.01)).accepted
+
+
+def test_a_challenger_may_alert_as_often_as_the_champion_does_when_traffic_has_changed() -> None:
+    assert decide(Evidence(None, (), Traffic(1_000, 80, 90), 0.01)).accepted
+
+
+def test_average_precision_is_sklearns_with_ties_and_weights() -> None:
+    from sklearn.metrics import average_precision_score
+
+    rng = np.random.default_rng(0)
+    rank, truth = rng.integers(0, 30, 200) / 30, rng.integers(0, 2, 200)
+    weights = rng.uniform(0.1, 5, (4, 200))
+    expected = [average_precision_score(truth, rank, sample_weight=row) for row in weights]
+    assert average_precisions(rank, truth, weights) == pytest.approx(expected)
+
+
+def test_a_record_found_by_the_audit_slice_weighs_what_it_stands_for() -> None:
+    same = ranked(0.95, 4)
+    weight = same.weight.copy()
+    weight[0] = 100.0
+    champion = same.champion.copy()
+    champion[0] = 0.0
+    heavy = Ranked(same.truth, weight, same.unit, champion, same.challenger)
+    figures = decide(Evidence(heavy, (), QUIET, 0.01)).figures["average_precision"]
+    assert isinstance(figures, dict)
+    assert figures["challenger"] > 2 * figures["champion"]
+
+
+def test_the_same_evidence_gives_the_same_decision() -> None:
+    assert decide(evidence(0.9, 10)) == decide(evidence(0.9, 10))

@@ -1,0 +1,26 @@
+"""What the head makes of evidence far from all that it was trained on."""
+
+import torch
+
+from nearnorm.training.evaluation.calibrate import score
+from nearnorm.training.export.onnx_graph import assert_parity, to_onnx
+from nearnorm.training.fitting.fit import fit
+from nearnorm.training.method.heads import CONFIDENT, FOREST_SHARE, ForestHead
+from tests.training.samples import quick, sample
+
+
+def test_the_mlp_moves_a_logit_only_so_far_in_torch_and_in_the_graph() -> None:
+    data, _ = sample()
+    detector = fit(data, quick(), seed=0).detector
+    assert isinstance(detector.head, ForestHead)
+    out = detector.head.score.out
+    with torch.no_grad():
+        out.weight.mul_(1e4)
+    loud = torch.from_numpy(score(detector, data.numeric, data.codes).score).double().logit()
+    assert_parity(to_onnx(detector), detector, data.numeric, data.codes)
+    with torch.no_grad():
+        out.weight.neg_()
+    opposite = torch.from_numpy(score(detector, data.numeric, data.codes).score).double().logit()
+    moved = (loud - opposite).abs()
+    assert moved.max() <= 2 * (1 - FOREST_SHARE) * CONFIDENT + 1e-3
+    assert moved.median() > (1 - FOREST_SHARE) * CONFIDENT

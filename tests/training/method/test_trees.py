@@ -1,0 +1,68 @@
+import numpy as np
+import torch
+
+from nearnorm.training.fitting.fit import fit
+from nearnorm.training.method.heads import FOREST_SHARE, ForestHead
+from nearnorm.training.method.trees import DEPTH, MORE_TREES, TREES, Trees, grow_trees
+from tests.training.samples import quick, sample
+
+
+def grown(normal: np.ndarray, anomalous: np.ndarray, confirmed: int = 0) -> Trees:
+    weight = np.ones(len(normal))
+    rng = np.random.default_rng(0)
+    return grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng)
+
+
+def test_trees_learn_an_interaction_that_no_line_separates() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(2_000, 2))
+    bad = (rows[:, 0] > 0.5) & (rows[:, 1] > 0.5)
+    trees = grown(rows[~bad], rows[bad][:20])
+    scores = trees.logit(rng.normal(size=(500, 2)) + np.array([[2.5, 2.5]]))
+    for corner in ([2.5, -2.5], [-2.5, 2.5], [-2.5, -2.5]):
+        assert scores.mean() > trees.logit(rng.normal(size=(500, 2)) + np.array([corner])).mean() + 1.0
+
+
+def test_a_threshold_lies_between_values_that_occur() -> None:
+    whole = np.random.default_rng(2).integers(0, 6, size=(500, 3)).astype(float)
+    trees = grown(whole[:480], whole[480:] + np.array([3.0, 0.0, 0.0]))
+    finite = trees.threshold[np.isfinite(trees.threshold)]
+    assert len(finite)
+    assert (np.abs(finite - np.round(finite)) > 0.4).mean() > 0.9
+
+
+def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
+    rng = np.random.default_rng(3)
+    normal, anomalous = rng.normal(size=(3_000, 3)), rng.normal(size=(8, 3)) + np.array([4.0, 0.0, 0.0])
+    alike = rng.normal(size=(6, 3)) * 0.3 + np.array([4.0, 3.0, 0.0])
+    before = grown(normal, anomalous).logit(alike).mean()
+    after = grown(np.concatenate([normal, alike]), anomalous, len(alike)).logit(alike).mean()
+    assert after < before - 1.0
+
+
+def test_each_confirmed_normal_grows_the_forest_by_a_tree_up_to_a_bound() -> None:
+    rows = np.random.default_rng(5).normal(size=(400, 3))
+    sizes = [len(grown(rows[:390], rows[390:], confirmed).leaf) for confirmed in (0, 7, 300)]
+    assert sizes == [TREES, TREES + 7, TREES + MORE_TREES]
+
+
+def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
+    data, _ = sample()
+    detector = fit(data, quick(trees=20), seed=0).detector
+    head = detector.head
+    assert isinstance(head, ForestHead)
+    rows = torch.randn(50, detector.preprocess.width)
+    rng = np.random.default_rng(4)
+    columns = rng.integers(detector.preprocess.width, size=(20, DEPTH))
+    trees = Trees(
+        columns,
+        rng.normal(size=(20, DEPTH)).astype(np.float32),
+        rng.normal(size=(20, 2**DEPTH)),
+    )
+    ones = torch.ones(50)
+    embedded = torch.zeros(2, 50, detector.centres.shape[2])
+    forest = ForestHead(head.score, trees, detector.preprocess.width)
+    none = ForestHead(head.score, Trees(columns, trees.threshold, 0 * trees.leaf), rows.shape[1])
+    got = forest(embedded, ones, ones, rows) - none(embedded, ones, ones, rows)
+    wanted = trees.logit(rows.numpy())
+    assert np.allclose(got.detach().numpy()[0] / FOREST_SHARE, wanted, atol=1e-3)

@@ -1,0 +1,199 @@
+"""A data file -> typed columns, labels, and an honest split into rows to train on and rows to judge by."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nearnorm.models.errors import DataError
+from nearnorm.models.manifest import DataFacts
+from nearnorm.models.schema import FIRST_CODE, Feature, FeatureSchema, Kind
+from nearnorm.models.tables import Arrays, read_table, to_arrays
+from nearnorm.training.dataset.infer import infer_schema
+from nearnorm.training.dataset.recipe import ColumnOverride
+
+ANOMALY, NORMAL, UNLABELLED = 1, 0, -1
+
+REFERENCE_SHARE = 0.2
+REFERENCE_FLOOR = 200
+"""Of small data half may be held out, up to this many rows: fewer give no percentile to alert by."""
+REFERENCE_CEILING = 10_000
+FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """N records with their labels [N] int8 (1 anomaly, 0 normal, -1 unlabelled).
+
+    `time` [N] orders the rows where a time column was named.
+    """
+
+    schema: FeatureSchema
+    numeric: np.ndarray
+    codes: np.ndarray
+    labels: np.ndarray
+    time: np.ndarray | None
+    facts: DataFacts
+    warnings: tuple[str, ...]
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        return tuple(FIRST_CODE + len(f.categories) for f in self.schema.categorical)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row indices: `fit` is trained on; `reference` is held out and has no labelled anomaly."""
+
+    fit: np.ndarray
+    reference: np.ndarray
+
+
+def load(
+    source: str,
+    label_column: str,
+    overrides: dict[str, ColumnOverride] | None = None,
+    time_column: str | None = None,
+) -> Dataset:
+    """Read a data file for training. Raises DataError or ConfigError naming the column and the row."""
+    overrides = overrides or {}
+    text = [name for name, override in overrides.items() if override.kind == "categorical"]
+    table = read_table(source, text)
+    labels = _labels(source, table, label_column)
+    if time_column is not None and time_column not in table.column_names:
+        raise _no_column(source, table, time_column, "--time-column")
+    time = None if time_column is None else parse_time(table.column(time_column), time_column)
+    table = table.drop_columns([label_column])
+    if time_column is not None and time_column not in overrides:
+        overrides = {**overrides, time_column: ColumnOverride(kind="ignored")}
+    inferred = infer_schema(table, overrides)
+    schema = inferred.schema
+    arrays = to_arrays(table, schema)
+    refuse_bad_rows(source, arrays)
+    return Dataset(
+        schema=schema,
+        numeric=arrays.numeric,
+        codes=arrays.codes,
+        labels=labels,
+        time=time,
+        facts=DataFacts(
+            digest=_digest(schema, arrays, labels, time),
+            label_column=label_column,
+            time_column=time_column,
+            rows=len(labels),
+            anomalies=int((labels == ANOMALY).sum()),
+            normals=int((labels == NORMAL).sum()),
+            unlabelled=int((labels == UNLABELLED).sum()),
+        ),
+        warnings=inferred.warnings,
+    )
+
+
+def load_labelled(source: str, label_column: str, schema: FeatureSchema) -> tuple[Arrays, np.ndarray]:
+    """Read a file by the schema of a model, and its labels [N]. Raises DataError."""
+    table = read_table(source, [f.name for f in schema.categorical])
+    labels = _labels(source, table, label_column)
+    arrays = to_arrays(table.drop_columns([label_column]), schema)
+    refuse_bad_rows(source, arrays)
+    return arrays, labels
+
+
+def _labels(source: str, table: pa.Table, label_column: str) -> np.ndarray:
+    if label_column not in table.column_names:
+        raise _no_column(source, table, label_column, "--label-column")
+    return parse_labels(table.column(label_column), label_column)
+
+
+def _no_column(source: str, table: pa.Table, name: str, option: str) -> DataError:
+    return DataError(f"{source} has no column {name!r} (it has {_listed(table.column_names)}): give {option}")
+
+
+def parse_labels(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """1, 0 or nothing (or their text, or true and false) -> int8 [N]. Raises DataError."""
+    feature = Feature(name=name, kind=Kind.BOOLEAN)
+    arrays = to_arrays(pa.table({name: column}), FeatureSchema(features=(feature,)))
+    if arrays.errors:
+        row = min(arrays.errors)
+        raise DataError(
+            f"label column {name!r}: row {row + 1} holds {column[row].as_py()!r}: "
+            "a label is 1 (anomaly), 0 (normal) or nothing (unlabelled)"
+        )
+    return np.asarray(np.nan_to_num(arrays.numeric[:, 0], nan=UNLABELLED), np.int8)
+
+
+def parse_time(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """What orders the rows, float64 [N]. Raises DataError for missing or unordered values."""
+    if column.null_count:
+        row = pc.index(pc.is_null(column), True).as_py()
+        raise DataError(f"time column {name!r}: row {row + 1} has no time")
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.timestamp("us")) if pa.types.is_date(column.type) else column
+        ticks: np.ndarray = column.cast(pa.int64()).to_numpy().astype(np.float64)
+        return ticks
+    if pa.types.is_dictionary(column.type):  # ISO 8601 text sorts by time
+        text = column.cast(pa.string()).to_numpy()
+        return np.unique(text, return_inverse=True)[1].astype(np.float64)
+    feature = Feature(name=name, kind=Kind.NUMERIC)
+    arrays = to_arrays(pa.table({name: column}), FeatureSchema(features=(feature,)))
+    return np.asarray(arrays.numeric[:, 0])
+
+
+def refuse_bad_rows(source: str, arrays: Arrays) -> None:
+    """Raise DataError for the first row that cannot be converted."""
+    if arrays.errors:
+        row = min(arrays.errors)
+        error = arrays.errors[row]
+        more = f" ({len(arrays.errors):,} rows are bad)" if len(arrays.errors) > 1 else ""
+        raise DataError(f"{source}: column {error.field!r}, row {row + 1}: {error.detail}{more}")
+
+
+def split(data: Dataset, seed: int) -> Split:
+    """Hold out reference rows: random ones, or the last ones by time.
+
+    They are unlabelled; where those are too few, confirmed normals stand in for half of the number.
+    Labelled anomalies and the other confirmed normals are all left to training. Raises DataError for
+    fewer than FEWEST_ROWS rows, or no unlabelled ones.
+    """
+    unlabelled = np.flatnonzero(data.labels == UNLABELLED)
+    if not len(unlabelled):
+        raise DataError(
+            f"label column {data.facts.label_column!r}: all {len(data.labels)} rows are labelled: training "
+            "learns what is normal from unlabelled rows, so leave the label of rows empty that nobody has "
+            "looked at"
+        )
+    normals = np.flatnonzero(data.labels == NORMAL)
+    rows = len(unlabelled) + len(normals)
+    if rows < FEWEST_ROWS:
+        raise DataError(
+            f"the data has {rows} rows that are not labelled anomalies: {FEWEST_ROWS} are the least"
+        )
+    wanted = min(max(round(REFERENCE_SHARE * rows), min(REFERENCE_FLOOR, rows // 2)), REFERENCE_CEILING)
+    rng = np.random.default_rng([seed, 1])
+    unlabelled, normals = (_last_first(rows, data.time, rng) for rows in (unlabelled, normals))
+    from_unlabelled = min(wanted, len(unlabelled) // 2)
+    reference = np.concatenate(
+        [unlabelled[:from_unlabelled], normals[: min(wanted - from_unlabelled, len(normals) // 2)]]
+    )
+    fit = np.setdiff1d(np.arange(len(data.labels)), reference)
+    return Split(fit=fit, reference=np.sort(reference))
+
+
+def _last_first(rows: np.ndarray, time: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    shuffled = rng.permutation(rows)
+    if time is None:
+        return shuffled
+    return shuffled[np.argsort(-time[shuffled], kind="stable")]
+
+
+def _digest(schema: FeatureSchema, arrays: Arrays, labels: np.ndarray, time: np.ndarray | None) -> str:
+    sha = hashlib.sha256(schema.digest.encode())
+    for array in (arrays.numeric, arrays.codes, labels, time):
+        if array is not None:
+            sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,21 @@
+"""How a manifest names its base data, and where that lies."""
+
+from pathlib import Path
+
+import nearnorm.training
+
+ROOT = Path(nearnorm.training.__file__).parent.parent
+"""Where the packages lie, and with them the base data of the starter model."""
+
+
+def recorded(source: str) -> str:
+    """How a manifest names its data, so that a worker elsewhere on this machine finds it: in full, or
+    beside the packages, wherever those are installed."""
+    path = Path(source).absolute()
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT / "training") else path)
+
+
+def resolve(source: str) -> str:
+    """Where base data lies that a manifest names."""
+    path = Path(source)
+    return source if path.is_absolute() else str(ROOT / path)

@@ -1,0 +1,91 @@
+"""Ranks of labelled rows by fits that did not train on them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from nearnorm.training.dataset.load import ANOMALY, NORMAL, Dataset, Split
+from nearnorm.training.evaluation.calibrate import score
+from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
+from nearnorm.training.method.config import FitConfig
+
+FOLDS = 2
+"""Each fold costs a fit; two measure every label once."""
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """`rows` [L] are the labelled rows, `score` and `rank` [L] what the fit that left a row's fold out
+    gives it: `rank` is the share of reference rows that score lower. `reference_rank` [FOLDS, R] has the
+    reference rows among themselves, by each fit."""
+
+    rows: np.ndarray
+    score: np.ndarray
+    rank: np.ndarray
+    reference_rank: np.ndarray
+
+
+def ranks(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Share of the n reference scores, and of the row itself as one more, that are lower: [0, n/(n+1)]."""
+    return np.searchsorted(np.sort(reference), scores, side="left") / (len(reference) + 1)
+
+
+def folds(labels: np.ndarray, seed: int) -> np.ndarray:
+    """The fold of each row [N], -1 for unlabelled ones; anomalies and normals are dealt out evenly."""
+    fold = np.full(len(labels), -1)
+    rng = np.random.default_rng([seed, 3])
+    for label in (ANOMALY, NORMAL):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        fold[rows] = np.arange(len(rows)) % FOLDS
+    return fold
+
+
+def cross_fit(
+    data: Dataset,
+    split: Split,
+    config: FitConfig,
+    seed: int,
+    progress: Callable[[float], None] = lambda done: None,
+    known: np.ndarray | None = None,
+    present: np.ndarray | None = None,
+) -> CrossFit:
+    """Rank every label of `data` that is not among the reference rows.
+
+    `known` [N] are the labels that the fits may learn from, `present` [N] the rows that they may see;
+    by default all. So two recipes that knew more and less are measured on the same folds of all labels.
+    """
+    labels = data.labels[split.fit]
+    fold = folds(labels, seed)
+    learnt = labels if known is None else known[split.fit]
+    seen = np.ones(len(labels), bool) if present is None else present[split.fit]
+    rows, scores, ranked, reference_ranks = [], [], [], []
+    for number in range(FOLDS):
+        kept = split.fit[(fold != number) & seen]
+        training = TrainingSet(
+            data.numeric[kept], data.codes[kept], data.cardinalities, learnt[(fold != number) & seen]
+        )
+        beat = partial(_beat, progress, number / FOLDS)
+        detector = fit(training, config, seed=seed, progress=beat).detector
+        left_out = split.fit[fold == number]
+        reference = score(detector, data.numeric[split.reference], data.codes[split.reference]).score
+        scored = score(detector, data.numeric[left_out], data.codes[left_out]).score
+        rows.append(left_out)
+        scores.append(scored)
+        ranked.append(ranks(scored, reference))
+        reference_ranks.append(ranks(reference, reference))
+        progress((number + 1) / FOLDS)
+    return CrossFit(
+        np.concatenate(rows), np.concatenate(scores), np.concatenate(ranked), np.stack(reference_ranks)
+    )
+
+
+def _beat(progress: Callable[[float], None], done: float, _: Progress) -> None:
+    """A fold goes on: who watches can tell it from one that hangs."""
+    progress(done)
+
+
+def measurable(labels: np.ndarray) -> bool:
+    """Whether every fold has an anomaly to find, so that there is something to measure."""
+    return int((labels == ANOMALY).sum()) >= FOLDS

@@ -1,0 +1,71 @@
+"""The training loop that every stage shares: epochs of steps, a held-out loss, early stopping."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nearnorm.training.method.losses import LossWeights
+
+Report = Callable[[int, dict[str, float]], None]
+"""Is told an epoch's number and its mean losses."""
+
+STEPS_PER_EPOCH = 64
+WEIGHT_DECAY = 5e-4
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a stage may run; patience None runs every epoch."""
+
+    epochs: int
+    patience: int | None
+    learning_rate: float
+    dynamic_weights: bool = False
+
+
+def train(
+    module: nn.Module,
+    step: Callable[[], dict[str, Tensor]],
+    held_out: Callable[[], Tensor],
+    schedule: Schedule,
+    report: Report,
+) -> int:
+    """Minimise the sum of `step`'s losses with Adam; answer the epoch whose weights are kept.
+
+    With patience, the weights of the best held-out loss are put back; `report` gets each epoch's
+    number and mean losses, `held_out` among them.
+    """
+    optimizer = torch.optim.Adam(
+        module.parameters(), lr=schedule.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
+    )
+    weights = LossWeights() if schedule.dynamic_weights else None
+    best, best_epoch, best_state = float("inf"), 0, module.state_dict()
+    for epoch in range(1, schedule.epochs + 1):
+        module.train()
+        totals: dict[str, float] = {}
+        for _ in range(STEPS_PER_EPOCH):
+            losses = step()
+            total = weights.combine(losses) if weights else torch.stack([*losses.values()]).sum()
+            optimizer.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0.0) + float(loss.detach()) / STEPS_PER_EPOCH
+        if weights:
+            weights.end_epoch(totals)
+        module.eval()
+        with torch.no_grad():
+            validation = float(held_out())
+        report(epoch, {**totals, "held_out": validation})
+        if schedule.patience is None:
+            best_epoch = epoch
+        elif validation < best:
+            best, best_epoch, best_state = validation, epoch, copy.deepcopy(module.state_dict())
+        elif epoch - best_epoch >= schedule.patience:
+            break
+    if schedule.patience is not None:
+        module.load_state_dict(best_state)
+    return best_epoch

@@ -1,0 +1,185 @@
+"""One function from typed columns to a detector, read from top to bottom."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nearnorm.models.errors import DataError
+from nearnorm.training.fitting.distil import mean_forest
+from nearnorm.training.fitting.epochs import Report, Schedule
+from nearnorm.training.fitting.joint import train_jointly
+from nearnorm.training.fitting.representation import learn_representation, pretrain_layers
+from nearnorm.training.fitting.sampling import Sampler
+from nearnorm.training.fitting.threads import one_thread
+from nearnorm.training.method.cold_start import RankHead
+from nearnorm.training.method.config import FitConfig
+from nearnorm.training.method.heads import ForestHead, ScoreHead, soft_evidence
+from nearnorm.training.method.losses import normal_likelihood
+from nearnorm.training.method.network import Detector, student_t
+from nearnorm.training.method.preprocess import Preprocess
+from nearnorm.training.method.prototypes import find_prototypes
+
+HELD_OUT_SHARE = 0.1
+HELD_OUT_ROWS = 2_000
+FEW_ROWS = 50
+"""Below this many normal rows none can be spared: the held-out rows are the training rows."""
+MOST_ROWS = 100_000
+"""Unlabelled rows a fit draws from; with 64 batches an epoch it would never see more of them."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Typed columns of N records.
+
+    numeric [N, Dn] float64, NaN = missing; codes [N, Dc] int64, 0 = missing, 1 = unknown, from 2 on
+    known categories; cardinalities: codes of each column, 0 and 1 included; labels [N] int8: 1
+    confirmed anomaly, 0 confirmed normal, -1 unlabelled.
+    """
+
+    numeric: np.ndarray
+    codes: np.ndarray
+    cardinalities: tuple[int, ...]
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit is: its stage, the share of it that is done, and the losses of the last epoch."""
+
+    stage: str
+    done: float
+    detail: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A detector, its training curves by loss name, and the choices that were made by rule."""
+
+    detector: Detector
+    history: dict[str, list[float]]
+    choices: dict[str, object]
+    fit_seconds: float
+
+
+def ignore(_: Progress) -> None:
+    """The progress callback of a caller that does not ask."""
+
+
+def fit(
+    data: TrainingSet,
+    config: FitConfig,
+    *,
+    seed: int,
+    progress: Callable[[Progress], None] = ignore,
+) -> Fitted:
+    """Train a detector; the same data, config and seed give the same one, whatever the threads.
+
+    Labels are used as given and no others exist: held-out rows are unlabelled ones. DataError if
+    there is nothing to learn from.
+    """
+    started = time.perf_counter()
+    with one_thread():
+        detector, history, choices = _fit(data, config, seed, progress)
+    return Fitted(detector.eval(), history, choices, time.perf_counter() - started)
+
+
+def _fit(
+    data: TrainingSet, config: FitConfig, seed: int, progress: Callable[[Progress], None]
+) -> tuple[Detector, dict[str, list[float]], dict[str, object]]:
+    rng = np.random.default_rng(seed)
+    sampler = Sampler(seed)
+    history: dict[str, list[float]] = {}
+
+    def watch(stage: str) -> Report:
+        most = config.joint_epochs if stage == "joint" else config.representation_epochs
+
+        def report(epoch: int, losses: dict[str, float]) -> None:
+            for name, value in losses.items():
+                history.setdefault(f"{stage}.{name}", []).append(value)
+            progress(Progress(stage, epoch / most, losses))
+
+        return report
+
+    # ---- rows: unlabelled (held out and not), confirmed normal, labelled anomalous
+    unlabelled = rng.permutation(np.flatnonzero(data.labels == -1))[:MOST_ROWS]
+    confirmed = np.flatnonzero(data.labels == 0)
+    anomalous = np.flatnonzero(data.labels == 1)
+    if len(unlabelled) + len(confirmed) < 2:
+        raise DataError("training needs at least two records that are not labelled anomalies")
+    kept = np.concatenate([unlabelled, confirmed, anomalous])
+    numeric, codes = data.numeric[kept], data.codes[kept]
+    preprocess = Preprocess(numeric, codes, data.cardinalities, config.transform)
+    if preprocess.width == 0:
+        raise DataError("no column varies between records: nothing tells them apart")
+    with torch.no_grad():
+        rows = preprocess(torch.from_numpy(numeric), torch.from_numpy(codes))
+    rows_u, rows_n, rows_a = torch.split(rows, [len(unlabelled), len(confirmed), len(anomalous)])
+    held_out = torch.cat([rows_u, rows_n])
+    if len(rows_u) >= FEW_ROWS:
+        cut = min(int(len(rows_u) * HELD_OUT_SHARE), HELD_OUT_ROWS)
+        held_out, rows_u = torch.cat([rows_u[:cut], rows_n]), rows_u[cut:]
+    elif len(rows_u) == 0:
+        rows_u = rows_n
+    normals = torch.cat([rows_u, rows_n])
+
+    detector = Detector(preprocess, config, sampler.generator)
+
+    # ---- stage 1: representation
+    schedule = Schedule(config.representation_epochs, config.patience, config.learning_rate)
+    stops: dict[str, int] = {}
+    if config.layerwise:
+        stops = pretrain_layers(detector, normals, held_out, schedule, sampler, watch)
+    stops["representation"] = learn_representation(detector, normals, held_out, schedule, sampler, watch)
+
+    # ---- stage 2: prototypes, from raw embeddings of held-out rows
+    with torch.no_grad():
+        raw = detector.join(detector.encode(held_out))
+    centres, silhouettes = find_prototypes(raw.numpy(), config.prototypes, rng)
+    detector.set_prototypes(torch.from_numpy(centres))
+
+    # ---- stage 3: everything together
+    stops["joint"] = train_jointly(
+        detector, (rows_u, rows_n, rows_a), held_out, config, sampler, watch("joint")
+    )
+    # ---- the head's last part: trees beside it, or, without labels, ranks in its place
+    with torch.no_grad():
+        _, slots, squared = detector.evidence(torch.cat([normals, rows_a, held_out]))
+    error, similarity = slots.mean(1), student_t(squared).amax(1)
+    learned = len(normals) + len(rows_a)
+    if len(rows_a) == 0:
+        values = held_out if config.transform == "quantile" else None
+        detector.head = RankHead(error[learned:], similarity[learned:], values)
+    elif config.trees and isinstance(detector.head, ScoreHead):
+        evidence = soft_evidence(error, similarity)[:learned]
+        seen = torch.cat([torch.cat([normals, rows_a]), evidence], dim=1).numpy()
+        trees = mean_forest(
+            seen[: len(normals)],
+            normal_likelihood(similarity[: len(normals)], len(rows_n)).numpy(),
+            seen[len(normals) :],
+            confirmed=len(rows_n),
+            forests=config.forests,
+            count=config.trees,
+            rng=rng,
+        )
+        detector.head = ForestHead(detector.head, trees, preprocess.width)
+
+    choices: dict[str, object] = {
+        "members": config.members,
+        "trees": config.trees if isinstance(detector.head, ForestHead) else 0,
+        "prototypes": len(centres),
+        "prototypes_chosen_by": "silhouette" if silhouettes else "configuration",
+        "silhouettes": silhouettes,
+        "stopped_at": stops,
+        "input_width": preprocess.width,
+        "rows": {
+            "unlabelled": len(rows_u),
+            "held_out": len(held_out),
+            "confirmed_normal": len(rows_n),
+            "labelled_anomalies": len(rows_a),
+        },
+        "head": "ranks" if len(rows_a) == 0 else "scores",
+    }
+    return detector, history, choices

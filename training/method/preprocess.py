@@ -1,0 +1,92 @@
+"""Raw columns -> network input, as a torch module, so that it is part of the exported graph.
+
+Numbers are centred in float64 before the cast to float32 (epoch seconds keep their differences),
+then mapped (column_maps.py). A missing number takes the column's median; where training saw
+missing values, an indicator is added. Codes become one-hot slots, one for each code that training
+saw: a code it never saw (mostly "unknown") has no slot, hence no untrained weight to speak for it.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nearnorm.training.method.column_maps import NormalMap, RangeMap
+
+FARTHEST = 1e30
+"""Differences beyond it are cut: float32 ends at 3e38."""
+
+
+class Preprocess(nn.Module):
+    """Numbers [N, Dn] float64 and codes [N, Dc] int64 -> input [N, D] float32.
+
+    `groups` [D, Dn + Dc] tells which column a slot belongs to: residuals of slots times it are
+    residuals of columns.
+    """
+
+    centre: Tensor
+    indicated: Tensor
+    slot_column: Tensor
+    slot_code: Tensor
+    groups: Tensor
+
+    def __init__(
+        self,
+        numeric: np.ndarray,
+        codes: np.ndarray,
+        cardinalities: tuple[int, ...],
+        transform: Literal["quantile", "minmax"],
+    ) -> None:
+        super().__init__()
+        present = [np.sort(values[~np.isnan(values)]) for values in numeric.T]
+        # the lower median is a value that occurs: differences from it are exact where it matters
+        centre = [float(v[(len(v) - 1) // 2]) if len(v) else 0.0 for v in present]
+        centred = [
+            # what the graph will see
+            (values - middle).clip(-FARTHEST, FARTHEST).astype(np.float32).astype(np.float64)
+            for values, middle in zip(present, centre, strict=True)
+        ]
+        self.map = NormalMap(centred) if transform == "quantile" else RangeMap(centred)
+        missing = np.isnan(numeric)
+        indicated = np.flatnonzero(missing.any(0) & ~missing.all(0))
+        slots = [
+            (column, code)
+            for column, cardinality in enumerate(cardinalities)
+            for code in _codes_seen(codes[:, column], cardinality)
+        ]
+        owners = [
+            *range(numeric.shape[1]),
+            *indicated,
+            *(numeric.shape[1] + column for column, _ in slots),
+        ]
+        groups = torch.zeros(len(owners), numeric.shape[1] + len(cardinalities))
+        groups[range(len(owners)), owners] = 1.0
+        self.register_buffer("centre", torch.tensor(centre, dtype=torch.float64))
+        self.register_buffer("indicated", torch.tensor(indicated, dtype=torch.int64))
+        self.register_buffer("slot_column", torch.tensor([s[0] for s in slots], dtype=torch.int64))
+        self.register_buffer("slot_code", torch.tensor([s[1] for s in slots], dtype=torch.int64))
+        self.register_buffer("groups", groups)
+
+    @property
+    def width(self) -> int:
+        """D, the number of input slots."""
+        return self.groups.shape[0]
+
+    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        parts = []
+        if len(self.centre):
+            centred = (numeric - self.centre).clamp(-FARTHEST, FARTHEST).to(torch.float32)
+            present = centred == centred
+            parts.append(self.map(torch.where(present, centred, 0.0)))
+            if len(self.indicated):
+                parts.append(1.0 - present[:, self.indicated].to(torch.float32))
+        if len(self.slot_code):
+            parts.append((codes[:, self.slot_column] == self.slot_code).to(torch.float32))
+        return torch.cat(parts, dim=1)
+
+
+def _codes_seen(codes: np.ndarray, cardinality: int) -> list[int]:
+    """Codes that occur, of a column where more than one does."""
+    seen = np.flatnonzero(np.bincount(codes, minlength=cardinality))
+    return [int(code) for code in seen] if len(seen) > 1 else []

@@ -1,0 +1,243 @@
+"""What training found, for programs (report.json) and for people (report.html, one file)."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from nearnorm.models.manifest import Manifest
+from nearnorm.models.schema import Kind
+from nearnorm.training.evaluation.calibrate import Scored, threshold
+from nearnorm.training.evaluation.held_out import BUDGET, Evidence
+from nearnorm.training.reporting import plots
+
+MAP_ROWS = 2_000
+HEATMAP_FEATURES = 14
+CARD_FACTS = 6
+
+
+@dataclass(frozen=True)
+class EmbeddedRows:
+    """Some rows in the space of the prototypes: `rows` [N, E], `prototypes` [K, E], for each row its
+    nearest prototype and whether it is a labelled anomaly."""
+
+    rows: np.ndarray
+    prototypes: np.ndarray
+    nearest: np.ndarray
+    anomalous: np.ndarray
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything the report tells. `numeric`, `codes` and `scored` are those of the reference rows."""
+
+    manifest: Manifest
+    evidence: Evidence
+    history: dict[str, list[float]]
+    choices: dict[str, object]
+    warnings: tuple[str, ...]
+    numeric: np.ndarray
+    codes: np.ndarray
+    scored: Scored
+    embedded: EmbeddedRows
+    seconds: dict[str, float]
+
+
+def report_json(findings: Findings) -> dict[str, object]:
+    """The figures, without the model: what a gate or a person compares between versions."""
+    core = findings.manifest.core
+    return {
+        "version": findings.manifest.version,
+        "metrics": findings.evidence.metrics,
+        "measured": findings.evidence.how,
+        "budget": BUDGET,
+        "fit_seconds": findings.manifest.fit_seconds,
+        "seconds": findings.seconds,
+        "rows": core.data.model_dump(exclude={"digest"}),
+        "reference_rows": core.reference.rows,
+        "choices": findings.choices,
+        "config": core.config,
+        "seed": core.seed,
+        "warnings": list(findings.warnings),
+        "history": findings.history,
+    }
+
+
+def report_html(findings: Findings) -> str:
+    """One self-contained page: plots are inline, nothing is fetched."""
+    manifest, core = findings.manifest, findings.manifest.core
+    template = Template((Path(__file__).with_name("report.html")).read_text(encoding="utf-8"))
+    return template.substitute(
+        version=manifest.version[:12],
+        source=escape(manifest.source),
+        created=manifest.created_at,
+        seed=core.seed,
+        tiles=_tiles(findings),
+        how=escape(findings.evidence.how),
+        warnings=_warnings(findings),
+        scores=_score_plots(findings),
+        map=_map(findings.embedded),
+        heatmap=_heatmap(findings),
+        groups=_group_cards(findings),
+        curves=plots.training_curves(findings.history),
+        columns=_columns(findings),
+        choices=_choices(findings),
+    )
+
+
+def _tiles(findings: Findings) -> str:
+    core, metrics = findings.manifest.core, findings.evidence.metrics
+    facts = core.data
+    tiles = [
+        ("average precision", _figure(metrics["average_precision"]), _guess(metrics["prevalence"])),
+        (
+            f"of anomalies found at {BUDGET:.0%}",
+            _percent(metrics["recall_at_budget"]),
+            f"{_percent(metrics['false_alert_rate'])} of the other rows alert",
+        ),
+        ("rows", f"{facts.rows:,}", f"{core.reference.rows:,} held out for calibration"),
+        (
+            "labels",
+            f"{facts.anomalies + facts.normals:,}",
+            f"{facts.anomalies} anomalies, {facts.normals} normal",
+        ),
+        ("normal groups", str(core.prototypes), f"{len(core.features.scored)} features"),
+        (
+            "seconds to fit",
+            f"{findings.manifest.fit_seconds:.1f}",
+            f"{sum(findings.seconds.values()):.1f} in all",
+        ),
+    ]
+    return "".join(
+        f'<div class="tile"><b>{value}</b><span>{escape(name)}</span><small>{escape(note)}</small></div>'
+        for name, value, note in tiles
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.1%}"
+
+
+def _guess(prevalence: float | None) -> str:
+    return "not measurable" if prevalence is None else f"guessing reaches {prevalence:.3f}"
+
+
+def _warnings(findings: Findings) -> str:
+    if not findings.warnings:
+        return ""
+    items = "".join(f"<li>{escape(warning)}</li>" for warning in findings.warnings)
+    return f'<div class="warnings"><ul>{items}</ul></div>'
+
+
+def _score_plots(findings: Findings) -> str:
+    evidence, scores = findings.evidence, findings.scored.score
+    return plots.detection(
+        scores,
+        threshold(scores, BUDGET),
+        evidence.rank,
+        evidence.truth,
+        evidence.metrics["average_precision"],
+    )
+
+
+def _map(embedded: EmbeddedRows) -> str:
+    return plots.embedding_map(embedded.rows, embedded.prototypes, embedded.nearest, embedded.anomalous)
+
+
+def _positions(findings: Findings) -> np.ndarray:
+    """[K, Dn]: the mean rank, among all reference rows, of a group's numeric values; NaN for none."""
+    numeric, nearest = findings.numeric, findings.scored.prototype
+    positions = np.full((findings.manifest.core.prototypes, numeric.shape[1]), np.nan)
+    for j, column in enumerate(numeric.T):
+        present = ~np.isnan(column)
+        ordered = np.sort(column[present])
+        if not len(ordered):
+            continue
+        rank = np.searchsorted(ordered, column, "left") + np.searchsorted(ordered, column, "right")
+        for k in range(len(positions)):
+            rows = present & (nearest == k)
+            if rows.any():
+                positions[k, j] = rank[rows].mean() / (2 * len(ordered))
+    return positions
+
+
+def _heatmap(findings: Findings) -> str:
+    positions = _positions(findings)
+    if not positions.size:
+        return ""
+    spread = np.nan_to_num(np.abs(positions - 0.5)).max(0)
+    top = np.sort(np.argsort(-spread, kind="stable")[:HEATMAP_FEATURES])
+    names = [findings.manifest.core.features.numeric[j].name for j in top]
+    return plots.group_heatmap(names, positions[:, top], [g.share for g in findings.manifest.core.groups])
+
+
+def _group_cards(findings: Findings) -> str:
+    """For each group the facts that tell it from the others, strongest first."""
+    core = findings.manifest.core
+    positions = _positions(findings)
+    overall = core.reference.categorical
+    cards = []
+    for group in core.groups:
+        facts: list[tuple[float, str]] = []
+        for j, feature in enumerate(core.features.numeric):
+            profile = group.numeric[feature.name]
+            if profile.median is not None and not np.isnan(positions[group.prototype, j]):
+                told = _range(profile.low, profile.median, profile.high, feature.kind)
+                facts.append(
+                    (2 * abs(positions[group.prototype, j] - 0.5), f"<i>{escape(feature.name)}</i> {told}")
+                )
+        for feature in core.features.categorical:
+            for category, share in group.categorical[feature.name].shares.items():
+                lift = share - overall[feature.name].shares[feature.code_of[category]]
+                told = f"<i>{escape(feature.name)}</i> is <b>{escape(category)}</b> in {share:.0%}"
+                facts.append((lift, told))
+        facts.sort(key=lambda fact: -fact[0])
+        items = "".join(f"<li>{told}</li>" for _, told in facts[:CARD_FACTS])
+        cards.append(
+            f'<div class="group" style="--c:{plots.GROUPS[group.prototype % len(plots.GROUPS)]}">'
+            f"<h3>Group {group.prototype}<span>{group.share:.1%} of ordinary rows</span></h3>"
+            f"<ul>{items or '<li>no ordinary row is nearest to it</li>'}</ul></div>"
+        )
+    return "".join(cards)
+
+
+def _range(low: float | None, median: float, high: float | None, kind: Kind) -> str:
+    if kind is Kind.BOOLEAN:
+        return f"is mostly <b>{'true' if median else 'false'}</b>"
+    if low is None or high is None or low == high:
+        return f"is <b>{_number(median)}</b>"
+    return f"about <b>{_number(median)}</b> ({_number(low)} to {_number(high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() or abs(value) >= 1_000 else f"{value:.4g}"
+
+
+def _columns(findings: Findings) -> str:
+    rows = []
+    for feature in findings.manifest.core.features.features:
+        note = feature.reason or (f"{len(feature.categories)} categories" if feature.categories else "")
+        css = ' class="ignored"' if feature.kind is Kind.IGNORED else ""
+        rows.append(
+            f"<tr{css}><td>{escape(feature.name)}</td><td>{feature.kind}</td><td>{escape(note)}</td></tr>"
+        )
+    return "".join(rows)
+
+
+def _choices(findings: Findings) -> str:
+    return "".join(
+        f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(_told(value))}</td></tr>"
+        for name, value in findings.choices.items()
+    )
+
+
+def _told(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_told(item)}" for key, item in value.items()) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
