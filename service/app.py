@@ -16,11 +16,11 @@ from nearnorm.service.http.query import known_alone
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.drift_collector import DriftCollector
-from nearnorm.service.metrics.multiprocess_metrics import Siblings
+from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.services import Services
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
 
 
@@ -36,23 +36,23 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, siblings: Siblings | None = None) -> Application:
+def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) -> Application:
     """The whole service; `siblings` are the other processes on its port, whose metrics it tells too.
 
     Its lifespan raises NearnormError when it must not start.
     """
     metrics = Metrics()
     services = Services(settings)
-    slots = Slots(settings.open_store(), settings, metrics, services.follower.prepare)
-    figures = Figures(slots, services.log)
-    for collector in (DriftCollector(slots), figures):
+    registry = Registry(settings.open_store(), settings, metrics, services.follower.prepare)
+    figures = Figures(registry, services.log)
+    for collector in (DriftCollector(registry), figures):
         metrics.registry.register(collector)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
-            await asyncio.to_thread(services.start, slots.loaded, figures)
-            await slots.start()
+            await asyncio.to_thread(services.start, registry.loaded, figures)
+            await registry.start()
         except NearnormError as error:
             app.state.startup_problem = str(error)  # for the command line, which tells it in one line
             await asyncio.to_thread(services.close)
@@ -64,15 +64,14 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Applicat
         finally:
             if siblings is not None:
                 await siblings.close()
-            await slots.close()
+            await registry.close()
             await asyncio.to_thread(services.close)
 
     app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.score = ScoreEndpoint(
-        slots, services.keyring, Memory(services.log, services.policies, services.verdicts), settings, metrics
-    )
+    memory = Memory(services.log, services.policies, services.verdicts)
+    app.score = ScoreEndpoint(registry, services.keyring, memory, settings, metrics)
     app.state.services = services
-    app.state.slots = slots
+    app.state.registry = registry
     app.state.metrics = metrics
     app.state.figures = figures
     app.state.siblings = siblings
@@ -81,5 +80,5 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Applicat
         app.include_router(room.router, dependencies=[Depends(known_alone)])
     problems.install(app)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
-    app.openapi = with_score(app, slots, settings)  # type: ignore[method-assign]
+    app.openapi = with_score(app, registry, settings)  # type: ignore[method-assign]
     return app

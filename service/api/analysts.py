@@ -57,7 +57,7 @@ class QuarantineRequest(msgspec.Struct, forbid_unknown_fields=True):
     ]
 
 
-class Changed(BaseModel):
+class QuarantineChanged(BaseModel):
     """`records` were judged by them; `job_id` is a training that is done again without."""
 
     kind: Kind
@@ -93,14 +93,14 @@ async def list_analysts(
 )
 async def post_quarantine(
     request: Request, name: str, caller: Annotated[Caller, needs("operate")], by: By = "analyst"
-) -> Changed:
+) -> QuarantineChanged:
     """Their labels and retractions stop counting at once, and the next model forgets them."""
     why = read(await body_of(request), QuarantineRequest).why
     services = services_of(request)
     rule = services.rule
     changed = await services.ledger.written(lambda c: analysts.put(c, by, name, why, caller.name, rule))
     await services.ledger.threaded(services.follower.refresh)
-    return Changed.model_validate(changed, from_attributes=True)
+    return QuarantineChanged.model_validate(changed, from_attributes=True)
 
 
 @router.delete("/{name:path}/quarantine", response_model_exclude_none=True)
@@ -117,12 +117,12 @@ async def delete_quarantine(
             json_schema_extra={"maxLength": analysts.LONGEST_WHY, "pattern": r"^[^\x00]*$"},
         ),
     ] = "",
-) -> Changed:
+) -> QuarantineChanged:
     """Their labels count again, as if they had always done."""
     services = services_of(request)
     changed = await services.ledger.written(lambda c: analysts.release(c, by, name, why, caller.name))
     await services.ledger.threaded(services.follower.refresh)
-    return Changed.model_validate(changed, from_attributes=True)
+    return QuarantineChanged.model_validate(changed, from_attributes=True)
 
 
 def _told(tally: Tally) -> Analyst:

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import needs
-from nearnorm.service.drift.monitor import SignalState, Snapshot
+from nearnorm.service.drift.monitor import DriftSnapshot, SignalState
 from nearnorm.service.feedback.recall import Recall
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.records.shapes import ModelRef
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(tags=["operations"])
 
@@ -119,13 +119,13 @@ async def get_drift(
     request: Request, _: Annotated[Caller, needs(None)], model: str = "default"
 ) -> DriftState:
     """Drift of features, groups, distances and scores since this version serves in this process."""
-    slots: Slots = request.app.state.slots
-    loaded = slots.get(model)
+    registry: Registry = request.app.state.registry
+    loaded = registry.get(model)
     figures: Figures = request.app.state.figures
     return _shown(ServedModel.of(loaded.ref), loaded.drift.snapshot(), figures.recall(model))
 
 
-def _shown(model: ServedModel, snapshot: Snapshot, recall: Recall | None) -> DriftState:
+def _shown(model: ServedModel, snapshot: DriftSnapshot, recall: Recall | None) -> DriftState:
     features = [s for s in snapshot.signals if s.signal.kind in ("numeric", "categorical")]
     own = {s.signal.kind: s for s in snapshot.signals if s not in features}
     far = own["distance"]

@@ -13,7 +13,7 @@ from nearnorm.service.feedback import receipts, submit
 from nearnorm.service.feedback.request import FeedbackRequest, Item, read
 from nearnorm.service.feedback.submit import Accepted
 from nearnorm.service.records.encoder import Encoder
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
@@ -33,11 +33,11 @@ async def post_feedback(
 
     Sent again with the same Idempotency-Key, it is answered again and stored once.
     """
-    services, slots = services_of(request), request.app.state.slots
+    services, registry = services_of(request), request.app.state.registry
     sent = read(await body_of(request), caller.name, idempotency_key)
 
     def encoder(model: str) -> Encoder:
-        found: Slots = slots
+        found: Registry = registry
         return found.get(model).encoder
 
     def store(connection: sa.Connection) -> Accepted:

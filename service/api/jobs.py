@@ -58,7 +58,7 @@ async def list_jobs(
 async def post_job(request: Request, response: Response, caller: Annotated[Caller, needs("operate")]) -> Told:
     """Retrain now, with the labels there are. Where a job waits already, it is that one."""
     services = services_of(request)
-    name = request.app.state.slots.get(read(await body_of(request), JobRequest).model).ref.name
+    name = request.app.state.registry.get(read(await body_of(request), JobRequest).model).ref.name
     told = await services.ledger.written(
         lambda c: requests.told(c, requests.request(c, name, services.rule, caller.name))
     )

@@ -14,7 +14,7 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, record_audit, services_of
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.retraining import requests
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -45,14 +45,14 @@ async def list_models(
     cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$")] = None,
 ) -> ModelPage:
     """The versions in the store, newest first."""
-    slots: Slots = request.app.state.slots
-    versions = (await asyncio.to_thread(slots.store.versions))[::-1]
+    registry: Registry = request.app.state.registry
+    versions = (await asyncio.to_thread(registry.store.versions))[::-1]
     start = 0
     if cursor is not None:
         if cursor not in versions:
             raise NotFound("the cursor is no version of the store: start from the first page", field="cursor")
         start = versions.index(cursor) + 1
-    champions = {name: model.ref.version for name, model in slots.loaded().items()}
+    champions = {name: model.ref.version for name, model in registry.loaded().items()}
     page = [
         StoredModel(version=v, serves=[name for name, champion in champions.items() if champion == v])
         for v in versions[start : start + limit]
@@ -64,9 +64,9 @@ async def list_models(
 @router.get("/{version}")
 async def get_model(request: Request, version: str, _: Annotated[Caller, needs(None)]) -> Manifest:
     """A version's manifest: schema, training data, reference, metrics."""
-    slots: Slots = request.app.state.slots
+    registry: Registry = request.app.state.registry
     try:
-        bundle = await asyncio.to_thread(slots.store.open, version)
+        bundle = await asyncio.to_thread(registry.store.open, version)
     except StoreOutOfReach:
         raise
     except StoreError as error:
@@ -79,10 +79,10 @@ async def get_model(request: Request, version: str, _: Annotated[Caller, needs(N
 @router.post("/{version}/activate", openapi_extra=described(ActivationRequest))
 async def activate(request: Request, version: str, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put a version into service, once it has shown that it can serve on this machine."""
-    slots: Slots = request.app.state.slots
+    registry: Registry = request.app.state.registry
     name = read(await body_of(request), ActivationRequest).model
     try:
-        activation = await slots.activate(version, by=caller.name, name=name)
+        activation = await registry.activate(version, by=caller.name, name=name)
     except StoreOutOfReach:
         raise
     except StoreError as error:
@@ -97,10 +97,10 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
 @router.post("/rollback", openapi_extra=described(ActivationRequest))
 async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put the champion before this one back."""
-    slots: Slots = request.app.state.slots
+    registry: Registry = request.app.state.registry
     name = read(await body_of(request), ActivationRequest).model
     try:
-        activation = await slots.rollback(by=caller.name, name=name)
+        activation = await registry.rollback(by=caller.name, name=name)
     except StoreOutOfReach:
         raise
     except (StoreError, BundleError) as error:

@@ -6,8 +6,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from nearnorm.service.metrics.counters import Metrics
-from nearnorm.service.metrics.multiprocess_metrics import Siblings
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
+from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(tags=["operations"])
 
@@ -39,12 +39,12 @@ async def healthz() -> Health:
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "No model is loaded"}})
 async def readyz(request: Request) -> JSONResponse:
     """A model is loaded and requests can be scored."""
-    slots: Slots = request.app.state.slots
+    registry: Registry = request.app.state.registry
     models = [
         Serving(name=name, version=model.ref.version, provider=model.engine.provider)
-        for name, model in slots.loaded().items()
+        for name, model in registry.loaded().items()
     ]
-    readiness = Readiness(ready=bool(models), models=models, problems=slots.problems())
+    readiness = Readiness(ready=bool(models), models=models, problems=registry.problems())
     return JSONResponse(readiness.model_dump(), 200 if models else 503)
 
 
@@ -52,6 +52,6 @@ async def readyz(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Prometheus's text format, of all processes of the service together."""
     metrics: Metrics = request.app.state.metrics
-    siblings: Siblings | None = request.app.state.siblings
+    siblings: MultiprocessMetrics | None = request.app.state.siblings
     told = metrics.registry if siblings is None else await siblings.summed()
     return Response(generate_latest(told), media_type=CONTENT_TYPE_LATEST)

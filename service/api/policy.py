@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import Change, InForce
 
@@ -63,5 +63,5 @@ async def _changed(request: Request, loaded: LoadedModel, step: Step) -> dict[st
 
 
 def _loaded(request: Request, model: str) -> LoadedModel:
-    slots: Slots = request.app.state.slots
-    return slots.get(model)
+    registry: Registry = request.app.state.registry
+    return registry.get(model)

@@ -29,7 +29,7 @@ class Forgotten(BaseModel):
     labels: int
 
 
-class Entry(BaseModel):
+class AuditEntry(BaseModel):
     """`detail` depends on the action."""
 
     number: int
@@ -43,7 +43,7 @@ class Entry(BaseModel):
 class Trail(BaseModel):
     """Newest first; `next` is the cursor of the page after this one."""
 
-    audit: list[Entry]
+    audit: list[AuditEntry]
     next: str | None = None
 
 
@@ -78,6 +78,6 @@ async def get_audit(
 ) -> Trail:
     """Who labelled, changed the policy, made or revoked keys, activated or erased."""
     rows = await services_of(request).ledger.seen(lambda c: audit.page(c, limit, cursor))
-    entries = [Entry(**{**row, "at": iso(row["at"])}) for row in rows]
+    entries = [AuditEntry(**{**row, "at": iso(row["at"])}) for row in rows]
     more = len(entries) == limit and entries[-1].number > 1
     return Trail(audit=entries, next=str(entries[-1].number) if more else None)

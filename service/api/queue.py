@@ -10,7 +10,7 @@ from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.feedback import queue
 from nearnorm.service.feedback.queue import Pick
 from nearnorm.service.ids import iso
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/queue", tags=["feedback"])
 
@@ -48,8 +48,8 @@ async def get_queue(
 ) -> QueuePage:
     """Kept events that nobody has judged: the strangest, the uncertain, and some at random."""
     services = services_of(request)
-    slots: Slots = request.app.state.slots
-    share = slots.get(model).ranks.policy.budget
+    registry: Registry = request.app.state.registry
+    share = registry.get(model).ranks.policy.budget
     begin = queue.read_cursor(cursor)
     picks, end = await services.ledger.seen(
         lambda c: queue.review(c, model, 100.0 * (1.0 - share), limit, begin)

@@ -1,4 +1,4 @@
-"""Candidate normal groups: rows far from every prototype that lie close together.
+"""DenseRegion normal groups: rows far from every prototype that lie close together.
 
 The newest far rows are kept, a fixed number of them. Each is placed by its distances to the K
 prototypes: two embeddings are never nearer to each other than these differ (triangle inequality), so
@@ -25,7 +25,7 @@ _LEAST = np.finfo(np.float32).tiny  # a row so far away that its similarity is 0
 _MARGIN = 5.0  # standard errors that the far share of unchanged traffic may lie above the reference's
 
 
-class Candidate(Struct, frozen=True):
+class DenseRegion(Struct, frozen=True):
     """A dense region far from all groups. `share` is of all rows since the oldest far row kept.
 
     `typical` has the median of numeric features and the most frequent known category of the others.
@@ -40,7 +40,7 @@ class Candidate(Struct, frozen=True):
     typical: dict[str, float | str | None]
 
 
-class Newcomers:
+class Clusters:
     """Far rows of one model, the newest KEPT of them."""
 
     def __init__(self, core: Core) -> None:
@@ -68,7 +68,7 @@ class Newcomers:
         """How many candidates there are: cheaper than to describe them."""
         return sum(1 for _ in self._dense_regions())
 
-    def candidates(self) -> list[Candidate]:
+    def candidates(self) -> list[DenseRegion]:
         """The largest first; none while far rows are as few as among reference rows."""
         far = self._far
         return (
@@ -100,9 +100,9 @@ class Newcomers:
         """Rows since the oldest far row kept."""
         return self._seen - int(self._positions[0])
 
-    def _candidate(self, rows: Observed, members: Integers) -> Candidate:
+    def _candidate(self, rows: Observed, members: Integers) -> DenseRegion:
         newest = sorted(rows.event_ids, reverse=True)[:EXAMPLES]
-        return Candidate(
+        return DenseRegion(
             rows=len(rows),
             share=len(rows) / self._span,
             nearest=int(np.bincount(rows.prototype).argmax()),

@@ -72,7 +72,7 @@ class Signal(Struct, frozen=True):
     name: str
 
 
-class Cells:
+class SignalHistogram:
     """The cells of one model: its features, the nearest prototype, the score, and far or near.
 
     A numeric signal has its histogram's bins (bin i: edges[i-1] <= x < edges[i]) and a last cell for

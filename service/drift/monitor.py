@@ -14,9 +14,9 @@ import numpy as np
 from msgspec import Struct
 
 from nearnorm.models.manifest import Core
-from nearnorm.service.drift.clusters import Candidate, Newcomers
+from nearnorm.service.drift.clusters import Clusters, DenseRegion
 from nearnorm.service.drift.divergence import Comparison, Divergence, Integers, chi2_tail
-from nearnorm.service.drift.histogram import Cells, Observed, Signal, joined
+from nearnorm.service.drift.histogram import Observed, Signal, SignalHistogram, joined
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
 
@@ -54,14 +54,14 @@ class SignalState(Struct, frozen=True):
     reference_unknown: float | None
 
 
-class Snapshot(Struct, frozen=True):
+class DriftSnapshot(Struct, frozen=True):
     """`rows` were seen in all, the states cover the newest `window` of them."""
 
     rows: int
     window: int
     signals: tuple[SignalState, ...]
     reports: tuple[Report, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[DenseRegion, ...]
 
 
 class Window:
@@ -105,7 +105,7 @@ class Drift:
 
     def __init__(self, core: Core, on_report: Callable[[Report], None]) -> None:
         """`on_report` is called once for every signal that begins to drift."""
-        self._cells = Cells(core)
+        self._cells = SignalHistogram(core)
         signals = self._cells.signals
         self._comparison = Comparison(self._cells.reference, self._cells.sizes, SHORT)
         self._limit = np.array([FAR_LIMIT if s.kind == "distance" else PSI_LIMIT for s in signals])
@@ -116,7 +116,7 @@ class Drift:
         ]
         self._over = np.zeros((len(self._windows), len(signals)), bool)
         self._since: list[datetime | None] = [None] * len(signals)
-        self._newcomers = Newcomers(core)
+        self._newcomers = Clusters(core)
         self._reports: deque[Report] = deque(maxlen=_REPORTS_KEPT)
         self._on_report = on_report
         self._waiting: list[tuple[Rows, Outputs, Mapping[int, str]]] = []
@@ -184,8 +184,8 @@ class Drift:
         psi = self._comparison.of(counts).psi.tolist()
         return tuple(self._state(i, counts, p) for i, p in enumerate(psi))
 
-    def snapshot(self) -> Snapshot:
-        return Snapshot(
+    def snapshot(self) -> DriftSnapshot:
+        return DriftSnapshot(
             rows=self._rows,
             window=self.window,
             signals=self.states(),

@@ -44,7 +44,7 @@ _DAY_MS = 24 * _HOUR_MS
 _encode = msgspec.json.Encoder().encode
 
 
-class Scored(Struct):
+class ScoredBatch(Struct):
     """A request's scored rows: one element a row of `encoded.rows`.
 
     `alert` is whether the score alone is above the threshold; `anomaly` the verdict, with what analysts said.
@@ -129,7 +129,7 @@ class EventLog:
             return Picked(sorted({*drawn, *rows}) if drawn else rows, frozenset(drawn), probability)
         return Picked(drawn, frozenset(drawn), probability) if drawn else _NONE
 
-    def keep(self, batch: Scored, picked: Picked) -> dict[int, str]:
+    def keep(self, batch: ScoredBatch, picked: Picked) -> dict[int, str]:
         """The event_id of every row that is kept, by its index. Never blocks, never raises for the ledger."""
         rows = picked.rows[: max(QUEUE_ROWS - len(self._waiting), 0)]
         self.dropped += len(picked.rows) - len(rows)

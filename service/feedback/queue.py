@@ -38,7 +38,7 @@ class Pick(Struct, frozen=True):
     why: Why
 
 
-class Place(msgspec.Struct, array_like=True, frozen=True):
+class QueuePosition(msgspec.Struct, array_like=True, frozen=True):
     """A place in the order of rank: percentile, score, event_id."""
 
     percentile: float
@@ -49,9 +49,9 @@ class Place(msgspec.Struct, array_like=True, frozen=True):
 class Cursor(msgspec.Struct, array_like=True, frozen=True):
     """What was handed out: all above `top`, between `low` and `high`, and audits from `audit` on."""
 
-    top: Place | None = None
-    low: Place | None = None
-    high: Place | None = None
+    top: QueuePosition | None = None
+    low: QueuePosition | None = None
+    high: QueuePosition | None = None
     audit: str | None = None
 
 
@@ -134,12 +134,12 @@ def _handed_out(cursor: Cursor, threshold: float) -> sa.ColumnElement[bool]:
     return sa.or_(*given)
 
 
-def _bound(place: Place) -> sa.ColumnElement[Any]:
+def _bound(place: QueuePosition) -> sa.ColumnElement[Any]:
     return sa.tuple_(sa.literal(place.percentile), sa.literal(place.score), sa.literal(place.event_id))
 
 
 def _advanced(cursor: Cursor, why: Why, event: Candidate, threshold: float) -> Cursor:
-    place = Place(event.percentile, event.score, event.event_id)
+    place = QueuePosition(event.percentile, event.score, event.event_id)
     if why == "top":
         return replace(cursor, top=place)
     if why == "audit":

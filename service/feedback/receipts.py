@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from nearnorm.service.errors import NotFound
-from nearnorm.service.ledger.label_history import Label, Said
+from nearnorm.service.ledger.label_history import Label, LabelHistory
 from nearnorm.service.ledger.tables import labels
 
 Status = Literal["stored", "waiting", "learned", "superseded", "retracted", "quarantined", "erased"]
@@ -33,7 +33,7 @@ class Receipt(Struct, omit_defaults=True):
     score_held_out: float | None = None
 
 
-def taken(label: Label, said: Said) -> Receipt:
+def taken(label: Label, said: LabelHistory) -> Receipt:
     """What is answered to a label as soon as it is stored."""
     if not said.counts(label):
         return Receipt(label.feedback_id, "quarantined")
@@ -63,7 +63,7 @@ def receipt(connection: sa.Connection, feedback_id: str) -> Receipt:
     )
 
 
-def _status(label: Label, said: Said | None) -> Status:
+def _status(label: Label, said: LabelHistory | None) -> Status:
     if said is None:
         return "erased"
     if not said.counts(label):

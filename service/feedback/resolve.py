@@ -44,7 +44,7 @@ class Mistake(Exception):
         return found
 
 
-class Binder:
+class Resolver:
     """Finds what each item speaks of."""
 
     def __init__(self, connection: sa.Connection, sent: Submission, log: EventLog, encoder: Encoder) -> None:

@@ -12,7 +12,7 @@ from nearnorm.service.errors import Conflict, InvalidRequest, TooManyLabels
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.receipts import taken
 from nearnorm.service.feedback.request import Submission
-from nearnorm.service.feedback.resolve import Binder, Mistake
+from nearnorm.service.feedback.resolve import Mistake, Resolver
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
@@ -50,7 +50,7 @@ def submit(
                 field="Idempotency-Key",
             )
         return Accepted(before.answer, [])
-    statements = _statements(sent, Binder(connection, sent, log, encoder(sent.model)))
+    statements = _statements(sent, Resolver(connection, sent, log, encoder(sent.model)))
     _check_rates(connection, statements, most_an_hour)
     labels.append(connection, change, statements)
     said = labels.about(connection, sent.model, {s.digest for s in statements})
@@ -80,7 +80,7 @@ def _check_rates(connection: sa.Connection, statements: list[Label], most_an_hou
             )
 
 
-def _statements(sent: Submission, binder: Binder) -> list[Label]:
+def _statements(sent: Submission, binder: Resolver) -> list[Label]:
     statements: list[Label] = []
     errors: list[dict[str, object]] = []
     said: dict[tuple[str, str], tuple[int, str]] = {}

@@ -40,8 +40,8 @@ class _Held(Struct, frozen=True):
 class Backpressure:
     """`room` tells how many requests would not be refused now."""
 
-    def __init__(self, room: Callable[[], int]) -> None:
-        self._room = room
+    def __init__(self, capacity: Callable[[], int]) -> None:
+        self._capacity = capacity
         self._time = TokenBucket(1e6 * SHARE, time.process_time())
         self._held: deque[_Held] = deque()
         self._let_in = 1
@@ -61,7 +61,7 @@ class Backpressure:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let in whom there is room for, whom there is time to refuse, and who has waited long enough."""
         now, left = time.monotonic(), self._time.left(time.process_time())
-        held, room = self._held, min(self._room(), self._let_in)
+        held, room = self._held, min(self._capacity(), self._let_in)
         self._let_in = min(2 * self._let_in, _MOST) if room else 1
         while held and (room > 0 or left > 0 or held[0].until <= now):
             one = held.popleft()

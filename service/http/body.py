@@ -17,17 +17,17 @@ class ClientGoneError(Exception):
     """The client hung up before its request was whole."""
 
 
-class Kind(Struct, frozen=True):
+class MediaKind(Struct, frozen=True):
     """`content` is JSON or ARROW."""
 
     content: bytes
     packed: bool
 
 
-PLAIN_JSON = Kind(JSON, packed=False)
+PLAIN_JSON = MediaKind(JSON, packed=False)
 
 
-def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
+def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> MediaKind:
     """Raises UnsupportedMedia, and BodyTooLarge as far as the headers tell."""
     content, packed = JSON, False
     for name, value in headers:
@@ -45,7 +45,7 @@ def kind_of(headers: list[tuple[bytes, bytes]], max_body: int) -> Kind:
             f"content type {content.decode('latin-1')!r} is not read: "
             f"send {JSON.decode()} or {ARROW.decode()}"
         )
-    return Kind(plain, packed)
+    return MediaKind(plain, packed)
 
 
 def size_of_plain_json(headers: list[tuple[bytes, bytes]]) -> int | None:
@@ -70,7 +70,7 @@ def size_of_body(headers: list[tuple[bytes, bytes]]) -> int:
     return 0
 
 
-async def read_body(receive: Receive, kind: Kind, max_body: int) -> bytes:
+async def read_body(receive: Receive, kind: MediaKind, max_body: int) -> bytes:
     """The whole body, unpacked. Raises BodyTooLarge, MalformedBody, ClientGoneError."""
     message = await receive()
     if message.get("more_body") or message["type"] == "http.disconnect":

@@ -17,7 +17,7 @@ from nearnorm.service.errors import (
     problem_body,
 )
 from nearnorm.service.http.body import ClientGoneError
-from nearnorm.service.http.request_log import Answer, request_ids
+from nearnorm.service.http.request_log import SentAnswer, request_ids
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 
@@ -83,7 +83,7 @@ class MeasuredRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = Answer(send)
+        answer = SentAnswer(send)
         try:
             await self._app(scope, receive, answer.send)
         except ClientGoneError:

@@ -43,7 +43,7 @@ def trace_of(traceparent: str) -> str | None:
     return found[2] if found[2].strip("0") and found[3].strip("0") else None
 
 
-class Answer:
+class SentAnswer:
     """An answer on its way: its status, 0 until it begins, and the seconds since its request came."""
 
     def __init__(self, send: Send) -> None:
@@ -71,7 +71,7 @@ class LoggedRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = Answer(send)
+        answer = SentAnswer(send)
         try:
             await self._app(scope, receive, answer.send)
         finally:

@@ -34,7 +34,7 @@ class Label(Struct, frozen=True):
     model_version: str | None = None
 
 
-class Said(Struct, frozen=True, dict=True):
+class LabelHistory(Struct, frozen=True, dict=True):
     """All statements about one record, in order. Those of `silenced` are there and do not count."""
 
     statements: Sequence[Label]

@@ -21,7 +21,7 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.ledger.tables.labels import labels, verdicts
 from nearnorm.service.retraining import requests
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 
 Family = CounterMetricFamily | GaugeMetricFamily
 
@@ -64,8 +64,8 @@ def read(connection: sa.Connection, model: str) -> LabelFigures:
 class Figures(Collector):
     """Models, queue and event log as they are; labels as they were when `refresh` last read them."""
 
-    def __init__(self, slots: Slots, log: EventLog) -> None:
-        self._slots = slots
+    def __init__(self, registry: Registry, log: EventLog) -> None:
+        self._registry = registry
         self._log = log
         self._labels: dict[str, LabelFigures] = {}
         self._workers = 0
@@ -103,19 +103,19 @@ class Figures(Collector):
         room = GaugeMetricFamily(
             "nearnorm_queue_limit_rows", "Rows at which requests are answered with 429.", labels=_MODEL
         )
-        for name, model in self._slots.loaded().items():
+        for name, model in self._registry.loaded().items():
             made = datetime.fromisoformat(model.manifest.created_at)
             created.add_metric((name,), made.timestamp())
             budget.add_metric((name,), model.ranks.policy.budget)
             waiting.add_metric((name,), model.batcher.rows)
             room.add_metric((name,), model.batcher.limit)
         problems = GaugeMetricFamily(
-            "nearnorm_problems", "What /readyz lists: 0 when all is well.", len(self._slots.problems())
+            "nearnorm_problems", "What /readyz lists: 0 when all is well.", len(self._registry.problems())
         )
         activations = CounterMetricFamily(
             "nearnorm_activations", "Entries of the store's activation log.", labels=("model", "action")
         )
-        logged = self._slots.activations()
+        logged = self._registry.activations()
         for name in {model for model, _ in logged}:
             for action in ("activate", "rollback"):  # zeros too: an increase from nothing is not seen
                 activations.add_metric((name, action), logged.get((name, action), 0))

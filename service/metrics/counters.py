@@ -16,7 +16,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
-class Histogram:
+class BucketCounts:
     """Counts by bucket. Cheap enough for the hot path, and for one thread at a time."""
 
     __slots__ = ("_bounds", "_counts", "_edges", "_sum")
@@ -63,7 +63,7 @@ class Metrics(Collector):
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
         self._requests: dict[tuple[str, str, int], int] = {}
-        self._request_seconds: dict[str, Histogram] = {}
+        self._request_seconds: dict[str, BucketCounts] = {}
         self._failed_loads: dict[str, int] = {}
         self._connections: dict[str, int] = {}
         self._models: dict[str, ModelMeter] = {}
@@ -74,7 +74,7 @@ class Metrics(Collector):
             self._requests[key] += 1
         except KeyError:
             self._requests[key] = 1
-            self._request_seconds.setdefault(route, Histogram(SECONDS))
+            self._request_seconds.setdefault(route, BucketCounts(SECONDS))
         self._request_seconds[route].observe(seconds)
 
     def refused_connection(self, reason: str) -> None:
@@ -151,10 +151,10 @@ class ModelMeter:
         self.row_errors = 0
         self.anomalies = 0
         self.drift_reports = 0
-        self.batch_rows = Histogram(ROWS)
-        self.queue_seconds = Histogram(FINE_SECONDS)
-        self.inference_seconds = Histogram(FINE_SECONDS)
-        self.scores = Histogram(TENTHS)
+        self.batch_rows = BucketCounts(ROWS)
+        self.queue_seconds = BucketCounts(FINE_SECONDS)
+        self.inference_seconds = BucketCounts(FINE_SECONDS)
+        self.scores = BucketCounts(TENTHS)
         self._lock = threading.Lock()
 
     def ran(self, seconds: float, scores: NDArray[np.float32], anomalies: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 
 SIGNAL = ("model", "kind", "signal")
 
@@ -13,8 +13,8 @@ SIGNAL = ("model", "kind", "signal")
 class DriftCollector(Collector):
     """The drift of every model that serves."""
 
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         psi = GaugeMetricFamily(
@@ -47,7 +47,7 @@ class DriftCollector(Collector):
         window = GaugeMetricFamily(
             "nearnorm_drift_window_rows", "Rows that the drift gauges cover.", labels=("model",)
         )
-        for model, loaded in self._slots.loaded().items():
+        for model, loaded in self._registry.loaded().items():
             drift = loaded.drift
             for state in drift.states():
                 signal = state.signal

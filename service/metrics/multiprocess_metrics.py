@@ -60,7 +60,7 @@ def families(registry: CollectorRegistry) -> list[Family]:
     ]
 
 
-class Siblings:
+class MultiprocessMetrics:
     """Process `number` of those that share a folder."""
 
     def __init__(self, folder: Path, number: int) -> None:

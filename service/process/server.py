@@ -14,9 +14,9 @@ from nearnorm.service.http.backpressure import Backpressure
 from nearnorm.service.http.connection import guarded
 from nearnorm.service.http.request_log import LoggedRequests, traced
 from nearnorm.service.logs import configure_logs, log
-from nearnorm.service.metrics.multiprocess_metrics import Siblings
+from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.process.listener import listen
-from nearnorm.service.process.worker_supervisor import Keeper, end_with_stdin
+from nearnorm.service.process.worker_supervisor import WorkerSupervisor, end_with_stdin
 from nearnorm.service.serving.malloc import share_heap
 from nearnorm.service.settings import Settings
 
@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
     listener = listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}")
-    keeper = Keeper(settings)
+    keeper = WorkerSupervisor(settings)
     keeper.start()
     try:
         _serve(settings, listener)
@@ -63,10 +63,10 @@ def run_beside(settings: Settings, number: int, fileno: int, folder: Path) -> No
     share_heap()
     configure_logs()
     with socket.socket(fileno=fileno) as listener:
-        _serve(settings, listener, Siblings(folder, number))
+        _serve(settings, listener, MultiprocessMetrics(folder, number))
 
 
-def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | None = None) -> None:
+def _serve(settings: Settings, listener: socket.socket, siblings: MultiprocessMetrics | None = None) -> None:
     app = create_app(settings, siblings)
     asgi = traced(app) if settings.traces else app
     if settings.log_requests:
@@ -78,7 +78,7 @@ def _serve(settings: Settings, listener: socket.socket, siblings: Siblings | Non
             settings,
             app.score.turned_away,
             host,
-            Backpressure(app.score.room),
+            Backpressure(app.score.capacity),
             app.state.metrics.refused_connection,
         ),
         loop="uvloop",

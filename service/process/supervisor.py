@@ -18,7 +18,7 @@ from pathlib import Path
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service.logs import configure_logs, log
 from nearnorm.service.process.listener import listen
-from nearnorm.service.process.worker_supervisor import LASTING, LEAST_PAUSE, MOST_PAUSE, Keeper
+from nearnorm.service.process.worker_supervisor import LASTING, LEAST_PAUSE, MOST_PAUSE, WorkerSupervisor
 from nearnorm.service.settings import PREFIX, Settings
 
 LOOK = 0.05  # seconds
@@ -26,7 +26,7 @@ PATIENCE = 60.0  # seconds for the first process to start
 GRACE = 5.0  # seconds beyond `stop_seconds`, after which a process is killed
 
 
-class Place:
+class ServingProcess:
     """One serving process after the other, on one socket."""
 
     def __init__(self, number: int, listener: socket.socket, settings: Settings, folder: Path) -> None:
@@ -81,10 +81,10 @@ def run(settings: Settings) -> None:
     listeners = _listen(settings)
     host, port = listeners[0].getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}", workers=settings.workers)
-    keeper = Keeper(settings)
+    keeper = WorkerSupervisor(settings)
     with tempfile.TemporaryDirectory(prefix="nearnorm-") as folder:
-        places = [Place(i, listener, settings, Path(folder)) for i, listener in enumerate(listeners)]
-        running: list[Place] = []
+        places = [ServingProcess(i, listener, settings, Path(folder)) for i, listener in enumerate(listeners)]
+        running: list[ServingProcess] = []
         try:
             for place in places:
                 place.start()
@@ -102,7 +102,7 @@ def run(settings: Settings) -> None:
             _end(running, settings.stop_seconds + GRACE)
 
 
-def _wait(place: Place, stop: threading.Event) -> None:
+def _wait(place: ServingProcess, stop: threading.Event) -> None:
     deadline = time.monotonic() + PATIENCE
     while not place.ready.exists() and not stop.wait(LOOK):
         if place.process.poll() is not None:
@@ -111,7 +111,7 @@ def _wait(place: Place, stop: threading.Event) -> None:
             raise NearnormError(f"the first serving process did not start in {PATIENCE:.0f} s")
 
 
-def _end(places: list[Place], seconds: float) -> None:
+def _end(places: list[ServingProcess], seconds: float) -> None:
     for place in places:
         place.process.terminate()
     deadline = time.monotonic() + seconds

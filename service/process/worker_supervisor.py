@@ -29,7 +29,7 @@ def end_with_stdin(stop: Callable[[], None]) -> None:
     threading.Thread(target=read, name="stdin", daemon=True).start()
 
 
-class Keeper:
+class WorkerSupervisor:
     """Exactly one `nearnorm worker` while it is open.
 
     The worker reads from a pipe that only we hold, and ends when that does: however we die, it goes too.

@@ -34,7 +34,7 @@ class Ended(NearnormError):
     """Training ended without a result; the message says why."""
 
 
-class Told(Struct, frozen=True):
+class TrainingProgress(Struct, frozen=True):
     """Where training is, and what it wrote."""
 
     stage: str = "snapshot"
@@ -46,7 +46,7 @@ def training_is_installed() -> bool:
     return all(importlib.util.find_spec(name) for name in ("torch", "sklearn", "onnx"))
 
 
-class Child:
+class TrainingProcess:
     """`python -m nearnorm.training.loop.retrain FOLDER`, running."""
 
     def __init__(self, folder: Path, seconds: float, silence: float) -> None:
@@ -62,14 +62,14 @@ class Child:
         self._heard = time.monotonic()
         self._deadline = self._heard + seconds
         self._last_error = ""
-        self.told = Told()
+        self.told = TrainingProgress()
         self._readers = [
             threading.Thread(target=read, daemon=True) for read in (self._listen, self._listen_to_errors)
         ]
         for reader in self._readers:
             reader.start()
 
-    def wait(self, seconds: float) -> Told | None:
+    def wait(self, seconds: float) -> TrainingProgress | None:
         """Where it is after `seconds`, or None once it has ended well. Raises Ended."""
         try:
             code = self._process.wait(seconds)

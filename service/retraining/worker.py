@@ -27,7 +27,12 @@ from nearnorm.service.ledger.tables import audit, jobs, labels, snapshot
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log
 from nearnorm.service.retraining.requests import RELEASE
-from nearnorm.service.retraining.training_process import Cancelled, Child, Ended, training_is_installed
+from nearnorm.service.retraining.training_process import (
+    Cancelled,
+    Ended,
+    TrainingProcess,
+    training_is_installed,
+)
 from nearnorm.service.settings import Settings
 
 POLL = 0.5  # seconds between looks at the ledger: how soon a job starts and a cancellation is seen
@@ -190,7 +195,9 @@ class Worker:
         self._tell(job, watermark=seen.watermark, champion=champion.version, evidence="{}")
 
     def _train(self, job: Job, folder: Path) -> None:
-        child = Child(folder, self.settings.training_seconds, self.settings.training_silence_seconds)
+        child = TrainingProcess(
+            folder, self.settings.training_seconds, self.settings.training_silence_seconds
+        )
         try:
             while (told := child.wait(POLL)) is not None:
                 self._greet()
@@ -252,7 +259,7 @@ class Worker:
 
     def _succeed(self, job: Job, result: dict[str, Any], reasons: list[str], activated: bool) -> None:
         scores = {
-            one["digest"]: labels.Scores(one["before"], one["after"], one["held_out"])
+            one["digest"]: labels.LabelScores(one["before"], one["after"], one["held_out"])
             for one in result["learnt"]
         }
         with self.ledger.write() as connection:

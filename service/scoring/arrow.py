@@ -11,7 +11,7 @@ from nearnorm.models.schema import FeatureSchema
 from nearnorm.models.tables import to_arrays
 from nearnorm.service.errors import InvalidRequest, MalformedBody, TooManyRows, UnsupportedMedia
 from nearnorm.service.records.encoder import Encoded, Rows, row_problem, warnings_of
-from nearnorm.service.scoring.remember import Noted
+from nearnorm.service.scoring.remember import Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
 
@@ -55,7 +55,7 @@ def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
     return encoded
 
 
-def write(model: LoadedModel, encoded: Encoded, scores: Scores | None, noted: Noted) -> bytes:
+def write(model: LoadedModel, encoded: Encoded, scores: Scores | None, noted: Remembered) -> bytes:
     """One row of answers for each row sent; `error` tells why one has none."""
     places = encoded.places()
     columns = _answers(encoded, scores)

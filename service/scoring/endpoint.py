@@ -32,10 +32,10 @@ from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.records.encoder import Encoded, Rows
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.scoring.json_answer import answered
-from nearnorm.service.scoring.remember import NOTHING, Memory, Noted
+from nearnorm.service.scoring.remember import NOTHING, Memory, Remembered
 from nearnorm.service.serving.batcher import Entry, overloaded
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import BATCH_ROWS, Slots
+from nearnorm.service.serving.registry import BATCH_ROWS, Registry
 from nearnorm.service.serving.results import Scores, joined
 from nearnorm.service.settings import Settings
 
@@ -59,9 +59,9 @@ class ScoreEndpoint:
     path = PATH.encode()
 
     def __init__(
-        self, slots: Slots, keyring: Keyring, memory: Memory, settings: Settings, metrics: Metrics
+        self, registry: Registry, keyring: Keyring, memory: Memory, settings: Settings, metrics: Metrics
     ) -> None:
-        self._slots = slots
+        self._registry = registry
         self._keyring = keyring
         self._memory = memory
         self._max_body = settings.max_body_bytes
@@ -91,7 +91,7 @@ class ScoreEndpoint:
 
         With three times what can be scored, a third of the time went into reading what is refused.
         """
-        if not self._slots.shut or target.partition(b"?")[0] != self.path:
+        if not self._registry.is_full or target.partition(b"?")[0] != self.path:
             return None
         self.count(429, 0.0)
         return _TURNED_AWAY
@@ -107,21 +107,21 @@ class ScoreEndpoint:
             most = meter.body_bytes(most)
         return meter, most
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many more requests there is room for now."""
-        return self._slots.room
+        return self._registry.capacity
 
     def check_room(self) -> None:
         """Raises Overloaded before the body is read: what is refused must cost little."""
-        if self._slots.shut:
+        if self._registry.is_full:
             raise overloaded()
 
     def asked(self, body: bytes, meter: Meter | None) -> Asked:
         """The request by the schema of the model that it names."""
-        model = self._slots.first()
+        model = self._registry.first()
         request = model.encoder.decode(body)
         if request.model != model.ref.name:
-            model = self._slots.get(request.model)
+            model = self._registry.get(request.model)
             request = model.encoder.decode(body)
         encoded = model.encoder.encode(request)
         if not isinstance(request.records, UnsetType):
@@ -129,7 +129,7 @@ class ScoreEndpoint:
         _counted(model, encoded, meter)
         return Asked(model, request, encoded)
 
-    def answer(self, asked: Asked, parts: Sequence[Scores]) -> tuple[bytes, Noted]:
+    def answer(self, asked: Asked, parts: Sequence[Scores]) -> tuple[bytes, Remembered]:
         """The answer's JSON, and what is remembered. `parts` are empty where no row could be scored."""
         model, request, encoded = asked.model, asked.request, asked.encoded
         scores = _whole(encoded, parts)
@@ -159,7 +159,7 @@ class ScoreEndpoint:
             from nearnorm.service.scoring import arrow
         except ModuleNotFoundError:
             raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
-        model = self._slots.get(named) if named else self._slots.first()
+        model = self._registry.get(named) if named else self._registry.first()
         encoded = arrow.read(body, model.encoder.schema, self._max_rows)
         _counted(model, encoded, meter)
         parts = await _scored(model, encoded, receive)
@@ -175,7 +175,7 @@ class ScoreEndpoint:
         scores: Scores | None,
         parts: Sequence[Scores],
         request: Envelope | None,
-    ) -> Noted:
+    ) -> Remembered:
         if scores is None:
             return NOTHING
         ids = None if request is None or isinstance(request.ids, UnsetType) else request.ids

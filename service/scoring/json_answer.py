@@ -19,7 +19,7 @@ from nearnorm.service.records.shapes import (
     Result,
     ResultColumns,
 )
-from nearnorm.service.scoring.remember import Noted
+from nearnorm.service.scoring.remember import Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Batch, Scores
 
@@ -32,7 +32,7 @@ def answered(
     request: Envelope,
     encoded: Encoded,
     scores: Scores | None,
-    noted: Noted,
+    noted: Remembered,
 ) -> bytes:
     """The answer as JSON. Where there is nothing to tell but scores, a batch's rows are written at once."""
     bare = _is_bare(request) and encoded.whole and not noted.matched
@@ -76,7 +76,7 @@ def answer(
     request: Envelope,
     encoded: Encoded,
     scores: Scores | None,
-    noted: Noted,
+    noted: Remembered,
 ) -> Answer:
     """Everything a caller is told. `scores` has one for each of the rows without an error."""
     reasons = _reasons(model, encoded, scores) if request.explain and scores else None
@@ -105,7 +105,7 @@ def _records(
     encoded: Encoded,
     scores: Scores | None,
     reasons: list[list[Reason]] | None,
-    noted: Noted,
+    noted: Remembered,
 ) -> list[Result | Failure]:
     results: list[Any] = []
     if scores:
@@ -146,7 +146,7 @@ def _columns(
     encoded: Encoded,
     scores: Scores | None,
     reasons: list[list[Reason]] | None,
-    noted: Noted,
+    noted: Remembered,
 ) -> ResultColumns:
     spread = _spreader(encoded)
 

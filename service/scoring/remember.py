@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from nearnorm.service.events.log import EventLog, Scored
+from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.labels import Standing
@@ -15,14 +15,14 @@ from nearnorm.service.serving.results import Scores
 from nearnorm.service.verdict.policies import InForce, Policies
 
 
-class Noted(Struct, frozen=True):
+class Remembered(Struct, frozen=True):
     """What /score adds to its answer: by the index of a row among those scored."""
 
     event_ids: Mapping[int, str]
     matched: Mapping[int, Matched]
 
 
-NOTHING = Noted({}, {})
+NOTHING = Remembered({}, {})
 
 
 class Memory:
@@ -33,7 +33,7 @@ class Memory:
         self._policies = policies
         self._verdicts = verdicts
 
-    def note(self, model: LoadedModel, encoded: Encoded, scores: Scores, ids: list[Id] | None) -> Noted:
+    def note(self, model: LoadedModel, encoded: Encoded, scores: Scores, ids: list[Id] | None) -> Remembered:
         """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`."""
         name, alert = model.ref.name, scores.anomaly
         found = self._verdicts.of(name).find(model.encoder.schema, encoded)
@@ -46,8 +46,8 @@ class Memory:
             alert = list(map(bool.__or__, alert, scores.anomaly))
         picked = self._log.pick(name, scores.percentile, alert)
         if not picked.rows:
-            return Noted({}, matched) if matched else NOTHING
-        batch = Scored(
+            return Remembered({}, matched) if matched else NOTHING
+        batch = ScoredBatch(
             name,
             model.ref.version,
             model.encoder,
@@ -59,7 +59,7 @@ class Memory:
             scores.prototype,
             ids,
         )
-        return Noted(self._log.keep(batch, picked), matched)
+        return Remembered(self._log.keep(batch, picked), matched)
 
 
 def _judge(scores: Scores, index: int, standing: Standing, in_force: InForce | None) -> Matched:

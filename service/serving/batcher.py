@@ -31,15 +31,15 @@ Outcome = TypeVar("Outcome")
 class Limits(Struct, frozen=True):
     """In rows, and seconds. Batches of up to `inline_rows` run in the event loop's own thread.
 
-    A request that is larger than that runs beside it, up to `batch_rows` of it at a time, and at most
-    `beside` batches at once. For many small requests the way to another thread and back is dearer.
+    A request that is larger than that runs in other threads, up to `batch_rows` of it at a time, and at
+    most `off_loop` batches at once. For many small requests the way to another thread and back is dearer.
     """
 
     batch_rows: int
     inline_rows: int
     queue_rows: int
     deadline_seconds: float
-    beside: int
+    off_loop: int
 
 
 class Entry(Generic[Item, Outcome]):
@@ -76,30 +76,30 @@ def overloaded() -> Overloaded:
 
 
 class Batcher(Generic[Item, Ran, Outcome]):
-    """`run` does a batch's work, `apart` makes of it one outcome for each item; `observe` hears how long each
+    """`run` does a batch's work, `split` makes of it one outcome for each item; `observe` hears how long each
     of them waited.
 
     `run` is called in other threads too, and shall hold the interpreter as little as it can: two threads
-    that want it take it from one another. `apart` is called in the event loop only.
+    that want it take it from one another. `split` is called in the event loop only.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[Item]], Ran],
-        apart: Callable[[Sequence[Item], Ran], Sequence[Outcome]],
+        split: Callable[[Sequence[Item], Ran], Sequence[Outcome]],
         limits: Limits,
         executor: Executor,
         observe: Callable[[list[float]], None],
     ) -> None:
         self._run = run
-        self._apart = apart
+        self._split = split
         self._limits = limits
         self._executor = executor
         self._observe = observe
         self._queue: deque[Entry[Item, Outcome]] = deque()
         self._awake = False
         self._alone = False
-        self._beside = 0
+        self._off_loop = 0
         self._room = min(limits.batch_rows, limits.queue_rows // 2)
         self.overflown = False
         """Whether the queue was full: only then it is worth asking whether it still is `shut`."""
@@ -113,16 +113,16 @@ class Batcher(Generic[Item, Ran, Outcome]):
         return self._limits.queue_rows
 
     @property
-    def shut(self) -> bool:
+    def is_full(self) -> bool:
         """Whether the queue was full, and has no room for a batch yet: a refusal that needs no decoding."""
         if self.overflown and self.rows <= self._limits.queue_rows - self._room:
             self.overflown = False
         return self.overflown
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many more requests fit, as large as those that wait now; at least one unless it is `shut`."""
-        if self.shut:
+        if self.is_full:
             return 0
         free = self._limits.queue_rows - self.rows
         return max(1, free * max(1, len(self._queue)) // max(1, self.rows))
@@ -141,7 +141,7 @@ class Batcher(Generic[Item, Ran, Outcome]):
         # told before the next is decoded: of large requests, every other one was in vain
         self.overflown = self.rows + entry.rows > self._limits.queue_rows
         self._queue.append(entry)
-        if not self._awake and self._beside < self._limits.beside:
+        if not self._awake and self._off_loop < self._limits.off_loop:
             self._awake = True  # where the last request came alone, this one is not kept waiting for company
             self._loop.call_soon(self._next if self._alone else self._soon)
         return entry
@@ -175,10 +175,10 @@ class Batcher(Generic[Item, Ran, Outcome]):
         if rows <= self._limits.inline_rows:
             self._finish(parts, items, lambda: self._run(items))
         else:
-            self._beside += 1
+            self._off_loop += 1
             running = self._loop.run_in_executor(self._executor, self._run, items)
             running.add_done_callback(lambda done: self._finished(parts, items, done))
-            if self._beside == self._limits.beside:
+            if self._off_loop == self._limits.off_loop:
                 self._awake = False
                 return
         self._loop.call_soon(self._soon)
@@ -186,14 +186,14 @@ class Batcher(Generic[Item, Ran, Outcome]):
     def _finished(
         self, parts: list[_Part[Item, Outcome]], items: list[Item], done: "asyncio.Future[Ran]"
     ) -> None:
-        self._beside -= 1
+        self._off_loop -= 1
         self._finish(parts, items, done.result)
         if not self._awake:
             self._next()
 
     def _finish(self, parts: list[_Part[Item, Outcome]], items: list[Item], ran: Callable[[], Ran]) -> None:
         try:
-            outcomes = self._apart(items, ran())
+            outcomes = self._split(items, ran())
         except Exception as error:
             self._fail(parts, error)
         else:

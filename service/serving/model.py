@@ -55,7 +55,7 @@ class LoadedModel:
         """Take requests from now on, in this thread's event loop."""
         self.meter = meter
         self.batcher = Batcher(
-            weakly(self.run), weakly(self.apart), limits, executor, meter.queue_seconds.observe_all
+            weakly(self.run), weakly(self.split), limits, executor, meter.queue_seconds.observe_all
         )
         meter.serving = (self.ref.version, self.engine.provider)
 
@@ -78,7 +78,7 @@ class LoadedModel:
         outputs = self.engine.run(rows)
         return Ran(rows, outputs, time.perf_counter() - started)
 
-    def apart(self, items: Sequence[Rows], ran: Ran) -> list[Scores]:
+    def split(self, items: Sequence[Rows], ran: Ran) -> list[Scores]:
         """What ran together, judged and one for each item."""
         batch = self._judged(ran)
         parts, start = [], 0

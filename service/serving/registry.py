@@ -37,7 +37,7 @@ TRIM_SECONDS = 2.0
 """After a swap, when nobody holds the model before it any more, its memory goes back to the system."""
 BATCH_ROWS = 1024
 INLINE_ROWS = 512
-BESIDE = max(1, min(4, cpus() - 1))
+OFF_LOOP = max(1, min(4, cpus() - 1))
 """Batches that run beside the event loop at once: a CPU is its own."""
 
 
@@ -47,7 +47,7 @@ class _Failure(Struct, frozen=True):
     message: str
 
 
-class Slots:
+class Registry:
     """The loaded models by name, kept as the store's activation log says."""
 
     def __init__(
@@ -67,8 +67,10 @@ class Slots:
         self._prepared = prepare
         keys = settings.trusted_keys
         self._trusted = TrustedKeys([Path(name.strip()) for name in keys.split(",")]) if keys else None
-        self._limits = Limits(BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds, BESIDE)
-        self._executor = ThreadPoolExecutor(BESIDE, "model")
+        self._limits = Limits(
+            BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds, OFF_LOOP
+        )
+        self._executor = ThreadPoolExecutor(OFF_LOOP, "model")
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
         self._activations: Counter[tuple[str, str]] = Counter()
@@ -110,17 +112,17 @@ class Slots:
         return model
 
     @property
-    def shut(self) -> bool:
+    def is_full(self) -> bool:
         """Whether no model takes requests now: their queues are full."""
         for model in self._models.values():  # on every request's way: half the time of all()
-            if not model.batcher.overflown or not model.batcher.shut:
+            if not model.batcher.overflown or not model.batcher.is_full:
                 return False
         return bool(self._models)
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many more requests fit into a queue, at least; as many as come where there is no model."""
-        return max((model.batcher.room for model in self._models.values()), default=sys.maxsize)
+        return max((model.batcher.capacity for model in self._models.values()), default=sys.maxsize)
 
     def loaded(self) -> dict[str, LoadedModel]:
         return dict(self._models)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nearnorm.service.drift.histogram import Cells
+from nearnorm.service.drift.histogram import SignalHistogram
 from nearnorm.service.drift.monitor import Drift, Report
 from tests.benchmarks.traffic import Population, generated, shared, tilted
 from tests.load.servers import NEARNORM, clean_environment
@@ -45,7 +45,7 @@ def delays(population: Population, rng: np.random.Generator, trials: int) -> lis
         column = trial % columns
         core = core_of(reference_of(population, rng, REFERENCE), population.categories)
         name = f"n{column}" if column < width else f"c{column - width}"
-        weights = tilted(cells_of(Cells(core), name, population.rows), 0.2)
+        weights = tilted(cells_of(SignalHistogram(core), name, population.rows), 0.2)
         if weights is None:
             continue
         reports: list[Report] = []
@@ -64,7 +64,7 @@ def delays(population: Population, rng: np.random.Generator, trials: int) -> lis
     return found
 
 
-def cells_of(cells: Cells, name: str, rows: Traffic) -> Codes:
+def cells_of(cells: SignalHistogram, name: str, rows: Traffic) -> Codes:
     """[N] the cell of each row in one feature, from 0."""
     signal = next(i for i, s in enumerate(cells.signals) if s.name == name)
     return cells.places(scored(rows))[:, signal]

@@ -73,8 +73,8 @@ def shuffled(setting: Setting, name: str) -> Figures:
     order = torch.from_numpy(np.random.default_rng(setting.seed).permutation(len(split.truth)))
     with torch.no_grad():
         rows = detector.preprocess(torch.from_numpy(split.numeric), torch.from_numpy(split.codes))
-        z, slots, squared = detector.evidence(rows)
-        error, nearest = slots.mean(1), student_t(squared).amax(1)
+        z, registry, squared = detector.evidence(rows)
+        error, nearest = registry.mean(1), student_t(squared).amax(1)
         for what, parts in report.SHUFFLED.items():
             given = (
                 z[:, order] if "z" in parts else z,

@@ -3,7 +3,7 @@
 import sys
 
 from nearnorm.service.drift.monitor import Drift
-from nearnorm.service.metrics.counters import Histogram, Metrics
+from nearnorm.service.metrics.counters import BucketCounts, Metrics
 from nearnorm.service.process.server import run
 from nearnorm.service.settings import load_settings
 
@@ -15,9 +15,9 @@ def nothing(*_: object) -> None:
 if __name__ == "__main__":
     for room, name in (
         (Drift, "observe"),
-        (Histogram, "observe"),
-        (Histogram, "observe_all"),
-        (Histogram, "observe_array"),
+        (BucketCounts, "observe"),
+        (BucketCounts, "observe_all"),
+        (BucketCounts, "observe_array"),
         (Metrics, "request"),
     ):
         setattr(room, name, nothing)

@@ -23,7 +23,7 @@ def serving(app: Application) -> Iterator[httpx.Client]:
         app.state.services.settings,
         app.score.turned_away,
         app.score,
-        Backpressure(app.score.room),
+        Backpressure(app.score.capacity),
         app.state.metrics.refused_connection,
     )
     config = uvicorn.Config(app, port=0, http=http, loop="uvloop", log_config=None, lifespan="on")

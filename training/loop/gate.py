@@ -1,4 +1,4 @@
-"""Evidence -> accept or refuse, with reasons. Pure.
+"""GateEvidence -> accept or refuse, with reasons. Pure.
 
 The rule is non-inferiority: a challenger is refused where there is evidence against it, not where
 evidence for it is missing. With few labels that lets it pass.
@@ -54,7 +54,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class RecentTraffic:
     """Of `rows` drawn at random from recent traffic, confirmed anomalies left out, how many either side
     alerts on."""
 
@@ -64,12 +64,12 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class GateEvidence:
     """`ranked` is None where no fold has an anomaly to find."""
 
     ranked: Ranked | None
     confirmed: tuple[Confirmed, ...]
-    traffic: Traffic
+    traffic: RecentTraffic
     budget: float
 
 
@@ -82,7 +82,7 @@ class Decision:
     figures: dict[str, object]
 
 
-def decide(evidence: Evidence, seed: int = 0) -> Decision:
+def decide(evidence: GateEvidence, seed: int = 0) -> Decision:
     """Judge a challenger. The same evidence and seed give the same decision."""
     judged = [
         _precision(evidence, seed),
@@ -95,7 +95,7 @@ def decide(evidence: Evidence, seed: int = 0) -> Decision:
     return Decision(all(one.accepted for one in judged), reasons, figures)
 
 
-def _precision(evidence: Evidence, seed: int) -> Decision:
+def _precision(evidence: GateEvidence, seed: int) -> Decision:
     ranked = evidence.ranked
     if ranked is None:
         told = "how well unseen anomalies are found cannot be measured yet: it takes two labelled anomalies"
@@ -185,7 +185,7 @@ def _flips(confirmed: tuple[Confirmed, ...], budget: float) -> Decision:
     return Decision(accepted, (told,), figures)
 
 
-def _alerts(traffic: Traffic, budget: float) -> Decision:
+def _alerts(traffic: RecentTraffic, budget: float) -> Decision:
     if not traffic.rows:
         return Decision(
             True, ("beside confirmed anomalies there is no recent traffic to count alerts on",), {}

@@ -130,7 +130,7 @@ def retrain(folder: Path) -> Result:
     before_scores, champion_ranks = _answers(champion, convert([v.record for v in verdicts], core.features))
     after_scores, challenger_ranks = _answers(bundle, convert([v.record for v in verdicts], data.schema))
     threshold = 1 - request.budget - 1e-9
-    evidence = gate.Evidence(
+    evidence = gate.GateEvidence(
         ranked=_ranked(snapshot, rows, verdicts, champions, crossed),
         confirmed=tuple(
             gate.Confirmed(v.feedback_id, v.anomaly, float(champion_ranks[i]), float(challenger_ranks[i]))
@@ -227,15 +227,15 @@ def _traffic(
     records: list[dict[str, object]],
     snapshot: Snapshot,
     threshold: float,
-) -> gate.Traffic:
+) -> gate.RecentTraffic:
     """Alerts on all but confirmed anomalies: an alert on one of those is no excess."""
     open_ = ~snapshot.confirmed
     if not open_.any():
-        return gate.Traffic(0, 0, 0)
+        return gate.RecentTraffic(0, 0, 0)
     _, before = _answers(champion, convert(records, champion.manifest.core.features))
     _, after = _answers(challenger, snapshot.traffic)
     alerts = (int((ranked[open_] >= threshold).sum()) for ranked in (before, after))
-    return gate.Traffic(int(open_.sum()), *alerts)
+    return gate.RecentTraffic(int(open_.sum()), *alerts)
 
 
 def _silent(done: float) -> None:

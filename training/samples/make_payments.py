@@ -23,7 +23,7 @@ DAYS = 90
 
 
 @dataclass(frozen=True)
-class Kind:
+class PaymentKind:
     """How payments of one kind are drawn; `hours` is the mean hour of the day, `device` the mean age in
     days of the device, or None where there is none."""
 
@@ -41,17 +41,19 @@ class Kind:
 
 HOME, ABROAD = ("DE", "DE", "DE", "AT", "NL"), ("US", "JP", "GB", "AE", "BR", "ZA")
 NORMAL = (
-    Kind(0.45, 3_200, 0.6, 16, ("grocery", "pharmacy", "bakery"), HOME, ("till",), None, 1.0, 220_000),
-    Kind(0.25, 1_199, 0.2, 3, ("streaming", "software", "news"), HOME, ("recurring",), 600, 1.0, 180_000),
-    Kind(
+    PaymentKind(0.45, 3_200, 0.6, 16, ("grocery", "pharmacy", "bakery"), HOME, ("till",), None, 1.0, 220_000),
+    PaymentKind(
+        0.25, 1_199, 0.2, 3, ("streaming", "software", "news"), HOME, ("recurring",), 600, 1.0, 180_000
+    ),
+    PaymentKind(
         0.18, 42_000, 0.8, 20, ("airline", "hotel", "car rental"), ABROAD, ("web", "app"), 350, 1.2, 450_000
     ),
-    Kind(0.12, 1_900_000, 0.9, 10, ("supplier", "payroll"), HOME, ("file",), None, 1.0, 9_000_000_000),
+    PaymentKind(0.12, 1_900_000, 0.9, 10, ("supplier", "payroll"), HOME, ("file",), None, 1.0, 9_000_000_000),
 )
 FRAUDS = (
-    Kind(0.4, 150, 0.5, 4, ("software", "charity"), ABROAD, ("web",), 1, 7.0, 190_000),
-    Kind(0.35, 190_000, 0.5, 2, ("electronics", "jewellery"), ABROAD, ("app", "web"), 2, 2.5, 210_000),
-    Kind(0.25, -95_000, 0.4, 13, ("grocery", "airline"), HOME, ("till", "web"), 200, 1.0, 230_000),
+    PaymentKind(0.4, 150, 0.5, 4, ("software", "charity"), ABROAD, ("web",), 1, 7.0, 190_000),
+    PaymentKind(0.35, 190_000, 0.5, 2, ("electronics", "jewellery"), ABROAD, ("app", "web"), 2, 2.5, 210_000),
+    PaymentKind(0.25, -95_000, 0.4, 13, ("grocery", "airline"), HOME, ("till", "web"), 200, 1.0, 230_000),
 )
 
 

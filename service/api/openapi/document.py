@@ -10,7 +10,7 @@ from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Featu
 from nearnorm.service.api.openapi.links import link
 from nearnorm.service.errors import PROBLEM
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import Slots
+from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
 
 _REF = {"type": "string"}
@@ -66,12 +66,12 @@ _TOLD = {
 }
 
 
-def with_score(app: FastAPI, slots: Slots, settings: Settings) -> Callable[[], dict[str, Any]]:
+def with_score(app: FastAPI, registry: Registry, settings: Settings) -> Callable[[], dict[str, Any]]:
     """FastAPI's document, and POST /score as the models in memory take it."""
 
     def document() -> dict[str, Any]:
         found = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        found["paths"]["/score"] = {"post": _operation(slots.loaded().get("default"), settings.max_rows)}
+        found["paths"]["/score"] = {"post": _operation(registry.loaded().get("default"), settings.max_rows)}
         schemas = found["components"]["schemas"]
         for unused in ("HTTPValidationError", "ValidationError"):  # errors are problems here
             schemas.pop(unused, None)

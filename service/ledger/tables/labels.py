@@ -15,7 +15,7 @@ from msgspec.structs import fields
 
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Milliseconds, Number, insert, metadata
-from nearnorm.service.ledger.label_history import Label, Said, Verdict
+from nearnorm.service.ledger.label_history import Label, LabelHistory, Verdict
 from nearnorm.service.ledger.tables import candidates, quarantine
 from nearnorm.service.ledger.tables.quarantine import Kind, is_silenced
 
@@ -77,7 +77,7 @@ class Standing(Struct, frozen=True):
     record: str
 
 
-class Scores(Struct, frozen=True):
+class LabelScores(Struct, frozen=True):
     """A record's scores by the champion that was, by the model that learnt from it, and by a fit that did
     not (None: there was none)."""
 
@@ -107,7 +107,7 @@ def find(connection: sa.Connection, feedback_id: str) -> Label | None:
     return None if row is None else _label(row)
 
 
-def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict[str, Said]:
+def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict[str, LabelHistory]:
     """All that was said about records, by digest."""
     statements: dict[str, list[Label]] = defaultdict(list)
     wanted = sorted(set(digests) - {ERASED})
@@ -120,7 +120,7 @@ def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict
         for row in connection.execute(query):
             statements[row.digest].append(_label(row))
     silenced = quarantine.silenced(connection)
-    return {digest: Said(found, silenced) for digest, found in statements.items()}
+    return {digest: LabelHistory(found, silenced) for digest, found in statements.items()}
 
 
 def rate(connection: sa.Connection, analyst: str, actor: str, since: int, until: int) -> tuple[int, int]:
@@ -156,7 +156,12 @@ def changed_since(connection: sa.Connection, model: str, change: int) -> list[St
 
 
 def learnt(
-    connection: sa.Connection, model: str, up_to: int, job_id: str, version: str, scores: Mapping[str, Scores]
+    connection: sa.Connection,
+    model: str,
+    up_to: int,
+    job_id: str,
+    version: str,
+    scores: Mapping[str, LabelScores],
 ) -> None:
     """Fill in the receipts of what a job has read and no job before it had."""
     query = (

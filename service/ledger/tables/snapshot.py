@@ -12,7 +12,7 @@ from nearnorm.service.ledger.tables.jobs import jobs
 from nearnorm.service.ledger.tables.labels import labels, verdicts
 
 
-class Snapshot(Struct, frozen=True):
+class LedgerSnapshot(Struct, frozen=True):
     """`verdicts` and `traffic` are JSON lines; `watermark` is the labels' clock up to which they reach."""
 
     watermark: int
@@ -20,7 +20,7 @@ class Snapshot(Struct, frozen=True):
     traffic: list[str]
 
 
-def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int) -> Snapshot:
+def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int) -> LedgerSnapshot:
     """One moment of the ledger, in a read transaction."""
     watermark = connection.execute(sa.select(clock.c.value).where(clock.c.name == "labels")).scalar() or 0
     learnt = sa.select(sa.func.max(jobs.c.watermark)).where(jobs.c.model == model, jobs.c.version == champion)
@@ -56,7 +56,9 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
         .order_by(events.c.event_id.desc())
         .limit(traffic_rows)
     )
-    return Snapshot(watermark, told, [f'{{"record":{record}}}' for record in connection.scalars(slice_)])
+    return LedgerSnapshot(
+        watermark, told, [f'{{"record":{record}}}' for record in connection.scalars(slice_)]
+    )
 
 
 def _line(**values: Any) -> str:  # noqa: ANN401

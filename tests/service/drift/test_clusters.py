@@ -6,7 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from nearnorm.service.drift.clusters import EXAMPLES, KEPT, Newcomers
+from nearnorm.service.drift.clusters import EXAMPLES, KEPT, Clusters
 from nearnorm.service.drift.histogram import Observed
 from tests.service.reference import Traffic, core_of
 
@@ -34,10 +34,10 @@ def near(rng: np.random.Generator, count: int) -> Observed:
     return rows_at(PROTOTYPES[rng.integers(3, size=count)] + rng.normal(0, 0.02, (count, 8)))
 
 
-def watching() -> Newcomers:
+def watching() -> Clusters:
     core = core_of(Traffic(np.zeros((2_000, 1)), np.full((2_000, 1), 3)), [4])
     reference = core.reference.model_copy(update={"distance_high": 0.3})
-    return Newcomers(core.model_copy(update={"reference": reference}))
+    return Clusters(core.model_copy(update={"reference": reference}))
 
 
 def test_a_dense_region_far_from_all_is_a_candidate_with_examples() -> None:

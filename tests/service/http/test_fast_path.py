@@ -267,7 +267,7 @@ def test_both_ways_are_counted_alike(client: httpx.Client) -> None:
 
 
 def test_a_mistake_of_ours_is_told_as_one(app: Application, client: httpx.Client) -> None:
-    model = app.state.slots.first()
+    model = app.state.registry.first()
     engine, model.engine = model.engine, None
     try:
         answer = client.post("/score", json={"records": [RECORD]})

@@ -47,7 +47,7 @@ def app(tmp_path: Path, bundle: Bundle) -> Application:
 @contextmanager
 def full(app: Application) -> Iterator[None]:
     """The queue, as rows that wait leave it."""
-    batcher = app.state.slots.first().batcher
+    batcher = app.state.registry.first().batcher
     batcher.rows += batcher.limit
     batcher.overflown = True
     try:
@@ -89,21 +89,21 @@ def test_a_first_request_and_one_that_closes_its_connection_are_refused_alike(ap
 
 def test_the_queue_takes_requests_again_once_a_batch_has_room(app: Application) -> None:
     with serving(app) as client:
-        batcher = app.state.slots.first().batcher
+        batcher = app.state.registry.first().batcher
         with full(app):
             refused(client.post("/score", json=BODY))
-            assert batcher.shut
+            assert batcher.is_full
             batcher.rows -= 1
             refused(client.post("/score", json=BODY))
             batcher.rows -= 2_000
             assert client.post("/score", json=BODY).status_code == 200
             batcher.rows += 2_001
-        assert not batcher.shut
+        assert not batcher.is_full
 
 
 def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: Application) -> None:
     with serving(app) as client:
-        batcher = app.state.slots.first().batcher
+        batcher = app.state.registry.first().batcher
         batcher.rows += batcher.limit - 500
         assert client.post("/score", json={"records": BODY["records"] * 500}).status_code == 200
         batcher.rows += 500
@@ -114,7 +114,7 @@ def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: App
 def test_the_room_is_counted_in_requests_as_large_as_those_that_wait(app: Application) -> None:
     with serving(app) as client:
         assert client.post("/score", json=BODY).status_code == 200
-        batcher, room = app.state.slots.first().batcher, app.score.room
+        batcher, room = app.state.registry.first().batcher, app.score.capacity
         assert room() == batcher.limit
         batcher.rows += batcher.limit // 2
         assert room() == 1
@@ -193,7 +193,7 @@ def test_a_request_that_waits_to_be_read_is_answered_when_the_service_stops(app:
             for status in (b"200", b"429"):
                 held.sendall(head % len(content) + content)
                 assert held.recv(4096).split()[1] == status
-                batcher = app.state.slots.first().batcher
+                batcher = app.state.registry.first().batcher
                 batcher.rows, batcher.overflown = batcher.limit, True
             held.sendall(head % len(content) + content)
         assert held.recv(4096).split()[1] == b"429"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from nearnorm.service.events import log as writer
-from nearnorm.service.events.log import EventLog, Scored
+from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.ids import first_id_at, new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import events, policy
@@ -23,11 +23,11 @@ ENCODER = Encoder(PAYMENTS, 100_000)
 
 def batch(
     count: int, alerts: frozenset[int] = frozenset(), ids: list[str | int] | None = None, version: str = "v"
-) -> Scored:
+) -> ScoredBatch:
     """`count` rows whose amount is their place."""
     records = [{"amount": i, "channel": "web", "country": "XA"} for i in range(count)]
     alert = [i in alerts for i in range(count)]
-    return Scored(
+    return ScoredBatch(
         "default",
         version,
         ENCODER,
@@ -41,7 +41,7 @@ def batch(
     )
 
 
-def offer(log: EventLog, scored: Scored) -> dict[int, str]:
+def offer(log: EventLog, scored: ScoredBatch) -> dict[int, str]:
     return log.keep(scored, log.pick(scored.model, scored.percentile, scored.alert))
 
 

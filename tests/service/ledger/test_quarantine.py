@@ -21,7 +21,7 @@ from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import erasure, jobs, labels, snapshot
-from nearnorm.service.ledger.tables.labels import Scores
+from nearnorm.service.ledger.tables.labels import LabelScores
 from nearnorm.service.retraining.requests import Rule, new_labels, request
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
@@ -252,7 +252,7 @@ def test_the_next_snapshot_and_the_receipts_after_it_know_nothing_of_one_in_quar
         seen = snapshot.read(connection, "default", "champion", 10)
     assert len(seen.verdicts) == 1
     assert "record of ann" in seen.verdicts[0]
-    scores = {f"record of {who}": Scores(0.1, 0.9, None) for who in ("ann", "eve")}
+    scores = {f"record of {who}": LabelScores(0.1, 0.9, None) for who in ("ann", "eve")}
     with poisoned.write() as connection:
         labels.learnt(connection, "default", seen.watermark, "job", "version", scores)
         found = {who: labels.find(connection, f"{who}-record of {who}") for who in ("ann", "eve")}

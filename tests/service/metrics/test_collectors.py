@@ -86,7 +86,7 @@ def test_a_drift_that_lasts_asks_for_a_retraining_where_switched_on(
 ) -> None:
     app = create_app(Settings(home=home_with(tmp_path, bundle), retrain_on_drift=switched_on))
     with serving(app) as client:
-        model = app.state.slots.first()
+        model = app.state.registry.first()
         client.post("/score", json={"records": [RECORD] * 250}).raise_for_status()
         assert not model.drift.lasting
         model.watched = TokenBucket(1e9, 0.0)  # every row, however many a second

@@ -11,7 +11,7 @@ from nearnorm.service.inference.engine import Engine
 from nearnorm.service.metrics.counters import ModelMeter
 from nearnorm.service.records.encoder import Rows
 from nearnorm.service.scoring.json_answer import answer, answered
-from nearnorm.service.scoring.remember import NOTHING, Noted
+from nearnorm.service.scoring.remember import NOTHING, Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
 
@@ -37,11 +37,13 @@ def model(bundle: Bundle) -> LoadedModel:
 
 
 def scored(model: LoadedModel, items: list[Rows]) -> list[Scores]:
-    return model.apart(items, model.run(items))
+    return model.split(items, model.run(items))
 
 
-@pytest.mark.parametrize("noted", [NOTHING, Noted({0: "01J"}, {})])
-def test_every_answer_is_the_one_that_its_request_alone_would_get(model: LoadedModel, noted: Noted) -> None:
+@pytest.mark.parametrize("noted", [NOTHING, Remembered({0: "01J"}, {})])
+def test_every_answer_is_the_one_that_its_request_alone_would_get(
+    model: LoadedModel, noted: Remembered
+) -> None:
     requests = [model.encoder.decode(json.dumps(request).encode()) for request in REQUESTS]
     encoded = [model.encoder.encode(request) for request in requests]
     batch = scored(model, [each.rows for each in encoded])

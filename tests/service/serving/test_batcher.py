@@ -37,7 +37,7 @@ class Machine:
             raise self.failure
         return [2 * v for item in items for v in item]
 
-    def apart(self, items: Sequence[Rows], ran: list[int]) -> list[list[int]]:
+    def split(self, items: Sequence[Rows], ran: list[int]) -> list[list[int]]:
         assert threading.current_thread() is threading.main_thread()  # where the event loop is
         rest = iter(ran)
         return [list(islice(rest, len(item))) for item in items]
@@ -57,7 +57,7 @@ def with_batcher(
         with ThreadPoolExecutor(beside) as executor:
             machine = kind()
             limits = Limits(batch, inline, queue, deadline, beside)
-            batcher = Doubling(machine.run, machine.apart, limits, executor, lambda waits: None)
+            batcher = Doubling(machine.run, machine.split, limits, executor, lambda waits: None)
             try:
                 await scenario(batcher, machine)
             finally:

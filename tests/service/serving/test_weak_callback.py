@@ -32,9 +32,9 @@ async def replaced(home: Path, version: str) -> "weakref.ref[object]":
     """The model that served before a swap, by a reference that does not hold it."""
     app = create_app(Settings(home=home))
     async with app.router.lifespan_context(app):
-        before = weakref.ref(app.state.slots.first())
-        await app.state.slots.activate(version, "test")
-        assert before() is not app.state.slots.first()
+        before = weakref.ref(app.state.registry.first())
+        await app.state.registry.activate(version, "test")
+        assert before() is not app.state.registry.first()
         return before
 
 

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from nearnorm.training.loop.gate import Confirmed, Evidence, Ranked, Traffic, average_precisions, decide
+from nearnorm.training.loop.gate import (
+    Confirmed,
+    GateEvidence,
+    Ranked,
+    RecentTraffic,
+    average_precisions,
+    decide,
+)
 
-QUIET = Traffic(1_000, 10, 10)
+QUIET = RecentTraffic(1_000, 10, 10)
 
 
 def ranked(challenger: float, anomalies: int, reference: int = 500, seed: int = 0) -> Ranked:
@@ -20,8 +27,8 @@ def ranked(challenger: float, anomalies: int, reference: int = 500, seed: int = 
     return Ranked(truth, np.ones(len(truth)), np.arange(len(truth)), ranks(0.95), ranks(challenger))
 
 
-def evidence(challenger: float, anomalies: int, confirmed: tuple[Confirmed, ...] = ()) -> Evidence:
-    return Evidence(ranked(challenger, anomalies), confirmed, QUIET, 0.01)
+def evidence(challenger: float, anomalies: int, confirmed: tuple[Confirmed, ...] = ()) -> GateEvidence:
+    return GateEvidence(ranked(challenger, anomalies), confirmed, QUIET, 0.01)
 
 
 def test_an_equal_challenger_is_accepted() -> None:
@@ -45,7 +52,7 @@ def test_a_slightly_worse_challenger_is_refused_only_when_labels_are_many() -> N
 
 
 def test_without_anomalies_to_find_it_is_accepted_and_says_so() -> None:
-    decision = decide(Evidence(None, (), QUIET, 0.01))
+    decision = decide(GateEvidence(None, (), QUIET, 0.01))
     assert decision.accepted
     assert "cannot be measured yet" in decision.reasons[0]
 
@@ -88,18 +95,18 @@ def test_a_flip_counts_when_it_is_no_accident_of_the_threshold(
 
 
 def test_a_challenger_that_alerts_beyond_the_budget_is_refused() -> None:
-    noisy = Evidence(None, (), Traffic(1_000, 10, 60), 0.01)
+    noisy = GateEvidence(None, (), RecentTraffic(1_000, 10, 60), 0.01)
     decision = decide(noisy)
     assert not decision.accepted
     assert "alerts would exceed the budget" in decision.reasons[0]
 
 
 def test_few_rows_of_traffic_are_no_evidence_of_too_many_alerts() -> None:
-    assert decide(Evidence(None, (), Traffic(20, 0, 1), 0.01)).accepted
+    assert decide(GateEvidence(None, (), RecentTraffic(20, 0, 1), 0.01)).accepted
 
 
 def test_a_challenger_may_alert_as_often_as_the_champion_does_when_traffic_has_changed() -> None:
-    assert decide(Evidence(None, (), Traffic(1_000, 80, 90), 0.01)).accepted
+    assert decide(GateEvidence(None, (), RecentTraffic(1_000, 80, 90), 0.01)).accepted
 
 
 def test_average_precision_is_sklearns_with_ties_and_weights() -> None:
@@ -119,7 +126,7 @@ def test_a_record_found_by_the_audit_slice_weighs_what_it_stands_for() -> None:
     champion = same.champion.copy()
     champion[0] = 0.0
     heavy = Ranked(same.truth, weight, same.unit, champion, same.challenger)
-    figures = decide(Evidence(heavy, (), QUIET, 0.01)).figures["average_precision"]
+    figures = decide(GateEvidence(heavy, (), QUIET, 0.01)).figures["average_precision"]
     assert isinstance(figures, dict)
     assert figures["challenger"] > 2 * figures["champion"]
 
