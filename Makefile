@@ -66,10 +66,10 @@ bench-device: setup ## rows a second of the model by batch, on CPU and CUDA
 bench-limits: setup ## whether other threads or batch limits serve this machine better (needs wrk)
 	@$(BIN)/python -m tests.load.bench_limits
 
-bench-quality: setup ## average precision from few labels, beside the peers (needs ../shared)
+bench-quality: setup ## average precision from few labels, beside the peers (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_quality --plot docs/images/detection-sets.png
 
-bench-robustness: setup ## contamination, label noise, unseen kinds, calibration, shuffled evidence (needs ../shared)
+bench-robustness: setup ## contamination, label noise, unseen kinds, calibration, shuffled evidence (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_robustness --plots docs/images
 
 bench-ledger: setup ## what remembering costs, and answers over a full ledger (needs wrk)
@@ -79,13 +79,13 @@ bench-ledger: setup ## what remembering costs, and answers over a full ledger (n
 bench-drift: setup ## how soon a shift is told, how seldom falsely, and what watching costs (needs wrk)
 	@$(BIN)/python -m tests.benchmarks.bench_drift
 
-bench-loop: setup ## a simulated analyst against other learners, over HTTP (needs ../shared; pip install catboost)
+bench-loop: setup ## a simulated analyst against other learners, over HTTP (needs BENCH_DATA; pip install catboost)
 	@$(BIN)/python -m tests.benchmarks.bench_loop --plot docs/images/analyst.png
 
 bench-retraining: setup ## from the twentieth label to the better model serving, for 10,000 rows
 	@$(BIN)/python -m tests.benchmarks.bench_retraining
 
-bench-queue: setup ## which mix of the queue finds most (needs ../shared)
+bench-queue: setup ## which mix of the queue finds most (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_queue
 
 bench-swaps: setup ## swap models under load, and count what fails

@@ -22,7 +22,8 @@ import numpy as np
 
 from nearnorm.service.drift.histogram import SignalHistogram
 from nearnorm.service.drift.monitor import Drift, Report
-from tests.benchmarks.traffic import Population, generated, shared, tilted
+from tests.benchmarks.bench_data import bench_data
+from tests.benchmarks.traffic import Population, generated, known_sets, tilted
 from tests.load.servers import NEARNORM, clean_environment
 from tests.load.wrk import Load, run_wrk, write_script
 from tests.service.reference import Codes, Traffic, core_of, scored, sized
@@ -191,13 +192,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60, help="shifts of each population")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     given = parser.parse_args()
     rng = np.random.default_rng(0)
     reports = rows = shifts = missed = 0
     print("| population | features | shifts | missed | median delay | longest | false reports | rows |")
     print("|---|---|---|---|---|---|---|---|")
-    for population in (generated(), *shared(given.data)):
+    for population in (generated(), *known_sets(bench_data("data"))):
         found = delays(population, rng, given.trials)
         told = [d for d in found if d is not None]
         least = given.generated_rows if population.name == "generated" else given.rows

@@ -1,7 +1,7 @@
 """`make bench-graph`: processor time a row of the exported graph, beside that of the `paper` preset.
 
 Both graphs are exported with the same care and run in onnxruntime on one thread, on the same rows, in
-interleaved rounds; every figure is a median over rounds. Data sets of ../shared/data where it is there.
+interleaved rounds; every figure is a median over rounds. Data sets of BENCH_DATA where it is set.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from nearnorm.training.dataset.load import Dataset, load
 from nearnorm.training.export.onnx_graph import INPUTS, OUTPUTS, to_onnx
 from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.method.config import FitConfig
-from tests.benchmarks.bench_training import ROWS, shared
+from tests.benchmarks.bench_training import ROWS, known_sets
 from tests.load.rows import write_training_file
 
 STARTER = Path(__file__).parents[2] / "training" / "samples" / "shuttle_train.parquet"
@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_training_file(folder / "made.parquet")
-        for source in (STARTER, folder / "made.parquet", *shared(folder)):
+        for source in (STARTER, folder / "made.parquet", *known_sets(folder)):
             data = load(str(source), "label")
             models = [exported(data, {"preset": "paper", **SHORT}), exported(data, {})]
             row = f"{source.stem:<16}{len(data.schema.scored):>8}"

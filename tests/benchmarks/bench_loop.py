@@ -27,7 +27,8 @@ import numpy as np
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.training.commands import ProgressStyle, train
 from tests.benchmarks.analyst_report import report
-from tests.benchmarks.pools import DATA, SETS, Pool, load
+from tests.benchmarks.bench_data import bench_data
+from tests.benchmarks.pools import SETS, Pool, load
 from tests.benchmarks.rivals import by_model, rivals
 from tests.journey.loop import ended, logged, serving, until
 
@@ -94,9 +95,9 @@ def theirs(pool: Pool, rounds: int, reviews: int) -> dict[str, Any]:
     return {title: by_model(pool, rounds, reviews, rank, learn) for title, (rank, learn) in rivals().items()}
 
 
-def one_set(name: str, given: argparse.Namespace) -> dict[str, Any]:
+def one_set(data: Path, name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Each half is a file, and is not done again."""
-    pool = load(name, given.seed)
+    pool = load(data, name, given.seed)
     row: dict[str, Any] = {"set": name, "rows": len(pool.truth), "anomalies": int(pool.truth.sum())}
     halves: dict[str, Callable[[], dict[str, Any]]] = {
         "theirs": lambda: theirs(pool, given.rounds, given.reviews),
@@ -123,8 +124,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="an image of what was found")
     parser.add_argument("--at-once", type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
-    if not DATA.is_dir():
-        sys.exit(f"{DATA} is not there: the sets of this benchmark lie beside the project")
+    data = bench_data("data")
+    if data is None:
+        return
     if "PU CatBoost" not in rivals():
         print("catboost is not installed: left out", file=sys.stderr)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ def main() -> None:
     for cpu in sorted(os.sched_getaffinity(0))[: given.at_once]:
         cpus.put(cpu)
     with ProcessPoolExecutor(given.at_once, spawning, initializer=settle, initargs=(cpus,)) as pool:
-        running = [pool.submit(one_set, name, given) for name in given.sets]
+        running = [pool.submit(one_set, data, name, given) for name in given.sets]
         for done in as_completed(running):
             print(json.dumps(done.result()), file=sys.stderr, flush=True)
     rows = [row for done in running if "ours" in (row := done.result())]

@@ -7,7 +7,7 @@
 A preset may be followed by keys of [fit] that differ from it: so each part's worth is measured, as a
 difference from the first preset.
 
-The protocol and the peers' results are those of ../shared/bench; without it this says so and ends. Each
+The protocol and the peers' results are those of BENCH_DATA's `bench`; without it this says so and ends. Each
 finished fit is a line of --out, and is not done again.
 """
 
@@ -22,7 +22,8 @@ from typing import Any
 import torch
 
 from nearnorm.training.fitting.fit import fit
-from tests.benchmarks.protocol import ABSENT, SHARED, config_of, data_sets, split_of, task_of
+from tests.benchmarks.bench_data import bench_data
+from tests.benchmarks.protocol import config_of, data_sets, recorded, split_of, task_of
 from tests.benchmarks.quality_report import OURS, Cell, differences, draw, table
 
 
@@ -37,8 +38,7 @@ def main() -> None:
         "--plot", type=Path, help="a picture of the first preset and labels, where peers have these seeds"
     )
     options = parser.parse_args()
-    if not (SHARED / "bench").is_dir():
-        print(ABSENT)
+    if bench_data("bench") is None:
         return
     torch.set_num_threads(1)
     counts = [int(count) for count in options.labels.split(",")]
@@ -85,14 +85,10 @@ def _fit(task: Any, name: str, seed: int, count: int, preset: str) -> Cell:
 
 
 def _peers() -> Iterable[Cell]:
-    for path in sorted((SHARED / "bench" / "results").glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            if row["status"] == "ok":
-                count = int(row["protocol"].removeprefix("H:"))
-                yield Cell(
-                    row["dataset"], row["seed"], count, row["method"], row["auc_pr"], row["fit_seconds"]
-                )
+    for row in recorded():
+        if row["status"] == "ok":
+            count = int(row["protocol"].removeprefix("H:"))
+            yield Cell(row["dataset"], row["seed"], count, row["method"], row["auc_pr"], row["fit_seconds"])
 
 
 if __name__ == "__main__":

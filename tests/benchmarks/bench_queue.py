@@ -19,6 +19,7 @@ from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.loop.snapshot import Verdict, convert, take
 from nearnorm.training.method.config import FitConfig
+from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.pools import SETS, Pool, load
 from tests.benchmarks.rivals import by_model, isolation, positive_unlabelled, trees
 
@@ -79,8 +80,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    data = bench_data("data")
+    if data is None:
+        return
     for name in given.sets:
-        pool = load(name, given.seed)
+        pool = load(data, name, given.seed)
         row: dict[str, Any] = {"set": name, "rows": len(pool.truth), "anomalies": int(pool.truth.sum())}
         row |= {mix: simulate(pool, given.rounds, MIXES[mix], given.seed) for mix in given.mixes}
         size = sum(MIXES["100/0/0"])

@@ -1,4 +1,4 @@
-"""What docs/detection.md promises beside average precision, measured on the sets of ../shared.
+"""What docs/detection.md promises beside average precision, measured on the sets of BENCH_DATA.
 
     python -m tests.benchmarks.bench_robustness                       # everything, seed 0
     python -m tests.benchmarks.bench_robustness --parts unseen,noise --preset "default trees=0"
@@ -29,9 +29,8 @@ from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.network import Detector, student_t
 from tests.benchmarks import robustness_report as report
+from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.protocol import (
-    ABSENT,
-    SHARED,
     Split,
     config_of,
     data_sets,
@@ -199,8 +198,7 @@ def main() -> None:
     parts = given.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--parts: there is no {', '.join(unknown)}")
-    if not (SHARED / "bench").is_dir():
-        print(ABSENT)
+    if bench_data("bench") is None:
         return
     torch.set_num_threads(1)
     figures = {part: measured(given.out, part, given.preset, given.seed) for part in parts}

@@ -1,6 +1,6 @@
 """What training costs: `nearnorm train` as a user runs it, on one thread.
 
-    python -m tests.benchmarks.bench_training command          # 7,000 rows; ../shared/data where it is there
+    python -m tests.benchmarks.bench_training command          # 7,000 rows; BENCH_DATA's too where it is set
     python -m tests.benchmarks.bench_training scale            # 10,000 to 1,000,000 rows x 40 features
 
 Prints a table: seconds of fitting alone and of the whole command, the processor's seconds of the command
@@ -21,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.benchmarks.bench_data import bench_data
+
 NEARNORM = str(Path(sys.executable).with_name("nearnorm"))
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 ROWS = 7_000
 CHUNK = 100_000
 HEADER = f"{'data':<24} {'rows':>9} {'features':>8} {'fit s':>7} {'command s':>9} {'CPU s':>6} {'MiB':>6}"
@@ -46,19 +47,17 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(
-            f"{'data':<24} {'rows':>9} {'features':>8} {'fit s':>7} {'command s':>9} {'CPU s':>6} {'MiB':>6}"
-        )
+        print(HEADER)
         if given.what == "command":
-            for source in (made(folder / "made.parquet", ROWS), *shared(folder)):
-                tell(source, [train(source, folder) for _ in range(given.rounds)])
+            for source in (made(folder / "made.parquet", ROWS), *known_sets(folder)):
+                print_costs(source, [train(source, folder) for _ in range(given.rounds)])
         else:
             for rows in SCALES:
                 source = made(folder / f"made-{rows}.parquet", rows)
-                tell(source, [train(source, folder)])
+                print_costs(source, [train(source, folder)])
 
 
-def tell(source: Path, costs: list[Cost]) -> None:
+def print_costs(source: Path, costs: list[Cost]) -> None:
     schema = pq.read_schema(source)
     fit, command, cpu, memory = (
         statistics.median(getattr(cost, field) for cost in costs)
@@ -111,14 +110,14 @@ def made(path: Path, rows: int) -> Path:
     return path
 
 
-def shared(folder: Path) -> list[Path]:
-    """Subsamples of data sets with and without categories, ten anomalies labelled."""
-    paths = []
+def known_sets(folder: Path) -> list[Path]:
+    """Subsamples of BENCH_DATA's sets with and without categories, ten anomalies labelled."""
+    paths: list[Path] = []
+    data = bench_data("data")
+    if data is None:
+        return paths
     for name in ("adbench/19_landsat", "unsw_nb15/data", "iot23/data", "bank_marketing/data"):
-        source = SHARED / f"{name}.parquet"
-        if not source.is_file():
-            continue
-        table = pq.read_table(source)
+        table = pq.read_table(data / f"{name}.parquet")
         rng = np.random.default_rng(0)
         rows = min(ROWS, len(table))
         table = table.take(np.sort(rng.choice(len(table), rows, replace=False)))

@@ -11,7 +11,6 @@ from nearnorm.models.schema import FeatureSchema
 from nearnorm.models.tables import Arrays, to_arrays
 from nearnorm.training.dataset.infer import infer_schema
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 SETS = (
     "adbench/19_landsat",
     "adbench/7_Cardiotocography",
@@ -74,10 +73,10 @@ class Pool:
         return matrix(base), matrix(traffic)
 
 
-def load(name: str, seed: int) -> Pool:
-    """ROWS random different rows of a set, half of them base rows."""
+def load(data: Path, name: str, seed: int) -> Pool:
+    """ROWS random different rows of a set in the folder `data`, half of them base rows."""
     file, _, only = name.partition(":")
-    table = pq.read_table(DATA / f"{file}.parquet")
+    table = pq.read_table(data / f"{file}.parquet")
     labels = table.column("label").to_numpy().astype(int)
     allowed = np.ones(len(labels), bool)
     if only:

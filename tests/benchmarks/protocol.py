@@ -1,13 +1,14 @@
-"""The protocol of ../shared/bench, through the product's own reading of files.
+"""The protocol of BENCH_DATA's `bench`, through the product's own reading of files.
 
 k labelled anomalies, everything else of the training part unlabelled, no labelled validation rows.
 """
 
 import importlib
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,9 +22,8 @@ from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import TrainingSet
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.network import Detector
+from tests.benchmarks.bench_data import bench_data
 
-SHARED = Path(__file__).parents[3] / "shared"
-ABSENT = "skipped: ../shared/bench, which holds the protocol and the peers' results, is absent"
 FAMILIES = ("ADBench", "unsw_nb15", "iot23")
 
 
@@ -53,13 +53,13 @@ class Split:
 
 @cache
 def data_sets() -> list[str]:
-    names: list[str] = _shared().list_datasets(SHARED / "data")
+    names: list[str] = _splits().list_datasets(_part("data"))
     return names
 
 
 def task_of(name: str, labels: int, seed: int) -> Any:
     """The protocol's task; None where the set has too few anomalies."""
-    return _shared().make_task(SHARED / "data", name, f"H:{labels}", seed)
+    return _splits().make_task(_part("data"), name, f"H:{labels}", seed)
 
 
 def split_of(task: Any, test: Any = None) -> Split:
@@ -96,9 +96,22 @@ def by_family(found: Mapping[str, float]) -> dict[str, float]:
     return means
 
 
-def _shared() -> Any:
-    sys.path.insert(0, str(SHARED / "bench"))
+def recorded() -> Iterator[dict[str, Any]]:
+    """The peers' results, one a data set, seed, number of labels and method."""
+    for path in sorted((_part("bench") / "results").glob("*.jsonl")):
+        yield from map(json.loads, path.read_text().splitlines())
+
+
+def _splits() -> Any:
+    sys.path.insert(0, str(_part("bench")))
     try:
         return importlib.import_module("wsad_data")
     finally:
         sys.path.pop(0)
+
+
+def _part(part: str) -> Path:
+    folder = bench_data(part)
+    if folder is None:
+        raise SystemExit(0)
+    return folder

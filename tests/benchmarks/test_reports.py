@@ -1,4 +1,4 @@
-"""What the quality benchmarks make of their figures. The figures themselves need ../shared and an hour."""
+"""What the quality benchmarks make of their figures. The figures themselves need BENCH_DATA and an hour."""
 
 import numpy as np
 

@@ -43,9 +43,9 @@ def generated(rows: int = MOST_ROWS) -> Population:
     return Population("generated", Traffic(numeric, codes), [9] * 5)
 
 
-def shared(folder: Path) -> Iterator[Population]:
-    """The data sets of a folder of Parquet files, as training would type them, labels left out."""
-    for path in sorted(folder.glob("*/*.parquet")):
+def known_sets(folder: Path | None) -> Iterator[Population]:
+    """The Parquet files of a folder, as training would type them, labels left out; none where it is None."""
+    for path in sorted(folder.glob("*/*.parquet") if folder else ()):
         table = pq.read_table(path)
         numeric: list[Floats] = []
         codes: list[Codes] = []
