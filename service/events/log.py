@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from nearnorm.models.digest import text_digest
+from nearnorm.models.records import Value, records
 from nearnorm.models.schema import FeatureSchema
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.random_slice import AuditSlice
@@ -26,9 +28,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import candidates, erasure, events, idempotency, policy
 from nearnorm.service.ledger.tables.events import Event
 from nearnorm.service.logs import log
-from nearnorm.service.records.digest import text_digest
 from nearnorm.service.records.encoder import Encoded, Encoder, Rows
-from nearnorm.service.records.to_records import Value, records
 from nearnorm.service.verdict import budget
 
 INTERVAL = 0.2  # seconds between groups: what a killed process can lose
@@ -291,7 +291,9 @@ def _records(schema: FeatureSchema, group: Sequence[_Kept]) -> list[dict[str, Va
     numeric = np.frombuffer(b"".join([kept.numeric for kept in group]), np.float64)
     codes = np.frombuffer(b"".join([kept.codes for kept in group]), np.int64)
     rows = Rows(numeric.reshape(count, len(schema.numeric)), codes.reshape(count, len(schema.categorical)))
-    return records(schema, rows, {i: kept.unknown for i, kept in enumerate(group) if kept.unknown})
+    return records(
+        schema, rows.numeric, rows.codes, {i: kept.unknown for i, kept in enumerate(group) if kept.unknown}
+    )
 
 
 def _id(given: str | int) -> str:

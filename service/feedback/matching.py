@@ -1,6 +1,6 @@
 """A label acts at once: a record equal to a confirmed one carries the verdict in its next score.
 
-Two spellings of "equal" (records/digest.py): a digest does not depend on a model's codes, so it is what the
+Two spellings of "equal" (models/digest.py): a digest does not depend on a model's codes, so it is what the
 ledger stores; a row's key is the bytes of its arrays under one schema, which costs half a microsecond on the
 hot path.
 """
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from nearnorm.models.digest import sorted_json
 from nearnorm.models.schema import MISSING_CODE, UNKNOWN_CODE, FeatureSchema
 from nearnorm.service.ledger.tables.labels import Standing
-from nearnorm.service.records.digest import sorted_json
 from nearnorm.service.records.encoder import Encoded, Rows
 
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from nearnorm.models.digest import record_digest
 from nearnorm.service.errors import TYPE_PREFIX
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.request import Item, Submission
@@ -14,7 +15,6 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import events, labels
 from nearnorm.service.ledger.tables.events import Event
-from nearnorm.service.records.digest import record_digest
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope, IndexedProblem
 

@@ -28,6 +28,7 @@ import httpx
 import numpy as np
 import sqlalchemy as sa
 
+from nearnorm.models.digest import record_digest
 from nearnorm.service import follower
 from nearnorm.service.access.keyring import ANONYMOUS, Keyring
 from nearnorm.service.ids import first_id_at, new_id, now_ms
@@ -37,7 +38,6 @@ from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import events, labels, policy
 from nearnorm.service.process.server import run
-from nearnorm.service.records.digest import record_digest
 from nearnorm.service.scoring.remember import NOTHING, Memory
 from nearnorm.service.settings import load_settings
 from tests.service.ledger.keeping import keep

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from nearnorm.models.bundle import Bundle
+from nearnorm.models.digest import record_digest
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import jobs, labels
 from nearnorm.service.ledger.tables.jobs import Job
-from nearnorm.service.records.digest import record_digest
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.retraining.worker import LEASE, Worker

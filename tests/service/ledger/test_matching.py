@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearnorm.models.digest import record_digest
 from nearnorm.models.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.feedback.matching import Matches
 from nearnorm.service.ledger.tables.labels import Standing
-from nearnorm.service.records.digest import record_digest
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS

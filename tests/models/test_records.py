@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearnorm.service.records.digest import record_digest, text_digest
+from nearnorm.models.digest import record_digest, text_digest
+from nearnorm.models.records import records
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
-from nearnorm.service.records.to_records import records
 from tests.service.bundles import PAYMENTS
 
 ENCODER = Encoder(PAYMENTS, 100)
@@ -31,7 +31,7 @@ RECORD = st.fixed_dictionaries(
 def test_many_rows_read_as_one_by_one(sent: list[dict[str, Any]]) -> None:
     encoded = ENCODER.encode(Envelope(records=list(sent)))
     assert len(encoded.rows) == len(sent)
-    found = records(PAYMENTS, encoded.rows, encoded.unknown)
+    found = records(PAYMENTS, encoded.rows.numeric, encoded.rows.codes, encoded.unknown)
     single = [ENCODER.record(encoded, i) for i in range(len(sent))]
     assert found == single
     for one, other in zip(found, single, strict=True):
