@@ -25,7 +25,7 @@ run: setup ## serve the starter model on 127.0.0.1:8000
 	@echo "==> Serving on http://127.0.0.1:8000 (README shows what to send; Ctrl-C stops)"
 	@$(BIN)/nearnorm serve
 
-test: setup ## run every test
+test: setup ## run every test; says first what it skips, and what to install for it
 	@echo "==> Running the tests"
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 

@@ -1,4 +1,4 @@
-"""DenseRegion normal groups: rows far from every prototype that lie close together.
+"""New normal groups: rows far from every prototype that lie close together.
 
 The newest far rows are kept, a fixed number of them. Each is placed by its distances to the K
 prototypes: two embeddings are never nearer to each other than these differ (triangle inequality), so
