@@ -1,7 +1,8 @@
 """From a score to a verdict: a conformal rank among reference rows, against an alert budget.
 
 p = (1 + #{reference >= score}) / (n + 1) is the share of normal traffic that looks at least as
-strange; a record is an anomaly when p is within the budget. p cannot be finer than 1 / (n + 1).
+strange; a record is an anomaly when p is within the budget. The rank is 1 - p, a whole number of
+(n + 1)ths; no p is finer than one of them.
 """
 
 import math
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from nearnorm.models.errors import ConfigError
 
 DEFAULT_BUDGET = 0.01
-_SLACK = 1e-9  # 0.07 * 100 is 7.000000000000001: a rank is a whole number
+_DIGITS = 6
+"""Of a percentile: it is told, kept and compared so."""
+_SLACK = 1e-8
+"""A share of 1 that is rounding: 1 - 0.07 is less than 0.93, and percentiles have but so many digits."""
 
 
 class Policy(Struct, frozen=True):
@@ -27,17 +31,54 @@ class Policy(Struct, frozen=True):
             raise ConfigError(f"budget {self.budget} is no share: give a number between 0 and 1")
 
 
+def lowest_rank(budget: float) -> float:
+    """The rule: a record is an anomaly when its rank, in [0, 1], is at least this."""
+    return 1.0 - budget - _SLACK
+
+
+def lowest_percentile(budget: float) -> float:
+    """The same rule for a percentile in 0..100, as `Ranks.judge` answers it."""
+    return 100.0 * lowest_rank(budget)
+
+
+def ranks(scores: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Conformal ranks [N] in [0, n / (n + 1)]: the share of the n reference scores, and of the record
+    itself as one more, that are lower. `reference` need not be sorted."""
+    return np.searchsorted(np.sort(reference), scores, side="left") / (len(reference) + 1)
+
+
+def threshold(reference: NDArray[np.floating], budget: float) -> float:
+    """The score above which a record is an anomaly: a new normal one is with probability at most `budget`.
+
+    Infinite where the n reference scores are too few for the budget.
+    """
+    beaten = np.flatnonzero(_rank_of_count(len(reference)) >= lowest_rank(budget))
+    if not len(beaten):
+        return math.inf
+    return float(np.sort(reference)[beaten[0] - 1]) if beaten[0] else -math.inf
+
+
+def usable_budget(budget: float, rows: int) -> float:
+    """The budget, or as little as `rows` reference rows allow where it is finer than they are."""
+    return max(budget, 1.0 / (rows + 1))
+
+
+def default_policy(rows: int) -> Policy:
+    """1% of normal traffic, or as fine as `rows` reference rows allow."""
+    return Policy(usable_budget(DEFAULT_BUDGET, rows))
+
+
 class Ranks:
     """Conformal ranks among `reference`, sorted ascending, under one policy."""
 
     def __init__(self, reference: Sequence[float], policy: Policy) -> None:
         """Raises ConfigError, with the rows it needs, for a budget finer than the reference."""
         self._reference = np.asarray(reference, np.float32)  # as scores are: a tie must be seen as one
-        self._percentiles = np.round(100.0 * np.arange(self.rows + 1) / (self.rows + 1), 6)
+        self._percentiles = np.round(100.0 * np.arange(self.rows + 1) / (self.rows + 1), _DIGITS)
+        self._anomalous = _rank_of_count(self.rows) >= lowest_rank(policy.budget)
         self.policy = policy
-        self._allowed = math.floor(policy.budget * (self.rows + 1) + _SLACK)
-        if self._allowed < 1:
-            needed = math.ceil(1 / policy.budget - 1 - _SLACK)
+        if not self._anomalous.any():
+            needed = math.ceil(1 / (policy.budget + _SLACK) - 1)
             raise ConfigError(
                 f"a budget of {policy.budget:g} needs {needed} reference rows, and this model has "
                 f"{self.rows}: allow {1 / (self.rows + 1):.2g} or more, or train with more rows"
@@ -47,17 +88,12 @@ class Ranks:
     def rows(self) -> int:
         return len(self._reference)
 
-    @property
-    def threshold(self) -> float:
-        """The score above which a record is an anomaly."""
-        return float(self._reference[self.rows - self._allowed])
-
     def judge(self, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Percentiles in 0..100 (higher = rarer among the reference) and verdicts, one a score."""
         below = self._reference.searchsorted(scores, side="left")
-        return self._percentiles[below], below > self.rows - self._allowed
+        return self._percentiles[below], self._anomalous[below]
 
 
-def default_policy(rows: int) -> Policy:
-    """1% of normal traffic, or as fine as `rows` reference rows allow."""
-    return Policy(max(DEFAULT_BUDGET, 1 / (rows + 1)))
+def _rank_of_count(rows: int) -> NDArray[np.float64]:
+    """[rows + 1]: the rank of a score, by how many of the reference scores are lower."""
+    return np.arange(rows + 1) / (rows + 1)

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from nearnorm.models.bundle import MODEL, Bundle, write_bundle
+from nearnorm.models.conformal import ranks
 from nearnorm.models.manifest import Core, Manifest, Tolerance
 from nearnorm.training.dataset.load import ANOMALY, Dataset, Split
 from nearnorm.training.dataset.source import recorded
 from nearnorm.training.evaluation.calibrate import calibrate, score
-from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable, ranks
+from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable
 from nearnorm.training.evaluation.groups import describe_groups
 from nearnorm.training.evaluation.held_out import held_out, of_labels
 from nearnorm.training.export.onnx_graph import ABSOLUTE, RELATIVE, assert_parity, golden_rows, to_onnx

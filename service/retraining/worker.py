@@ -16,8 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
+from msgspec.structs import replace
+
 from nearnorm.models.bundle import read_bundle
 from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.models.retraining import TrainingRequest, TrainingResult, read_part
 from nearnorm.models.signature import SigningKey
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ids import new_id, now_ms
@@ -146,24 +150,24 @@ class Worker:
         if not (folder / "result.json").is_file():
             self._snapshot(job, folder)
             self._train(job, folder)
-        result = json.loads((folder / "result.json").read_bytes())
-        self._tell(job, stage="gate", progress=0.95, digest=result["digest"], version=result["version"])
-        reasons = [*result["reasons"], *result["problems"]]
-        if not result["accepted"]:
-            self._end(job, "refused", reasons, result["figures"])
+        result = read_part(folder / "result.json", TrainingResult)
+        self._tell(job, stage="gate", progress=0.95, digest=result.digest, version=result.version)
+        reasons = [*result.reasons, *result.problems]
+        if not result.accepted:
+            self._end(job, "refused", reasons, result.figures)
             return
         if self.settings.shadow_seconds:
             from nearnorm.service.retraining.shadow import spoken
 
-            report = self._shadow(job, folder, result["figures"])
-            result["figures"]["shadow"] = report
+            report = self._shadow(job, folder, result.figures)
+            result = replace(result, figures={**result.figures, "shadow": report})
             reasons.insert(0, spoken(report))
         self._tell(job, stage="publish", progress=0.97)
         if self._key is not None:
             self._key.sign(folder / "bundle")
         self.store.publish(folder / "bundle")
         told = self._tell(job, stage="activate", progress=0.99)
-        obstacle = self._activate(told, result["version"])
+        obstacle = self._activate(told, result.version)
         self._succeed(job, result, [obstacle, *reasons] if obstacle else reasons, obstacle is None)
 
     def _snapshot(self, job: Job, folder: Path) -> None:
@@ -183,13 +187,13 @@ class Worker:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         config = self.settings.training_config
-        request = {
-            "champion": str(bundle.path.absolute()),
-            "source": self.settings.training_data,
-            "config": str(config.absolute()) if config else None,
-            "budget": share,
-        }
-        (folder / "request.json").write_text(json.dumps(request))
+        request = TrainingRequest(
+            champion=str(bundle.path.absolute()),
+            budget=share,
+            source=self.settings.training_data,
+            config=str(config.absolute()) if config else None,
+        )
+        (folder / "request.json").write_bytes(msgspec.json.encode(request))
         for name, lines in (("labels", seen.verdicts), ("traffic", seen.traffic)):
             (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         self._tell(job, watermark=seen.watermark, champion=champion.version, evidence="{}")
@@ -257,10 +261,9 @@ class Worker:
     def _activated(self, job: Job) -> bool:
         return any(entry.by == _name(job) for entry in self.store.activations())
 
-    def _succeed(self, job: Job, result: dict[str, Any], reasons: list[str], activated: bool) -> None:
+    def _succeed(self, job: Job, result: TrainingResult, reasons: list[str], activated: bool) -> None:
         scores = {
-            one["digest"]: labels.LabelScores(one["before"], one["after"], one["held_out"])
-            for one in result["learnt"]
+            one.digest: labels.LabelScores(one.before, one.after, one.held_out) for one in result.learnt
         }
         with self.ledger.write() as connection:
             now = jobs.find(connection, job.job_id)
@@ -273,17 +276,17 @@ class Worker:
                 "succeeded",
                 now_ms(),
                 reasons,
-                result["figures"],
+                result.figures,
                 stage="done",
                 progress=1.0,
                 activated=activated,
             ):
                 raise Lost
-            labels.learnt(connection, job.model, now.watermark, job.job_id, result["version"], scores)
+            labels.learnt(connection, job.model, now.watermark, job.job_id, result.version, scores)
             if activated:
-                audit.note(connection, _name(job), "activate", job.model, version=result["version"])
+                audit.note(connection, _name(job), "activate", job.model, version=result.version)
         self._forget_records(job)
-        log.info("job succeeded", job_id=job.job_id, version=result["version"], activated=activated)
+        log.info("job succeeded", job_id=job.job_id, version=result.version, activated=activated)
 
     def _tell(self, job: Job, **told: Any) -> Job:  # noqa: ANN401
         """Renew the lease, and tell how far the job is. Raises Lost, Cancelled, Stopped."""

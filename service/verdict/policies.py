@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nearnorm.models.conformal import Policy, Ranks, default_policy
+from nearnorm.models.conformal import Policy, Ranks, default_policy, lowest_percentile, usable_budget
 from nearnorm.models.errors import ConfigError
 from nearnorm.models.manifest import Core
 from nearnorm.service.errors import Conflict, InvalidRequest
@@ -39,7 +39,7 @@ class InForce(Struct, frozen=True):
     @property
     def threshold(self) -> float:
         """The percentile from which a record is an anomaly."""
-        return 100.0 * (1.0 - self.share)
+        return lowest_percentile(self.share)
 
     def suppresses(self, confirmed_at: int) -> int | None:
         """Until when (ms) a normal confirmed then suppresses alerts; None: it does not, or not any more."""
@@ -148,7 +148,7 @@ def undo(connection: sa.Connection, model: str, core: Core, actor: str) -> tuple
 
 def usable(core: Core, share: float) -> float:
     """The share, or as little as a model's reference allows where that is too coarse for it."""
-    return max(share, 1.0 / (core.reference.rows + 1))
+    return usable_budget(share, core.reference.rows)
 
 
 def _write(

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from nearnorm.models.retraining import Verdict
 from nearnorm.training.dataset.load import load as load_base
 from nearnorm.training.dataset.load import split
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import TrainingSet, fit
-from nearnorm.training.loop.snapshot import Verdict, convert, take
+from nearnorm.training.loop.snapshot import convert, take
 from nearnorm.training.method.config import FitConfig
 from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.pools import SETS, Pool, load

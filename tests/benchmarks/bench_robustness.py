@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nearnorm.training.evaluation.calibrate import score, threshold
+from nearnorm.models.conformal import threshold
+from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.network import Detector, student_t

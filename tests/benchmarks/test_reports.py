@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nearnorm.training.evaluation.calibrate import threshold
+from nearnorm.models.conformal import threshold
 from tests.benchmarks import robustness_report as robustness
 from tests.benchmarks.quality_report import Cell, differences, table
 from tests.benchmarks.robustness_report import Figure, band

@@ -1,13 +1,15 @@
 """A worker and its jobs in a test's own hands: what the tests of failures and of the shadow share."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nearnorm.models.bundle import Bundle
 from nearnorm.models.digest import record_digest
+from nearnorm.models.retraining import TrainingResult
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
@@ -94,17 +96,17 @@ def with_result(worker: Worker, bundle: Bundle, accepted: bool = True) -> Job:
     folder = worker.settings.home / "jobs" / job_id
     folder.mkdir(parents=True)
     (folder / "bundle").symlink_to(bundle.path)
-    result = {
-        "accepted": accepted,
-        "reasons": ["because"],
-        "figures": {"confirmed": 0},
-        "version": bundle.version,
-        "digest": "d",
-        "rows": 1,
-        "learnt": [],
-        "problems": [],
-    }
-    (folder / "result.json").write_text(json.dumps(result))
+    result = TrainingResult(
+        accepted=accepted,
+        reasons=["because"],
+        figures={"confirmed": 0},
+        version=bundle.version,
+        digest="d",
+        rows=1,
+        learnt=[],
+        problems=[],
+    )
+    (folder / "result.json").write_bytes(msgspec.json.encode(result))
     return job
 
 

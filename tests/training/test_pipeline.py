@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from nearnorm.models.bundle import MODEL, Bundle, read_bundle
+from nearnorm.models.conformal import ranks
 from nearnorm.models.errors import BundleError, DataError
 from nearnorm.models.schema import Kind
 from nearnorm.models.tables import read_table, to_arrays
-from nearnorm.training.evaluation.crossfit import ranks
 from nearnorm.training.fitting.fit import Progress, fit
 from nearnorm.training.job import Watcher, prepare
 from nearnorm.training.method.config import FitConfig

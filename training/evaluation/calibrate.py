@@ -59,14 +59,6 @@ def calibrate(schema: FeatureSchema, numeric: np.ndarray, codes: np.ndarray, sco
     )
 
 
-def threshold(reference_scores: np.ndarray, budget: float) -> float:
-    """The conformal threshold: among n reference rows, a new normal row scores above it with
-    probability at most `budget`. Infinite where n is too small for the budget."""
-    ordered = np.sort(reference_scores)[::-1]
-    alerts = int(budget * (len(ordered) + 1) + 1e-9)
-    return float(ordered[alerts - 1]) if alerts else float("inf")
-
-
 def _histogram(values: np.ndarray) -> Histogram:
     """Shares between deciles; equal deciles (a value that many rows have) are one edge."""
     present = values[~np.isnan(values)]

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from nearnorm.models.conformal import ranks
 from nearnorm.training.dataset.load import ANOMALY, NORMAL, Dataset, Split
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
@@ -25,11 +26,6 @@ class CrossFit:
     score: np.ndarray
     rank: np.ndarray
     reference_rank: np.ndarray
-
-
-def ranks(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Share of the n reference scores, and of the row itself as one more, that are lower: [0, n/(n+1)]."""
-    return np.searchsorted(np.sort(reference), scores, side="left") / (len(reference) + 1)
 
 
 def folds(labels: np.ndarray, seed: int) -> np.ndarray:

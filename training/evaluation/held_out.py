@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from nearnorm.models.conformal import DEFAULT_BUDGET, lowest_rank, usable_budget
 from nearnorm.training.dataset.load import ANOMALY, UNLABELLED, Dataset, Split
 from nearnorm.training.evaluation.crossfit import FOLDS, CrossFit
-
-BUDGET = 0.01
-"""Recall is told at the default policy's budget: 1% of normal traffic."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Evidence:
 
 
 def measure(how: str, rank: np.ndarray, truth: np.ndarray, reference_rows: int) -> Evidence:
-    """Average precision, recall and false alerts at the budget; None where not measurable."""
+    """Average precision, recall and false alerts at the default budget; None where not measurable."""
     anomalous = truth == 1
     metrics: dict[str, float | None] = {
         "average_precision": None,
@@ -39,8 +37,8 @@ def measure(how: str, rank: np.ndarray, truth: np.ndarray, reference_rows: int) 
     if anomalous.any() and not anomalous.all():
         metrics["average_precision"] = float(average_precision_score(anomalous, rank))
         metrics["prevalence"] = float(anomalous.mean())
-        if BUDGET * (reference_rows + 1) >= 1:
-            alert = rank >= 1.0 - BUDGET - 1e-9
+        if usable_budget(DEFAULT_BUDGET, reference_rows) == DEFAULT_BUDGET:
+            alert = rank >= lowest_rank(DEFAULT_BUDGET)
             metrics["recall_at_budget"] = float(alert[anomalous].mean())
             metrics["false_alert_rate"] = float(alert[~anomalous].mean())
     return Evidence(how, rank, truth, metrics)
@@ -86,10 +84,11 @@ def held_out(labels: np.ndarray, rank: np.ndarray, reference_rows: int) -> Evide
     recall, alerts = evidence.metrics["recall_at_budget"], evidence.metrics["false_alert_rate"]
     if recall is None or alerts is None:
         return evidence
-    clean = float((rank[truth == 1] > np.quantile(rank[truth == 0], 1.0 - BUDGET)).mean())
+    clean = float((rank[truth == 1] > np.quantile(rank[truth == 0], 1.0 - DEFAULT_BUDGET)).mean())
     how += (
-        f" The calibrated threshold for {BUDGET:.0%} alerts on {alerts:.2%} of its normal rows and finds "
-        f"{recall:.1%} of its anomalies: the rows it was calibrated on hold hidden anomalies too, which "
-        f"makes it quieter than asked. Exactly {BUDGET:.0%} of false alerts would find {clean:.1%}."
+        f" The calibrated threshold for {DEFAULT_BUDGET:.0%} alerts on {alerts:.2%} of its normal rows and "
+        f"finds {recall:.1%} of its anomalies: the rows it was calibrated on hold hidden anomalies too, "
+        f"which makes it quieter than asked. Exactly {DEFAULT_BUDGET:.0%} of false alerts would find "
+        f"{clean:.1%}."
     )
     return Evidence(how, rank, truth, {**evidence.metrics, "recall_at_clean_budget": clean})

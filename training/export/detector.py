@@ -6,7 +6,7 @@ in order. Hidden layers and embeddings have one unit more, which is always 1: a 
 the next layer's weights. The exporter compares the answers with the detector's own
 (export.assert_parity).
 
-D registry, H hidden units, E the embedding, M members, K prototypes, W the head's width, N rows.
+D slots, H hidden units, E the embedding, M members, K prototypes, W the head's width, N rows.
 """
 
 import numpy as np
@@ -31,11 +31,11 @@ def fused(detector: Detector) -> onnx.ModelProto:
     groups = detector.preprocess.groups
     rows = network_input(graph, detector.preprocess)
     raw = _encoded(graph, detector, rows)
-    registry = _errors(graph, detector, rows, raw)
+    slots = _errors(graph, detector, rows, raw)
     z = _projected(graph, raw, detector) if detector.unit_sphere else raw
     squared = _squared_distance(graph, z, detector)
     similarity = graph.node("Reciprocal", graph.node("Add", squared, 1.0))
-    error = graph.node("ReduceMean", registry, OVER_SLOTS, keepdims=1)
+    error = graph.node("ReduceMean", slots, OVER_SLOTS, keepdims=1)
     nearest = graph.node("ReduceMax", similarity, OVER_SLOTS, keepdims=1)
     evidence = graph.node("Concat", error, nearest, axis=0)
     logit = _logit(graph, detector.head, z, evidence, rows)
@@ -47,9 +47,9 @@ def fused(detector: Detector) -> onnx.ModelProto:
     graph.node("Sqrt", least, output="distance")
     graph.node("Squeeze", error, OVER_SLOTS, output="reconstruction_error")
     if torch.equal(groups, torch.eye(*groups.shape)):
-        graph.node("Transpose", registry, perm=ROWS_FIRST, output="residual")
+        graph.node("Transpose", slots, perm=ROWS_FIRST, output="residual")
     else:
-        graph.node("Gemm", registry, groups, transA=1, output="residual")
+        graph.node("Gemm", slots, groups, transA=1, output="residual")
     numbers, columns = len(detector.preprocess.centre), groups.shape[1]
     return graph.model(
         {"numeric": (np.float64, numbers), "codes": (np.int64, columns - numbers)},

@@ -146,8 +146,8 @@ def _fit(
     )
     # ---- the head's last part: trees beside it, or, without labels, ranks in its place
     with torch.no_grad():
-        _, registry, squared = detector.evidence(torch.cat([normals, rows_a, held_out]))
-    error, similarity = registry.mean(1), student_t(squared).amax(1)
+        _, slots, squared = detector.evidence(torch.cat([normals, rows_a, held_out]))
+    error, similarity = slots.mean(1), student_t(squared).amax(1)
     learned = len(normals) + len(rows_a)
     if len(rows_a) == 0:
         values = held_out if config.transform == "quantile" else None

@@ -46,8 +46,8 @@ def train_jointly(
     def losses(u: Tensor, n: Tensor, a: Tensor, target: Tensor) -> dict[str, Tensor]:
         batch = torch.cat([u, n, a])
         normals = len(u) + len(n)
-        z, registry, squared = detector.evidence(batch)
-        similarity, error = student_t(squared), registry.mean(1)
+        z, slots, squared = detector.evidence(batch)
+        similarity, error = student_t(squared), slots.mean(1)
         nearest = similarity.amax(1)
         weight = normal_likelihood(nearest[:normals], len(n))
         if config.fixed_target:
@@ -66,8 +66,8 @@ def train_jointly(
 
     def held_out_loss() -> Tensor:
         """Every term that needs no labelled anomaly."""
-        z, registry, squared = detector.evidence(held_out)
-        similarity, error = student_t(squared), registry.mean(1)
+        z, slots, squared = detector.evidence(held_out)
+        similarity, error = student_t(squared), slots.mean(1)
         nearest = similarity.amax(1)
         weight = normal_likelihood(nearest, 0)
         loss = (weight * error).mean() + clustering_loss(similarity, True)

@@ -9,6 +9,8 @@ from math import exp, fsum, lgamma, log, log1p
 
 import numpy as np
 
+from nearnorm.models.conformal import lowest_rank
+
 MARGIN = 0.02
 """Average precision that a challenger may lose."""
 CONFIDENCE = 0.9
@@ -48,8 +50,8 @@ class Confirmed:
 
         A rank beside the threshold crosses it by chance, so it counts from twice or half the budget on.
         """
-        was, now = (rank >= 1 - budget - 1e-9 for rank in (self.champion, self.challenger))
-        clear = self.challenger >= 1 - (2.0 if was else 0.5) * budget - 1e-9
+        was, now = (rank >= lowest_rank(budget) for rank in (self.champion, self.challenger))
+        clear = self.challenger >= lowest_rank((2.0 if was else 0.5) * budget)
         return was != now and clear == now and (now != self.anomaly) == wrong
 
 
@@ -98,24 +100,24 @@ def decide(evidence: GateEvidence, seed: int = 0) -> Decision:
 def _precision(evidence: GateEvidence, seed: int) -> Decision:
     ranked = evidence.ranked
     if ranked is None:
-        told = "how well unseen anomalies are found cannot be measured yet: it takes two labelled anomalies"
-        return Decision(True, (told,), {})
+        text = "how well unseen anomalies are found cannot be measured yet: it takes two labelled anomalies"
+        return Decision(True, (text,), {})
     champion, challenger = (
         float(average_precisions(rank, ranked.truth, ranked.weight[None])[0])
         for rank in (ranked.champion, ranked.challenger)
     )
     low, high, worst = np.quantile(_differences(ranked, seed), (0.05, 0.95, CONFIDENCE)).tolist()
-    told = (
+    text = (
         f"average precision on records it did not train on: {challenger:.3f}, the champion's recipe "
         f"{champion:.3f}; the difference lies between {low:+.3f} and {high:+.3f} with 90% confidence"
     )
     accepted = worst >= -MARGIN
     if not accepted:
-        told = f"it finds anomalies worse than the champion by more than {MARGIN:.2f}: {told}"
+        text = f"it finds anomalies worse than the champion by more than {MARGIN:.2f}: {text}"
     anomalous = ranked.truth == 1
     recalls = {
         name: float(
-            np.average(rank[anomalous] >= 1 - evidence.budget - 1e-9, weights=ranked.weight[anomalous])
+            np.average(rank[anomalous] >= lowest_rank(evidence.budget), weights=ranked.weight[anomalous])
         )
         for name, rank in (("champion", ranked.champion), ("challenger", ranked.challenger))
     }
@@ -129,7 +131,7 @@ def _precision(evidence: GateEvidence, seed: int) -> Decision:
         "recall_at_budget": recalls,
         "labels_measured": len(np.unique(ranked.unit[ranked.truth == 1])),
     }
-    return Decision(accepted, (told,), figures)
+    return Decision(accepted, (text,), figures)
 
 
 def average_precisions(rank: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -173,16 +175,16 @@ def _flips(confirmed: tuple[Confirmed, ...], budget: float) -> Decision:
     mended = sum(record.turned(budget, wrong=False) for record in confirmed)
     allowed = max(ALWAYS_FLIPPED, int(MOST_FLIPPED * len(confirmed)))
     accepted = len(flipped) <= allowed
-    told = f"of {len(confirmed)} confirmed records it mends {mended} and turns {len(flipped)} wrong"
+    text = f"of {len(confirmed)} confirmed records it mends {mended} and turns {len(flipped)} wrong"
     if not accepted:
         ids = ", ".join(record.feedback_id for record in flipped[:5])
-        told = f"{told}, where {allowed} are allowed (feedback {ids}{' ...' if len(flipped) > 5 else ''})"
+        text = f"{text}, where {allowed} are allowed (feedback {ids}{' ...' if len(flipped) > 5 else ''})"
     figures: dict[str, object] = {
         "confirmed": len(confirmed),
         "mended": mended,
         "flipped": [record.feedback_id for record in flipped],
     }
-    return Decision(accepted, (told,), figures)
+    return Decision(accepted, (text,), figures)
 
 
 def _alerts(traffic: RecentTraffic, budget: float) -> Decision:
@@ -192,14 +194,14 @@ def _alerts(traffic: RecentTraffic, budget: float) -> Decision:
         )
     allowed = ALERT_SLACK * max(budget, traffic.champion / traffic.rows)
     share = traffic.challenger / traffic.rows
-    told = (
+    text = (
         f"beside confirmed anomalies it alerts on {share:.2%} of {traffic.rows:,} rows of recent traffic, "
         f"the champion on {traffic.champion / traffic.rows:.2%}, the budget is {budget:.2%}"
     )
     accepted = allowed >= 1 or _chance(traffic.challenger, traffic.rows, allowed) > 1 - CONFIDENCE
     if not accepted:
-        told = f"alerts would exceed the budget: {told}"
-    return Decision(accepted, (told,), {"traffic": asdict(traffic), "budget": budget})
+        text = f"alerts would exceed the budget: {text}"
+    return Decision(accepted, (text,), {"traffic": asdict(traffic), "budget": budget})
 
 
 def _chance(hits: int, rows: int, share: float) -> float:

@@ -2,9 +2,9 @@
 
     python -m nearnorm.training.loop.retrain FOLDER
 
-FOLDER holds request.json, and traffic.jsonl and labels.jsonl from the ledger. Progress goes to stdout, a
-JSON object a line. It ends with a bundle in FOLDER/bundle and, written last, FOLDER/result.json; or with
-exit code 2 and one line on stderr for what a user can mend. Whoever starts it holds its stdin: when that
+FOLDER holds what models/retraining.py describes. Progress goes to stdout, a JSON object a line. It ends
+with a bundle in FOLDER/bundle and, written last, FOLDER/result.json; or with exit code 2 and one line on
+stderr for what a user can mend. Whoever starts it holds its stdin: when that
 closes, its starter is gone and it ends itself, so that nothing trains for nobody.
 """
 
@@ -14,32 +14,38 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime as ort
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from nearnorm.models.bundle import Bundle, read_bundle, write_durably
+from nearnorm.models.conformal import lowest_rank, ranks
 from nearnorm.models.errors import NearnormError
+from nearnorm.models.retraining import (
+    LearntRecord,
+    TrafficRecord,
+    TrainingRequest,
+    TrainingResult,
+    Verdict,
+    read_lines,
+    read_part,
+)
 from nearnorm.models.tables import Arrays
 from nearnorm.training.dataset.load import ANOMALY, Split, load, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.source import resolve
-from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable, ranks
+from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable
 from nearnorm.training.job import Prepared, TrainingJob, Watcher
 from nearnorm.training.loop import gate
-from nearnorm.training.loop.snapshot import (
-    Snapshot,
-    Verdict,
-    check_columns,
-    convert,
-    read_lines,
-    take,
-)
+from nearnorm.training.loop.snapshot import Snapshot, check_columns, convert, take
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.pipeline import train_bundle
 
@@ -50,58 +56,24 @@ SNAPSHOT, MEASURED, TRAINED = 0.05, 0.4, 0.95
 """The share of the whole that is done when a stage ends."""
 
 
-class Request(BaseModel):
-    """What a worker asks for. `champion` is a bundle's folder, `source` base data that goes before the
-    champion's own, `config` a recipe that goes before it; `budget` is the alert budget's share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    champion: Path
-    source: str | None = None
-    config: Path | None = None
-    budget: float
-
-
-class Learnt(BaseModel):
-    """What became of one labelled record: its scores."""
-
-    digest: str
-    before: float
-    after: float
-    held_out: float | None
-
-
-class Result(BaseModel):
-    """result.json. `problems` are sentences about labels that could not be used."""
-
-    accepted: bool
-    reasons: list[str]
-    figures: dict[str, object]
-    version: str
-    digest: str
-    rows: int
-    learnt: list[Learnt]
-    problems: list[str]
-
-
-def retrain(folder: Path) -> Result:
+def retrain(folder: Path) -> TrainingResult:
     """Raises NearnormError for what a user can mend."""
-    _tell("snapshot", 0.0)
+    _report_progress("snapshot", 0.0)
     started = time.perf_counter()
-    request = Request.model_validate_json((folder / "request.json").read_bytes())
-    champion = read_bundle(request.champion)
+    request = read_part(folder / "request.json", TrainingRequest)
+    champion = read_bundle(Path(request.champion))
     core = champion.manifest.core
     recipe = _recipe(request, champion)
     source = request.source or resolve(champion.manifest.source)
     base = load(source, core.data.label_column, recipe.columns, core.data.time_column)
     check_columns(source, base.schema, core.features)
-    verdicts = [Verdict(**line) for line in read_lines(folder / "labels.jsonl")]
-    traffic = [line["record"] for line in read_lines(folder / "traffic.jsonl")]
+    verdicts = read_lines(folder / "labels.jsonl", Verdict)
+    traffic = [line.record for line in read_lines(folder / "traffic.jsonl", TrafficRecord)]
     snapshot = take(base, traffic, verdicts)
     data = snapshot.data
     rows = split(data, core.seed)
     for problem in snapshot.problems:
-        _line(warning=problem)
+        _write_event(warning=problem)
 
     job = TrainingJob(
         source=source,
@@ -112,7 +84,7 @@ def retrain(folder: Path) -> Result:
         seed=core.seed,
     )
     seconds = time.perf_counter() - started
-    _tell("evaluate", SNAPSHOT)
+    _report_progress("evaluate", SNAPSHOT)
     with ProcessPoolExecutor(1, get_context("spawn")) as beside:
         crossed, rival = None, None
         if measurable(data.labels[rows.fit]):
@@ -121,15 +93,16 @@ def retrain(folder: Path) -> Result:
                 rival = beside.submit(
                     cross_fit, data, rows, before, core.seed, _silent, snapshot.known, snapshot.present
                 )
-            crossed = cross_fit(data, rows, recipe.fit, core.seed, _tell_measured)
-        watcher = Watcher(_tell_trained, lambda schema: None, lambda warning: _line(warning=warning))
+            crossed = cross_fit(data, rows, recipe.fit, core.seed, _report_evaluation)
+        watcher = Watcher(
+            _report_training, lambda schema: None, lambda warning: _write_event(warning=warning)
+        )
         bundle = train_bundle(Prepared(job, data, rows, None, seconds), watcher, crossed)
-        _tell("gate", TRAINED)
+        _report_progress("gate", TRAINED)
         champions = crossed if rival is None else rival.result()
 
     before_scores, champion_ranks = _answers(champion, convert([v.record for v in verdicts], core.features))
     after_scores, challenger_ranks = _answers(bundle, convert([v.record for v in verdicts], data.schema))
-    threshold = 1 - request.budget - 1e-9
     evidence = gate.GateEvidence(
         ranked=_ranked(snapshot, rows, verdicts, champions, crossed),
         confirmed=tuple(
@@ -137,14 +110,14 @@ def retrain(folder: Path) -> Result:
             for i, v in enumerate(verdicts)
             if snapshot.place[i] >= 0
         ),
-        traffic=_traffic(champion, bundle, traffic, snapshot, threshold),
+        traffic=_traffic(champion, bundle, traffic, snapshot, request.budget),
         budget=request.budget,
     )
     decision = gate.decide(evidence, core.seed)
     held_out = (
         {} if crossed is None else dict(zip(crossed.rows.tolist(), crossed.score.tolist(), strict=True))
     )
-    return Result(
+    return TrainingResult(
         accepted=decision.accepted,
         reasons=list(decision.reasons),
         figures=decision.figures,
@@ -152,7 +125,7 @@ def retrain(folder: Path) -> Result:
         digest=snapshot.digest,
         rows=len(data.labels),
         learnt=[
-            Learnt(
+            LearntRecord(
                 digest=v.digest,
                 before=float(before_scores[i]),
                 after=float(after_scores[i]),
@@ -165,13 +138,13 @@ def retrain(folder: Path) -> Result:
     )
 
 
-def _recipe(request: Request, champion: Bundle) -> Recipe:
+def _recipe(request: TrainingRequest, champion: Bundle) -> Recipe:
     if request.config is not None:
-        return Recipe.read(request.config)
+        return Recipe.read(Path(request.config))
     try:
         return Recipe.model_validate(champion.manifest.core.config)
     except ValidationError:  # made by a release with other knobs
-        _line(warning="the champion's recipe is not known to this release: the default one is used")
+        _write_event(warning="the champion's recipe is not known to this release: the default one is used")
         return Recipe.read(None)
 
 
@@ -224,9 +197,9 @@ def _ranked(
 def _traffic(
     champion: Bundle,
     challenger: Bundle,
-    records: list[dict[str, object]],
+    records: Sequence[Mapping[str, Any]],
     snapshot: Snapshot,
-    threshold: float,
+    budget: float,
 ) -> gate.RecentTraffic:
     """Alerts on all but confirmed anomalies: an alert on one of those is no excess."""
     open_ = ~snapshot.confirmed
@@ -234,7 +207,7 @@ def _traffic(
         return gate.RecentTraffic(0, 0, 0)
     _, before = _answers(champion, convert(records, champion.manifest.core.features))
     _, after = _answers(challenger, snapshot.traffic)
-    alerts = (int((ranked[open_] >= threshold).sum()) for ranked in (before, after))
+    alerts = (int((ranked[open_] >= lowest_rank(budget)).sum()) for ranked in (before, after))
     return gate.RecentTraffic(int(open_.sum()), *alerts)
 
 
@@ -242,19 +215,19 @@ def _silent(done: float) -> None:
     """Progress of what runs beside."""
 
 
-def _tell_measured(done: float) -> None:
-    _tell("evaluate", SNAPSHOT + (MEASURED - SNAPSHOT) * done)
+def _report_evaluation(done: float) -> None:
+    _report_progress("evaluate", SNAPSHOT + (MEASURED - SNAPSHOT) * done)
 
 
-def _tell_trained(stage: str, done: float) -> None:
-    _tell(stage, MEASURED + (TRAINED - MEASURED) * done)
+def _report_training(stage: str, done: float) -> None:
+    _report_progress(stage, MEASURED + (TRAINED - MEASURED) * done)
 
 
-def _tell(stage: str, progress: float) -> None:
-    _line(stage=stage, progress=round(progress, 3))
+def _report_progress(stage: str, progress: float) -> None:
+    _write_event(stage=stage, progress=round(progress, 3))
 
 
-def _line(**event: object) -> None:
+def _write_event(**event: object) -> None:
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 
@@ -270,7 +243,7 @@ def main(folder: Path) -> int:
     threading.Thread(target=_end_with_starter, daemon=True).start()
     try:
         result = retrain(folder)
-        write_durably(folder / "result.part", result.model_dump_json(indent=1).encode())
+        write_durably(folder / "result.part", msgspec.json.format(msgspec.json.encode(result), indent=1))
         (folder / "result.part").rename(folder / "result.json")  # whole or not there
     except NearnormError as error:
         sys.stderr.write(f"{error}\n")

@@ -5,10 +5,8 @@ converted by it. A record that the base data holds too is labelled there, not ad
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,22 +14,10 @@ import pyarrow as pa
 
 from nearnorm.models.errors import DataError
 from nearnorm.models.manifest import DataFacts
+from nearnorm.models.retraining import Verdict
 from nearnorm.models.schema import FeatureSchema
 from nearnorm.models.tables import Arrays, to_arrays
 from nearnorm.training.dataset.load import ANOMALY, NORMAL, UNLABELLED, Dataset
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A record that analysts agree on, by the digest of its values. `probability` is that of a record like
-    it being kept at all; `known` is whether the champion learnt it."""
-
-    digest: str
-    feedback_id: str
-    anomaly: bool
-    record: Mapping[str, Any]
-    probability: float
-    known: bool
 
 
 @dataclass(frozen=True)
@@ -52,10 +38,6 @@ class Snapshot:
     present: np.ndarray
     problems: tuple[str, ...]
     digest: str
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def check_columns(source: str, schema: FeatureSchema, champion: FeatureSchema) -> None:
@@ -84,15 +66,15 @@ def take(base: Dataset, records: Sequence[Mapping[str, Any]], verdicts: Sequence
     for row, key in enumerate(_keys(base.numeric, base.codes)):
         at.setdefault(key, []).append(row)
     keys = _keys(labelled.numeric, labelled.codes)
-    told = {keys[i]: verdicts[i].anomaly for i in np.flatnonzero(fits).tolist()}
-    fresh, known_already = [], {*at, *told}
+    verdict_of = {keys[i]: verdicts[i].anomaly for i in np.flatnonzero(fits).tolist()}
+    fresh, known_already = [], {*at, *verdict_of}
     traffic_keys = _keys(traffic.numeric, traffic.codes)
     for row, key in enumerate(traffic_keys):
         if row not in traffic.errors and key not in known_already:
             fresh.append(row)
             known_already.add(key)  # a record that is scored again and again is no new evidence
     added = [i for i in np.flatnonzero(fits).tolist() if keys[i] not in at]
-    confirmed = np.array([told.get(key, False) for key in traffic_keys], bool)
+    confirmed = np.array([verdict_of.get(key, False) for key in traffic_keys], bool)
 
     first, rows = len(base.labels) + len(fresh), len(base.labels) + len(fresh) + len(added)
     labels = np.full(rows, UNLABELLED, np.int8)

@@ -97,9 +97,9 @@ class Detector(nn.Module):
         self, numeric: Tensor, codes: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         rows = self.preprocess(numeric, codes)
-        z, registry, squared = self.evidence(rows)
+        z, slots, squared = self.evidence(rows)
         similarity = student_t(squared)
-        error = registry.mean(1)
+        error = slots.mean(1)
         nearest = similarity.argmax(1)
         logits: Tensor = self.head(z, error, similarity.amax(1), rows)
         return (
@@ -108,7 +108,7 @@ class Detector(nn.Module):
             nearest,
             squared.amin(1).sqrt(),
             error,
-            registry @ self.preprocess.groups,
+            slots @ self.preprocess.groups,
         )
 
 

@@ -2,7 +2,7 @@
 
 Numbers are centred in float64 before the cast to float32 (epoch seconds keep their differences),
 then mapped (column_maps.py). A missing number takes the column's median; where training saw
-missing values, an indicator is added. Codes become one-hot registry, one for each code that training
+missing values, an indicator is added. Codes become one-hot slots, one for each code that training
 saw: a code it never saw (mostly "unknown") has no slot, hence no untrained weight to speak for it.
 """
 
@@ -21,7 +21,7 @@ FARTHEST = 1e30
 class Preprocess(nn.Module):
     """Numbers [N, Dn] float64 and codes [N, Dc] int64 -> input [N, D] float32.
 
-    `groups` [D, Dn + Dc] tells which column a slot belongs to: residuals of registry times it are
+    `groups` [D, Dn + Dc] tells which column a slot belongs to: residuals of slots times it are
     residuals of columns.
     """
 
@@ -50,7 +50,7 @@ class Preprocess(nn.Module):
         self.map = NormalMap(centred) if transform == "quantile" else RangeMap(centred)
         missing = np.isnan(numeric)
         indicated = np.flatnonzero(missing.any(0) & ~missing.all(0))
-        registry = [
+        slots = [
             (column, code)
             for column, cardinality in enumerate(cardinalities)
             for code in _codes_seen(codes[:, column], cardinality)
@@ -58,19 +58,19 @@ class Preprocess(nn.Module):
         owners = [
             *range(numeric.shape[1]),
             *indicated,
-            *(numeric.shape[1] + column for column, _ in registry),
+            *(numeric.shape[1] + column for column, _ in slots),
         ]
         groups = torch.zeros(len(owners), numeric.shape[1] + len(cardinalities))
         groups[range(len(owners)), owners] = 1.0
         self.register_buffer("centre", torch.tensor(centre, dtype=torch.float64))
         self.register_buffer("indicated", torch.tensor(indicated, dtype=torch.int64))
-        self.register_buffer("slot_column", torch.tensor([s[0] for s in registry], dtype=torch.int64))
-        self.register_buffer("slot_code", torch.tensor([s[1] for s in registry], dtype=torch.int64))
+        self.register_buffer("slot_column", torch.tensor([s[0] for s in slots], dtype=torch.int64))
+        self.register_buffer("slot_code", torch.tensor([s[1] for s in slots], dtype=torch.int64))
         self.register_buffer("groups", groups)
 
     @property
     def width(self) -> int:
-        """D, the number of input registry."""
+        """D, the number of input slots."""
         return self.groups.shape[0]
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ from string import Template
 
 import numpy as np
 
+from nearnorm.models.conformal import DEFAULT_BUDGET, threshold
 from nearnorm.models.manifest import Manifest
 from nearnorm.models.schema import Kind
-from nearnorm.training.evaluation.calibrate import Scored, threshold
-from nearnorm.training.evaluation.held_out import BUDGET, Evidence
+from nearnorm.training.evaluation.calibrate import Scored
+from nearnorm.training.evaluation.held_out import Evidence
 from nearnorm.training.reporting import plots
 
 MAP_ROWS = 2_000
@@ -52,7 +53,7 @@ def report_json(findings: Findings) -> dict[str, object]:
         "version": findings.manifest.version,
         "metrics": findings.evidence.metrics,
         "measured": findings.evidence.how,
-        "budget": BUDGET,
+        "budget": DEFAULT_BUDGET,
         "fit_seconds": findings.manifest.fit_seconds,
         "seconds": findings.seconds,
         "rows": core.data.model_dump(exclude={"digest"}),
@@ -93,7 +94,7 @@ def _tiles(findings: Findings) -> str:
     tiles = [
         ("average precision", _figure(metrics["average_precision"]), _guess(metrics["prevalence"])),
         (
-            f"of anomalies found at {BUDGET:.0%}",
+            f"of anomalies found at {DEFAULT_BUDGET:.0%}",
             _percent(metrics["recall_at_budget"]),
             f"{_percent(metrics['false_alert_rate'])} of the other rows alert",
         ),
@@ -139,7 +140,7 @@ def _score_plots(findings: Findings) -> str:
     evidence, scores = findings.evidence, findings.scored.score
     return plots.detection(
         scores,
-        threshold(scores, BUDGET),
+        threshold(scores, DEFAULT_BUDGET),
         evidence.rank,
         evidence.truth,
         evidence.metrics["average_precision"],
@@ -188,17 +189,17 @@ def _group_cards(findings: Findings) -> str:
         for j, feature in enumerate(core.features.numeric):
             profile = group.numeric[feature.name]
             if profile.median is not None and not np.isnan(positions[group.prototype, j]):
-                told = _range(profile.low, profile.median, profile.high, feature.kind)
+                shown = _range(profile.low, profile.median, profile.high, feature.kind)
                 facts.append(
-                    (2 * abs(positions[group.prototype, j] - 0.5), f"<i>{escape(feature.name)}</i> {told}")
+                    (2 * abs(positions[group.prototype, j] - 0.5), f"<i>{escape(feature.name)}</i> {shown}")
                 )
         for feature in core.features.categorical:
             for category, share in group.categorical[feature.name].shares.items():
                 lift = share - overall[feature.name].shares[feature.code_of[category]]
-                told = f"<i>{escape(feature.name)}</i> is <b>{escape(category)}</b> in {share:.0%}"
-                facts.append((lift, told))
+                shown = f"<i>{escape(feature.name)}</i> is <b>{escape(category)}</b> in {share:.0%}"
+                facts.append((lift, shown))
         facts.sort(key=lambda fact: -fact[0])
-        items = "".join(f"<li>{told}</li>" for _, told in facts[:CARD_FACTS])
+        items = "".join(f"<li>{fact}</li>" for _, fact in facts[:CARD_FACTS])
         cards.append(
             f'<div class="group" style="--c:{plots.GROUPS[group.prototype % len(plots.GROUPS)]}">'
             f"<h3>Group {group.prototype}<span>{group.share:.1%} of ordinary rows</span></h3>"
@@ -232,12 +233,12 @@ def _columns(findings: Findings) -> str:
 
 def _choices(findings: Findings) -> str:
     return "".join(
-        f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(_told(value))}</td></tr>"
+        f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(_choice_text(value))}</td></tr>"
         for name, value in findings.choices.items()
     )
 
 
-def _told(value: object) -> str:
+def _choice_text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_told(item)}" for key, item in value.items()) or "none"
+        return ", ".join(f"{key}: {_choice_text(item)}" for key, item in value.items()) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from nearnorm.models.conformal import DEFAULT_BUDGET
 from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.load import ANOMALY, NORMAL, UNLABELLED, Dataset
 from nearnorm.training.evaluation.calibrate import score
-from nearnorm.training.evaluation.held_out import BUDGET
 from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.trial.baselines import BASELINES, encode
@@ -66,7 +66,9 @@ def hold_trial(
         truth = data.labels[test] == ANOMALY
         for name, scores in _scores(data, config, train, test, known, seed + number):
             precision[name].append(float(average_precision_score(truth, scores)))
-            recall[name].append(float((scores[truth] > np.quantile(scores[~truth], 1 - BUDGET)).mean()))
+            recall[name].append(
+                float((scores[truth] > np.quantile(scores[~truth], 1 - DEFAULT_BUDGET)).mean())
+            )
         progress((number + 1) / splits)
     return Trial(
         labelled=labelled,

@@ -6,7 +6,7 @@ from string import Template
 
 import numpy as np
 
-from nearnorm.training.evaluation.held_out import BUDGET
+from nearnorm.models.conformal import DEFAULT_BUDGET
 from nearnorm.training.reporting import plots
 from nearnorm.training.trial.comparison import Trial, verdict
 
@@ -19,7 +19,7 @@ def trial_json(trial: Trial) -> dict[str, object]:
         "test_rows": trial.test_rows,
         "test_anomalies": trial.test_anomalies,
         "normals_known": trial.normals_known,
-        "budget": BUDGET,
+        "budget": DEFAULT_BUDGET,
         "average_precision": trial.average_precision,
         "recall_at_clean_budget": trial.recall,
     }
@@ -34,7 +34,9 @@ def trial_html(trial: Trial, source: str, seed: int) -> str:
         verdict=escape(verdict(trial)),
         protocol=escape(_protocol(trial)),
         precision=plots.method_dots(trial.average_precision, "average precision"),
-        recall=plots.method_dots(trial.recall, f"share of anomalies found at {BUDGET:.0%} false alerts"),
+        recall=plots.method_dots(
+            trial.recall, f"share of anomalies found at {DEFAULT_BUDGET:.0%} false alerts"
+        ),
         rows="".join(_row(trial, name) for name in _ranked(trial)),
     )
 
@@ -53,14 +55,14 @@ def _row(trial: Trial, name: str) -> str:
 
 def _protocol(trial: Trial) -> str:
     splits = len(next(iter(trial.average_precision.values())))
-    told = (
+    text = (
         f"{splits} random splits. Each trains on 70% of the rows with the labels of {trial.labelled} "
         f"anomalies and no others, and is judged by the rest: {trial.test_rows:,} rows, "
         f"{trial.test_anomalies} of them anomalies."
     )
     if trial.normals_known:
-        return told
+        return text
     return (
-        f"{told} Few rows are confirmed as normal, so unlabelled rows are taken for normal ones: an anomaly "
+        f"{text} Few rows are confirmed as normal, so unlabelled rows are taken for normal ones: an anomaly "
         "that nobody has labelled counts against whoever finds it, and all figures are lower bounds."
     )

@@ -126,7 +126,10 @@ def test_what_nobody_foresaw_fails_the_job_once(worker: Worker, challenger: Bund
     job = with_result(worker, challenger)
     (worker.settings.home / "jobs" / job.job_id / "result.json").write_text("{}")
     worker.work(job)
-    assert failed(worker, read(worker, job.job_id)).startswith("the worker failed, see its log: KeyError")
+    assert failed(worker, read(worker, job.job_id)).endswith(
+        "result.json holds no TrainingResult as this release writes it: "
+        "Object missing required field `accepted`"
+    )
 
 
 def test_a_snapshot_that_cannot_be_written_fails_the_job_and_names_the_file(worker: Worker) -> None:

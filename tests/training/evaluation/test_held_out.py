@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from nearnorm.models.conformal import ranks, threshold
 from nearnorm.training.dataset.load import Dataset, load, split
-from nearnorm.training.evaluation.crossfit import cross_fit, measurable, ranks
+from nearnorm.training.evaluation.crossfit import cross_fit, measurable
 from nearnorm.training.evaluation.held_out import held_out, measure, of_labels
 from tests.training.conftest import PAYMENTS
 from tests.training.samples import quick
@@ -17,13 +18,7 @@ def relabelled(anomalies: int) -> Dataset:
     return Dataset(data.schema, data.numeric, data.codes, labels, None, data.facts, ())
 
 
-def test_a_rank_is_the_share_of_reference_rows_that_score_lower() -> None:
-    assert ranks(np.array([0.0, 2.5, 9.0]), np.array([3.0, 1.0, 2.0])).tolist() == [0.0, 0.5, 0.75]
-
-
 def test_a_rank_alerts_exactly_where_the_conformal_threshold_does() -> None:
-    from nearnorm.training.evaluation.calibrate import threshold
-
     rng = np.random.default_rng(0)
     reference, new = rng.normal(size=499), rng.normal(size=10_000)
     alert = measure("", ranks(new, reference), np.r_[1, np.zeros(9_999)].astype(int), 499)

@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import msgspec
+
 from nearnorm.models.bundle import Bundle
+from nearnorm.models.retraining import TrainingRequest
 from nearnorm.models.tables import read_table
-from nearnorm.training.loop.retrain import Request, retrain
+from nearnorm.training.loop.retrain import retrain
 from tests.training.conftest import PAYMENTS_HELD_OUT
 
 
@@ -18,8 +21,8 @@ def test_confirmed_anomalies_are_no_excess_of_alerts(bundle: Bundle, tmp_path: P
     ]
     frauds = [record for record, label in zip(records, truth, strict=True) if label == 1][:10]
     others = [record for record, label in zip(records, truth, strict=True) if label != 1][:10]
-    request = Request(champion=bundle.path, budget=0.01)
-    (tmp_path / "request.json").write_text(request.model_dump_json())
+    request = TrainingRequest(champion=str(bundle.path), budget=0.01)
+    (tmp_path / "request.json").write_bytes(msgspec.json.encode(request))
     lines = [json.dumps({"record": record}) for record in frauds + others]
     (tmp_path / "traffic.jsonl").write_text("\n".join(lines))
     labels = [

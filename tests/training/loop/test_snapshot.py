@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearnorm.models.errors import DataError
+from nearnorm.models.retraining import Verdict
 from nearnorm.models.schema import Feature, FeatureSchema, Kind
 from nearnorm.training.dataset.load import ANOMALY, NORMAL, UNLABELLED, Dataset, load
 from nearnorm.training.dataset.source import ROOT, recorded, resolve
-from nearnorm.training.loop.snapshot import Verdict, check_columns, take
+from nearnorm.training.loop.snapshot import check_columns, take
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""What a worker asks of a retraining, and what that answers: the files of a job's folder.
+
+request.json    a TrainingRequest
+labels.jsonl    a Verdict a line
+traffic.jsonl   a TrafficRecord a line
+result.json     a TrainingResult, written last
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from nearnorm.models.errors import DataError
+
+Part = TypeVar("Part", bound=Struct)
+
+
+class TrainingRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """`champion` is a bundle's folder, `source` base data that goes before the champion's own, `config` a
+    recipe's file that goes before the champion's; `budget` is the alert budget's share."""
+
+    champion: str
+    budget: float
+    source: str | None = None
+    config: str | None = None
+
+
+class Verdict(Struct, frozen=True):
+    """A record that analysts agree on, by the digest of its values. `probability` is that of a record like
+    it being kept at all; `known` is whether the champion learnt it."""
+
+    digest: str
+    feedback_id: str
+    anomaly: bool
+    record: dict[str, Any]
+    probability: float
+    known: bool
+
+
+class TrafficRecord(Struct, frozen=True):
+    """A record of the random slice of recent traffic."""
+
+    record: dict[str, Any]
+
+
+class LearntRecord(Struct, frozen=True):
+    """A labelled record's scores: by the champion, by the challenger, and by a fit that left it out."""
+
+    digest: str
+    before: float
+    after: float
+    held_out: float | None
+
+
+class TrainingResult(Struct, frozen=True):
+    """The gate's decision on the bundle of `version`, trained on `rows` rows with `digest`. `problems` are
+    sentences about labels that could not be used."""
+
+    accepted: bool
+    reasons: list[str]
+    figures: dict[str, Any]
+    version: str
+    digest: str
+    rows: int
+    learnt: list[LearntRecord]
+    problems: list[str]
+
+
+def read_part(path: Path, kind: type[Part]) -> Part:
+    """Raises DataError for what is no `kind`, OSError where it cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise _unreadable(path, kind, error) from None
+
+
+def read_lines(path: Path, kind: type[Part]) -> list[Part]:
+    """One a line; raises as `read_part` does."""
+    try:
+        return msgspec.json.Decoder(kind).decode_lines(path.read_bytes())
+    except msgspec.DecodeError as error:
+        raise _unreadable(path, kind, error) from None
+
+
+def _unreadable(path: Path, kind: type[Struct], error: msgspec.DecodeError) -> DataError:
+    return DataError(f"{path} holds no {kind.__name__} as this release writes it: {error}")
