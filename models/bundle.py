@@ -36,7 +36,7 @@ class Bundle:
 def write_bundle(
     folder: Path, manifest: Manifest, model: bytes, reports: Mapping[str, bytes] | None = None
 ) -> Bundle:
-    """Write a whole bundle or nothing: a temporary folder, fsync, rename.
+    """Write a whole bundle or nothing: a temporary folder, fsync, rename. `reports` are files beside it.
 
     An existing bundle at `folder` is replaced; anything else there raises BundleError.
     """

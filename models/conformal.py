@@ -71,7 +71,7 @@ def default_policy(rows: int) -> Policy:
 class Ranks:
     """Conformal ranks among `reference`, sorted ascending, under one policy."""
 
-    def __init__(self, reference: Sequence[float], policy: Policy) -> None:
+    def __init__(self, reference: Sequence[float] | NDArray[np.float32], policy: Policy) -> None:
         """Raises ConfigError, with the rows it needs, for a budget finer than the reference."""
         self._reference = np.asarray(reference, np.float32)  # as scores are: a tie must be seen as one
         self._percentiles = np.round(100.0 * np.arange(self.rows + 1) / (self.rows + 1), _DIGITS)

@@ -32,6 +32,9 @@ def misfits(core: Core) -> Iterator[str]:
         yield "reference.prototype_shares has another number than the prototypes"
     if not reference.scores or len(reference.scores) != reference.rows:
         yield "reference.scores has another number than its rows"
+    top = reference.scores[: -len(reference.review) - 1 : -1]
+    if [row.score for row in reference.review] != list(top):
+        yield "reference.review is not the top of the reference"
     if any(not 0 <= group.prototype < core.prototypes for group in core.groups):
         yield "groups has one of a prototype that there is not"
     yield from _golden_misfits(core, list(categories.values()))

@@ -70,12 +70,20 @@ class CodeShares(Part):
     shares: tuple[float, ...]
 
 
+class ReviewRow(Part):
+    """A reference row that people can review: its score, and the digest of its record."""
+
+    score: float
+    digest: str
+
+
 class Reference(Part):
     """Held-out rows that the model did not train on (labelled anomalies left out).
 
     `scores` are sorted ascending, one a row: percentiles are conformal ranks among them.
     `residual_high` is each scored feature's 99th percentile of residuals, `distance_high` that of the
-    distance to the nearest prototype.
+    distance to the nearest prototype. `review` are the rows with the highest scores, highest first: those
+    that people confirm as anomalies leave the reference (models/review.py holds their records).
     """
 
     rows: int
@@ -85,6 +93,7 @@ class Reference(Part):
     numeric: dict[str, Histogram]
     categorical: dict[str, CodeShares]
     prototype_shares: tuple[float, ...]
+    review: tuple[ReviewRow, ...] = ()
 
 
 class Tolerance(Part):

@@ -8,17 +8,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from nearnorm.models.conformal import Policy, Ranks
+from nearnorm.models.conformal import Policy, Ranks, usable_budget
 from nearnorm.service.access.keyring import Keyring
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables.labels import Standing
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.verdict.policies import InForce, Policies, usable
+from nearnorm.service.verdict.policies import InForce, Policies
+from nearnorm.service.verdict.reviewed_reference import reviewed_scores
 
 FOLLOW_SECONDS = 1.0
 FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see erasure.prune
@@ -73,6 +75,12 @@ class Follower:
         self._policies.adopt(model.ref.name, new)
         self._apply(model)
 
+    def learn(self, model: LoadedModel, standings: list[Standing]) -> None:
+        """Verdicts that were just committed act at once here: on equal records, and on the reference."""
+        if standings:
+            self._verdicts.learn(model.ref.name, standings)
+            self._apply(model)
+
     def refresh(self) -> None:
         """Take up what others wrote. Raises LedgerUnavailable."""
         anew = time.monotonic() - self._heard > FORGOTTEN_AFTER
@@ -94,10 +102,12 @@ class Follower:
         in_force = self._policies.of(model.ref.name)
         if in_force is None:
             return
-        core = model.manifest.core
-        share = usable(core, in_force.share)
-        if share != model.ranks.policy.budget:
-            model.ranks = Ranks(core.reference.scores, Policy(share))
+        reference = model.manifest.core.reference
+        confirmed = self._verdicts.of(model.ref.name).anomalies(row.digest for row in reference.review)
+        scores = reviewed_scores(reference, confirmed)
+        share = usable_budget(in_force.share, len(scores))
+        if share != model.ranks.policy.budget or confirmed != model.confirmed:
+            model.ranks, model.confirmed = Ranks(scores, Policy(share)), confirmed
 
     def _follow(self) -> None:
         warned = False

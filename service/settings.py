@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     """Most events kept; the oldest go first. Labels keep their own copy of the record."""
     event_days: float = Field(default=30.0, gt=0)
     """How long an event is kept."""
+    reference_reviews: int = Field(default=50, ge=0, le=200)
+    """Rows at the top of a new model's reference that `GET /queue` offers first; an anomaly that people find
+    among them leaves the reference at once, and no longer holds the threshold up."""
     analyst_labels_per_hour: int = Field(default=10_000, ge=1)
     """Most labels an hour of one analyst; beyond it a request is answered with 429."""
 

@@ -14,6 +14,7 @@ import torch
 from nearnorm.models.bundle import MODEL, Bundle, write_bundle
 from nearnorm.models.conformal import ranks
 from nearnorm.models.manifest import Core, Manifest, Tolerance
+from nearnorm.models.review import REVIEW, reviewable, write_review
 from nearnorm.training.dataset.load import ANOMALY, Dataset, Split
 from nearnorm.training.dataset.source import recorded
 from nearnorm.training.evaluation.calibrate import calibrate, score
@@ -73,7 +74,8 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
 
     numeric, codes = data.numeric[rows.reference], data.codes[rows.reference]
     scored = score(detector, numeric, codes)
-    reference = calibrate(data.schema, numeric, codes, scored)
+    review = reviewable(data.schema, numeric, codes, scored.score, scored.prototype)
+    reference = calibrate(data.schema, numeric, codes, scored, review)
     evaluate_progress(0.0)
     if prepared.held_out is None:
         if crossed is None and measurable(data.labels[rows.fit]):
@@ -129,7 +131,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
         embedded=_embedded(detector, data, rows),
         seconds=clock.seconds,
     )
-    reports = {"report.html": report_html(findings).encode()}
+    reports = {"report.html": report_html(findings).encode(), REVIEW: write_review(review)}
     clock.ended("report")
     reports["report.json"] = json.dumps(report_json(findings), indent=1).encode()
     bundle = write_bundle(job.out, manifest, model, reports)

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nearnorm.models.bundle import MANIFEST, Bundle, fsync_folder, read_bundle, rename_durably, write_durably
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
+from nearnorm.models.review import REVIEW
 
 DEFAULT_MODEL = "default"
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a killed publisher's temporary folder is removed
@@ -66,7 +67,7 @@ class ModelStore:
             try:
                 temporary.chmod(0o755)
                 for file in sorted(source.iterdir()):
-                    if file.is_file() and not file.is_symlink():
+                    if file.is_file() and not file.is_symlink() and file.name != REVIEW:
                         write_durably(temporary / file.name, file.read_bytes())
                 read_bundle(temporary)  # what was copied, not what was read before
                 rename_durably(temporary, target)

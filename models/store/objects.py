@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from nearnorm.models.bundle import MANIFEST, Bundle, read_bundle
 from nearnorm.models.errors import BundleError, ConfigError, NearnormError, StoreOutOfReach
+from nearnorm.models.review import REVIEW
 from nearnorm.models.store.folder import ModelStore, numbered
 
 try:
@@ -62,7 +63,9 @@ class ObjectStore(ModelStore):
                 return version
             except BundleError:
                 pass  # the store lost or cut what it had taken: put it again
-        files = [f for f in sorted(source.iterdir()) if f.is_file() and not f.is_symlink()]
+        files = [
+            f for f in sorted(source.iterdir()) if f.is_file() and not f.is_symlink() and f.name != REVIEW
+        ]
         files.sort(key=lambda file: file.name == MANIFEST)  # last
         with self._told():
             for file in files:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from nearnorm.service.ids import new_id
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import audit, erasure, events
+from nearnorm.service.ledger.tables import audit, erasure, events, reference_rows
 
 Forgetting = Callable[[str], AbstractContextManager[None]]
 
@@ -18,17 +18,28 @@ class Erased(Struct, frozen=True):
 
 
 def forget_record(ledger: Ledger, record_id: str, actor: str, forgetting: Forgetting | None = None) -> Erased:
-    """Delete the events of the caller's record and blank its labels, for good.
+    """Delete the events of the caller's record, equal rows of a reference, and blank its labels, for good.
 
     `forgetting` keeps the event log's queue from writing them after all. The trail tells that something
     was erased, not what.
     """
     guard = forgetting(record_id) if forgetting else nullcontext()
     with guard, ledger.write() as connection:
+        in_reference = reference_rows.erase_equal(connection, events.digests_of(connection, record_id))
         erased = Erased(
-            events.erase_record(connection, record_id), erasure.erase_record(connection, record_id)
+            events.erase_record(connection, record_id) + in_reference,
+            erasure.erase_record(connection, record_id),
         )
         audit.note(connection, actor, "forget", "record", events=erased.events, labels=erased.labels)
+    ledger.scrub()
+    return erased
+
+
+def forget_reference_row(ledger: Ledger, event_id: str, actor: str) -> Erased:
+    """Delete the record of a reference row that was offered for review. Version and signature stay."""
+    with ledger.write() as connection:
+        erased = Erased(reference_rows.erase(connection, event_id), 0)
+        audit.note(connection, actor, "forget", "reference row", events=erased.events)
     ledger.scrub()
     return erased
 

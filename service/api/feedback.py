@@ -45,7 +45,7 @@ async def post_feedback(
         return submit.submit(connection, sent, services.log, encoder, services.rule, most_an_hour)
 
     accepted = await services.ledger.written(store)
-    services.verdicts.learn(sent.model, accepted.standings)
+    services.follower.learn(registry.get(sent.model), accepted.standings)
     return JSONResponse(accepted.answer, 201)
 
 

@@ -18,9 +18,10 @@ router = APIRouter(tags=["privacy"])
 
 
 class ForgetRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Exactly one of the two."""
+    """Exactly one of them. `event_id` is that of a reference row, as `GET /queue` offers it."""
 
     record_id: str | int | UnsetType = UNSET
+    event_id: str | UnsetType = UNSET
     analyst: str | UnsetType = UNSET
 
 
@@ -47,18 +48,25 @@ class Trail(BaseModel):
     next: str | None = None
 
 
-@router.post("/forget", openapi_extra=described(ForgetRequest, one_of=(("record_id",), ("analyst",))))
+@router.post(
+    "/forget", openapi_extra=described(ForgetRequest, one_of=(("record_id",), ("event_id",), ("analyst",)))
+)
 async def forget(request: Request, caller: Annotated[Caller, needs("operate")]) -> Forgotten:
     """Erase a record's features from events and labels, or an analyst's name and comments. For good."""
     sent = read(await body_of(request), ForgetRequest)
     services = services_of(request)
-    record_id, analyst = sent.record_id, sent.analyst
-    if (record_id is UNSET) == (analyst is UNSET):
-        raise InvalidRequest("send either `record_id` or `analyst`")
+    record_id, event_id, analyst = sent.record_id, sent.event_id, sent.analyst
+    if [record_id, event_id, analyst].count(UNSET) != 2:
+        raise InvalidRequest("send one of `record_id`, `event_id` and `analyst`")
     if record_id is not UNSET:
         id_ = str(record_id)
         erased = await services.ledger.threaded(
             lambda: erasure.forget_record(services.ledger, id_, caller.name, services.log.forgetting)
+        )
+    elif event_id is not UNSET:
+        row = str(event_id)
+        erased = await services.ledger.threaded(
+            lambda: erasure.forget_reference_row(services.ledger, row, caller.name)
         )
     else:
         name = str(analyst)

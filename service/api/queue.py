@@ -2,7 +2,10 @@
 
 from typing import Annotated, Any
 
+import numpy as np
+import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import Caller
@@ -10,6 +13,7 @@ from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.feedback import queue
 from nearnorm.service.feedback.queue import Pick
 from nearnorm.service.ids import iso
+from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/queue", tags=["feedback"])
@@ -46,19 +50,31 @@ async def get_queue(
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     cursor: str | None = None,
 ) -> QueuePage:
-    """Kept events that nobody has judged: the strangest, the uncertain, and some at random."""
+    """What nobody has judged: a new model's highest reference rows, then kept events: the strangest, the
+    uncertain, and some at random."""
     services = services_of(request)
     registry: Registry = request.app.state.registry
-    share = registry.get(model).ranks.policy.budget
-    begin = queue.read_cursor(cursor)
-    picks, end = await services.ledger.seen(
-        lambda c: queue.review(c, model, 100.0 * (1.0 - share), limit, begin)
-    )
-    return QueuePage(queue=[_item(pick) for pick in picks], next=queue.write_cursor(end) if end else None)
+    loaded, begin = registry.get(model), queue.read_cursor(cursor)
+    wanted = services.settings.reference_reviews
+    version, threshold = loaded.ref.version, 100.0 * (1.0 - loaded.ranks.policy.budget)
+
+    def look(connection: sa.Connection) -> tuple[list[Pick], queue.Cursor | None]:
+        first, at = queue.review_reference(connection, model, version, wanted, limit, begin)
+        if len(first) == limit:
+            return first, at
+        rest, end = queue.review(connection, model, threshold, limit - len(first), at)
+        return [*first, *rest], end
+
+    picks, end = await services.ledger.seen(look)
+    found = [_item(pick, loaded) for pick in picks]
+    return QueuePage(queue=found, next=queue.write_cursor(end) if end else None)
 
 
-def _item(pick: Pick) -> QueueItem:
+def _item(pick: Pick, model: LoadedModel) -> QueueItem:
     event = pick.event
+    if pick.why == "reference":  # its rank changes with every verdict on another row
+        (percentile,), (anomaly,) = model.ranks.judge(np.array([event.score], np.float32))
+        event = replace(event, percentile=float(percentile), anomaly=bool(anomaly))
     return QueueItem(
         event_id=event.event_id,
         why=pick.why,

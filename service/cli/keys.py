@@ -84,15 +84,18 @@ def migrate_ledger() -> None:
 
 def forget(
     record_id: Annotated[str | None, typer.Option(help="The caller's id of a record.")] = None,
+    event_id: Annotated[str | None, typer.Option(help="A reference row's, as the queue has it.")] = None,
     analyst: Annotated[str | None, typer.Option(help="An analyst's name.")] = None,
 ) -> None:
     """Erase a record's features from events and labels, or an analyst's name and comments. For good."""
-    if (record_id is None) == (analyst is None):
-        raise ConfigError("give either --record-id or --analyst")
+    if [record_id, event_id, analyst].count(None) != 2:
+        raise ConfigError("give one of --record-id, --event-id and --analyst")
 
     def erase(ledger: Ledger) -> erasure.Erased:
         if record_id is not None:
             return erasure.forget_record(ledger, record_id, user())
+        if event_id is not None:
+            return erasure.forget_reference_row(ledger, event_id, user())
         return erasure.forget_analyst(ledger, str(analyst), user())
 
     erased = in_ledger(erase)

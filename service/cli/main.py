@@ -13,6 +13,7 @@ from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service.cli.analysts import analysts_cli
 from nearnorm.service.cli.keys import forget, keys_cli, migrate_ledger
 from nearnorm.service.cli.retraining import replay, retrain, worker
+from nearnorm.service.cli.review import review
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -76,7 +77,7 @@ models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, sign
 cli.add_typer(models_cli, name="models")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(analysts_cli, name="analysts")
-for command in (forget, worker, retrain, replay):
+for command in (forget, worker, retrain, replay, review):
     cli.command()(command)
 cli.command("migrate")(migrate_ledger)
 
@@ -134,8 +135,17 @@ def list_models() -> None:
 
 @models_cli.command("import")
 def import_model(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")]) -> None:
-    """Copy a bundle into the store, and print its version last."""
-    typer.echo(_store().publish(bundle))
+    """Copy a bundle into the store, its reviewable rows into the ledger, and print its version last."""
+    from nearnorm.models.bundle import read_bundle
+    from nearnorm.models.review import read_review
+    from nearnorm.service.cli.keys import in_ledger, written
+    from nearnorm.service.ledger.tables import reference_rows
+
+    rows = read_review(bundle, read_bundle(bundle).manifest.core)
+    version = _store().publish(bundle)
+    if rows:
+        in_ledger(lambda ledger: written(ledger, lambda c: reference_rows.put(c, version, rows)))
+    typer.echo(version)
 
 
 @models_cli.command()

@@ -79,6 +79,11 @@ class Matches:
                         table[_key_of(self._schemas[name], new)] = new
                 self._by_digest[new.digest] = new
 
+    def anomalies(self, digests: Iterable[str]) -> frozenset[str]:
+        """Those of the records that stand as confirmed anomalies."""
+        known = self._by_digest
+        return frozenset(d for d in digests if d in known and known[d].verdict == "anomaly")
+
     def find(self, schema: FeatureSchema, encoded: Encoded) -> dict[int, Standing]:
         """Verdicts by the index of the row; costs nothing while there are no labels."""
         if not self._by_digest:

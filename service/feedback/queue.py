@@ -1,7 +1,9 @@
 """What to review next: a mix of the strangest, of the uncertain, and of the random slice. One place.
 
 The strangest are where anomalies are found; those near the threshold are where a verdict moves it; the
-random slice is where misses show, and by its probabilities how many there are.
+random slice is where misses show, and by its probabilities how many there are. Before all of them come
+the highest rows of a new model's reference, up to a number of verdicts: an anomaly among those holds the
+threshold up for everybody, until it is found.
 """
 
 import base64
@@ -15,10 +17,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nearnorm.service.errors import InvalidRequest
+from nearnorm.service.ledger.tables import reference_rows
 from nearnorm.service.ledger.tables.candidates import Candidate, candidates, open_of, ranked
 from nearnorm.service.ledger.tables.events import Event, of_ids
+from nearnorm.service.ledger.tables.reference_rows import Place
 
-Why = Literal["top", "uncertain", "audit"]
+Why = Literal["reference", "top", "uncertain", "audit"]
 
 MIX: tuple[Why, ...] = (*("top",) * 9, "uncertain", *("top",) * 9, "audit")
 """In this order, again and again; a stream that has run dry is skipped. Shares by measurement (docs/loop.md):
@@ -47,12 +51,14 @@ class QueuePosition(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Cursor(msgspec.Struct, array_like=True, frozen=True):
-    """What was handed out: all above `top`, between `low` and `high`, and audits from `audit` on."""
+    """What was handed out: all above `top`, between `low` and `high`, audits from `audit` on, and reference
+    rows down to `reference`."""
 
     top: QueuePosition | None = None
     low: QueuePosition | None = None
     high: QueuePosition | None = None
     audit: str | None = None
+    reference: tuple[float, str] | None = None
 
 
 def read_cursor(text: str | None) -> Cursor:
@@ -67,6 +73,20 @@ def read_cursor(text: str | None) -> Cursor:
 
 def write_cursor(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+
+
+def review_reference(
+    connection: sa.Connection, model: str, version: str, wanted: int, limit: int, cursor: Cursor
+) -> tuple[list[Pick], Cursor]:
+    """Up to `limit` of the highest rows of the version's reference, until `wanted` of them are judged."""
+    left = min(limit, wanted - reference_rows.progress(connection, model, version).judged)
+    if left <= 0:
+        return [], cursor
+    after = Place(*cursor.reference) if cursor.reference else None
+    found = reference_rows.unjudged(connection, model, version, left, after)
+    if found:
+        cursor = replace(cursor, reference=tuple(found[-1][0]))
+    return [Pick(event, "reference") for _, event in found], cursor
 
 
 def review(

@@ -13,7 +13,7 @@ from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import events, labels
+from nearnorm.service.ledger.tables import events, labels, reference_rows
 from nearnorm.service.ledger.tables.events import Event
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope, IndexedProblem
@@ -83,7 +83,11 @@ class Resolver:
 
     def _event(self, item: Item) -> Event:
         if item.event_id is not UNSET:
-            event = self._log.waiting(item.event_id) or events.find(self._connection, item.event_id)
+            event = (
+                self._log.waiting(item.event_id)
+                or events.find(self._connection, item.event_id)
+                or reference_rows.find(self._connection, self._sent.model, item.event_id)
+            )
             if event is None:
                 raise Mistake(
                     "unknown-event", "no such event is kept: send the record itself as `record`", "event_id"

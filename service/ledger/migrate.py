@@ -13,7 +13,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from nearnorm.models.errors import ConfigError
+from nearnorm.service.ledger import clock  # noqa: F401 - its table
 from nearnorm.service.ledger.database import Ledger, create_tables
+from nearnorm.service.ledger.tables import (  # noqa: F401 - theirs
+    audit,
+    candidates,
+    events,
+    idempotency,
+    jobs,
+    keys,
+    labels,
+    policy,
+    quarantine,
+    reference_rows,
+)
 
 _LOCK = 0x6E656172  # "near": the key of the advisory lock on PostgreSQL; SQLite locks the file
 _SCRIPTS = Path(__file__).parent / "migrations"

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
+from nearnorm.models.conformal import usable_budget
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events import events, fetch
@@ -31,7 +32,7 @@ def replay_events(
     if not logged:
         raise DataError(f"no event of model {model!r} is kept yet: score something first")
     again = Rescorer(
-        bundle, settings.device, settings.threads, policies.usable(core, share), len(logged)
+        bundle, settings.device, settings.threads, usable_budget(share, core.reference.rows), len(logged)
     ).rescore(logged)
     fits = again.events
     table = pa.table(

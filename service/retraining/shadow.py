@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from nearnorm.models.bundle import Bundle
+from nearnorm.models.conformal import usable_budget
 from nearnorm.service.ids import first_id_at, now_ms
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.ledger.database import Ledger
@@ -115,7 +116,8 @@ class Shadow:
 
     def _share(self, connection: sa.Connection, bundle: Bundle) -> float:
         core = bundle.manifest.core
-        return policies.usable(core, policies.current(connection, self._model, core, None).share)
+        share = policies.current(connection, self._model, core, None).share
+        return usable_budget(share, core.reference.rows)
 
     def _compare(self, logged: list[Event]) -> None:
         self._seen += len(logged)

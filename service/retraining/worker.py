@@ -22,12 +22,13 @@ from msgspec.structs import replace
 from nearnorm.models.bundle import read_bundle
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.models.retraining import TrainingRequest, TrainingResult, read_part
+from nearnorm.models.review import REVIEW, read_review
 from nearnorm.models.signature import SigningKey
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables import audit, jobs, labels, snapshot
+from nearnorm.service.ledger.tables import audit, jobs, labels, reference_rows, snapshot
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log
 from nearnorm.service.retraining.requests import RELEASE
@@ -166,11 +167,13 @@ class Worker:
         if self._key is not None:
             self._key.sign(folder / "bundle")
         self.store.publish(folder / "bundle")
+        self._keep_reference(folder / "bundle")
         told = self._tell(job, stage="activate", progress=0.99)
         obstacle = self._activate(told, result.version)
         self._succeed(job, result, [obstacle, *reasons] if obstacle else reasons, obstacle is None)
 
     def _snapshot(self, job: Job, folder: Path) -> None:
+        from nearnorm.models.conformal import usable_budget
         from nearnorm.service.verdict import policies  # numpy, which a worker that waits can do without
 
         champion = self.store.champion(job.model)
@@ -183,7 +186,8 @@ class Worker:
         with self.ledger.read() as connection:
             seen = snapshot.read(connection, job.model, champion.version, rows)
             core = bundle.manifest.core
-            share = policies.usable(core, policies.current(connection, job.model, core, None).share)
+            in_force = policies.current(connection, job.model, core, None)
+            share = usable_budget(in_force.share, core.reference.rows)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         config = self.settings.training_config
@@ -244,6 +248,14 @@ class Worker:
                 return period.report()
             self._greet()
             self._stop.wait(POLL)
+
+    def _keep_reference(self, folder: Path) -> None:
+        """The rows that people can review go into the ledger, the only place where records are kept."""
+        bundle = read_bundle(folder)
+        rows = read_review(folder, bundle.manifest.core)
+        with self.ledger.write() as connection:
+            reference_rows.put(connection, bundle.version, rows)
+        (folder / REVIEW).unlink(missing_ok=True)
 
     def _activate(self, job: Job, version: str) -> str | None:
         """Activate once, however often it is tried: the log tells whose entry is there. Answers why not."""

@@ -46,6 +46,7 @@ class LoadedModel:
         self.encoder = Encoder(core.features, max_rows)
         self.explainer = Explainer(core)
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
+        self.confirmed: frozenset[str] = frozenset()  # reference rows that people found to be anomalies
         self.drift = Drift(core, weakly(self._drifts))
         self.watched = TokenBucket(WATCHED_ROWS, 0.0)
         self.batcher: Batcher[Rows, Ran, Scores]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nearnorm.models.conformal import Policy, Ranks, default_policy, lowest_percentile, usable_budget
+from nearnorm.models.conformal import Policy, Ranks, default_policy, lowest_percentile
 from nearnorm.models.errors import ConfigError
 from nearnorm.models.manifest import Core
 from nearnorm.service.errors import Conflict, InvalidRequest
@@ -144,11 +144,6 @@ def undo(connection: sa.Connection, model: str, core: Core, actor: str) -> tuple
     before = policy.version(connection, model, now.beneath) or _default(core)
     wanted = replace(before, version=now.version + 1, at=now_ms(), actor=actor)
     return _write(connection, model, now, wanted, core, "policy.undo")
-
-
-def usable(core: Core, share: float) -> float:
-    """The share, or as little as a model's reference allows where that is too coarse for it."""
-    return usable_budget(share, core.reference.rows)
 
 
 def _write(

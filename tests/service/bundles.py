@@ -22,8 +22,10 @@ from nearnorm.models.manifest import (
     Manifest,
     NumericProfile,
     Reference,
+    ReviewRow,
     Tolerance,
 )
+from nearnorm.models.review import REVIEW, Reviewable, reviewable, write_review
 from nearnorm.models.schema import Feature, FeatureSchema, Kind
 
 PAYMENTS = FeatureSchema(
@@ -130,6 +132,9 @@ def make_bundle(
     golden = answers(trusted, numeric, codes)
     reference_numeric, reference_codes = draw(reference_rows, seed=2)
     reference = answers(trusted, reference_numeric, reference_codes)
+    review = reviewable(
+        PAYMENTS, reference_numeric, reference_codes, reference["score"], reference["prototype"]
+    )
     core = Core(
         files={MODEL: hashlib.sha256(model).hexdigest()},
         features=PAYMENTS,
@@ -146,7 +151,7 @@ def make_bundle(
         config={},
         seed=seed,
         libraries={},
-        reference=_reference(reference, reference_rows),
+        reference=_reference(reference, reference_rows, review),
         groups=tuple(_group(prototype) for prototype in range(len(PROTOTYPES))),
         golden=Golden(
             numeric=tuple(tuple(None if v != v else v for v in row) for row in numeric.tolist()),
@@ -172,10 +177,10 @@ def make_bundle(
         machine="any",
         core=core,
     )
-    return write_bundle(folder, manifest, model)
+    return write_bundle(folder, manifest, model, {REVIEW: write_review(review)})
 
 
-def _reference(found: dict[str, Any], rows: int) -> Reference:
+def _reference(found: dict[str, Any], rows: int, review: list[Reviewable]) -> Reference:
     names = [f.name for f in PAYMENTS.scored]
     high = np.quantile(found["residual"], 0.99, axis=0).tolist()
     return Reference(
@@ -191,6 +196,7 @@ def _reference(found: dict[str, Any], rows: int) -> Reference:
             for f in PAYMENTS.categorical
         },
         prototype_shares=(0.5, 0.5),
+        review=tuple(ReviewRow(score=row.score, digest=row.digest) for row in review),
     )
 
 

@@ -1,12 +1,14 @@
 """Held-out rows -> what scores, residuals and values are ordinary. None of these rows was trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from nearnorm.models.manifest import CodeShares, Histogram, Reference
+from nearnorm.models.manifest import CodeShares, Histogram, Reference, ReviewRow
+from nearnorm.models.review import Reviewable
 from nearnorm.models.schema import FIRST_CODE, FeatureSchema
 from nearnorm.training.fitting.threads import one_thread
 
@@ -39,10 +41,17 @@ def score(detector: nn.Module, numeric: np.ndarray, codes: np.ndarray) -> Scored
     return Scored(*(np.concatenate(outputs) for outputs in zip(*parts, strict=True)))
 
 
-def calibrate(schema: FeatureSchema, numeric: np.ndarray, codes: np.ndarray, scored: Scored) -> Reference:
+def calibrate(
+    schema: FeatureSchema,
+    numeric: np.ndarray,
+    codes: np.ndarray,
+    scored: Scored,
+    review: Sequence[Reviewable] = (),
+) -> Reference:
     """The reference of held-out rows, of which any may be a hidden anomaly.
 
-    Such a row has a high score, so it raises the threshold: contamination errs to the quiet side.
+    Such a row has a high score, so it raises the threshold: contamination errs to the quiet side until
+    people have reviewed the highest rows, `review`.
     """
     residual_high = np.quantile(scored.residual, HIGH, axis=0)
     return Reference(
@@ -56,6 +65,7 @@ def calibrate(schema: FeatureSchema, numeric: np.ndarray, codes: np.ndarray, sco
             for j, f in enumerate(schema.categorical)
         },
         prototype_shares=_shares(scored.prototype, scored.similarity.shape[1]),
+        review=tuple(ReviewRow(score=row.score, digest=row.digest) for row in review),
     )
 
 

@@ -154,6 +154,12 @@ def prune(connection: sa.Connection, before_ms: int, keep_rows: int) -> int:
     return len(doomed)
 
 
+def digests_of(connection: sa.Connection, record_id: str) -> list[str]:
+    """The digests of the caller's record, in all its events."""
+    query = sa.select(events.c.digest).where(events.c.record_id == record_id).distinct()
+    return list(connection.scalars(query))
+
+
 def erase_record(connection: sa.Connection, record_id: str) -> int:
     candidates.forget_record(connection, record_id)
     return connection.execute(sa.delete(events).where(events.c.record_id == record_id)).rowcount
