@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,9 +16,14 @@ from nearnorm.models.canonical import digest
 from nearnorm.models.consistency import misfits
 from nearnorm.models.errors import BundleError
 from nearnorm.models.manifest import FORMAT_VERSION, Manifest
+from nearnorm.models.plain_file import read_plain_file
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"
+MOST_MANIFEST_BYTES = 64 * 2**20
+MOST_FILE_BYTES = 2**30
+MOST_FILES = 8
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,14 @@ def read_bundle(folder: Path) -> Bundle:
         )
     try:
         actual = digest(core)
-    except ValueError:
-        raise BundleError(f"{folder / MANIFEST} holds NaN or infinities: import it again") from None
+    except (ValueError, RecursionError):
+        raise BundleError(
+            f"{folder / MANIFEST} holds what JSON has not: NaN, infinities, half a character: import it again"
+        ) from None
     if actual != document.get("version"):
         raise BundleError(f"{folder / MANIFEST} was changed after it was written: import it again")
+    if len(core["files"]) > MOST_FILES:
+        raise BundleError(f"{folder / MANIFEST} names more than {MOST_FILES} files: not a Nearnorm bundle")
     contents = {name: _verified(folder, name, sha) for name, sha in core["files"].items()}
     if MODEL not in contents:
         raise BundleError(f"{folder / MANIFEST} lists no {MODEL}: not a Nearnorm bundle")
@@ -100,7 +110,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 def _manifest_document(path: Path) -> dict[str, object]:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_plain_file(path, MOST_MANIFEST_BYTES))
     except FileNotFoundError:
         raise BundleError(f"{path.parent} is not a bundle: it has no {MANIFEST}") from None
     except OSError as error:
@@ -113,11 +123,11 @@ def _manifest_document(path: Path) -> dict[str, object]:
 
 
 def _verified(folder: Path, name: str, sha: object) -> bytes:
+    if not _PLAIN_NAME.fullmatch(name):
+        raise BundleError(f"{folder / MANIFEST} names {name[:100]!r}, which is no plain file of the bundle")
     path = folder / name
-    if path.parent != folder or name in ("", ".", "..") or path.is_symlink():
-        raise BundleError(f"{folder / MANIFEST} names {name!r}, which is no plain file of the bundle")
     try:
-        content = path.read_bytes()
+        content = read_plain_file(path, MOST_FILE_BYTES)
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
     if hashlib.sha256(content).hexdigest() != sha:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nearnorm.models.digest import record_digest
 from nearnorm.models.errors import BundleError
 from nearnorm.models.manifest import Core
+from nearnorm.models.plain_file import read_plain_file
 from nearnorm.models.records import records
 from nearnorm.models.schema import FeatureSchema
 
@@ -70,15 +71,17 @@ def read_review(folder: Path, core: Core) -> list[Reviewable]:
     path = folder / REVIEW
     if not path.is_file() or path.is_symlink():
         return []
-    if path.stat().st_size > _LONGEST:
-        raise BundleError(f"{path} is larger than {_LONGEST >> 20} MB: train the model again")
+    try:
+        content = read_plain_file(path, _LONGEST)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}: train the model again") from None
     known = {row.digest for row in core.reference.review}
     found = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(content.splitlines(), 1):
         try:
             row = json.loads(line)
             record, score, prototype = dict(row["record"]), float(row["score"]), int(row["prototype"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise BundleError(f"{path}, line {number}: not a row of a reference") from None
         digest = record_digest(record)
         if digest not in known:

@@ -7,18 +7,21 @@ only where a key is set.
 """
 
 import base64
-import binascii
+import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearnorm.models.bundle import Bundle, read_bundle
+from nearnorm.models.bundle import Bundle, read_bundle, write_durably
 from nearnorm.models.errors import BundleError, ConfigError
+from nearnorm.models.plain_file import read_plain_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 SIGNATURE = "manifest.sig"
+MOST_BYTES = 4096
 
 
 class SigningKey:
@@ -35,9 +38,14 @@ class SigningKey:
         Raises BundleError for what is no whole bundle, and where nothing can be written.
         """
         version = read_bundle(folder).version
+        signature = base64.b64encode(self._key.sign(_message(version))) + b"\n"
+        temporary = folder / f".{SIGNATURE}-{uuid.uuid4().hex}"
         try:
-            (folder / SIGNATURE).write_bytes(base64.b64encode(self._key.sign(_message(version))) + b"\n")
+            write_durably(temporary, signature)
+            temporary.replace(folder / SIGNATURE)  # what lies there, a link perhaps, is not written through
         except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise BundleError(f"{folder / SIGNATURE} cannot be written: {error.strerror}") from None
         return version
 
@@ -56,10 +64,10 @@ class TrustedKeys:
 
         path = bundle.path / SIGNATURE
         try:
-            signature = base64.b64decode(path.read_bytes().strip(), validate=True)
+            signature = base64.b64decode(read_plain_file(path, MOST_BYTES).strip(), validate=True)
         except FileNotFoundError:
             raise BundleError(f"{bundle.path} is not signed: sign it by `nearnorm models sign`") from None
-        except (OSError, binascii.Error):
+        except (OSError, ValueError):
             raise BundleError(f"{path} cannot be read as a signature: sign the bundle again") from None
         for key in self._keys:
             try:

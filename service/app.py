@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
@@ -13,6 +13,7 @@ from nearnorm.service.api import analysts, drift, feedback, jobs, models, ops, p
 from nearnorm.service.api.openapi.document import with_score
 from nearnorm.service.http import problems
 from nearnorm.service.http.query import known_alone
+from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.drift_collector import DriftCollector
@@ -43,33 +44,33 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     """
     metrics = Metrics()
     services = Services(settings)
-    registry = Registry(settings.open_store(), settings, metrics, services.follower.prepare)
-    figures = Figures(registry, services.log)
+    registry = Registry(
+        settings.open_store(), settings, metrics, services.background, services.follower.prepare
+    )
+    figures = Figures(registry, services.log, services.background)
     for collector in (DriftCollector(registry), figures):
         metrics.registry.register(collector)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            await asyncio.to_thread(services.start, registry.loaded, figures)
-            await registry.start()
-        except NearnormError as error:
-            app.state.startup_problem = str(error)  # for the command line, which tells it in one line
-            await asyncio.to_thread(services.close)
-            raise
-        try:
-            if siblings is not None:
-                await siblings.open(metrics.registry)
+        async with AsyncExitStack() as opened:
+            try:
+                opened.push_async_callback(asyncio.to_thread, services.close)
+                await asyncio.to_thread(services.start, registry.loaded, figures)
+                opened.push_async_callback(registry.close)
+                await registry.start()
+                if siblings is not None:
+                    opened.push_async_callback(siblings.close)
+                    await siblings.open(metrics.registry)
+            except Exception as error:
+                app.state.startup_problem = _in_one_sentence(error)  # for the command line
+                raise
             yield
-        finally:
-            if siblings is not None:
-                await siblings.close()
-            await registry.close()
-            await asyncio.to_thread(services.close)
 
     app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     memory = Memory(services.log, services.policies, services.verdicts)
     app.score = ScoreEndpoint(registry, services.keyring, memory, settings, metrics)
+    app.state.startup_problem = "the service did not start: see its log"
     app.state.services = services
     app.state.registry = registry
     app.state.metrics = metrics
@@ -82,3 +83,10 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
     app.openapi = with_score(app, registry, settings)  # type: ignore[method-assign]
     return app
+
+
+def _in_one_sentence(error: Exception) -> str:
+    if isinstance(error, NearnormError):
+        return str(error)
+    log.error("the service cannot start", exc_info=error)
+    return f"the service cannot start, see its log: {type(error).__name__}: {error}"

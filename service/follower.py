@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from nearnorm.models.conformal import Policy, Ranks, usable_budget
 from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ledger.database import Ledger
@@ -22,6 +23,7 @@ from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.verdict.policies import InForce, Policies
 from nearnorm.service.verdict.reviewed_reference import reviewed_scores
 
+FOLLOWING = "following the ledger"
 FOLLOW_SECONDS = 1.0
 FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see erasure.prune
 
@@ -31,6 +33,7 @@ class Follower:
 
     def __init__(
         self,
+        background: Background,
         ledger: Ledger,
         keyring: Keyring,
         policies: Policies,
@@ -38,6 +41,7 @@ class Follower:
         drift_rule: Rule | None,
     ) -> None:
         """`drift_rule`: how a retraining is asked for when a model drifts; None: never."""
+        self._background = background
         self._ledger = ledger
         self._keyring = keyring
         self._policies = policies
@@ -48,17 +52,17 @@ class Follower:
         self._outdated: set[str] = set()
         self._heard = time.monotonic()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self, models: Callable[[], Mapping[str, LoadedModel]], figures: Figures | None = None) -> None:
         """`models` tells which ones serve; `figures` are read along, when they are due."""
         self._models = models
         self._figures = figures
-        self._thread.start()
+        self._thread = self._background.start_thread(FOLLOWING, self._follow)
 
     def close(self) -> None:
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(5.0)
 
     def prepare(self, model: LoadedModel) -> None:
@@ -115,12 +119,13 @@ class Follower:
             try:
                 self.refresh()
                 warned = False
+                self._background.works(FOLLOWING)
             except LedgerUnavailable as error:
                 if not warned:
                     log.warning("the ledger is out of reach", problem=str(error))
                 warned = True
-            except Exception as error:
-                log.error("following the ledger failed", exc_info=error)
+            except Exception as error:  # following goes on, whatever it was
+                self._background.failed(FOLLOWING, error)
 
     def _retrain(self, model: LoadedModel, rule: Rule) -> None:
         """Once for a version: a model that its successor could not beat is not tried again and again."""

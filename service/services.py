@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.access import keyring
 from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.verdict_cache import VerdictCache
@@ -25,6 +26,7 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError for a database URL that cannot be used."""
         self.settings = settings
+        self.background = Background()
         self.ledger = Ledger.at(settings.database_url, settings.home)
         quota = Quota(settings.rows_per_second, settings.requests_per_second)
         self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
@@ -33,6 +35,7 @@ class Services:
         self.verdicts = VerdictCache()
         self.rule = Rule.of(settings)
         self.follower = Follower(
+            self.background,
             self.ledger,
             self.keyring,
             self.policies,
@@ -52,7 +55,7 @@ class Services:
                 self.keyring.refresh(connection)
         except (LedgerUnavailable, OSError) as error:
             raise NearnormError(f"the ledger cannot be opened: {error}") from None
-        self.log.start()
+        self.log.start(self.background)
         self.follower.start(models, figures)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nearnorm.models.errors import ConfigError
+from nearnorm.models.signature import TrustedKeys
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.models.store.open import open_store
 
@@ -115,6 +116,12 @@ class Settings(BaseSettings):
         if self.queue_rows < self.max_rows:
             raise ValueError("queue_rows is smaller than max_rows: one large request could never enter")
         return self
+
+    def read_trusted_keys(self) -> TrustedKeys | None:
+        """None: signatures are not looked at. Raises ConfigError for a key that cannot be read."""
+        if not self.trusted_keys:
+            return None
+        return TrustedKeys([Path(name.strip()) for name in self.trusted_keys.split(",")])
 
     def open_store(self) -> ModelStore:
         """Raises ConfigError where NEARNORM_MODEL_STORE cannot be used."""

@@ -8,6 +8,7 @@ The champion is what the log says: an activation puts a version on top, a rollba
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,11 +22,25 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nearnorm.models.bundle import MANIFEST, Bundle, fsync_folder, read_bundle, rename_durably, write_durably
+from nearnorm.models.bundle import (
+    MANIFEST,
+    MODEL,
+    MOST_FILE_BYTES,
+    Bundle,
+    fsync_folder,
+    read_bundle,
+    rename_durably,
+    write_durably,
+)
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
+from nearnorm.models.operators import check_operators
+from nearnorm.models.plain_file import read_plain_file
 from nearnorm.models.review import REVIEW
 
 DEFAULT_MODEL = "default"
+VERSION = re.compile(r"[0-9a-f]{64}")
+_ENTRY = re.compile(r"([0-9]{8,18})\.json")
+MOST_ENTRY_BYTES = 64 * 2**10
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a killed publisher's temporary folder is removed
 
 
@@ -55,7 +70,7 @@ class ModelStore:
 
         Raises BundleError for a bad bundle, StoreOutOfReach when the store cannot be written.
         """
-        bundle = read_bundle(source)
+        bundle = read_importable(source)
         target = self._versions / bundle.version
         if target.is_dir():
             self.open(bundle.version)
@@ -66,9 +81,8 @@ class ModelStore:
             temporary = Path(tempfile.mkdtemp(prefix=".publish-", dir=self._versions))
             try:
                 temporary.chmod(0o755)
-                for file in sorted(source.iterdir()):
-                    if file.is_file() and not file.is_symlink() and file.name != REVIEW:
-                        write_durably(temporary / file.name, file.read_bytes())
+                for file in plain_files(source):
+                    write_durably(temporary / file.name, read_plain_file(file, MOST_FILE_BYTES))
                 read_bundle(temporary)  # what was copied, not what was read before
                 rename_durably(temporary, target)
             except BaseException as error:
@@ -91,7 +105,7 @@ class ModelStore:
     def open(self, version: str) -> Bundle:
         """The bundle of a version, verified anew. Raises StoreError or BundleError."""
         folder = self._versions / version
-        if not version.isalnum() or not folder.is_dir():
+        if not VERSION.fullmatch(version) or not folder.is_dir():
             raise StoreError(f"no model version {version!r} in the store: see `nearnorm models list`")
         bundle = read_bundle(folder)
         if bundle.version != version:
@@ -109,15 +123,31 @@ class ModelStore:
     def activate(self, version: str, by: str, model: str = DEFAULT_MODEL) -> Activation:
         """Make a stored version the champion of `model`. Raises as `open` does."""
         self.open(version)
-        return self._append("activate", version, by, model)
+        while (entry := self._append(self._next_number(), "activate", version, by, model)) is None:
+            pass  # another writer took this number
+        return entry
 
-    def rollback(self, by: str, model: str = DEFAULT_MODEL) -> Activation:
-        """Put the champion before this one back. Raises StoreError where there is none."""
+    def previous(self, model: str = DEFAULT_MODEL) -> str:
+        """The version that a rollback would put back. Raises StoreError where there is none."""
         stack = self._stack(model)
         if len(stack) < 2:
             raise StoreError(f"nothing to roll back to: model {model!r} had no other champion")
-        self.open(stack[-2])
-        return self._append("rollback", stack[-2], by, model)
+        return stack[-2]
+
+    def rollback(self, by: str, model: str = DEFAULT_MODEL, to: str | None = None) -> Activation:
+        """Put the champion before this one back: `to`, where it was looked up and checked beforehand.
+
+        Raises StoreError where there is none, or another one than `to` by now; else as `open` does.
+        """
+        while True:
+            number = self._next_number()
+            version = self.previous(model)
+            if version != (to or version):
+                raise StoreError(f"the champion of {model!r} changed meanwhile: look, and roll back again")
+            self.open(version)
+            entry = self._append(number, "rollback", version, by, model)
+            if entry is not None:
+                return entry  # else another writer took this number, and may have changed what is before
 
     def champion(self, model: str = DEFAULT_MODEL) -> Activation | None:
         """The newest entry of the log for `model`: its version is the one to serve."""
@@ -170,32 +200,33 @@ class ModelStore:
             if entry.model != model:
                 continue
             if entry.action == "rollback":
-                stack.pop()
+                del stack[-1:]
             elif not stack or stack[-1] != entry.version:
                 stack.append(entry.version)
         return stack
 
+    def _next_number(self) -> int:
+        return max(self._numbers(), default=0) + 1
+
     def _append(
-        self, action: Literal["activate", "rollback"], version: str, by: str, model: str
-    ) -> Activation:
-        while True:
-            number = max(self._numbers(), default=0) + 1
-            entry = Activation(
-                number=number,
-                at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                action=action,
-                model=model,
-                version=version,
-                by=by,
-            )
-            if self._put_entry(number, entry.model_dump_json().encode()):
-                return entry  # else another writer took this number
+        self, number: int, action: Literal["activate", "rollback"], version: str, by: str, model: str
+    ) -> Activation | None:
+        """The entry, or None where there is one of that number already."""
+        entry = Activation(
+            number=number,
+            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            action=action,
+            model=model,
+            version=version,
+            by=by,
+        )
+        return entry if self._put_entry(number, entry.model_dump_json().encode()) else None
 
     def _entry(self, number: int) -> bytes:
         """Raises StoreError."""
         path = self._log / f"{number:08}.json"
         try:
-            return path.read_bytes()
+            return read_plain_file(path, MOST_ENTRY_BYTES)
         except OSError as error:
             raise StoreOutOfReach(f"{path} cannot be read: {error.strerror}") from None
 
@@ -222,7 +253,20 @@ class ModelStore:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def read_importable(folder: Path) -> Bundle:
+    """A bundle that may come into a store: whole, and of our own operators alone. Raises BundleError."""
+    bundle = read_bundle(folder)
+    check_operators(bundle.model, str(folder / MODEL))
+    return bundle
+
+
+def plain_files(folder: Path) -> list[Path]:
+    """What is copied of a bundle's folder: no folders, links, FIFOs, and no rows for review."""
+    files = (file for file in sorted(folder.iterdir()) if file.name != REVIEW)
+    return [file for file in files if file.is_file() and not file.is_symlink()]
+
+
 def numbered(names: Iterable[str]) -> list[int]:
     """The numbers of the log's entries, by the names of their files."""
-    stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-    return sorted(int(stem) for stem in stems if stem.isdigit())
+    found = [_ENTRY.fullmatch(name) for name in names]
+    return sorted(int(entry[1]) for entry in found if entry)

@@ -14,10 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from nearnorm.models.bundle import MANIFEST, Bundle, read_bundle
+from nearnorm.models.bundle import MANIFEST, MOST_FILE_BYTES, Bundle
 from nearnorm.models.errors import BundleError, ConfigError, NearnormError, StoreOutOfReach
-from nearnorm.models.review import REVIEW
-from nearnorm.models.store.folder import ModelStore, numbered
+from nearnorm.models.plain_file import read_plain_file
+from nearnorm.models.store.folder import VERSION, ModelStore, numbered, plain_files, read_importable
 
 try:
     import obstore
@@ -56,20 +56,18 @@ class ObjectStore(ModelStore):
         return self.url
 
     def publish(self, source: Path) -> str:
-        version = read_bundle(source).version
+        version = read_importable(source).version
         if version in self.versions():
             try:
                 self.open(version)
                 return version
             except BundleError:
                 pass  # the store lost or cut what it had taken: put it again
-        files = [
-            f for f in sorted(source.iterdir()) if f.is_file() and not f.is_symlink() and f.name != REVIEW
-        ]
-        files.sort(key=lambda file: file.name == MANIFEST)  # last
-        with self._told():
+        files = sorted(plain_files(source), key=lambda file: file.name == MANIFEST)  # it comes last
+        with self._reaching():
             for file in files:
-                obstore.put(self.objects, f"versions/{version}/{file.name}", file.read_bytes())
+                content = read_plain_file(file, MOST_FILE_BYTES)
+                obstore.put(self.objects, f"versions/{version}/{file.name}", content)
         try:
             self.open(version)  # what was stored, not what was read before
         except StoreOutOfReach:
@@ -79,23 +77,27 @@ class ObjectStore(ModelStore):
         return version
 
     def versions(self) -> list[str]:
-        with self._told():
+        with self._reaching():
             listed = [entry for page in obstore.list(self.objects, "versions") for entry in page]
         manifests = [entry for entry in listed if entry["path"].endswith(f"/{MANIFEST}")]
         manifests.sort(key=lambda entry: (entry["last_modified"], entry["path"]))
         return [entry["path"].split("/")[-2] for entry in manifests]
 
     def open(self, version: str) -> Bundle:
-        if version.isalnum() and not (self._versions / version).is_dir():
+        if VERSION.fullmatch(version) and not (self._versions / version).is_dir():
             self._copy(version)
         return super().open(version)
 
     def _copy(self, version: str) -> None:
         """Bring a version into the local folder, verified, whole or not at all."""
-        with self._told():
-            paths = [e["path"] for page in obstore.list(self.objects, f"versions/{version}") for e in page]
+        with self._reaching():
+            listed = [e for page in obstore.list(self.objects, f"versions/{version}") for e in page]
+            paths = [entry["path"] for entry in listed]
             if f"versions/{version}/{MANIFEST}" not in paths:
                 return
+            for entry in listed:
+                if entry["size"] > MOST_FILE_BYTES:
+                    raise BundleError(f"{self.url}/{entry['path']} is larger than {MOST_FILE_BYTES:,} bytes")
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".copy-", dir=self.root) as name:
                 folder = Path(name)
@@ -105,18 +107,18 @@ class ObjectStore(ModelStore):
                 super().publish(folder)
 
     def _numbers(self) -> list[int]:
-        with self._told():
+        with self._reaching():
             listed = [entry["path"] for page in obstore.list(self.objects, "activations") for entry in page]
         return numbered(path.rsplit("/", 1)[-1] for path in listed)
 
     def _entry(self, number: int) -> bytes:
-        with self._told():
+        with self._reaching():
             return obstore.get(self.objects, f"activations/{number:08}.json").bytes().to_bytes()
 
     def _put_entry(self, number: int, content: bytes) -> bool:
         """As the folder's; what was answered to be stored is read again, and stored again if it is not."""
         path = f"activations/{number:08}.json"
-        with self._told():
+        with self._reaching():
             try:
                 obstore.put(self.objects, path, content, mode="create")
             except AlreadyExistsError:
@@ -134,7 +136,7 @@ class ObjectStore(ModelStore):
             return None
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reaching(self) -> Iterator[None]:
         try:
             yield
         except (BaseError, OSError) as error:

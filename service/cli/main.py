@@ -18,6 +18,9 @@ from nearnorm.service.cli.review import review
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from nearnorm.models.store.folder import ModelStore
+    from nearnorm.service.settings import Settings
+
 GROUP = "nearnorm.commands"
 
 
@@ -126,7 +129,7 @@ def score(
 @models_cli.command("list")
 def list_models() -> None:
     """The stored versions, newest last; champions are marked with their model's name."""
-    store = _store()
+    store = _settings().open_store()
     champions = {entry.model: entry.version for entry in store.activations()}
     for version in store.versions():
         names = [name for name, champion in champions.items() if champion == version]
@@ -142,7 +145,7 @@ def import_model(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.
     from nearnorm.service.ledger.tables import reference_rows
 
     rows = read_review(bundle, read_bundle(bundle).manifest.core)
-    version = _store().publish(bundle)
+    version = _settings().open_store().publish(bundle)
     if rows:
         in_ledger(lambda ledger: written(ledger, lambda c: reference_rows.put(c, version, rows)))
     typer.echo(version)
@@ -165,8 +168,11 @@ def activate(
     model: Annotated[str, typer.Option(help="The model that it shall serve.")] = "default",
 ) -> None:
     """Make a version the champion; running services follow within 5 seconds."""
-    store = _store()
-    entry = store.activate(store.resolve(version), by="cli", model=model)
+    settings = _settings()
+    store = settings.open_store()
+    found = store.resolve(version)
+    _check_serves(settings, store, model, found)
+    entry = store.activate(found, by="cli", model=model)
     typer.echo(f"{entry.model} is now {entry.version}")
 
 
@@ -175,14 +181,27 @@ def rollback(
     model: Annotated[str, typer.Option(help="The model to take one step back.")] = "default",
 ) -> None:
     """Put the champion before this one back."""
-    entry = _store().rollback(by="cli", model=model)
+    settings = _settings()
+    store = settings.open_store()
+    before = store.previous(model)
+    _check_serves(settings, store, model, before)
+    entry = store.rollback(by="cli", model=model, to=before)
     typer.echo(f"{entry.model} is now {entry.version}")
 
 
-def _store() -> Any:  # noqa: ANN401
+def _settings() -> "Settings":
     from nearnorm.service.settings import load_settings
 
-    return load_settings().open_store()
+    return load_settings()
+
+
+def _check_serves(settings: "Settings", store: "ModelStore", model: str, version: str) -> None:
+    """A version that cannot serve does not get into the log: signature, model and golden rows, here and on
+    the CPU, which every machine has. Raises NearnormError."""
+    from nearnorm.service.serving.load import load_model
+
+    here = settings.model_copy(update={"device": "cpu"})
+    load_model(store, model, version, here, settings.read_trusted_keys())
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from nearnorm.models.digest import text_digest
 from nearnorm.models.records import Value, records
 from nearnorm.models.schema import FeatureSchema
+from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.random_slice import AuditSlice
 from nearnorm.service.events.review_delay import Pending
@@ -31,6 +32,7 @@ from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoded, Encoder, Rows
 from nearnorm.service.verdict import budget
 
+WRITING = "writing the event log"
 INTERVAL = 0.2  # seconds between groups: what a killed process can lose
 QUEUE_ROWS = 20_000
 PAUSE = 1.0  # seconds before a group is tried again
@@ -107,17 +109,17 @@ class EventLog:
         self._traffic_at = -TRAFFIC_EVERY
         self._stop = threading.Event()
         self._writing = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
+        self._thread: threading.Thread | None = None
         self.kept = 0
         self.dropped = 0
 
-    def start(self) -> None:
-        self._thread.start()
+    def start(self, background: Background) -> None:
+        self._thread = background.start_thread(WRITING, lambda: self._run(background))
 
     def stop(self, seconds: float = 5.0) -> None:
         """Write what waits and end the thread; what cannot be written in time is lost."""
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(seconds)
 
     def pick(self, model: str, percentile: list[float], alert: Sequence[bool]) -> Picked:
@@ -226,12 +228,14 @@ class EventLog:
                 if count:
                     self._traffic[model, hour, bin_] += count
 
-    def _run(self) -> None:
+    def _run(self, background: Background) -> None:
         sweep_at = time.monotonic() + SWEEP_EVERY
         self._safely(self._take_up)
         while True:
             last = self._stop.wait(INTERVAL)
-            if not self._safely(self.flush) and not last:
+            if self._safely(self.flush):
+                background.works(WRITING)
+            elif not last:
                 self._stop.wait(PAUSE)
             if last:
                 return

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nearnorm.models.bundle import MODEL, Bundle
 from nearnorm.models.errors import BundleError, ConfigError
 from nearnorm.models.manifest import Golden, Tolerance
+from nearnorm.models.operators import check_operators
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
 
@@ -32,6 +33,7 @@ class Engine:
         Raises BundleError for a model that onnxruntime refuses or whose golden rows come out
         differently here, ConfigError for a device that is not there."""
         path = bundle.path / MODEL
+        check_operators(bundle.model, str(path))  # before onnxruntime sees it: a loop need not end
         providers = _providers(device)
         try:
             self._session = _session(bundle.model, providers, device, threads or 1)

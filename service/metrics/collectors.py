@@ -13,6 +13,7 @@ from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from nearnorm.service.background import Background
 from nearnorm.service.events.log import QUEUE_ROWS, EventLog
 from nearnorm.service.feedback import recall
 from nearnorm.service.feedback.recall import Recall
@@ -64,9 +65,10 @@ def read(connection: sa.Connection, model: str) -> LabelFigures:
 class Figures(Collector):
     """Models, queue and event log as they are; labels as they were when `refresh` last read them."""
 
-    def __init__(self, registry: Registry, log: EventLog) -> None:
+    def __init__(self, registry: Registry, log: EventLog, background: Background) -> None:
         self._registry = registry
         self._log = log
+        self._background = background
         self._labels: dict[str, LabelFigures] = {}
         self._workers = 0
         self._read_at = -READ_EVERY
@@ -115,11 +117,16 @@ class Figures(Collector):
         activations = CounterMetricFamily(
             "nearnorm_activations", "Entries of the store's activation log.", labels=("model", "action")
         )
+        failures = CounterMetricFamily(
+            "nearnorm_background_failures", "Failures of background tasks.", labels=("task",)
+        )
+        for task, count in self._background.failures.copy().items():
+            failures.add_metric((task,), count)
         logged = self._registry.activations()
         for name in {model for model, _ in logged}:
             for action in ("activate", "rollback"):  # zeros too: an increase from nothing is not seen
                 activations.add_metric((name, action), logged.get((name, action), 0))
-        yield from (created, budget, waiting, room, problems, activations)
+        yield from (created, budget, waiting, room, problems, failures, activations)
 
     def _of_events(self) -> Iterator[Family]:
         yield GaugeMetricFamily(

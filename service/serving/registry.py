@@ -1,7 +1,8 @@
 """The registry: which model versions are in memory.
 
 Each name follows the store's activation log: prepare, check, warm up, swap, drain.
-A version that cannot serve changes nothing: the one before it goes on, and the problem is told.
+A version that cannot serve, whatever the reason, changes nothing: the one before it goes on, /readyz says
+why, and it is tried again.
 Requests hold on to the model they began with, so a swap needs no pause: the old one answers whoever
 it accepted and is dropped with the last of them.
 """
@@ -19,13 +20,14 @@ from msgspec import Struct
 
 from nearnorm.models.bundle import MANIFEST
 from nearnorm.models.errors import NearnormError
-from nearnorm.models.signature import TrustedKeys
 from nearnorm.models.store.folder import DEFAULT_MODEL, Activation, ModelStore
+from nearnorm.service.background import Background
 from nearnorm.service.errors import NoModel, UnknownModel
-from nearnorm.service.inference.engine import Engine, cpus, golden_rows
+from nearnorm.service.inference.engine import cpus
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.serving.batcher import Limits
+from nearnorm.service.serving.load import load_model
 from nearnorm.service.serving.malloc import trim_heap
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
@@ -33,6 +35,7 @@ from nearnorm.service.settings import Settings
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 """A version that could not be loaded is tried again: its files may have been on their way."""
+FOLLOWING = "following the model store"
 TRIM_SECONDS = 2.0
 """After a swap, when nobody holds the model before it any more, its memory goes back to the system."""
 BATCH_ROWS = 1024
@@ -55,6 +58,7 @@ class Registry:
         store: ModelStore,
         settings: Settings,
         metrics: Metrics,
+        background: Background,
         prepare: Callable[[LoadedModel], None],
     ) -> None:
         """`prepare` gives a loaded model what else it needs before it serves; it runs in a thread.
@@ -64,9 +68,9 @@ class Registry:
         self.store = store
         self._settings = settings
         self._metrics = metrics
-        self._prepared = prepare
-        keys = settings.trusted_keys
-        self._trusted = TrustedKeys([Path(name.strip()) for name in keys.split(",")]) if keys else None
+        self._background = background
+        self._finish = prepare
+        self._trusted = settings.read_trusted_keys()
         self._limits = Limits(
             BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds, OFF_LOOP
         )
@@ -85,7 +89,7 @@ class Registry:
         Raises what went wrong where NEARNORM_DEVICE=cuda makes a promise that cannot be kept.
         """
         await asyncio.to_thread(self._put_starter)
-        await self._catch_up()
+        await self._catch_up_safely()
         if self._settings.device == "cuda" and self._failures:
             raise NearnormError(next(iter(self._failures.values())).message)
         self._follower = asyncio.create_task(self._follow())
@@ -132,8 +136,11 @@ class Registry:
         return self._activations
 
     def problems(self) -> list[str]:
-        """Why the service is not ready, or does not serve what the log says; empty: all is well."""
+        """Why the service is not ready, does not serve what the log says, or fails beside the requests.
+
+        Empty: all is well."""
         found = [failure.message for failure in self._failures.values()]
+        found += self._background.problems()
         if self._store_problem:
             found.append(self._store_problem)
         if not self._models and not found:
@@ -152,16 +159,33 @@ class Registry:
         return activation
 
     async def rollback(self, by: str, name: str = DEFAULT_MODEL) -> Activation:
-        """Put the champion before this one back. Raises StoreError or BundleError where there is none."""
+        """Put the champion before this one back, once it has shown that it can serve here.
+
+        Raises StoreError or BundleError and changes nothing where there is none or it cannot.
+        """
         async with self._swap:
-            activation = await asyncio.to_thread(self.store.rollback, by, name)
-            await self._load(activation)
+            version = await asyncio.to_thread(self.store.previous, name)
+            model = self._models.get(name)
+            if model is None or model.ref.version != version:  # else it never ceased to serve
+                model = await asyncio.to_thread(self._prepare, name, version)
+            activation = await asyncio.to_thread(self.store.rollback, by, name, version)
+            if self._models.get(name) is not model:
+                self._put(name, model)
+            self._failures.pop(name, None)
         return activation
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            await self._catch_up_safely()
+
+    async def _catch_up_safely(self) -> None:
+        try:
             await self._catch_up()
+        except Exception as error:  # following goes on, whatever it was
+            self._background.failed(FOLLOWING, error)
+        else:
+            self._background.works(FOLLOWING)
 
     async def _catch_up(self) -> None:
         async with self._swap:
@@ -186,24 +210,19 @@ class Registry:
             return
         try:
             model = await asyncio.to_thread(self._prepare, name, version)
-        except (NearnormError, OSError) as error:
+        except NearnormError as error:
             self._failures[name] = _Failure(activation, time.monotonic(), str(error))
-            self._metrics.failed_load(name)
-            log.error("model not loaded", model=name, version=version, problem=str(error))
             return
         self._put(name, model)
 
     def _prepare(self, name: str, version: str) -> LoadedModel:
-        """Read, verify, build, check and warm up: everything that can fail or take time."""
-        bundle = self.store.open(version)
-        if self._trusted is not None:
-            self._trusted.check(bundle)
-        engine = Engine(bundle, self._settings.device, self._settings.threads)
-        rows = golden_rows(bundle.manifest.core.golden)
-        engine.run(rows.part(0, 1))
-        model = LoadedModel(name, bundle.manifest, engine, self._settings.max_rows)
-        self._prepared(model)
-        return model
+        try:
+            return load_model(self.store, name, version, self._settings, self._trusted, self._finish)
+        except NearnormError as error:
+            self._metrics.failed_load(name)
+            cause = error.__cause__  # of what nobody foresaw
+            log.error("model not loaded", model=name, version=version, problem=str(error), exc_info=cause)
+            raise
 
     def _put(self, name: str, model: LoadedModel) -> None:
         model.serve(self._metrics.model(name), self._limits, self._executor)
@@ -224,5 +243,6 @@ class Registry:
             with resources.as_file(starter) as folder:
                 version = self.store.publish(Path(folder))
             self.store.activate(version, by="starter")
-        except (NearnormError, OSError) as error:
+        except Exception as error:  # the service starts without it, and says why there is no model
+            log.error("the starter model was not stored", exc_info=error)
             self._no_starter = str(error)

@@ -15,7 +15,8 @@ from nearnorm.models.manifest import (
 )
 from nearnorm.models.schema import Feature, FeatureSchema, Kind
 
-MODEL_BYTES = b"a model"
+MODEL_BYTES = b"\x12\x07a model"
+"""As protobuf reads it: a model of the producer "a model", and nothing else."""
 
 
 def make_manifest(model: bytes = MODEL_BYTES, seed: int = 0) -> Manifest:

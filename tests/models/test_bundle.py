@@ -1,10 +1,14 @@
 import json
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nearnorm.models.bundle import MANIFEST, MODEL, read_bundle, write_bundle
 from nearnorm.models.errors import BundleError
+from nearnorm.models.plain_file import read_plain_file
 from tests.models.made import MODEL_BYTES, make_manifest
 
 
@@ -73,13 +77,71 @@ def test_an_unknown_format_is_refused_in_one_sentence_before_anything_else_is_re
         read_bundle(folder)
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "..", ""])
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "..", "", "a\0b", ".hidden", "x" * 300])
 def test_a_manifest_cannot_name_files_outside_its_folder(folder: Path, name: str) -> None:
     manifest = make_manifest()
     core = manifest.core.model_copy(update={"files": {**manifest.core.files, name: "0" * 64}})
     document = manifest.model_copy(update={"core": core, "version": core.version})
     (folder / MANIFEST).write_text(document.model_dump_json())
     with pytest.raises(BundleError, match="which is no plain file of the bundle"):
+        read_bundle(folder)
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+    path.symlink_to(path.with_name("moved"))
+
+
+def a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_socket(path: Path) -> None:
+    path.unlink()
+    os.chdir(path.parent)  # an address of a socket is short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("name", [MODEL, MANIFEST])
+@pytest.mark.parametrize("harm", [a_link, a_fifo, a_socket, a_folder])
+@pytest.mark.timeout(10)
+def test_what_is_no_plain_file_is_refused_at_once(
+    folder: Path, name: str, harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)  # back from where a harm goes
+    harm(folder / name)
+    with pytest.raises(BundleError, match=f"{name} cannot be read: it is no plain file"):
+        read_bundle(folder)
+
+
+@pytest.mark.timeout(10)
+def test_a_device_that_never_ends_is_refused_at_once() -> None:
+    with pytest.raises(OSError, match="it is no plain file"):
+        read_plain_file(Path("/dev/zero"), 1)
+
+
+def test_a_file_is_read_up_to_its_bound_and_no_further(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_plain_file(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="larger than 4 bytes"):
+        read_plain_file(tmp_path / "file", 4)
+    with pytest.raises(OSError, match="larger than 100 bytes"):
+        read_plain_file(Path("/proc/self/environ"), 100)  # it says that its size is 0
+
+
+def test_a_manifest_that_names_files_without_end_is_refused(folder: Path) -> None:
+    manifest = make_manifest()
+    core = manifest.core.model_copy(update={"files": {f"file-{i}": "0" * 64 for i in range(1000)}})
+    document = manifest.model_copy(update={"core": core, "version": core.version})
+    (folder / MANIFEST).write_text(document.model_dump_json())
+    with pytest.raises(BundleError, match="names more than 8 files"):
         read_bundle(folder)
 
 

@@ -1,6 +1,7 @@
 """Who made a bundle: signed by Ed25519, refused where nobody who is trusted signed it."""
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,33 @@ def test_what_is_no_signature_is_refused_in_a_sentence(
     (bundle.path / SIGNATURE).write_bytes(content)
     with pytest.raises(BundleError, match=r"signed by none|cannot be read as a signature"):
         TrustedKeys([key_pair(tmp_path, "ours")[1]]).check(bundle)
+
+
+def test_a_signature_is_never_written_through_a_link(bundle: Bundle, tmp_path: Path) -> None:
+    private, public = key_pair(tmp_path, "ours")
+    outside = tmp_path / "outside"
+    outside.write_text("somebody else's")
+    (bundle.path / SIGNATURE).symlink_to(outside)
+    SigningKey(private).sign(bundle.path)
+    assert outside.read_text() == "somebody else's"
+    assert not (bundle.path / SIGNATURE).is_symlink()
+    TrustedKeys([public]).check(bundle)
+    assert not list(bundle.path.glob(".*"))
+
+
+@pytest.mark.timeout(10)
+def test_a_signature_that_is_no_plain_file_is_refused_at_once(bundle: Bundle, tmp_path: Path) -> None:
+    private, public = key_pair(tmp_path, "ours")
+    SigningKey(private).sign(bundle.path)
+    (bundle.path / SIGNATURE).rename(tmp_path / "elsewhere")
+    (bundle.path / SIGNATURE).symlink_to(tmp_path / "elsewhere")
+    keys = TrustedKeys([public])
+    with pytest.raises(BundleError, match="cannot be read as a signature"):
+        keys.check(bundle)
+    (bundle.path / SIGNATURE).unlink()
+    os.mkfifo(bundle.path / SIGNATURE)
+    with pytest.raises(BundleError, match="cannot be read as a signature"):
+        keys.check(bundle)
 
 
 def test_a_file_that_holds_no_such_key_is_told_by_its_name(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from nearnorm.models.bundle import Bundle, read_bundle, write_durably
 from nearnorm.models.conformal import lowest_rank, ranks
 from nearnorm.models.errors import NearnormError
+from nearnorm.models.operators import check_operators
 from nearnorm.models.retraining import (
     LearntRecord,
     TrafficRecord,
@@ -62,6 +63,7 @@ def retrain(folder: Path) -> TrainingResult:
     started = time.perf_counter()
     request = read_part(folder / "request.json", TrainingRequest)
     champion = read_bundle(Path(request.champion))
+    check_operators(champion.model, request.champion)
     core = champion.manifest.core
     recipe = _recipe(request, champion)
     source = request.source or resolve(champion.manifest.source)

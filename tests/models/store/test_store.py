@@ -1,11 +1,14 @@
+import json
+import os
 import shutil
 import threading
 from pathlib import Path
 
+import onnx
 import pytest
 
 from nearnorm.models.bundle import MODEL, write_bundle
-from nearnorm.models.errors import BundleError, StoreError
+from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
 from nearnorm.models.store.folder import ModelStore
 from tests.models.made import MODEL_BYTES, make_manifest
 
@@ -53,6 +56,92 @@ def test_the_newest_activation_is_the_champion_and_a_rollback_brings_the_one_bef
     with pytest.raises(StoreError, match="nothing to roll back to"):
         store.rollback(by="ben")
     assert [entry.action for entry in store.activations()] == ["activate"] * 3 + ["rollback"] * 2
+
+
+def test_a_rollback_to_what_was_checked_is_refused_when_the_champion_changed_meanwhile(
+    store: ModelStore,
+) -> None:
+    first, second, third = (publish(store, seed) for seed in range(3))
+    for version in (first, second):
+        store.activate(version, by="ann")
+    checked = store.previous()
+    assert checked == first
+    store.activate(third, by="ben")
+    with pytest.raises(StoreError, match="changed meanwhile"):
+        store.rollback(by="ann", to=checked)
+    assert store.rollback(by="ann", to=second).version == second
+
+
+def test_a_rollback_that_another_writer_was_ahead_of_is_looked_at_anew(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (publish(store, seed) for seed in range(3))
+    for version in (first, second):
+        store.activate(version, by="ann")
+    real = ModelStore.previous
+
+    def ahead(self: ModelStore, model: str = "default") -> str:
+        found = real(self, model)
+        monkeypatch.undo()
+        ModelStore(store.root).activate(third, by="ben")  # between the look and the write
+        return found
+
+    monkeypatch.setattr(ModelStore, "previous", ahead)
+    with pytest.raises(StoreError, match="changed meanwhile"):
+        store.rollback(by="ann", to=first)
+    champion = store.champion()
+    assert champion is not None
+    assert champion.version == third
+
+
+def test_other_files_in_the_log_are_no_entries_and_a_rollback_from_nothing_takes_nothing(
+    store: ModelStore,
+) -> None:
+    first, second = publish(store, 0), publish(store, 1)
+    store.activate(first, by="ann")
+    log = store.root / "activations"
+    for name in ("²².json", "1.json", "00000009.json.part", "notes.json"):
+        (log / name).write_text("{}")
+    entry = {"number": 2, "at": "now", "action": "rollback", "model": "other", "version": first, "by": "x"}
+    (log / "00000002.json").write_text(json.dumps(entry))
+    store.activate(first, by="ann", model="other")
+    store.activate(second, by="ann", model="other")
+    assert store.previous("other") == first
+    assert len(store.activations()) == 4
+
+
+@pytest.mark.timeout(10)
+def test_an_entry_that_is_a_fifo_is_told_at_once(store: ModelStore) -> None:
+    store.activate(publish(store, 0), by="ann")
+    os.mkfifo(store.root / "activations" / "00000002.json")
+    with pytest.raises(StoreOutOfReach, match=r"00000002\.json cannot be read: it is no plain file"):
+        store.champion()
+
+
+@pytest.mark.parametrize("version", ["", "..", "a\0b", "é" * 64, "a" * 300, "A" * 64])
+def test_what_is_no_version_is_not_looked_for(store: ModelStore, version: str) -> None:
+    publish(store, 0)
+    with pytest.raises(StoreError, match="no model version"):
+        store.open(version)
+
+
+@pytest.mark.timeout(10)
+def test_a_fifo_beside_a_bundle_is_not_copied_and_waits_for_nobody(store: ModelStore, tmp_path: Path) -> None:
+    publish(store, 0)
+    folder = tmp_path / "bundle-1"
+    write_bundle(folder, make_manifest(seed=1), MODEL_BYTES)
+    os.mkfifo(folder / "report.html")
+    version = store.publish(folder)
+    assert not (store.open(version).path / "report.html").exists()
+
+
+def test_a_model_with_a_loop_is_not_published(store: ModelStore, tmp_path: Path) -> None:
+    loop = onnx.helper.make_node("Loop", ["", "", "x"], ["y"])
+    model = onnx.ModelProto(graph=onnx.GraphProto(node=[loop])).SerializeToString()
+    write_bundle(tmp_path / "bad", make_manifest(model), model)
+    with pytest.raises(BundleError, match="uses the operator 'Loop'"):
+        store.publish(tmp_path / "bad")
+    assert store.versions() == []
 
 
 def test_activating_after_a_rollback_goes_on_from_there(store: ModelStore) -> None:

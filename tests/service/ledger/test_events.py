@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from nearnorm.service.background import Background
 from nearnorm.service.events import log as writer
 from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.ids import first_id_at, new_id, now_ms
@@ -144,7 +145,7 @@ def test_a_group_that_is_written_twice_is_there_once(log: EventLog, ledger: Ledg
 def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_written(ledger: Ledger) -> None:
     log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
     offer(log, replace(batch(1, frozenset({0})), prototype=[object()]))
-    log.start()
+    log.start(Background())
     deadline = time.monotonic() + 10
     while log.dropped == 0 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -156,7 +157,7 @@ def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_writte
 
 def test_stopping_writes_what_waits(ledger: Ledger) -> None:
     log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
-    log.start()
+    log.start(Background())
     offer(log, batch(2, frozenset({0, 1})))
     log.stop()
     assert len(kept(ledger)) == 2
@@ -200,7 +201,7 @@ def test_all_traffic_is_counted_by_rarity_kept_or_not(
 
 @pytest.fixture
 def busy(log: EventLog) -> Iterator[EventLog]:
-    log.start()
+    log.start(Background())
     yield log
     log.stop()
 

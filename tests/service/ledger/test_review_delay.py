@@ -2,6 +2,7 @@
 
 import pytest
 
+from nearnorm.service.background import Background
 from nearnorm.service.events import review_delay
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.ledger.database import Ledger
@@ -58,6 +59,6 @@ def test_what_a_killed_process_left_waiting_is_taken_up_by_the_next(log: EventLo
     ids = all_alerts(log, FLOOD, 0)
     log.flush()
     next_ = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
-    next_.start()
+    next_.start(Background())
     next_.stop()
     assert standing(ledger) == ids

@@ -5,7 +5,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,15 @@ import httpx
 import pytest
 
 from nearnorm.models.bundle import MANIFEST, MODEL, Bundle
+from nearnorm.models.canonical import digest
 from nearnorm.models.errors import NearnormError
+from nearnorm.models.manifest import Manifest
 from nearnorm.models.store.folder import ModelStore
+from nearnorm.service import services as services_module
 from nearnorm.service.app import create_app
-from nearnorm.service.serving import registry as slots_module
+from nearnorm.service.serving import load as load_module
+from nearnorm.service.serving import registry as registry_module
+from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
 from tests.service.running import home_with, serving
@@ -31,7 +36,7 @@ def home(tmp_path: Path, bundle: Bundle) -> Path:
 
 @pytest.fixture
 def client(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    monkeypatch.setattr(slots_module, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(registry_module, "RETRY_SECONDS", 0.2)
     with serving(create_app(Settings(home=home))) as client:
         yield client
 
@@ -149,6 +154,163 @@ def test_a_second_model_is_served_by_its_name(client: httpx.Client, home: Path, 
     answer = client.post("/score", json=REQUEST | {"model": "cards"}).json()
     assert answer["model"] == {"name": "cards", "version": other_bundle.version}
     assert client.post("/score", json=REQUEST).json()["model"]["name"] == "default"
+
+
+def forged(home: Path, bundle: Bundle, core: Mapping[str, Any]) -> str:
+    """A stored version whose manifest was written by hand: whole by its digests, whatever it says."""
+    document = json.loads((bundle.path / MANIFEST).read_bytes())
+    document["core"] |= core
+    document["version"] = version = digest(document["core"])
+    folder = home / "models" / "versions" / version
+    shutil.copytree(bundle.path, folder)
+    (folder / MANIFEST).write_text(json.dumps(document))
+    return str(version)
+
+
+def append(home: Path, version: str) -> None:
+    """An entry in the activation log, as another program may write it: nothing is checked."""
+    log = home / "models" / "activations"
+    number = len(list(log.iterdir())) + 1
+    entry = {"number": number, "at": "2026-01-01T00:00:00Z", "action": "activate"}
+    document = entry | {"model": "default", "version": version, "by": "test"}
+    (log / f"{number:08}.json").write_text(json.dumps(document))
+
+
+STRANGE: dict[str, dict[str, Any]] = {
+    "a file name with a NUL": {"files": {"a\0b": "0" * 64}},
+    "a file name of 300 characters": {"files": {"a" * 300: "0" * 64}},
+    "half a character": {"libraries": {"torch": "\ud800"}},
+}
+
+
+@pytest.mark.parametrize("core", STRANGE.values(), ids=STRANGE.keys())
+def test_a_version_that_fails_as_nobody_foresaw_is_told_and_the_next_one_is_followed(
+    client: httpx.Client, home: Path, bundle: Bundle, other_bundle: Bundle, core: dict[str, Any]
+) -> None:
+    text = json.dumps(core)
+    bad = "0" * 64 if "ud800" in text else forged(home, bundle, core)
+    if "ud800" in text:  # it has no digest: written as it stands
+        folder = home / "models" / "versions" / bad
+        shutil.copytree(bundle.path, folder)
+        document = json.loads((folder / MANIFEST).read_bytes())
+        document["core"] |= core
+        (folder / MANIFEST).write_text(json.dumps(document))
+    append(home, bad)
+    wait_for(lambda: bool(ready(client)["problems"]))
+    assert bad in ready(client)["problems"][0]
+    assert client.get(f"/models/{bad}").status_code == 409
+    assert client.post(f"/models/{bad}/activate").status_code == 409
+    assert version(client) == bundle.version
+    store = ModelStore(home / "models")
+    store.activate(store.publish(other_bundle.path), by="test")
+    wait_for(lambda: version(client) == other_bundle.version)
+    assert ready(client)["problems"] == []
+
+
+class Unforeseen(Exception): ...
+
+
+@pytest.fixture
+def refuses(monkeypatch: pytest.MonkeyPatch, other_bundle: Bundle) -> None:
+    """Building a model of `other_bundle` fails as nobody foresaw, as a column of another kind once did."""
+    real = LoadedModel
+
+    def build(name: str, manifest: Manifest, *more: Any) -> Any:
+        if manifest.version == other_bundle.version:
+            raise Unforeseen("column 'Amount'")
+        return real(name, manifest, *more)
+
+    monkeypatch.setattr(load_module, "LoadedModel", build)
+
+
+@pytest.mark.usefixtures("refuses")
+def test_whatever_goes_wrong_in_preparing_a_version_is_that_versions_failure(
+    client: httpx.Client, home: Path, bundle: Bundle, other_bundle: Bundle, tmp_path: Path
+) -> None:
+    store = ModelStore(home / "models")
+    store.activate(store.publish(other_bundle.path), by="test")
+    wait_for(lambda: bool(ready(client)["problems"]))
+    (problem,) = ready(client)["problems"]
+    assert problem == f"version {other_bundle.version} cannot serve here: Unforeseen: column 'Amount'"
+    assert "nearnorm_model_load_failures_total" in client.get("/metrics").text
+    refused = client.post(f"/models/{other_bundle.version}/activate")
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == problem
+    third = make_bundle(tmp_path / "third", seed=3)
+    store.activate(store.publish(third.path), by="test")
+    wait_for(lambda: version(client) == third.version)
+    assert ready(client)["problems"] == []
+
+
+@pytest.mark.usefixtures("refuses")
+def test_a_service_starts_though_its_champion_fails_as_nobody_foresaw(
+    home: Path, bundle: Bundle, other_bundle: Bundle
+) -> None:
+    store = ModelStore(home / "models")
+    store.activate(store.publish(other_bundle.path), by="test")
+    with serving(create_app(Settings(home=home))) as client:
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        assert "Unforeseen: column 'Amount'" in response.json()["problems"][0]
+        assert client.post("/models/rollback").status_code == 200
+        assert version(client) == bundle.version
+
+
+@pytest.mark.usefixtures("refuses")
+def test_a_rollback_to_a_version_that_cannot_serve_changes_nothing(
+    client: httpx.Client, home: Path, bundle: Bundle, other_bundle: Bundle, tmp_path: Path
+) -> None:
+    store = ModelStore(home / "models")
+    third = make_bundle(tmp_path / "third", seed=3)
+    for found in (other_bundle, third):
+        store.activate(store.publish(found.path), by="test")
+    wait_for(lambda: version(client) == third.version)
+    log = store.activations()
+    refused = client.post("/models/rollback")
+    assert refused.status_code == 409
+    assert "Unforeseen" in refused.json()["detail"]
+    assert store.activations() == log
+    assert version(client) == third.version
+    assert ready(client)["problems"] == []
+
+
+def test_following_goes_on_after_a_mistake_of_ours_and_is_told_while_it_lasts(
+    client: httpx.Client, home: Path, other_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ModelStore(home / "models")
+
+    def broken(self: ModelStore) -> list[Any]:
+        raise Unforeseen("the log")
+
+    with monkeypatch.context() as harm:
+        harm.setattr(ModelStore, "activations", broken)
+        wait_for(lambda: bool(ready(client)["problems"]))
+        assert ready(client)["problems"] == ["following the model store fails: Unforeseen: the log"]
+        assert 'nearnorm_background_failures_total{task="following the model store"}' in (
+            client.get("/metrics").text
+        )
+    store.activate(store.publish(other_bundle.path), by="test")
+    wait_for(lambda: version(client) == other_bundle.version)
+    assert ready(client)["problems"] == []
+
+
+def test_a_service_that_cannot_start_says_so_in_one_sentence_whatever_it_was(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise Unforeseen("the ledger")
+
+    monkeypatch.setattr(services_module, "migrate", broken)
+    app = create_app(Settings(home=home))
+
+    async def start() -> None:
+        async with app.router.lifespan_context(app):
+            pass
+
+    with pytest.raises(Unforeseen):
+        asyncio.run(start())
+    expected = "the service cannot start, see its log: Unforeseen: the ledger"
+    assert app.state.startup_problem == expected
 
 
 @pytest.mark.parametrize("harm", ["truncated", "manifest", "format", "gone"])

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from nearnorm.models.bundle import Bundle
-from nearnorm.models.signature import SIGNATURE, TrustedKeys
+from nearnorm.models.signature import SIGNATURE, SigningKey, TrustedKeys
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
@@ -47,6 +47,34 @@ def test_only_a_signed_version_is_served(tmp_path: Path, keys: tuple[Path, Path]
         assert response.status_code == 409
         assert "is not signed" in response.json()["detail"]
         assert answer(client) == 200
+
+
+def test_a_rollback_to_an_unsigned_version_changes_nothing_over_http_or_by_the_command_line(
+    tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    unsigned, signed = make_bundle(tmp_path / "unsigned"), make_bundle(tmp_path / "signed", seed=1)
+    SigningKey(keys[0]).sign(signed.path)
+    home = home_with(home_with(tmp_path / "home", unsigned), signed)
+    log = ModelStore(home / "models").activations()
+    with serving(create_app(Settings(home=home, trusted_keys=str(keys[1])))) as client:
+        response = client.post("/models/rollback")
+        assert response.status_code == 409
+        assert "is not signed" in response.json()["detail"]
+        assert answer(client) == 200
+        assert client.get("/readyz").json()["problems"] == []
+    trusting = {"NEARNORM_TRUSTED_KEYS": str(keys[1])}
+    assert "is not signed" in refused(home, "models", "rollback", **trusting)
+    assert "is not signed" in refused(home, "models", "activate", unsigned.version, **trusting)
+    assert ModelStore(home / "models").activations() == log
+
+
+def test_the_command_line_activates_nothing_whose_golden_rows_come_out_differently(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    home = home_with(tmp_path / "home", bundle)
+    bad = ModelStore(home / "models").publish(make_bundle(tmp_path / "bad", golden_shift=0.1).path)
+    assert "golden rows" in refused(home, "models", "activate", bad)
+    assert [entry.version for entry in ModelStore(home / "models").activations()] == [bundle.version]
 
 
 def answer(client: httpx.Client) -> int:
