@@ -22,10 +22,10 @@ This page is written from `service/settings.py` by `make docs`.
 
 
 def page() -> str:
-    told = descriptions()
+    meanings = descriptions()
     rows = [
         f"| `{PREFIX}{name.upper()}` | {_values(field.annotation)}{_bounds(field.metadata)} | "
-        f"{_default(field.default)} | {told[name]} |"
+        f"{_default(field.default)} | {meanings[name]} |"
         for name, field in Settings.model_fields.items()
     ]
     return _HEAD + "\n".join(rows) + "\n"
@@ -34,13 +34,13 @@ def page() -> str:
 def descriptions() -> dict[str, str]:
     """The string below each field, on one line."""
     (body,) = [n.body for n in ast.parse(inspect.getsource(Settings)).body if isinstance(n, ast.ClassDef)]
-    told = {}
+    meanings = {}
     for field, below in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             text = below.value if isinstance(below, ast.Expr) else None
             if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                told[field.target.id] = " ".join(text.value.split())
-    return told
+                meanings[field.target.id] = " ".join(text.value.split())
+    return meanings
 
 
 def _values(kind: object) -> str:
@@ -54,13 +54,13 @@ def _values(kind: object) -> str:
 
 def _bounds(metadata: list[Any]) -> str:
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    told = [
+    bounds = [
         f"{word} {getattr(limit, sign):,}"
         for limit in metadata
         for sign, word in signs.items()
         if hasattr(limit, sign)
     ]
-    return ", " + ", ".join(told) if told else ""
+    return ", " + ", ".join(bounds) if bounds else ""
 
 
 def _default(value: object) -> str:

@@ -1,6 +1,6 @@
 """Drift: how live traffic differs from the reference rows of the model that scores it.
 
-Rows are counted in cells (cells.py) over two sliding windows, a short one that notices a change within
+Rows are counted in cells (histogram.py) over two sliding windows, a short one that notices a change within
 2,000 rows and a long one whose figures are steady. At every step each signal is tested (divergence.py)
 at a level that keeps false reports, of all signals and looks together, under FALSE_REPORTS a million
 rows; a real but irrelevant change stays under a limit on the PSI. Memory is fixed by the model.
@@ -29,7 +29,7 @@ _REPORTS_KEPT = 100
 _BATCHES = 25  # that are put together at once: 250 of one row each would hold everybody up for a millisecond
 
 
-class Report(Struct, frozen=True):
+class DriftOnset(Struct, frozen=True):
     """A signal began to drift, by the window of so many rows that noticed it. `row` counts from 1."""
 
     signal: Signal
@@ -60,7 +60,7 @@ class DriftSnapshot(Struct, frozen=True):
     rows: int
     window: int
     signals: tuple[SignalState, ...]
-    reports: tuple[Report, ...]
+    reports: tuple[DriftOnset, ...]
     candidates: tuple[DenseRegion, ...]
 
 
@@ -103,21 +103,23 @@ class Window:
 class Drift:
     """Watches one model, in one thread."""
 
-    def __init__(self, core: Core, on_report: Callable[[Report], None]) -> None:
+    def __init__(self, core: Core, on_report: Callable[[DriftOnset], None]) -> None:
         """`on_report` is called once for every signal that begins to drift."""
-        self._cells = SignalHistogram(core)
-        signals = self._cells.signals
-        self._comparison = Comparison(self._cells.reference, self._cells.sizes, SHORT)
+        self._histogram = SignalHistogram(core)
+        signals = self._histogram.signals
+        self._comparison = Comparison(self._histogram.reference, self._histogram.sizes, SHORT)
         self._limit = np.array([FAR_LIMIT if s.kind == "distance" else PSI_LIMIT for s in signals])
-        self._windows = [Window(len(self._cells.reference), *w) for w in ((STEP, SHORT), (LONG_STEP, LONG))]
+        self._windows = [
+            Window(len(self._histogram.reference), *w) for w in ((STEP, SHORT), (LONG_STEP, LONG))
+        ]
         tests = len(signals) * len(self._windows)
         self._critical = [
             self._comparison.critical(FALSE_REPORTS * 1e-6 * step / tests) for step in (STEP, LONG_STEP)
         ]
         self._over = np.zeros((len(self._windows), len(signals)), bool)
         self._since: list[datetime | None] = [None] * len(signals)
-        self._newcomers = Clusters(core)
-        self._reports: deque[Report] = deque(maxlen=_REPORTS_KEPT)
+        self._clusters = Clusters(core)
+        self._reports: deque[DriftOnset] = deque(maxlen=_REPORTS_KEPT)
         self._on_report = on_report
         self._waiting: list[tuple[Rows, Outputs, Mapping[int, str]]] = []
         self._gathered: list[Observed] = []
@@ -127,7 +129,7 @@ class Drift:
     def observe(self, rows: Rows, outputs: Outputs, event_ids: Mapping[int, str]) -> bool:
         """Remember rows; true once `settle` has enough of them to count.
 
-        Their outputs are the first of `outputs`. `event_ids`, of those kept, may be told until more rows are
+        Their outputs are the first of `outputs`. `event_ids`, of those kept, may be added to until more rows are
         observed or settled.
         """
         if len(self._waiting) == _BATCHES:
@@ -172,7 +174,7 @@ class Drift:
     @property
     def candidates(self) -> int:
         """How many candidate normal groups there are."""
-        return self._newcomers.count
+        return self._clusters.count
 
     @property
     def lasting(self) -> bool:
@@ -190,21 +192,21 @@ class Drift:
             window=self.window,
             signals=self.states(),
             reports=tuple(self._reports),
-            candidates=tuple(self._newcomers.candidates()),
+            candidates=tuple(self._clusters.candidates()),
         )
 
-    def _step(self, rows: Observed) -> list[Report]:
+    def _step(self, rows: Observed) -> list[DriftOnset]:
         now = datetime.now(UTC)
-        counts = self._cells.count(rows)
+        counts = self._histogram.count(rows)
         self._rows += len(rows)
-        self._newcomers.add(rows, now)
-        fresh: list[Report] = []
+        self._clusters.add(rows, now)
+        fresh: list[DriftOnset] = []
         for number, window in enumerate(self._windows):
             if window.add(counts, len(rows)) and window.full:
                 fresh += self._look(number, self._comparison.of(window.total), now)
         return fresh
 
-    def _look(self, number: int, found: Divergence, now: datetime) -> list[Report]:
+    def _look(self, number: int, found: Divergence, now: datetime) -> list[DriftOnset]:
         before = self._over.any(axis=0)
         shifted = (found.g > self._critical[number]) & (found.psi >= self._limit)
         self._over[number] = shifted | (self._over[number] & (found.psi >= _CLEARED * self._limit))
@@ -215,8 +217,8 @@ class Drift:
         for signal in fresh:
             self._since[signal] = now
         return [
-            Report(
-                signal=self._cells.signals[signal],
+            DriftOnset(
+                signal=self._histogram.signals[signal],
                 psi=float(found.psi[signal]),
                 p_value=chi2_tail(float(found.g[signal]), int(self._comparison.df[signal])),
                 window=self._windows[number].rows,
@@ -227,7 +229,7 @@ class Drift:
         ]
 
     def _state(self, number: int, counts: Integers, psi: float) -> SignalState:
-        signal, cells, reference = self._cells.signals[number], self._cells, self._cells.reference
+        signal, cells, reference = self._histogram.signals[number], self._histogram, self._histogram.reference
         feature = signal.kind in ("numeric", "categorical")
         coded = signal.kind == "categorical"
         return SignalState(

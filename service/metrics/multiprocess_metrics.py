@@ -1,7 +1,7 @@
-"""The metrics of several processes on one port, told as one service's.
+"""The metrics of several processes on one port, added up as one service's.
 
 Whichever process is scraped asks the others over sockets in a folder that only this service can enter.
-What each told is kept there too: what a process counted still counts when it has died, so that no sum falls.
+What each answered is kept there too: what a process counted still counts when it has died, so that no sum falls.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-PATIENCE = 2.0  # seconds for a process to tell its metrics
+PATIENCE = 2.0  # seconds for a process to send its metrics
 _ADDED_GAUGES = {
     "nearnorm_queue_rows",
     "nearnorm_queue_limit_rows",
@@ -70,10 +70,10 @@ class MultiprocessMetrics:
         self._server: asyncio.Server
 
     async def open(self, registry: CollectorRegistry) -> None:
-        """Tell others from now on; that the socket is there says that this process serves."""
+        """Answer others from now on; that the socket is there says that this process serves."""
         self._registry = registry
         self._path.unlink(missing_ok=True)  # of the process before this one
-        self._server = await asyncio.start_unix_server(self._tell, self._path)
+        self._server = await asyncio.start_unix_server(self._send, self._path)
 
     async def close(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -83,11 +83,11 @@ class MultiprocessMetrics:
     async def summed(self) -> "Summed":
         """The metrics of all of them."""
         others = sorted(path for path in self._folder.glob("*.socket") if path != self._path)
-        told = [told for told in await asyncio.gather(*map(_ask, others)) if told]
-        told.append(self._own())
-        return await asyncio.to_thread(self._merged, told)
+        parts = [part for part in await asyncio.gather(*map(_ask, others)) if part]
+        parts.append(self._own())
+        return await asyncio.to_thread(self._merged, parts)
 
-    async def _tell(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _send(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(_encode(self._own()))  # a process that dies meanwhile is not understood, and left out
         with contextlib.suppress(ConnectionError):
             await writer.drain()
@@ -96,19 +96,19 @@ class MultiprocessMetrics:
     def _own(self) -> tuple[int, bytes]:
         return os.getpid(), _encode(families(self._registry))
 
-    def _merged(self, told: Sequence[tuple[int, bytes]]) -> "Summed":
-        alive = {str(pid) for pid, _ in told}
-        for pid, metrics in told:
+    def _merged(self, parts: Sequence[tuple[int, bytes]]) -> "Summed":
+        alive = {str(pid) for pid, _ in parts}
+        for pid, metrics in parts:
             fresh = self._folder / f"{pid}.fresh"
             fresh.write_bytes(metrics)
-            fresh.rename(self._folder / f"{pid}.told")
-        dead = [path for path in self._folder.glob("*.told") if path.stem not in alive]
+            fresh.rename(self._folder / f"{pid}.last")
+        dead = [path for path in self._folder.glob("*.last") if path.stem not in alive]
         ended = [family for path in dead for family in _decode(path.read_bytes()) if family.counts]
-        return Summed([_decode(metrics) for _, metrics in told], ended)
+        return Summed([_decode(metrics) for _, metrics in parts], ended)
 
 
 async def _ask(path: Path) -> tuple[int, bytes] | None:
-    """What a process tells; None where it has just died, or hangs."""
+    """What a process counted; None where it has just died, or hangs."""
     with contextlib.suppress(OSError, TimeoutError, msgspec.DecodeError):
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_unix_connection(path)
@@ -124,7 +124,7 @@ class Summed(Collector):
     def __init__(self, alive: Iterable[Sequence[Family]], ended: Iterable[Family]) -> None:
         self._families: dict[str, Family] = {}
         self._samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]] = {}
-        for family in (*(family for told in alive for family in told), *ended):
+        for family in (*(family for families in alive for family in families), *ended):
             self._families.setdefault(family.name, family)
             samples = self._samples.setdefault(family.name, {})
             for name, labels, value in family.samples:

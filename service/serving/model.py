@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from nearnorm.models.conformal import Ranks, default_policy
 from nearnorm.models.manifest import Manifest
-from nearnorm.service.drift.monitor import Drift, Report
+from nearnorm.service.drift.monitor import Drift, DriftOnset
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.logs import log
@@ -60,7 +60,7 @@ class LoadedModel:
         )
         meter.serving = (self.ref.version, self.engine.provider)
 
-    def _drifts(self, report: Report) -> None:
+    def _drifts(self, report: DriftOnset) -> None:
         self.meter.drift_reports += 1
         log.warning(
             "drift",

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from nearnorm.service.drift.histogram import SignalHistogram
-from nearnorm.service.drift.monitor import Drift, Report
+from nearnorm.service.drift.monitor import Drift, DriftOnset
 from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.traffic import Population, generated, known_sets, tilted
 from tests.load.servers import NEARNORM, clean_environment
@@ -49,7 +49,7 @@ def delays(population: Population, rng: np.random.Generator, trials: int) -> lis
         weights = tilted(cells_of(SignalHistogram(core), name, population.rows), 0.2)
         if weights is None:
             continue
-        reports: list[Report] = []
+        reports: list[DriftOnset] = []
         drift = Drift(core, reports.append)
         before = 2_000 + int(rng.integers(1_000))
         drift.count(scored(population.draw(rng, before)))
@@ -73,7 +73,7 @@ def cells_of(cells: SignalHistogram, name: str, rows: Traffic) -> Codes:
 
 def false_reports(population: Population, rng: np.random.Generator, rows: int) -> tuple[int, int]:
     """Reports and rows; every 100,000 rows with a fresh reference."""
-    reports: list[Report] = []
+    reports: list[DriftOnset] = []
     seen = 0
     while seen < rows:
         drift = Drift(

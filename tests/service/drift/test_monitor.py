@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from nearnorm.service.drift.monitor import LONG, SHORT, STEP, Drift, Report
+from nearnorm.service.drift.monitor import LONG, SHORT, STEP, Drift, DriftOnset
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
 from tests.service.reference import Traffic, core_of, scored, sized
@@ -25,9 +25,9 @@ def traffic(rows: int, seed: int) -> Traffic:
     return Traffic(numeric, codes)
 
 
-def watching(reports: list[Report] | None = None) -> Drift:
-    told = reports if reports is not None else []
-    return Drift(core_of(traffic(REFERENCE, seed=0), CATEGORIES), told.append)
+def watching(reports: list[DriftOnset] | None = None) -> Drift:
+    onsets = reports if reports is not None else []
+    return Drift(core_of(traffic(REFERENCE, seed=0), CATEGORIES), onsets.append)
 
 
 def names(drift: Drift) -> set[str]:
@@ -67,7 +67,7 @@ def change_mix(rows: Traffic) -> None:
 def test_a_changed_feature_is_reported_within_2000_rows(
     change: Callable[[Traffic], None], feature: str
 ) -> None:
-    reports: list[Report] = []
+    reports: list[DriftOnset] = []
     drift = watching(reports)
     drift.count(scored(traffic(3_100, seed=1)))
     changed = traffic(2_000, seed=2)
@@ -81,7 +81,7 @@ def test_a_changed_feature_is_reported_within_2000_rows(
 
 
 def test_a_drift_that_passes_is_over_and_can_be_reported_again() -> None:
-    reports: list[Report] = []
+    reports: list[DriftOnset] = []
     drift = watching(reports)
     for seed in (1, 2):
         changed = traffic(1_500, seed)
@@ -94,7 +94,7 @@ def test_a_drift_that_passes_is_over_and_can_be_reported_again() -> None:
 
 
 def test_a_real_but_slight_change_is_left_alone() -> None:
-    reports: list[Report] = []
+    reports: list[DriftOnset] = []
     drift = watching(reports)
     for seed in range(1, 7):
         slight = traffic(10_000, seed)

@@ -33,7 +33,7 @@ def becomes(client: httpx.Client, name: str, expected: float, **labels: str) -> 
         time.sleep(0.05)
 
 
-def test_models_queue_and_log_are_told(fresh: httpx.Client) -> None:
+def test_models_queue_and_log_have_gauges(fresh: httpx.Client) -> None:
     assert value(fresh, "nearnorm_model_created_timestamp_seconds", model="default") > 1.7e9
     assert value(fresh, "nearnorm_alert_budget_ratio", model="default") >= 0.01
     assert value(fresh, "nearnorm_queue_rows", model="default") == 0
@@ -42,7 +42,7 @@ def test_models_queue_and_log_are_told(fresh: httpx.Client) -> None:
     assert value(fresh, "nearnorm_activations_total", model="default", action="activate") == 1
 
 
-def test_kept_events_and_labels_are_told(fresh: httpx.Client) -> None:
+def test_kept_events_and_labels_have_gauges(fresh: httpx.Client) -> None:
     results = fresh.post("/score", json={"records": [RECORD] * 3}).json()["results"]
     assert value(fresh, "nearnorm_events_kept_total") == 3
     assert value(fresh, "nearnorm_events_dropped_total") == 0
@@ -54,7 +54,7 @@ def test_kept_events_and_labels_are_told(fresh: httpx.Client) -> None:
     assert 0 < value(fresh, "nearnorm_label_lag_seconds", model="default") < 60
 
 
-def test_recall_is_told_once_the_audit_slice_has_labels(fresh: httpx.Client) -> None:
+def test_recall_has_a_gauge_once_the_audit_slice_has_labels(fresh: httpx.Client) -> None:
     assert "recall" not in fresh.get("/drift").json()
     strange = RECORD | {"amount": 1e6}
     results = fresh.post("/score", json={"records": [RECORD, strange]}).json()["results"]
@@ -70,7 +70,7 @@ def test_recall_is_told_once_the_audit_slice_has_labels(fresh: httpx.Client) -> 
     assert value(fresh, "nearnorm_recall_ratio", bound="low") == pytest.approx(recall["low"])
 
 
-def test_jobs_and_workers_are_told(fresh: httpx.Client) -> None:
+def test_jobs_and_workers_have_gauges(fresh: httpx.Client) -> None:
     becomes(fresh, "nearnorm_jobs", 0, model="default", state="failed")
     job = fresh.post("/jobs", json={}).raise_for_status().json()
     becomes(fresh, "nearnorm_jobs", 1, model="default", state="queued")
