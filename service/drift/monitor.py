@@ -129,8 +129,8 @@ class Drift:
     def observe(self, rows: Rows, outputs: Outputs, event_ids: Mapping[int, str]) -> bool:
         """Remember rows; true once `settle` has enough of them to count.
 
-        Their outputs are the first of `outputs`. `event_ids`, of those kept, may be added to until more rows are
-        observed or settled.
+        Their outputs are the first of `outputs`. `event_ids`, of those kept, may be added to until more
+        rows are observed or settled.
         """
         if len(self._waiting) == _BATCHES:
             self._gather()

@@ -1,7 +1,8 @@
 """The metrics of several processes on one port, added up as one service's.
 
 Whichever process is scraped asks the others over sockets in a folder that only this service can enter.
-What each answered is kept there too: what a process counted still counts when it has died, so that no sum falls.
+What each answered is kept there too: what a process counted still counts when it has died, and no sum
+falls.
 """
 
 import asyncio

@@ -30,7 +30,8 @@ from tests.benchmarks.analyst_report import report
 from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.pools import SETS, Pool, load
 from tests.benchmarks.rivals import by_model, rivals
-from tests.journey.loop import ended, logged, serving, until
+from tests.journey.loop import ended, serving
+from tests.service.waiting import logged, until
 
 LONGEST_JOB = 1800.0  # seconds
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from tests.benchmarks.bench_queue import Learner
 from tests.benchmarks.pools import Pool
-from tests.journey.loop import logged, serving, until
+from tests.journey.loop import serving
+from tests.service.waiting import logged, until
 
 
 def record(client: httpx.Client) -> dict[str, Any]:

@@ -5,12 +5,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.service.waiting import until
 
 NEARNORM = Path(sys.executable).parent / "nearnorm"
 ENDED = ("succeeded", "refused", "failed", "cancelled")
@@ -42,19 +43,6 @@ def _ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> bool:
     with contextlib.suppress(httpx.TransportError):
         return client.get("/readyz").status_code == 200
     return False
-
-
-def logged(client: httpx.Client) -> bool:
-    """Whether every kept event is in the ledger, so that GET /queue knows it."""
-    return "\nnearnorm_events_waiting 0.0\n" in client.get("/metrics").text
-
-
-def until(holds: Any, seconds: float) -> None:
-    """Wait until something holds; fail where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
 
 
 def ended(client: httpx.Client, job_id: str, seconds: float = 180) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journey.loop import NEARNORM, serving, until
+from tests.journey.loop import NEARNORM, serving
+from tests.service.waiting import until
 
 
 def strangest(client: httpx.Client) -> dict[str, Any]:

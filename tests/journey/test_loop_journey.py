@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearnorm.models.store.folder import ModelStore
-from tests.journey.loop import ended, serving, until
+from tests.journey.loop import ended, serving
 from tests.service.running import home_with
+from tests.service.waiting import until
 from tests.training.conftest import PAYMENTS, PAYMENTS_HELD_OUT, train
 
 

@@ -31,7 +31,7 @@ def serving(app: Application) -> Iterator[httpx.Client]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not server.started:
             assert thread.is_alive(), "the application did not start"
             assert time.monotonic() < deadline

@@ -1,7 +1,6 @@
 """The model store in S3 keeps the folder's promises: shown on moto's S3 server, over HTTP."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.models.made import MODEL_BYTES, make_manifest
 from tests.service.bundles import make_bundle
 from tests.service.running import serving
 from tests.service.scoring.test_endpoint import RECORD
+from tests.service.waiting import until
 
 BUCKET = "models"
 
@@ -176,10 +176,7 @@ def test_the_service_serves_from_the_bucket_and_follows_it(s3: object, tmp_path:
     with serving(create_app(Settings(home=tmp_path / "home", model_store=url))) as client:
         assert served(client) == first.version
         operator.activate(operator.publish(second.path), by="ann")
-        deadline = time.monotonic() + 20
-        while served(client) != second.version:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: served(client) == second.version)
 
 
 def served(client: httpx.Client) -> str:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -14,6 +13,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, label, problem, score, stored
 from tests.service.running import home_with, serving
+from tests.service.waiting import logged, until
 
 TELLING = RECORD | {"amount": 123456.789, "country": "Neverland"}
 
@@ -22,12 +22,12 @@ def test_a_record_is_forgotten_in_events_labels_and_verdicts(client: httpx.Clien
     score(client, TELLING, "person")
     feedback_id = stored(label(client, {"record_id": "person", "label": "anomaly", "comment": "hers"}))[0]
     assert score(client, TELLING, "person")["matched_feedback"]["label"] == "anomaly"
-    time.sleep(1.0)
+    until(lambda: logged(client))
     score(client, TELLING, "person")  # one that still waits to be written
     erased = client.post("/forget", json={"record_id": "person"}).json()
     assert erased["labels"] == 1
     assert erased["events"] >= 2
-    time.sleep(1.0)
+    until(lambda: logged(client))
     receipt = client.get(f"/feedback/{feedback_id}").json()
     assert receipt["status"] == "erased"
     assert not {"record_id", "event_id"} & receipt.keys()
@@ -59,7 +59,7 @@ def test_nothing_of_a_forgotten_record_is_left_in_sqlites_files(tmp_path: Path, 
     with serving(create_app(Settings(home=home, audit_rate=1.0))) as client:
         score(client, TELLING, "person")
         stored(label(client, {"record_id": "person", "label": "anomaly"}))
-        time.sleep(1.0)
+        until(lambda: logged(client))
         assert _holds(home, b"Neverland")
         client.post("/forget", json={"record_id": "person"})
         assert not _holds(home, b"Neverland")
@@ -71,15 +71,14 @@ def test_the_command_line_forgets_too(tmp_path: Path, payments: Bundle) -> None:
     with serving(create_app(Settings(home=home, audit_rate=1.0))) as client:
         score(client, TELLING, "person")
         stored(label(client, {"record_id": "person", "label": "anomaly"}))
-        time.sleep(1.0)
+        until(lambda: logged(client))
         nearnorm = [str(Path(sys.executable).parent / "nearnorm"), "forget"]
         environment = {**os.environ, "NEARNORM_HOME": str(home)}
         done = subprocess.run(
             [*nearnorm, "--record-id", "person"], env=environment, capture_output=True, text=True, check=True
         )
         assert done.stdout == "1 events and 1 labels\n"
-        time.sleep(1.5)
-        assert "matched_feedback" not in score(client, TELLING)
+        until(lambda: "matched_feedback" not in score(client, TELLING), 5)
     both = subprocess.run(nearnorm, env=environment, capture_output=True, text=True, check=False)
     assert (both.returncode, both.stderr) == (2, "nearnorm: give either --record-id or --analyst\n")
 

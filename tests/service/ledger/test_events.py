@@ -18,6 +18,7 @@ from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS
 from tests.service.ledger.keeping import keep
+from tests.service.waiting import until
 
 ENCODER = Encoder(PAYMENTS, 100_000)
 
@@ -146,9 +147,7 @@ def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_writte
     log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
     offer(log, replace(batch(1, frozenset({0})), prototype=[object()]))
     log.start(Background())
-    deadline = time.monotonic() + 10
-    while log.dropped == 0 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: log.dropped)
     offer(log, batch(1, frozenset({0}), version="good"))
     log.stop()
     assert log.dropped == 1

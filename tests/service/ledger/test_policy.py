@@ -1,6 +1,5 @@
 """GET and PUT /policy over HTTP, on both databases."""
 
-import time
 from typing import Any
 
 import httpx
@@ -10,6 +9,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import serving
+from tests.service.waiting import logged, until
 
 USUAL = RECORD | {"amount": 100.0}  # rarer than 4 of 5, far from the default budget
 
@@ -46,7 +46,7 @@ def test_a_number_a_day_is_solved_from_the_traffic_seen(client: httpx.Client) ->
     problem(client.put("/policy", json={"budget": "40 a day"}), 422, "invalid-request")
     records = [RECORD | {"amount": 20.0 + i / 50} for i in range(4000)]
     assert client.post("/score", json={"records": records}).status_code == 200
-    time.sleep(1.0)
+    until(lambda: logged(client))
     policy = put(client, budget="500 a day")["policy"]
     assert policy["traffic_per_day"] > 0
     assert policy["expected_alerts_per_day"] == pytest.approx(500, rel=0.01)
@@ -109,7 +109,4 @@ def test_a_replica_follows_labels_and_policies_within_5_seconds(settings: Settin
     with serving(create_app(settings)) as one, serving(create_app(settings)) as other:
         label(one, {"record": STRANGE, "label": "anomaly"})
         put(one, budget="90%")
-        deadline = time.monotonic() + 5
-        while not ("matched_feedback" in score(other, STRANGE) and score(other, USUAL)["anomaly"]):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: "matched_feedback" in score(other, STRANGE) and score(other, USUAL)["anomaly"], 5)

@@ -26,6 +26,7 @@ from nearnorm.service.retraining.requests import Rule, new_labels, request
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
+from tests.service.waiting import until
 
 OTHER = RECORD | {"amount": 77.0}
 
@@ -62,8 +63,7 @@ def test_labels_of_one_in_quarantine_stop_counting_at_once_and_count_again_after
     assert quarantine(client, "eve").json() == {"kind": "analyst", "name": "eve", "records": 1}
     assert "matched_feedback" not in score(client, RECORD)
     assert status(client, feedback_id) == "quarantined"
-    time.sleep(0.6)  # the event log writes its groups
-    assert queued(client)
+    until(lambda: queued(client))
     answer = label(client, by("ann", "anomaly", OTHER)).json()
     assert answer["retraining"]["new_labels"] == 1  # ann's alone
 
@@ -326,8 +326,7 @@ def test_the_command_line_lists_quarantines_and_releases(tmp_path: Path, payment
         label(client, by("ann", "normal"), by("eve", "anomaly"))
         told = run("quarantine", "eve", "--why", "poison")
         assert told == "analyst eve is in quarantine: 1 records\n"
-        time.sleep(2.0)
-        assert score(client, RECORD)["matched_feedback"]["label"] == "normal"
+        until(lambda: score(client, RECORD)["matched_feedback"]["label"] == "normal", 5)
         told = run("list")
         assert "eve: 1 labels by anonymous; 1 of 1 records judged by others too, 100% contradicted" in told
         assert "in quarantine: analyst eve since " in told

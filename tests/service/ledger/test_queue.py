@@ -1,6 +1,5 @@
 """GET /queue over HTTP, on both databases."""
 
-import time
 from typing import Any
 
 import httpx
@@ -8,13 +7,14 @@ import pytest
 
 from nearnorm.service.feedback import queue
 from tests.service.ledger.asking import RECORD, label, problem
+from tests.service.waiting import logged, until
 
 
 def fill(client: httpx.Client, count: int) -> None:
     """Rows of every percentile; all of them are kept."""
     records = [RECORD | {"amount": 60 + 90 * i / count} for i in range(count)]
     assert client.post("/score", json={"records": records}).status_code == 200
-    time.sleep(1.0)
+    until(lambda: logged(client))
 
 
 def page(client: httpx.Client, **query: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def test_the_queue_mixes_the_strangest_the_uncertain_and_the_random(client: http
 def test_what_is_missing_in_a_record_is_null(client: httpx.Client) -> None:
     record = {name: value for name, value in RECORD.items() if name != "country"}
     assert client.post("/score", json={"records": [record], "ids": ["tx"]}).status_code == 200
-    time.sleep(1.0)
+    until(lambda: logged(client))
     (item,) = page(client)["queue"]
     assert item["id"] == "tx"
     assert item["record"] == {**RECORD, "country": None}

@@ -11,13 +11,13 @@ from nearnorm.service.settings import Settings
 from tests.chaos.kills import Load, Outcome, count
 from tests.service.ledger.asking import RECORD
 from tests.service.ledger.servers import postgres_server
-from tests.service.ledger.test_trouble import eventually
 from tests.service.running import home_with, serving
+from tests.service.waiting import until
 
 
 def grows(count: Callable[[], int]) -> None:
     before = count()
-    eventually(lambda: count() > before + 5)
+    until(lambda: count() > before + 5)
 
 
 def test_postgresql_is_stopped_and_crashes_and_nothing_acknowledged_is_lost(

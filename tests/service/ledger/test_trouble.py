@@ -5,7 +5,7 @@ import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,13 +20,7 @@ from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.ledger.servers import Proxy
 from tests.service.running import home_with, serving
-
-
-def eventually(check: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "it did not recover by itself"
-        time.sleep(0.1)
+from tests.service.waiting import until
 
 
 def in_queue(client: httpx.Client, event_id: str) -> bool:
@@ -53,8 +47,8 @@ def recovers(client: httpx.Client, event_id: str) -> None:
     def taken() -> bool:
         return label(client, {"record": STRANGE, "label": "anomaly"}, key="trouble").status_code == 201
 
-    eventually(taken)
-    eventually(lambda: in_queue(client, event_id))
+    until(taken)
+    until(lambda: in_queue(client, event_id))
     again = label(client, {"record": STRANGE, "label": "anomaly"}, key="trouble")
     assert again.json()["retraining"]["new_labels"] == 1
 
@@ -93,7 +87,7 @@ def test_a_full_disk(tmp_path: Path, payments: Bundle) -> None:
             assert problem(refused, 503, "ledger-unavailable")["detail"]
             event_id = score(client, RECORD)["event_id"]
             (disk / "filler").unlink()
-            eventually(lambda: in_queue(client, event_id))
+            until(lambda: in_queue(client, event_id))
             answer = label(client, {"record": STRANGE, "label": "anomaly"}, key="trouble")
             assert answer.json()["retraining"]["new_labels"] == 2
     finally:

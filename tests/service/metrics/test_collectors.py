@@ -1,6 +1,5 @@
 """The state of rooms on /metrics."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from nearnorm.service.token_bucket import TokenBucket
 from tests.service.api.test_ops import value
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_endpoint import RECORD
+from tests.service.waiting import until
 
 
 @pytest.fixture
@@ -27,10 +27,7 @@ def fresh(tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def becomes(client: httpx.Client, name: str, expected: float, **labels: str) -> None:
-    deadline = time.monotonic() + 10
-    while value(client, name, **labels) != expected:
-        assert time.monotonic() < deadline, (name, labels, value(client, name, **labels))
-        time.sleep(0.05)
+    until(lambda: value(client, name, **labels) == expected)
 
 
 def test_models_queue_and_log_have_gauges(fresh: httpx.Client) -> None:

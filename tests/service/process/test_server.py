@@ -49,7 +49,7 @@ def process(home: Path, **more: str) -> Iterator[tuple[subprocess.Popen[bytes], 
 
 
 def _address(started: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while started.poll() is None and time.monotonic() < deadline:
         found = re.search(r"http://[\d.]+:\d+", log.read_text())
         if found:

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,17 +19,11 @@ from nearnorm.service.access import keyring
 from nearnorm.service.ledger.database import Ledger
 from tests.service.process.test_server import RECORD, process, refused
 from tests.service.running import home_with
+from tests.service.waiting import until
 
 ROWS = "nearnorm_rows_total default"
 CONNECTIONS = 16
 """So many connections do not all end at the same of two processes: one time in 30,000 they do."""
-
-
-def until(what: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def children(pid: int, doing: str) -> list[int]:
@@ -57,7 +51,7 @@ def several(url: str) -> Iterator[list[httpx.Client]]:
             client.close()
 
 
-def told(client: httpx.Client) -> dict[str, float]:
+def samples(client: httpx.Client) -> dict[str, float]:
     """The samples of /metrics: name and label values."""
     text = client.get("/metrics").raise_for_status().text
     return {
@@ -70,7 +64,7 @@ def told(client: httpx.Client) -> dict[str, float]:
 def both(url: str) -> bool:
     """Whether two processes serve: each has a queue of its own."""
     with httpx.Client(base_url=url, timeout=10) as client:
-        return told(client)["nearnorm_queue_limit_rows default"] == 2 * 20_000
+        return samples(client)["nearnorm_queue_limit_rows default"] == 2 * 20_000
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +84,10 @@ def scored(clients: list[httpx.Client]) -> None:
 def test_every_process_tells_the_sum_of_them_all(running: tuple[int, str, Path]) -> None:
     _, url, _ = running
     with several(url) as clients:
-        before = told(clients[0])
+        before = samples(clients[0])
         scored(clients)
         for client in clients:
-            now = told(client)
+            now = samples(client)
             assert now[ROWS] - before.get(ROWS, 0) == CONNECTIONS
         assert now["nearnorm_activations_total activate default"] == 1
 
@@ -115,7 +109,9 @@ def test_every_process_follows_a_swap_a_policy_a_key_and_a_verdict_within_five_s
         clients[0].post("/feedback", json={"labels": [label]}).raise_for_status()
         until(lambda: all("matched_feedback" in json.dumps(s) for s in scores()), 5)
         clients[0].put("/policy", json={"budget": "5%"}).raise_for_status()
-        until(lambda: told(clients[0])["nearnorm_alert_budget_ratio default"] == 0.05, 5)  # the mean of both
+        until(
+            lambda: samples(clients[0])["nearnorm_alert_budget_ratio default"] == 0.05, 5
+        )  # the mean of both
         ledger = Ledger.at(None, home)
         with ledger.write() as connection:
             secret, _ = keyring.create(connection, "caller", ["score"], "test")
@@ -128,17 +124,16 @@ def test_sums_do_not_fall_when_a_process_is_killed_and_started_again(running: tu
     parent, url, _ = running
     with several(url) as clients:
         scored(clients)
-        before = told(clients[0])
+        before = samples(clients[0])
     victim = children(parent, "serve-beside")[0]
     os.kill(victim, signal.SIGKILL)
     until(lambda: victim not in children(parent, "serve-beside"), 10)
     until(lambda: both(url), 60)
     with several(url) as clients:
-        after = told(clients[0])
+        assert samples(clients[0])[ROWS] == before[ROWS]
         scored(clients)
-        again = told(clients[0])
-    assert after[ROWS] == before[ROWS]
-    assert again[ROWS] == after[ROWS] + CONNECTIONS
+        until(lambda: samples(clients[0])[ROWS] == before[ROWS] + CONNECTIONS)
+        again = samples(clients[0])
     assert not {name for name, value in before.items() if "_total" in name and again.get(name, 0) < value}
 
 

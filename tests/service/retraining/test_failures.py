@@ -81,7 +81,7 @@ def test_a_training_that_ends_badly_fails_its_job_with_the_reason(
     trains_by(script, monkeypatch)
     started = time.monotonic()
     assert reason in failed(worker, worked(worker))
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120  # and not the 600 s that it would take
 
 
 def test_a_training_that_tells_of_progress_is_not_taken_to_hang(
@@ -106,8 +106,8 @@ def test_a_job_is_cancelled_in_every_stage_of_training(
         assert read(worker, job.job_id).stage == stage
         with worker.ledger.write() as connection:
             requests.cancel(connection, job.job_id, "test")
-        thread.join(5)
-        assert not thread.is_alive(), "within seconds"
+        thread.join(60)
+        assert not thread.is_alive(), "within seconds, on a machine with nothing else to do"
         assert read(worker, job.job_id).state == "cancelled"
         assert len(champions(worker)) == 1
 

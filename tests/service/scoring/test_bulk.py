@@ -20,6 +20,7 @@ from nearnorm.service.settings import Settings
 from tests.service.api.test_ops import value
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_endpoint import RECORD, problem
+from tests.service.waiting import until
 
 ARROW = "application/vnd.apache.arrow.stream"
 RECORDS = [
@@ -149,9 +150,7 @@ def test_a_request_whose_client_is_gone_is_not_computed(client: httpx.Client) ->
     for _ in range(30):
         with socket.create_connection(("127.0.0.1", client.base_url.port)) as connection:
             connection.sendall(request)
-    deadline = time.monotonic() + 20
-    while client.post("/score", json={"records": [RECORD]}).status_code == 429:
-        assert time.monotonic() < deadline
+    until(lambda: client.post("/score", json={"records": [RECORD]}).status_code != 429)
     time.sleep(0.3)
     assert value(client, "nearnorm_rows_total", model="default") - before < 30 * 10_000
 

@@ -4,8 +4,7 @@ import asyncio
 import json
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
 from tests.service.running import home_with, serving
+from tests.service.waiting import until
 
 REQUEST = {"records": [{"amount": 61.5, "channel": "web"}]}
 
@@ -51,22 +51,15 @@ def version(client: httpx.Client) -> str:
     return found
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def test_an_activation_is_followed_within_five_seconds_and_a_rollback_too(
     client: httpx.Client, home: Path, bundle: Bundle, other_bundle: Bundle
 ) -> None:
     store = ModelStore(home / "models")
     assert version(client) == bundle.version
     store.activate(store.publish(other_bundle.path), by="test")
-    wait_for(lambda: version(client) == other_bundle.version)
+    until(lambda: version(client) == other_bundle.version)
     store.rollback(by="test")
-    wait_for(lambda: version(client) == bundle.version)
+    until(lambda: version(client) == bundle.version)
 
 
 def test_a_swap_fails_no_request(
@@ -92,7 +85,7 @@ def test_a_swap_fails_no_request(
         response = client.post(f"/models/{chosen.version}/activate")
         assert response.status_code == 200
         assert version(client) == chosen.version
-        wait_for(lambda: chosen.version in seen)  # noqa: B023 - awaited within this turn
+        until(lambda: chosen.version in seen)  # noqa: B023 - awaited within this turn
     stop.set()
     for thread in threads:
         thread.join()
@@ -106,14 +99,14 @@ def test_a_version_that_cannot_serve_leaves_the_running_one_and_is_told(
     store = ModelStore(home / "models")
     bad = make_bundle(tmp_path / "bad", golden_shift=0.1)
     store.activate(store.publish(bad.path), by="test")
-    wait_for(lambda: bool(ready(client)["problems"]))
+    until(lambda: bool(ready(client)["problems"]))
     found = ready(client)
     assert found["ready"] is True
     assert "golden rows" in found["problems"][0]
     assert version(client) == bundle.version
     assert 'nearnorm_model_load_failures_total{model="default"} 1.0' in client.get("/metrics").text
     store.rollback(by="test")
-    wait_for(lambda: not ready(client)["problems"])
+    until(lambda: not ready(client)["problems"])
 
 
 def test_a_version_whose_files_come_later_is_taken_when_they_are_there(
@@ -123,9 +116,9 @@ def test_a_version_whose_files_come_later_is_taken_when_they_are_there(
     store.activate(store.publish(other_bundle.path), by="test")
     folder = home / "models" / "versions" / other_bundle.version
     folder.rename(tmp_path / "away")
-    wait_for(lambda: bool(ready(client)["problems"]) or version(client) == other_bundle.version)
+    until(lambda: bool(ready(client)["problems"]) or version(client) == other_bundle.version)
     (tmp_path / "away").rename(folder)
-    wait_for(lambda: version(client) == other_bundle.version)
+    until(lambda: version(client) == other_bundle.version)
     assert ready(client)["problems"] == []
 
 
@@ -196,14 +189,14 @@ def test_a_version_that_fails_as_nobody_foresaw_is_told_and_the_next_one_is_foll
         document["core"] |= core
         (folder / MANIFEST).write_text(json.dumps(document))
     append(home, bad)
-    wait_for(lambda: bool(ready(client)["problems"]))
+    until(lambda: bool(ready(client)["problems"]))
     assert bad in ready(client)["problems"][0]
     assert client.get(f"/models/{bad}").status_code == 409
     assert client.post(f"/models/{bad}/activate").status_code == 409
     assert version(client) == bundle.version
     store = ModelStore(home / "models")
     store.activate(store.publish(other_bundle.path), by="test")
-    wait_for(lambda: version(client) == other_bundle.version)
+    until(lambda: version(client) == other_bundle.version)
     assert ready(client)["problems"] == []
 
 
@@ -229,7 +222,7 @@ def test_whatever_goes_wrong_in_preparing_a_version_is_that_versions_failure(
 ) -> None:
     store = ModelStore(home / "models")
     store.activate(store.publish(other_bundle.path), by="test")
-    wait_for(lambda: bool(ready(client)["problems"]))
+    until(lambda: bool(ready(client)["problems"]))
     (problem,) = ready(client)["problems"]
     assert problem == f"version {other_bundle.version} cannot serve here: Unforeseen: column 'Amount'"
     assert "nearnorm_model_load_failures_total" in client.get("/metrics").text
@@ -238,7 +231,7 @@ def test_whatever_goes_wrong_in_preparing_a_version_is_that_versions_failure(
     assert refused.json()["detail"] == problem
     third = make_bundle(tmp_path / "third", seed=3)
     store.activate(store.publish(third.path), by="test")
-    wait_for(lambda: version(client) == third.version)
+    until(lambda: version(client) == third.version)
     assert ready(client)["problems"] == []
 
 
@@ -264,7 +257,7 @@ def test_a_rollback_to_a_version_that_cannot_serve_changes_nothing(
     third = make_bundle(tmp_path / "third", seed=3)
     for found in (other_bundle, third):
         store.activate(store.publish(found.path), by="test")
-    wait_for(lambda: version(client) == third.version)
+    until(lambda: version(client) == third.version)
     log = store.activations()
     refused = client.post("/models/rollback")
     assert refused.status_code == 409
@@ -284,13 +277,13 @@ def test_following_goes_on_after_a_mistake_of_ours_and_is_told_while_it_lasts(
 
     with monkeypatch.context() as harm:
         harm.setattr(ModelStore, "activations", broken)
-        wait_for(lambda: bool(ready(client)["problems"]))
+        until(lambda: bool(ready(client)["problems"]))
         assert ready(client)["problems"] == ["following the model store fails: Unforeseen: the log"]
         assert 'nearnorm_background_failures_total{task="following the model store"}' in (
             client.get("/metrics").text
         )
     store.activate(store.publish(other_bundle.path), by="test")
-    wait_for(lambda: version(client) == other_bundle.version)
+    until(lambda: version(client) == other_bundle.version)
     assert ready(client)["problems"] == []
 
 
