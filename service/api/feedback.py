@@ -34,7 +34,7 @@ async def post_feedback(
     Sent again with the same Idempotency-Key, it is answered again and stored once.
     """
     services, registry = services_of(request), request.app.state.registry
-    sent = read(await body_of(request), caller.name, idempotency_key)
+    sent = read(await body_of(request), caller, idempotency_key)
 
     def encoder(model: str) -> Encoder:
         found: Registry = registry

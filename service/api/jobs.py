@@ -47,7 +47,7 @@ async def list_jobs(
 
     def read(connection: Any) -> list[Told]:  # noqa: ANN401 - a connection; routes know no SQL
         found = jobs.newest(connection, limit + 1, cursor, model)
-        return [requests.told(connection, job) for job in found]
+        return [requests.as_dict(connection, job) for job in found]
 
     found = await services_of(request).ledger.seen(read)
     more = len(found) > limit
@@ -60,7 +60,7 @@ async def post_job(request: Request, response: Response, caller: Annotated[Calle
     services = services_of(request)
     name = request.app.state.registry.get(read(await body_of(request), JobRequest).model).ref.name
     told = await services.ledger.written(
-        lambda c: requests.told(c, requests.request(c, name, services.rule, caller.name))
+        lambda c: requests.as_dict(c, requests.request(c, name, services.rule, caller.name))
     )
     response.headers["Location"] = f"/jobs/{told['job_id']}"
     return told
@@ -76,7 +76,7 @@ async def get_job(request: Request, job_id: str, _: Annotated[Caller, needs(None
 async def cancel_job(request: Request, job_id: str, caller: Annotated[Caller, needs("operate")]) -> Told:
     """Cancel a job: at once while it waits, within seconds while it runs. The champion stays."""
     return await services_of(request).ledger.written(
-        lambda c: requests.told(c, requests.cancel(c, job_id, caller.name))
+        lambda c: requests.as_dict(c, requests.cancel(c, job_id, caller.name))
     )
 
 
@@ -106,7 +106,7 @@ async def _changes(request: Request, services: Services, told: Told) -> AsyncIte
 
 
 async def _read(services: Services, job_id: str) -> Told:
-    return await services.ledger.seen(lambda c: requests.told(c, requests.find(c, job_id)))
+    return await services.ledger.seen(lambda c: requests.as_dict(c, requests.find(c, job_id)))
 
 
 def _event(told: Told) -> bytes:

@@ -2,19 +2,24 @@
 
 Two spellings of "equal" (models/digest.py): a digest does not depend on a model's codes, so it is what the
 ledger stores; a row's key is the bytes of its arrays under one schema, which costs half a microsecond on the
-hot path.
+hot path. A label acts in another version where that reads its record as the values that were labelled.
 """
 
-import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
-from nearnorm.models.digest import sorted_json
-from nearnorm.models.schema import MISSING_CODE, UNKNOWN_CODE, FeatureSchema
+from nearnorm.models.digest import record_digest, sorted_json
+from nearnorm.models.schema import FeatureSchema
 from nearnorm.service.ledger.tables.labels import Standing
-from nearnorm.service.records.encoder import Encoded, Rows
+from nearnorm.service.records.encoder import Encoded, Encoder, Rows
+from nearnorm.service.records.shapes import Envelope
+
+_AT_ONCE = 1_000  # records read by a schema
 
 
 def row_keys(rows: Rows) -> list[bytes]:
@@ -26,23 +31,101 @@ def row_keys(rows: Rows) -> list[bytes]:
     return keys
 
 
-def _key_of(schema: FeatureSchema, standing: Standing) -> bytes:
-    record = json.loads(standing.record)
-    numbers = [record.get(f.name) for f in schema.numeric]
-    texts = [(f, record.get(f.name)) for f in schema.categorical]
-    codes = [MISSING_CODE if text is None else f.code_of.get(text, UNKNOWN_CODE) for f, text in texts]
-    row = Rows(
-        np.array([[np.nan if n is None else float(n) for n in numbers]]).reshape(1, len(numbers)),
-        np.array([codes], np.int64).reshape(1, len(codes)),
-    )
-    unknown = {
-        f.name: str(text) for (f, text), code in zip(texts, codes, strict=True) if code == UNKNOWN_CODE
-    }
-    return row_keys(row)[0] + _spelled(unknown)
-
-
 def _spelled(unknown: Mapping[str, str] | None) -> bytes:
     return sorted_json(unknown) if unknown else b""
+
+
+class _Table:
+    """The verdicts on records as one schema reads them."""
+
+    def __init__(self, schema: FeatureSchema) -> None:
+        self._encoder = Encoder(schema, _AT_ONCE)
+        self._names = [feature.name for feature in schema.scored]
+        self._keys: dict[str, bytes] = {}
+        self._alike: dict[bytes, dict[str, Standing]] = {}
+        self.by_key: dict[bytes, Standing] = {}
+        self.unfit: set[str] = set()
+
+    def take(self, standings: Sequence[Standing]) -> None:
+        """Put the verdicts in the place of what was known of their records."""
+        for start in range(0, len(standings), _AT_ONCE):
+            part = standings[start : start + _AT_ONCE]
+            for standing, key in zip(part, self._read(part), strict=True):
+                self._leave_out(standing.digest)
+                if standing.verdict == "none":
+                    continue
+                if key is None:
+                    self.unfit.add(standing.digest)
+                else:
+                    self._put(standing, key)
+
+    def _read(self, standings: Sequence[Standing]) -> list[bytes | None]:
+        """The keys of records, read as /score would; None for one that this schema reads otherwise.
+
+        A label speaks of the values that were labelled: where the schema has a column that it had not, or
+        the value of one does not fit or becomes a missing one, and where nothing of it is left, it is none.
+        """
+        records = [_decoded(standing.record) for standing in standings]
+        encoded = self._encoder.encode(Envelope(records=records))
+        found: list[bytes | None] = [None] * len(records)
+        for place, key in zip(encoded.places(), _keys_of(encoded), strict=True):
+            record = records[place]
+            missing = {name for name in self._names if record.get(name) is None}
+            same = missing == set(encoded.imputed.get(place, ())) and record.keys() >= set(self._names)
+            if same and len(missing) < len(self._names):
+                found[place] = key
+        return found
+
+    def _put(self, standing: Standing, key: bytes) -> None:
+        self._keys[standing.digest] = key
+        other = self.by_key.get(key)
+        if other is None:
+            self.by_key[key] = standing
+        else:
+            alike = self._alike.setdefault(key, {other.digest: other})
+            alike[standing.digest] = standing
+            self.by_key[key] = self._sum(alike)
+
+    def _leave_out(self, digest: str) -> None:
+        self.unfit.discard(digest)
+        key = self._keys.pop(digest, None)
+        if key is None:
+            return
+        alike = self._alike.get(key)
+        if alike is None:
+            del self.by_key[key]
+            return
+        del alike[digest]
+        self.by_key[key] = self._sum(alike)
+        if len(alike) == 1:
+            del self._alike[key]
+
+    def _sum(self, alike: Mapping[str, Standing]) -> Standing:
+        """What was said of records that this schema does not tell apart, or reads as one it was given for."""
+        for standing in alike.values():
+            encoded = self._encoder.encode(Envelope(records=[_decoded(standing.record)]))
+            if record_digest(self._encoder.record(encoded, 0)) == standing.digest:
+                return standing
+        newest = max(alike.values(), key=lambda standing: standing.change)
+        agree = len({standing.verdict for standing in alike.values()}) == 1
+        return newest if agree else replace(newest, verdict="conflict")
+
+
+def _decoded(record: str) -> dict[str, Any]:
+    """Empty for what is no record: nothing in the ledger may end the service."""
+    try:
+        found = msgspec.json.decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _keys_of(encoded: Encoded) -> list[bytes]:
+    keys = row_keys(encoded.rows)
+    if encoded.unknown:
+        places = encoded.places()
+        keys = [key + _spelled(encoded.unknown.get(places[i])) for i, key in enumerate(keys)]
+    return keys
 
 
 class Matches:
@@ -51,33 +134,29 @@ class Matches:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_digest: dict[str, Standing] = {}
-        self._tables: dict[str, dict[bytes, Standing]] = {}
-        self._schemas: dict[str, FeatureSchema] = {}
+        self._tables: dict[str, _Table] = {}
 
     def prepare(self, schema: FeatureSchema) -> None:
         """Make the table of a schema, before a model that uses it serves. The two newest are kept."""
         with self._lock:
             if schema.digest in self._tables:
                 return
-            standing = [s for s in self._by_digest.values() if s.verdict != "none"]
-            table = {_key_of(schema, s): s for s in standing}
+            table = _Table(schema)
+            table.take([s for s in self._by_digest.values() if s.verdict != "none"])
             kept = list(self._tables)[-1:]
             self._tables = {name: self._tables[name] for name in kept} | {schema.digest: table}
-            self._schemas = {name: self._schemas[name] for name in kept} | {schema.digest: schema}
 
     def learn(self, standings: Iterable[Standing]) -> None:
         """Take in changed verdicts; one older than what is known changes nothing."""
         with self._lock:
-            for new in standings:
-                old = self._by_digest.get(new.digest)
-                if old is not None and old.change > new.change:
-                    continue
-                for name, table in self._tables.items():
-                    if old is not None and old.verdict != "none":
-                        table.pop(_key_of(self._schemas[name], old), None)
-                    if new.verdict != "none":
-                        table[_key_of(self._schemas[name], new)] = new
-                self._by_digest[new.digest] = new
+            new: dict[str, Standing] = {}
+            for standing in standings:
+                old = new.get(standing.digest) or self._by_digest.get(standing.digest)
+                if old is None or old.change <= standing.change:
+                    new[standing.digest] = standing
+            for table in self._tables.values():
+                table.take(list(new.values()))
+            self._by_digest.update(new)
 
     def anomalies(self, digests: Iterable[str]) -> frozenset[str]:
         """Those of the records that stand as confirmed anomalies."""
@@ -90,11 +169,12 @@ class Matches:
             return {}
         if schema.digest not in self._tables:
             self.prepare(schema)
-        table = self._tables[schema.digest]
+        table = self._tables[schema.digest].by_key
         if not table:
             return {}
-        keys = row_keys(encoded.rows)
-        if encoded.unknown:
-            places = encoded.places()
-            keys = [key + _spelled(encoded.unknown.get(places[i])) for i, key in enumerate(keys)]
-        return {i: table[key] for i, key in enumerate(keys) if key in table}
+        return {i: table[key] for i, key in enumerate(_keys_of(encoded)) if key in table}
+
+    def unfit(self, schema: FeatureSchema) -> int:
+        """Records whose verdict does not act by this schema, which reads them otherwise."""
+        table = self._tables.get(schema.digest)
+        return len(table.unfit) if table else 0

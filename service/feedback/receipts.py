@@ -13,7 +13,7 @@ Status = Literal["stored", "waiting", "learned", "superseded", "retracted", "qua
 
 
 class Receipt(Struct, omit_defaults=True):
-    """`conflicts_with`: standing labels of other analysts that say the opposite.
+    """`conflicts_with`: standing labels of other analysts that say the opposite, the 20 newest.
 
     A label in quarantine is kept, and does not count.
     """
@@ -71,6 +71,6 @@ def _status(label: Label, said: LabelHistory | None) -> Status:
     if label.label != "retract":
         if said.took_back(label.feedback_id):
             return "retracted"
-        if label not in said.standing:
+        if not said.stands(label):
             return "superseded"
     return "learned" if label.job_id else "waiting"

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nearnorm.models.canonical import digest
+from nearnorm.service.access.keyring import Caller
 from nearnorm.service.errors import InvalidRequest, MalformedBody
 from nearnorm.service.records.loose_json import refuse_nested
 
@@ -34,16 +35,18 @@ class FeedbackRequest(Struct, forbid_unknown_fields=True):
 
 
 class Submission(Struct, frozen=True):
-    """A request as it was sent. `actor` is the API key's name; `key` the Idempotency-Key, if any."""
+    """A request as it was sent. `actor` is the API key's name, `operates` whether it has the role operate;
+    `key` is the Idempotency-Key, if any."""
 
     model: str
     items: list[Any]
     body_digest: str
     actor: str
+    operates: bool
     key: str | None
 
 
-def read(body: bytes, actor: str, key: str | None) -> Submission:
+def read(body: bytes, caller: Caller, key: str | None) -> Submission:
     """Raises MalformedBody, InvalidRequest for the request as a whole; items are looked at in `feedback`."""
     if key is not None and not (0 < len(key) <= 255 and key.isprintable()):
         raise InvalidRequest("Idempotency-Key: send 1 to 255 printable characters", field="Idempotency-Key")
@@ -58,4 +61,6 @@ def read(body: bytes, actor: str, key: str | None) -> Submission:
         message, _, path = str(error).partition(" - at `$")
         field = path.rstrip("`").lstrip(".") or None
         raise InvalidRequest(f"{field or 'the body'}: {message}", field=field) from None
-    return Submission(request.model, request.labels, digest(document), actor, key)
+    return Submission(
+        request.model, request.labels, digest(document), caller.name, "operate" in caller.roles, key
+    )

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from nearnorm.models.digest import record_digest
 from nearnorm.service.errors import TYPE_PREFIX
 from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback.analyst_name import normalised
 from nearnorm.service.feedback.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.label_history import Label
@@ -30,6 +31,8 @@ class Mistake(Exception):
         "invalid-record": "The record does not fit the model",
         "contradiction": "The request contradicts itself",
         "already-retracted": "The label was retracted before",
+        "foreign-label": "The label was brought by another key",
+        "too-many-on-record": "Too many labels of one record",
     }
 
     def __init__(self, name: str, detail: str, field: str | None = None) -> None:
@@ -49,7 +52,6 @@ class Resolver:
 
     def __init__(self, connection: sa.Connection, sent: Submission, log: EventLog, encoder: Encoder) -> None:
         self._connection, self._sent, self._log, self._encoder = connection, sent, log, encoder
-        self._taken_back: set[str] = set()
 
     def bind(self, raw: object) -> Label:
         """Raises Mistake."""
@@ -61,7 +63,7 @@ class Resolver:
             digest="",
             label="retract" if item.label is UNSET else item.label,
             record={},
-            analyst=item.analyst or self._sent.actor,
+            analyst=self._sent.actor if item.analyst is None else _analyst(item.analyst),
             actor=self._sent.actor,
             class_=item.class_,
             comment=item.comment,
@@ -127,10 +129,13 @@ class Resolver:
             )
         if label.digest == labels.ERASED:
             raise Mistake("unknown-feedback", "the label was erased", "retract")
-        said = labels.about(self._connection, label.model, [label.digest])[label.digest]
-        if feedback_id in self._taken_back or said.took_back(feedback_id):
-            raise Mistake("already-retracted", "the label was retracted before", "retract")
-        self._taken_back.add(feedback_id)
+        if label.actor != self._sent.actor and not self._sent.operates:
+            raise Mistake(
+                "foreign-label",
+                "another API key brought the label: send a label of your own, or have it taken back by a key "
+                "that has the role operate too",
+                "retract",
+            )
         return replace(
             blank,
             digest=label.digest,
@@ -139,6 +144,13 @@ class Resolver:
             event_id=label.event_id,
             record_id=label.record_id,
         )
+
+
+def _analyst(name: str) -> str:
+    try:
+        return normalised(name)
+    except ValueError as error:
+        raise Mistake("invalid-label", f"analyst: {error}", "analyst") from None
 
 
 def _item(raw: object) -> Item:

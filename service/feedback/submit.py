@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from nearnorm.service.errors import Conflict, InvalidRequest, TooManyLabels
 from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback.check import Checks
 from nearnorm.service.feedback.receipts import taken
 from nearnorm.service.feedback.request import Submission
 from nearnorm.service.feedback.resolve import Mistake, Resolver
@@ -17,7 +18,7 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import audit, idempotency, labels
-from nearnorm.service.ledger.tables.labels import Standing
+from nearnorm.service.ledger.tables.labels import Histories, Standing
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
@@ -43,17 +44,16 @@ def submit(
     Raises InvalidRequest with one error an item, Conflict for its key, TooManyLabels for its analysts.
     """
     change = tick(connection, "labels")
-    if sent.key is not None and (before := idempotency.find(connection, sent.actor, sent.key)):
-        if before.body != sent.body_digest:
+    if sent.key is not None and (answered := idempotency.find(connection, sent.actor, sent.key)):
+        if answered.body != sent.body_digest:
             raise Conflict(
                 "this Idempotency-Key was used with another body: take a new key for a new request",
                 field="Idempotency-Key",
             )
-        return Accepted(before.answer, [])
-    statements = _statements(sent, Resolver(connection, sent, log, encoder(sent.model)))
+        return Accepted(answered.answer, [])
+    statements, before = _statements(sent, Resolver(connection, sent, log, encoder(sent.model)), connection)
     _check_rates(connection, statements, most_an_hour)
-    labels.append(connection, change, statements)
-    said = labels.about(connection, sent.model, {s.digest for s in statements})
+    said = labels.append(connection, change, statements, before)
     answer = {
         "receipts": msgspec.to_builtins([taken(s, said[s.digest]) for s in statements]),
         "retraining": requests.labelled(connection, sent.model, rule, sent.actor),
@@ -80,25 +80,27 @@ def _check_rates(connection: sa.Connection, statements: list[Label], most_an_hou
             )
 
 
-def _statements(sent: Submission, binder: Resolver) -> list[Label]:
-    statements: list[Label] = []
-    errors: list[dict[str, object]] = []
-    said: dict[tuple[str, str], tuple[int, str]] = {}
+def _statements(
+    sent: Submission, resolver: Resolver, connection: sa.Connection
+) -> tuple[list[Label], Histories]:
+    """What was sent, and what was said about its records before, which is read once."""
+    bound: dict[int, Label] = {}
+    mistakes: dict[int, Mistake] = {}
     for index, raw in enumerate(sent.items):
         try:
-            statement = binder.bind(raw)
-            if statement.label != "retract":
-                first = said.setdefault((statement.analyst, statement.digest), (index, statement.label))
-                if first[1] != statement.label:
-                    detail = (
-                        f"labels {first[0]} and {index} call the same record {first[1]} and {statement.label}"
-                    )
-                    raise Mistake("contradiction", f"{detail}: send one of them", "label")
-            statements.append(statement)
+            bound[index] = resolver.bind(raw)
         except Mistake as mistake:
-            errors.append(mistake.at(index))
-    if errors:
+            mistakes[index] = mistake
+    before = labels.about(connection, sent.model, {statement.digest for statement in bound.values()})
+    checks = Checks(before)
+    for index, statement in bound.items():
+        try:
+            checks.check(index, statement)
+        except Mistake as mistake:
+            mistakes[index] = mistake
+    if mistakes:
         raise InvalidRequest(
-            f"{len(errors)} of {len(sent.items)} labels do not fit, so none was stored", errors=errors
+            f"{len(mistakes)} of {len(sent.items)} labels do not fit, so none was stored",
+            errors=[mistakes[index].at(index) for index in sorted(mistakes)],
         )
-    return statements
+    return list(bound.values()), before

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,7 @@ class Ledger:
                 f"NEARNORM_DATABASE_URL names {self.url.get_backend_name()}: give sqlite or postgresql"
             )
         self._engine = _sqlite(self.url) if self.is_sqlite else _postgres(self.url)
+        sa.event.listen(self._engine, "before_cursor_execute", _end_if_nobody_waits)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
         self._waiting = 0
 
@@ -73,6 +75,7 @@ class Ledger:
         """A transaction that is on disk when the block is left without an exception."""
         with _told(), self._engine.begin() as connection:
             yield connection
+            _end_if_nobody_waits()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -97,12 +100,14 @@ class Ledger:
         if self._waiting >= WAITING:
             raise _unavailable(f"{WAITING} requests wait for it already")
         self._waiting += 1
+        gone = threading.Event()
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, run)
+            running = asyncio.get_running_loop().run_in_executor(self._threads, _until(gone, run))
             return await asyncio.wait_for(running, LONGEST)
         except TimeoutError:
             raise _unavailable(f"no answer in {LONGEST:.0f} seconds") from None
         finally:
+            gone.set()
             self._waiting -= 1
 
     def scrub(self) -> None:
@@ -125,6 +130,29 @@ def _within(
             return work(connection)
 
     return run
+
+
+_asking = threading.local()
+"""`gone` is set once nobody waits any more for what this thread does."""
+
+
+def _until(gone: threading.Event, run: Callable[[], T]) -> Callable[[], T]:
+    """`run`, whose transaction ends by its next statement after `gone`: it would only hold the lock."""
+
+    def running() -> T:
+        _asking.gone = gone
+        try:
+            return run()
+        finally:
+            _asking.gone = None
+
+    return running
+
+
+def _end_if_nobody_waits(*_: object) -> None:
+    gone: threading.Event | None = getattr(_asking, "gone", None)
+    if gone is not None and gone.is_set():
+        raise _unavailable("whoever asked is gone")
 
 
 @contextlib.contextmanager

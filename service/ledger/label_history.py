@@ -1,6 +1,6 @@
 """What was said about one record, and what it adds up to. Pure: no SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -9,6 +9,9 @@ from msgspec import Struct
 from nearnorm.service.ledger.tables.quarantine import Silenced
 
 Verdict = Literal["anomaly", "normal", "conflict", "none"]
+
+MOST_OPPONENTS = 20
+"""Labels that a receipt names as contradicting its own."""
 
 
 class Label(Struct, frozen=True):
@@ -34,22 +37,34 @@ class Label(Struct, frozen=True):
     model_version: str | None = None
 
 
+class Statement(Struct, frozen=True, gc=False):
+    """What verdicts need of a label or a retraction; `change` is the clock's number of its transaction."""
+
+    feedback_id: str
+    change: int
+    at: int
+    label: str
+    analyst: str
+    actor: str
+    retracts: str | None
+
+
 class LabelHistory(Struct, frozen=True, dict=True):
     """All statements about one record, in order. Those of `silenced` are there and do not count."""
 
-    statements: Sequence[Label]
+    statements: Sequence[Statement]
     silenced: Silenced
 
-    def counts(self, statement: Label) -> bool:
+    def counts(self, statement: Statement | Label) -> bool:
         return not self.silenced.covers(statement.analyst, statement.actor)
 
     @cached_property
-    def standing(self) -> list[Label]:
+    def standing(self) -> list[Statement]:
         """The newest statement of each analyst, retractions and what they took back left out; oldest first.
 
         A retraction does not bring back what its analyst had said earlier and corrected since.
         """
-        newest: dict[str, Label] = {}
+        newest: dict[str, Statement] = {}
         for statement in filter(self.counts, self.statements):
             if statement.label != "retract":
                 newest.pop(statement.analyst, None)
@@ -68,11 +83,35 @@ class LabelHistory(Struct, frozen=True, dict=True):
     def took_back(self, feedback_id: str) -> bool:
         return feedback_id in self._retracted
 
+    def stands(self, label: Label) -> bool:
+        return label.feedback_id in self._standing_ids
+
     def opponents(self, label: Label) -> list[str] | None:
-        """Standing labels that say the opposite of a standing one; None where there are none."""
-        if label not in self.standing:
-            return None
-        return [other.feedback_id for other in self.standing if other.label != label.label] or None
+        """The newest standing labels that say the opposite of a standing one; None: there are none."""
+        return (self._opposing.get(label.label) or None) if self.stands(label) else None
+
+    def until(self, change: int) -> "LabelHistory":
+        """As it was at a number of the clock."""
+        return LabelHistory([s for s in self.statements if s.change <= change], self.silenced)
+
+    def followed_by(self, labels: Iterable[Label], change: int) -> "LabelHistory":
+        """With more statements, which are written under a number of the clock."""
+        new = [
+            Statement(x.feedback_id, change, x.at, x.label, x.analyst, x.actor, x.retracts) for x in labels
+        ]
+        return LabelHistory([*self.statements, *new], self.silenced)
+
+    @cached_property
+    def _standing_ids(self) -> set[str]:
+        return {label.feedback_id for label in self.standing}
+
+    @cached_property
+    def _opposing(self) -> dict[str, list[str]]:
+        """By a label, the newest that say the opposite."""
+        told = {}
+        for label in ("anomaly", "normal"):
+            told[label] = [s.feedback_id for s in self.standing if s.label != label][-MOST_OPPONENTS:]
+        return told
 
     @cached_property
     def _retracted(self) -> set[str | None]:

@@ -17,10 +17,11 @@ from nearnorm.service.background import Background
 from nearnorm.service.events.log import QUEUE_ROWS, EventLog
 from nearnorm.service.feedback import recall
 from nearnorm.service.feedback.recall import Recall
+from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import ENDED
-from nearnorm.service.ledger.tables.labels import labels, verdicts
+from nearnorm.service.ledger.tables.labels import verdicts
 from nearnorm.service.retraining import requests
 from nearnorm.service.serving.registry import Registry
 
@@ -47,15 +48,14 @@ def read(connection: sa.Connection, model: str) -> LabelFigures:
     verdict_ = verdicts.c.verdict
     standing = sa.select(verdict_, sa.func.count()).where(verdicts.c.model == model).group_by(verdict_)
     counted: dict[str, int] = dict(iter(connection.execute(standing)))
-    waiting = sa.select(sa.func.count(), sa.func.min(labels.c.at)).where(requests.is_new(connection, model))
-    unlearned, oldest = connection.execute(waiting).one()
+    unread = requests.unread(connection, model)
     counting = sa.select(jobs.jobs.c.state, sa.func.count()).where(jobs.jobs.c.model == model)
     ended: dict[str, int] = dict(iter(connection.execute(counting.group_by(jobs.jobs.c.state))))
     job = jobs.waiting(connection, model)
     return LabelFigures(
         {verdict: counted.get(verdict, 0) for verdict in VERDICTS},
-        unlearned,
-        oldest,
+        unread.records,
+        unread.oldest,
         recall.read(connection, model),
         {state: ended.get(state, 0) for state in STATES},
         max(job.at, job.not_before) if job else None,
@@ -65,10 +65,13 @@ def read(connection: sa.Connection, model: str) -> LabelFigures:
 class Figures(Collector):
     """Models, queue and event log as they are; labels as they were when `refresh` last read them."""
 
-    def __init__(self, registry: Registry, log: EventLog, background: Background) -> None:
+    def __init__(
+        self, registry: Registry, log: EventLog, background: Background, known: VerdictCache
+    ) -> None:
         self._registry = registry
         self._log = log
         self._background = background
+        self._known = known
         self._labels: dict[str, LabelFigures] = {}
         self._workers = 0
         self._read_at = -READ_EVERY
@@ -145,11 +148,11 @@ class Figures(Collector):
             "nearnorm_verdicts", "Records with a standing verdict.", labels=("model", "verdict")
         )
         unlearned = GaugeMetricFamily(
-            "nearnorm_labels_waiting", "Labels that no retraining has used.", labels=_MODEL
+            "nearnorm_labels_waiting", "Records whose verdict no retraining has read.", labels=_MODEL
         )
         lag = GaugeMetricFamily(
             "nearnorm_label_lag_seconds",
-            "Age of the oldest label not used by a retraining.",
+            "Age of the oldest of these verdicts.",
             labels=_MODEL,
         )
         estimate = GaugeMetricFamily(
@@ -165,7 +168,14 @@ class Figures(Collector):
             if figures.recall:
                 for bound in ("estimate", "low", "high"):
                     estimate.add_metric((model, bound), getattr(figures.recall, bound))
-        yield from (standing, unlearned, lag, estimate)
+        unfit = GaugeMetricFamily(
+            "nearnorm_labels_not_matched",
+            "Records whose verdict does not act, as the serving version reads them otherwise.",
+            labels=_MODEL,
+        )
+        for name, loaded in self._registry.loaded().items():
+            unfit.add_metric((name,), self._known.of(name).unfit(loaded.manifest.core.features))
+        yield from (standing, unlearned, lag, estimate, unfit)
 
     def _of_jobs(self) -> Iterator[Family]:
         states = GaugeMetricFamily("nearnorm_jobs", "Retraining jobs.", labels=("model", "state"))

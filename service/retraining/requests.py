@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.ids import iso, new_id, now_ms
+from nearnorm.service.ledger.label_history import LabelHistory, Verdict
 from nearnorm.service.ledger.tables import audit, jobs
 from nearnorm.service.ledger.tables.jobs import ENDED, Job
-from nearnorm.service.ledger.tables.labels import ERASED, labels
-from nearnorm.service.ledger.tables.quarantine import is_silenced
+from nearnorm.service.ledger.tables.labels import about, labels, verdicts
 from nearnorm.service.settings import Settings
 
 RELEASE = installed("nearnorm")
@@ -20,9 +20,12 @@ NO_WORKER = (
 )
 GREETED = 15_000  # ms: a worker that has not greeted for so long is taken to be gone
 
+MOST_COUNTED = 1_000
+_LEARNT: tuple[Verdict, ...] = ("anomaly", "normal")  # a retraining leaves out the rest
+
 
 class Rule(Struct, frozen=True):
-    """When labels are enough: `after` new ones, and `pause` ms since the last job of the model ended."""
+    """When labels are enough: `after` records with a new verdict, and `pause` ms since the last job ended."""
 
     after: int
     pause: int
@@ -32,25 +35,44 @@ class Rule(Struct, frozen=True):
         return cls(settings.retrain_after, int(settings.retrain_pause_seconds * 1000))
 
 
-def new_labels(connection: sa.Connection, model: str) -> int:
-    """Statements that no job has read yet, whatever came of it."""
-    query = sa.select(sa.func.count()).where(is_new(connection, model))
-    return int(connection.execute(query).scalar_one())
+class Unread(Struct, frozen=True):
+    """Records whose verdict is not the one that the last job read; `oldest`: since when (ms), the oldest."""
+
+    records: int
+    oldest: int | None
 
 
-def is_new(connection: sa.Connection, model: str) -> sa.ColumnElement[bool]:
-    """Which labels of a model that count no job has read yet."""
-    return sa.and_(
-        labels.c.model == model,
-        labels.c.change > jobs.read_up_to(connection, model),
-        labels.c.digest != ERASED,
-        ~is_silenced(labels.c.analyst, labels.c.actor),
+def unread(connection: sa.Connection, model: str, most: int = MOST_COUNTED) -> Unread:
+    """Records that a job would read otherwise than the last one did, whatever came of that; at most `most`.
+
+    Verdicts are counted, not statements: said twice or to and fro, nothing is new.
+    """
+    read = jobs.read_up_to(connection, model)
+    changed = sa.and_(verdicts.c.model == model, verdicts.c.change > read)
+    same = sa.and_(labels.c.model == verdicts.c.model, labels.c.digest == verdicts.c.digest)
+    known = sa.exists().where(same, labels.c.change <= read)
+    fresh = (
+        sa.select(verdicts.c.at)
+        .where(changed, verdicts.c.verdict.in_(_LEARNT), ~known)
+        .limit(most)
+        .subquery()
     )
+    count, oldest = connection.execute(sa.select(sa.func.count(), sa.func.min(fresh.c.at))).one()
+    again = connection.execute(sa.select(verdicts.c.digest, verdicts.c.at).where(changed, known).limit(most))
+    at: dict[str, int] = dict(iter(again))
+    said = about(connection, model, at)
+    differ = [at[digest] for digest, history in said.items() if _learns_otherwise(history, read)]
+    return Unread(min(count + len(differ), most), min([*differ, *([oldest] if count else [])], default=None))
+
+
+def _learns_otherwise(history: LabelHistory, read: int) -> bool:
+    before, now = history.until(read).verdict, history.verdict
+    return before != now and (before in _LEARNT or now in _LEARNT)
 
 
 def labelled(connection: sa.Connection, model: str, rule: Rule, by: str) -> dict[str, Any]:
     """Let a job wait if labels are enough, in the transaction that stores them. Tells how it stands."""
-    count = new_labels(connection, model)
+    count = unread(connection, model, max(rule.after, MOST_COUNTED)).records
     told: dict[str, Any] = {"new_labels": count, "triggers_at": rule.after}
     job = jobs.waiting(connection, model)
     if job is None and count >= rule.after:
@@ -125,7 +147,7 @@ def waits_for(connection: sa.Connection, job: Job) -> str | None:
     return "a worker that is free"
 
 
-def told(connection: sa.Connection, job: Job) -> dict[str, Any]:
+def as_dict(connection: sa.Connection, job: Job) -> dict[str, Any]:
     """A job as the API tells it; empty fields are left out."""
     document: dict[str, Any] = {
         "job_id": job.job_id,

@@ -15,7 +15,7 @@ from msgspec.structs import fields
 
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Milliseconds, Number, insert, metadata
-from nearnorm.service.ledger.label_history import Label, LabelHistory, Verdict
+from nearnorm.service.ledger.label_history import Label, LabelHistory, Statement, Verdict
 from nearnorm.service.ledger.tables import candidates, quarantine
 from nearnorm.service.ledger.tables.quarantine import Kind, is_silenced
 
@@ -88,18 +88,39 @@ class LabelScores(Struct, frozen=True):
 
 _FIELDS = tuple(field.name for field in fields(Label))
 _COLUMNS = tuple(name.rstrip("_") for name in _FIELDS)
+_SAID = (labels.c.digest, *(labels.c[field.name] for field in fields(Statement)))
 
 
-def append(connection: sa.Connection, change: int, statements: Sequence[Label]) -> None:
-    """Write statements and the verdicts they make, numbered by the clock."""
+Histories = Mapping[str, LabelHistory]
+"""What was said about records, by digest."""
+
+
+def append(
+    connection: sa.Connection, change: int, statements: Sequence[Label], before: Histories | None = None
+) -> Histories:
+    """Write statements of one model and the verdicts they make, numbered by the clock; what is said now.
+
+    `before`: what was said of their records, where that was read in this transaction already.
+    """
+    if not statements:
+        return {}
     rows = []
+    by_digest: dict[str, list[Label]] = defaultdict(list)
     for statement in statements:
         row = {column: getattr(statement, name) for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
         rows.append({**row, "change": change, "record": json.dumps(statement.record, ensure_ascii=False)})
-    if rows:
-        connection.execute(sa.insert(labels), rows)
-    for model in {statement.model for statement in statements}:
-        sum_up(connection, change, model, {s.digest for s in statements if s.model == model})
+        by_digest[statement.digest].append(statement)
+    model = statements[0].model
+    if before is None:
+        before = about(connection, model, by_digest)
+    silenced = quarantine.silenced(connection)
+    said = {
+        digest: before.get(digest, LabelHistory([], silenced)).followed_by(new, change)
+        for digest, new in by_digest.items()
+    }
+    connection.execute(sa.insert(labels), rows)
+    _write_verdicts(connection, change, model, said)
+    return said
 
 
 def find(connection: sa.Connection, feedback_id: str) -> Label | None:
@@ -107,18 +128,18 @@ def find(connection: sa.Connection, feedback_id: str) -> Label | None:
     return None if row is None else _label(row)
 
 
-def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> dict[str, LabelHistory]:
-    """All that was said about records, by digest."""
-    statements: dict[str, list[Label]] = defaultdict(list)
+def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> Histories:
+    """All that was said about records, by digest. Not what else is stored with it: that may be much."""
+    statements: dict[str, list[Statement]] = defaultdict(list)
     wanted = sorted(set(digests) - {ERASED})
     for start in range(0, len(wanted), 500):
         query = (
-            sa.select(labels)
+            sa.select(*_SAID)
             .where(labels.c.model == model, labels.c.digest.in_(wanted[start : start + 500]))
             .order_by(labels.c.number)
         )
-        for row in connection.execute(query):
-            statements[row.digest].append(_label(row))
+        for digest, *said in connection.execute(query):
+            statements[digest].append(Statement(*said))
     silenced = quarantine.silenced(connection)
     return {digest: LabelHistory(found, silenced) for digest, found in statements.items()}
 
@@ -187,8 +208,12 @@ def learnt(
 
 def sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]) -> None:
     """Rewrite the verdicts on records, numbered by the clock."""
+    _write_verdicts(connection, change, model, about(connection, model, digests))
+
+
+def _write_verdicts(connection: sa.Connection, change: int, model: str, histories: Histories) -> None:
     rows = []
-    for digest, said in about(connection, model, digests).items():
+    for digest, said in histories.items():
         last = (said.standing or said.statements)[-1]
         rows.append(
             {
@@ -204,7 +229,7 @@ def sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]
         fresh = insert(connection, verdicts)
         told = {name: fresh.excluded[name] for name in ("verdict", "feedback_id", "at", "change")}
         connection.execute(fresh.on_conflict_do_update(index_elements=["model", "digest"], set_=told), rows)
-        candidates.judge(connection, model, digests)
+        candidates.judge(connection, model, histories.keys())
 
 
 def _label(row: sa.Row[Any]) -> Label:

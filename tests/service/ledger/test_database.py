@@ -13,7 +13,7 @@ from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger, metadata
 from nearnorm.service.ledger.migrate import _upgrade, migrate
-from nearnorm.service.retraining.requests import new_labels
+from nearnorm.service.retraining.requests import unread
 
 
 def made(connection: sa.Connection) -> set[tuple[object, ...]]:
@@ -91,7 +91,7 @@ def test_readers_do_not_wait_for_a_writer(ledger: Ledger) -> None:
     with ledger.write() as writer:
         tick(writer, "labels")
         with ledger.read() as reader:
-            assert new_labels(reader, "default") == 0
+            assert unread(reader, "default").records == 0
 
 
 def test_a_database_that_is_not_there_is_trouble_told_in_a_sentence() -> None:

@@ -22,7 +22,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import erasure, jobs, labels, snapshot
 from nearnorm.service.ledger.tables.labels import LabelScores
-from nearnorm.service.retraining.requests import Rule, new_labels, request
+from nearnorm.service.retraining.requests import Rule, request, unread
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
@@ -245,9 +245,9 @@ def test_the_next_snapshot_and_the_receipts_after_it_know_nothing_of_one_in_quar
     poisoned: Ledger,
 ) -> None:
     with poisoned.write() as connection:
-        assert new_labels(connection, "default") == 2
+        assert unread(connection, "default").records == 2
         analysts.put(connection, "analyst", "eve", "poison", "ops", RULE)
-        assert new_labels(connection, "default") == 1
+        assert unread(connection, "default").records == 1
     with poisoned.read() as connection:
         seen = snapshot.read(connection, "default", "champion", 10)
     assert len(seen.verdicts) == 1

@@ -1,0 +1,30 @@
+"""Names of analysts, spelt in one way, so that who is in quarantine labels under no spelling of the name."""
+
+import re
+import unicodedata
+
+MOST_CHARACTERS = 200
+
+# Fillers and selectors of variants are not seen, like the format characters (joiners, marks of direction).
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def normalised(name: str) -> str:
+    """NFKC, without characters that are not seen, one space where there were several, none at the ends.
+
+    Raises ValueError for a name of which nothing is left, with a control character, or too long.
+    """
+    if name.isascii() and name.isprintable() and "  " not in name and name == name.strip():
+        spelt = name  # nearly all
+    else:
+        seen = "".join(c for c in _UNSEEN.sub("", name) if unicodedata.category(c) != "Cf")
+        spelt = " ".join(unicodedata.normalize("NFKC", seen).split())
+    if not spelt:
+        raise ValueError("a name needs a character that can be seen")
+    if any(unicodedata.category(character) == "Cc" for character in spelt):
+        raise ValueError("a name has no control characters")
+    if len(spelt) > MOST_CHARACTERS:
+        raise ValueError(f"a name has at most {MOST_CHARACTERS} characters")
+    return spelt
