@@ -6,6 +6,7 @@ import msgspec
 import typer
 
 from nearnorm.models.errors import ConfigError
+from nearnorm.service.access.keyring import ROLES, Caller
 from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.errors import ServiceError
 from nearnorm.service.ledger.database import Ledger
@@ -66,7 +67,7 @@ def _store(ledger: Ledger, settings: Settings, model: str, event: Event, label: 
     from nearnorm.service.retraining.requests import Rule
 
     body = {"model": model, "labels": [{"event_id": event.event_id, "label": label}]}
-    sent = read(msgspec.json.encode(body), user(), None)
+    sent = read(msgspec.json.encode(body), Caller(user(), frozenset(ROLES)), None)
     log = EventLog(
         ledger, settings.audit_rate, settings.event_rows, settings.event_days
     )  # nothing waits in it
