@@ -50,7 +50,7 @@ def unread(connection: sa.Connection, model: str, most: int = MOST_COUNTED) -> U
     read = jobs.read_up_to(connection, model)
     changed = sa.and_(verdicts.c.model == model, verdicts.c.change > read)
     same = sa.and_(labels.c.model == verdicts.c.model, labels.c.digest == verdicts.c.digest)
-    known = sa.exists().where(same, labels.c.change <= read)
+    known = sa.exists().where(same, labels.c.change <= read) if read else sa.false()
     fresh = (
         sa.select(verdicts.c.at)
         .where(changed, verdicts.c.verdict.in_(_LEARNT), ~known)

@@ -138,7 +138,7 @@ def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> Hist
             .where(labels.c.model == model, labels.c.digest.in_(wanted[start : start + 500]))
             .order_by(labels.c.number)
         )
-        for digest, *said in connection.execute(query):
+        for digest, *said in connection.execute(query).all():  # one by one takes twice the time
             statements[digest].append(Statement(*said))
     silenced = quarantine.silenced(connection)
     return {digest: LabelHistory(found, silenced) for digest, found in statements.items()}
