@@ -127,6 +127,11 @@ class Metrics(Collector):
         batch = HistogramMetricFamily("nearnorm_batch_rows", "Rows of one model run.", labels=label)
         queue = HistogramMetricFamily("nearnorm_queue_seconds", "From admission to the batch.", labels=label)
         inference = HistogramMetricFamily("nearnorm_inference_seconds", "One model run.", labels=label)
+        explain = HistogramMetricFamily(
+            "nearnorm_explain_queue_seconds",
+            "From scores to the search for reasons.",
+            labels=label,
+        )
         score = HistogramMetricFamily("nearnorm_score", "Scores of rows.", labels=label)
         for name, meter in self._models.items():
             rows.add_metric((name,), meter.rows)
@@ -138,8 +143,9 @@ class Metrics(Collector):
             meter.batch_rows.add_to(batch, (name,))
             meter.queue_seconds.add_to(queue, (name,))
             meter.inference_seconds.add_to(inference, (name,))
+            meter.explain_queue_seconds.add_to(explain, (name,))
             meter.scores.add_to(score, (name,))
-        yield from (rows, errors, anomalies, drifts, info, batch, queue, inference, score)
+        yield from (rows, errors, anomalies, drifts, info, batch, queue, inference, explain, score)
 
 
 class ModelMeter:
@@ -154,6 +160,7 @@ class ModelMeter:
         self.batch_rows = BucketCounts(ROWS)
         self.queue_seconds = BucketCounts(FINE_SECONDS)
         self.inference_seconds = BucketCounts(FINE_SECONDS)
+        self.explain_queue_seconds = BucketCounts(FINE_SECONDS)
         self.scores = BucketCounts(TENTHS)
         self._lock = threading.Lock()
 

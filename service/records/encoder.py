@@ -43,6 +43,9 @@ class Rows(Struct, eq=False):
     def part(self, start: int, stop: int) -> "Rows":
         return Rows(self.numeric[start:stop], self.codes[start:stop])
 
+    def take(self, rows: list[int]) -> "Rows":
+        return Rows(self.numeric[rows], self.codes[rows])
+
 
 def gathered(items: Sequence[Rows]) -> Rows:
     """All rows of the items, one item after the other."""

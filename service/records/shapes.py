@@ -34,9 +34,11 @@ class RowProblem(Struct, omit_defaults=True):
 
 
 class Reason(Struct, omit_defaults=True):
-    """A feature whose value the nearest normal group would not have.
+    """A feature whose value raises the score, or that the nearest normal group would not have.
 
-    `expected` tells what that group has: low, median and high of a number, shares of a category.
+    `expected` tells what that group has: low, median and high of a number, shares of a category. `effect` is
+    what its replacement by the group's normal value takes from the score's log-odds, `together` the same with
+    all reasons before it.
     """
 
     feature: str
@@ -44,6 +46,8 @@ class Reason(Struct, omit_defaults=True):
     expected: dict[str, Any]
     residual: float
     usual_residual: float
+    effect: float
+    together: float
 
 
 class Matched(Struct, omit_defaults=True):

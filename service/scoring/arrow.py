@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec.json import encode
+from msgspec.structs import asdict
 
 from nearnorm.models.schema import FeatureSchema
 from nearnorm.models.tables import to_arrays
 from nearnorm.service.errors import InvalidRequest, MalformedBody, TooManyRows, UnsupportedMedia
 from nearnorm.service.records.encoder import Encoded, Rows, row_problem, warnings_of
+from nearnorm.service.records.shapes import Reason
+from nearnorm.service.scoring.explain import Reasons
 from nearnorm.service.scoring.remember import Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
@@ -23,6 +27,18 @@ _KINDS = {
     "distance": pa.float64(),
     "reconstruction_error": pa.float64(),
 }
+_REASON = pa.struct(
+    {
+        "feature": pa.string(),
+        "value": pa.string(),
+        "expected": pa.string(),
+        "residual": pa.float64(),
+        "usual_residual": pa.float64(),
+        "effect": pa.float64(),
+        "together": pa.float64(),
+    }
+)
+"""As in JSON; `value` and `expected`, which are of many shapes there, as JSON text."""
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2  # MessageHeader, in Arrow's Message.fbs
 
 
@@ -55,7 +71,13 @@ def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
     return encoded
 
 
-def write(model: LoadedModel, encoded: Encoded, scores: Scores | None, noted: Remembered) -> bytes:
+def write(
+    model: LoadedModel,
+    encoded: Encoded,
+    scores: Scores | None,
+    noted: Remembered,
+    reasons: Reasons | None,
+) -> bytes:
     """One row of answers for each row sent; `error` tells why one has none."""
     places = encoded.places()
     columns = _answers(encoded, scores)
@@ -69,11 +91,16 @@ def write(model: LoadedModel, encoded: Encoded, scores: Scores | None, noted: Re
         ("error", told, pa.string()),
     ):
         columns[name] = _sparse(found, encoded.count, kind)
+    warnings = encoded.warnings
+    if reasons is not None:
+        told_of = {places[row]: list(map(_reason, given)) for row, given in reasons.by_row.items()}
+        columns["reasons"] = _sparse(told_of, encoded.count, pa.list_(_REASON))
+        warnings = [*warnings, reasons.warning] if reasons.warning else warnings
     about = {
         "model": model.ref.name,
         "version": model.ref.version,
         "provider": model.engine.provider,
-        "warnings": "\n".join(encoded.warnings),
+        "warnings": "\n".join(warnings),
     }
     batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(about)
     sink = pa.BufferOutputStream()
@@ -81,6 +108,11 @@ def write(model: LoadedModel, encoded: Encoded, scores: Scores | None, noted: Re
         stream.write_batch(batch)
     written: bytes = sink.getvalue().to_pybytes()
     return written
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    json = {name: encode(getattr(reason, name)).decode() for name in ("value", "expected")}
+    return asdict(reason) | json
 
 
 def _answers(encoded: Encoded, scores: Scores | None) -> dict[str, pa.Array]:

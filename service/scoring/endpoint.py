@@ -25,19 +25,22 @@ from nearnorm.service.errors import (
 )
 from nearnorm.service.http.body import ARROW, JSON, ClientGoneError, check_size, kind_of, read_body
 from nearnorm.service.http.fast_path import Headers, Reply
-from nearnorm.service.http.query import query_of
+from nearnorm.service.http.query import flag, query_of
 from nearnorm.service.http.request_log import SERVED, request_ids
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.records.encoder import Encoded, Rows
 from nearnorm.service.records.shapes import Envelope
+from nearnorm.service.scoring.explain import Explanation, Reasons
 from nearnorm.service.scoring.json_answer import answered
 from nearnorm.service.scoring.remember import NOTHING, Memory, Remembered
 from nearnorm.service.serving.batcher import Entry, overloaded
+from nearnorm.service.serving.explaining import ScoredRows
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import BATCH_ROWS, Registry
 from nearnorm.service.serving.results import Scores, joined
 from nearnorm.service.settings import Settings
+from nearnorm.service.verdict.reasons import Explained
 
 PATH = "/score"
 
@@ -129,44 +132,55 @@ class ScoreEndpoint:
         _counted(model, encoded, meter)
         return Asked(model, request, encoded)
 
-    def answer(self, asked: Asked, parts: Sequence[Scores]) -> tuple[bytes, Remembered]:
-        """The answer's JSON, and what is remembered. `parts` are empty where no row could be scored."""
+    def answer(
+        self,
+        asked: Asked,
+        parts: Sequence[Scores],
+        scores: Scores | None,
+        reasons: Reasons | None = None,
+    ) -> tuple[bytes, Remembered]:
+        """The answer's JSON, and what is remembered. `scores` are all `parts`; None: no row has any."""
         model, request, encoded = asked.model, asked.request, asked.encoded
-        scores = _whole(encoded, parts)
         noted = self._note(model, encoded, scores, parts, request)
-        return answered(model, request, encoded, scores, noted), noted
+        return answered(model, request, encoded, scores, noted, reasons), noted
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         if scope["method"] != "POST":
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
         meter, most = self.admit(scope["headers"])
         kind = kind_of(scope["headers"], most)
-        known = ("model",) if kind.content == ARROW else ()  # JSON names its model itself
-        named = query_of(scope["query_string"].decode("latin-1"), known).get("model")
+        known = ("model", "explain") if kind.content == ARROW else ()  # JSON says so itself
+        query = query_of(scope["query_string"].decode("latin-1"), known)
         self.check_room()
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
-            return await self._answer_arrow(scope, named, body, receive, meter)
+            return await self._answer_arrow(scope, query, body, receive, meter)
         asked = self.asked(body, meter)
-        payload, noted = self.answer(asked, await _scored(asked.model, asked.encoded, receive))
+        parts = await _scored(asked.model, asked.encoded, receive)
+        scores = _whole(asked.encoded, parts)
+        reasons = await _explained(asked.model, asked.encoded, scores) if asked.request.explain else None
+        payload, noted = self.answer(asked, parts, scores, reasons)
         scope[SERVED] = asked.model.ref.version, noted.event_ids.values()
         return JSON, payload
 
     async def _answer_arrow(
-        self, scope: Scope, named: str | None, body: bytes, receive: Receive, meter: Meter | None
+        self, scope: Scope, query: Mapping[str, str], body: bytes, receive: Receive, meter: Meter | None
     ) -> tuple[bytes, bytes]:
         try:
             from nearnorm.service.scoring import arrow
         except ModuleNotFoundError:
             raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
+        explain = flag(query, "explain")
+        named = query.get("model")
         model = self._registry.get(named) if named else self._registry.first()
         encoded = arrow.read(body, model.encoder.schema, self._max_rows)
         _counted(model, encoded, meter)
         parts = await _scored(model, encoded, receive)
         scores = _whole(encoded, parts)
+        reasons = await _explained(model, encoded, scores) if explain else None
         noted = self._note(model, encoded, scores, parts, None)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
-        return ARROW, arrow.write(model, encoded, scores, noted)
+        return ARROW, arrow.write(model, encoded, scores, noted, reasons)
 
     def _note(
         self,
@@ -192,7 +206,7 @@ class Visit:
     def __init__(self, endpoint: ScoreEndpoint, headers: Headers, size: int, reply: Reply) -> None:
         self._started = time.perf_counter()
         self._endpoint, self._headers, self._reply = endpoint, headers, reply
-        self._entry: Entry[Rows, Scores] | None = None
+        self._entry: Entry[Rows, Scores] | Entry[ScoredRows, list[Explained]] | None = None
         try:
             self._meter, most = endpoint.admit(headers)
             check_size(size, most)
@@ -221,11 +235,34 @@ class Visit:
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            payload, _ = self._endpoint.answer(self._asked, outcome)
+            asked = self._asked
+            scores = _whole(asked.encoded, outcome)
+            if asked.request.explain and scores is not None:
+                self._explain(outcome, scores)
+                return
+            payload, _ = self._endpoint.answer(asked, outcome, scores)
         except Exception as error:
             self._end(*told(error, self._headers))
             return
         self._end(200, [(b"content-type", JSON)], payload)
+
+    def _explain(self, parts: Sequence[Scores], scores: Scores) -> None:
+        """Answer once the lane for explanations has come to it."""
+        asked, explanation = self._asked, Explanation.of(scores)
+
+        def explained(outcome: list[list[Explained]] | Exception) -> None:
+            self._entry = None
+            try:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                reasons = explanation.reasons(asked.model, asked.encoded, outcome)
+                payload, _ = self._endpoint.answer(asked, parts, scores, reasons)
+            except Exception as error:
+                self._end(*told(error, self._headers))
+                return
+            self._end(200, [(b"content-type", JSON)], payload)
+
+        self._entry = asked.model.explaining.put(explanation.scored, explained)
 
     def _end(self, status: int, headers: Headers, payload: bytes) -> None:
         self._reply(status, headers, payload)
@@ -262,6 +299,13 @@ async def _scored(model: LoadedModel, encoded: Encoded, receive: Receive) -> Seq
     if model.batcher.rows > BATCH_ROWS:  # it will take a while: look whether anybody still listens
         await _unless_gone(waiting, receive)
     return await waiting
+
+
+async def _explained(model: LoadedModel, encoded: Encoded, scores: Scores | None) -> Reasons | None:
+    if scores is None:
+        return None
+    explanation = Explanation.of(scores)
+    return explanation.reasons(model, encoded, await model.explaining.submit(explanation.scored))
 
 
 def _tell_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:

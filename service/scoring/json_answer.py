@@ -15,10 +15,10 @@ from nearnorm.service.records.shapes import (
     Id,
     IndexedProblem,
     ModelRef,
-    Reason,
     Result,
     ResultColumns,
 )
+from nearnorm.service.scoring.explain import Reasons
 from nearnorm.service.scoring.remember import Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Batch, Scores
@@ -33,12 +33,13 @@ def answered(
     encoded: Encoded,
     scores: Scores | None,
     noted: Remembered,
+    reasons: Reasons | None = None,
 ) -> bytes:
     """The answer as JSON. Where there is nothing to tell but scores, a batch's rows are written at once."""
     bare = _is_bare(request) and encoded.whole and not noted.matched
     # who has a batch of many rows for himself shares nothing: written in one pass
     if scores is None or not bare or 1 < len(scores) == len(scores.batch.score):
-        return _encode(answer(model, request, encoded, scores, noted))
+        return _encode(answer(model, request, encoded, scores, noted, reasons))
     head = _head(model.ref.name, model.ref.version, model.engine.provider)
     rows = _rows(scores.batch)[scores.start : scores.stop]
     for index, event_id in noted.event_ids.items():
@@ -77,34 +78,29 @@ def answer(
     encoded: Encoded,
     scores: Scores | None,
     noted: Remembered,
+    reasons: Reasons | None = None,
 ) -> Answer:
     """Everything a caller is told. `scores` has one for each of the rows without an error."""
-    reasons = _reasons(model, encoded, scores) if request.explain and scores else None
     reply = Answer(model.ref, model.engine.provider, [])
     if isinstance(request.columns, UnsetType):
         reply.results = _records(request.ids, encoded, scores, reasons, noted)
     else:
         reply.results = _columns(request.ids, encoded, scores, reasons, noted)
         reply.errors = _indexed_problems(request.ids, encoded) or None
-    if reasons is not None and scores:
-        groups = {str(p): model.explainer.group(p) for p in sorted(set(scores.prototype))}
+    warnings = encoded.warnings
+    if reasons is not None:
+        groups = {str(p): model.explainer.group(p) for p in sorted(reasons.prototypes)}
         reply.groups = {p: group for p, group in groups.items() if group}
-    reply.warnings = encoded.warnings or None
+        warnings = [*warnings, reasons.warning] if reasons.warning else warnings
+    reply.warnings = warnings or None
     return reply
-
-
-def _reasons(model: LoadedModel, encoded: Encoded, scores: Scores) -> list[list[Reason]]:
-    return [
-        model.explainer.reasons(model.encoder.record(encoded, index), prototype, residual)
-        for index, (prototype, residual) in enumerate(zip(scores.prototype, scores.residual, strict=True))
-    ]
 
 
 def _records(
     ids: list[Id] | UnsetType,
     encoded: Encoded,
     scores: Scores | None,
-    reasons: list[list[Reason]] | None,
+    reasons: Reasons | None,
     noted: Remembered,
 ) -> list[Result | Failure]:
     results: list[Any] = []
@@ -125,8 +121,8 @@ def _records(
     for index, matched in noted.matched.items():
         results[index].matched_feedback = matched
     if reasons is not None:
-        for result, found in zip(results, reasons, strict=True):
-            result.reasons = found
+        for index, found in reasons.by_row.items():
+            results[index].reasons = found
     if encoded.kept is not None:
         scored = iter(results)
         errors = encoded.errors
@@ -145,7 +141,7 @@ def _columns(
     ids: list[Id] | UnsetType,
     encoded: Encoded,
     scores: Scores | None,
-    reasons: list[list[Reason]] | None,
+    reasons: Reasons | None,
     noted: Remembered,
 ) -> ResultColumns:
     spread = _spreader(encoded)
@@ -169,7 +165,7 @@ def _columns(
         sparse(noted.event_ids),
         _by_feature(encoded.imputed),
         _by_feature(encoded.unknown),
-        None if reasons is None else spread(reasons),
+        sparse(reasons.by_row) if reasons else None,
         sparse(noted.matched),
     )
 

@@ -18,10 +18,11 @@ from nearnorm.service.metrics.counters import ModelMeter
 from nearnorm.service.records.encoder import Encoder, Rows, gathered
 from nearnorm.service.records.shapes import ModelRef
 from nearnorm.service.serving.batcher import Batcher, Limits
+from nearnorm.service.serving.explaining import ExplainingLane, explaining_lane
 from nearnorm.service.serving.results import Batch, Scores
 from nearnorm.service.serving.weak_callback import weakly
 from nearnorm.service.token_bucket import TokenBucket
-from nearnorm.service.verdict.reasons import Explainer
+from nearnorm.service.verdict.reasons import Explained, Explainer
 
 WATCHED_ROWS = 2_000
 """Rows a second that drift is watched in: beyond it a sample says as much, and a row costs 2 to 6 us."""
@@ -44,19 +45,25 @@ class LoadedModel:
         self.ref = ModelRef(name, manifest.version)
         self.engine = engine
         self.encoder = Encoder(core.features, max_rows)
-        self.explainer = Explainer(core)
+        self.explainer = Explainer(core, engine.run)
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
         self.confirmed: frozenset[str] = frozenset()  # reference rows that people found to be anomalies
         self.drift = Drift(core, weakly(self._drifts))
         self.watched = TokenBucket(WATCHED_ROWS, 0.0)
         self.batcher: Batcher[Rows, Ran, Scores]
+        self.explaining: ExplainingLane
         self.meter: ModelMeter
 
-    def serve(self, meter: ModelMeter, limits: Limits, executor: ThreadPoolExecutor) -> None:
+    def serve(
+        self, meter: ModelMeter, limits: Limits, executor: ThreadPoolExecutor, explaining: ThreadPoolExecutor
+    ) -> None:
         """Take requests from now on, in this thread's event loop."""
         self.meter = meter
         self.batcher = Batcher(
             weakly(self.run), weakly(self.split), limits, executor, meter.queue_seconds.observe_all
+        )
+        self.explaining = explaining_lane(
+            weakly(self.explain), limits.deadline_seconds, explaining, meter.explain_queue_seconds.observe_all
         )
         meter.serving = (self.ref.version, self.engine.provider)
 
@@ -78,6 +85,10 @@ class LoadedModel:
         started = time.perf_counter()
         outputs = self.engine.run(rows)
         return Ran(rows, outputs, time.perf_counter() - started)
+
+    def explain(self, rows: Rows, outputs: Outputs) -> list[Explained]:
+        """Why rows got their scores. Called in another thread."""
+        return self.explainer.explain(rows, outputs)
 
     def split(self, items: Sequence[Rows], ran: Ran) -> list[Scores]:
         """What ran together, judged and one for each item."""

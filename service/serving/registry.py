@@ -75,6 +75,7 @@ class Registry:
             BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds, OFF_LOOP
         )
         self._executor = ThreadPoolExecutor(OFF_LOOP, "model")
+        self._explaining = ThreadPoolExecutor(1, "explain")
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
         self._activations: Counter[tuple[str, str]] = Counter()
@@ -99,6 +100,7 @@ class Registry:
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
         self._executor.shutdown()
+        self._explaining.shutdown()
 
     def first(self) -> LoadedModel:
         """The model that a request means when it names none. Raises NoModel when nothing is loaded."""
@@ -225,7 +227,7 @@ class Registry:
             raise
 
     def _put(self, name: str, model: LoadedModel) -> None:
-        model.serve(self._metrics.model(name), self._limits, self._executor)
+        model.serve(self._metrics.model(name), self._limits, self._executor, self._explaining)
         self._models[name] = model
         self._failures.pop(name, None)
         loop = asyncio.get_running_loop()

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from nearnorm.service.inference.outputs import Outputs
+from nearnorm.service.inference.outputs import Outputs, concatenated
 from nearnorm.service.records.encoder import Rows
 
 
@@ -60,19 +58,10 @@ class Scores(Struct, eq=False):
     def reconstruction_error(self) -> list[float]:
         return self.batch.reconstruction_error[self.start : self.stop]
 
-    @property
-    def residual(self) -> NDArray[np.float32]:
-        return self.batch.outputs.residual[self.start : self.stop]
-
 
 def joined(rows: Rows, parts: Sequence[Scores]) -> Scores:
     """One request's parts as one, when its `rows` were more than a batch takes."""
-    outputs = Outputs(
-        *(
-            np.concatenate([getattr(part.batch.outputs, name)[part.start : part.stop] for part in parts])
-            for name in Outputs.__struct_fields__
-        )
-    )
+    outputs = concatenated([part.batch.outputs.part(part.start, part.stop) for part in parts])
 
     def all_of(name: str) -> list[Any]:
         return list(chain.from_iterable(getattr(part, name) for part in parts))

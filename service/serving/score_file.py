@@ -13,7 +13,7 @@ from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.models.schema import Kind
 from nearnorm.models.tables import read_table, to_arrays
 from nearnorm.service.inference.engine import Device, Engine, cpus
-from nearnorm.service.inference.outputs import Outputs
+from nearnorm.service.inference.outputs import Outputs, concatenated
 from nearnorm.service.records.encoder import Rows
 
 BATCH_ROWS = 8192
@@ -52,10 +52,8 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
 
 
 def score_rows(engine: Engine, rows: Rows) -> Outputs:
-    parts = [engine.run(rows.part(start, start + BATCH_ROWS)) for start in range(0, len(rows), BATCH_ROWS)]
-    return Outputs(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in Outputs.__struct_fields__)
-    )
+    starts = range(0, len(rows), BATCH_ROWS)
+    return concatenated([engine.run(rows.part(start, start + BATCH_ROWS)) for start in starts])
 
 
 def write_table(table: pa.Table, out: Path) -> None:

@@ -1,11 +1,12 @@
-"""Why a record looks strange: the features whose values its nearest normal group would not have.
+"""Why a record looks strange: the values without which its score would be lower.
 
-A feature speaks when the model could not rebuild it from what the group shares (residual over the
-99th percentile of reference rows), when its number is outside the group's 5th to 95th percentile, or
-when its category is none of the group's frequent ones. The most telling come first.
+Of each record the features are named whose replacement by the normal value of its nearest group takes most
+from the score (occlusion.py), beside what that group has. A value is odd where the model could not rebuild it
+from what the group shares (residual over the 99th percentile of reference rows), where its number is outside
+the group's 5th to 95th percentile, or where its category is none of the group's frequent ones.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,83 +14,139 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from nearnorm.models.manifest import CategoryProfile, Core, Group, NumericProfile
+from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
+from nearnorm.service.inference.outputs import Outputs
+from nearnorm.service.records.encoder import Rows
 from nearnorm.service.records.shapes import Reason
+from nearnorm.service.verdict.occlusion import Effect, Floats, Integers, Occlusion
 
-MOST = 5
 RARE = 0.01
-"""A share of the group under which a category is not one of its own."""
+"""A share of the group under which a category, or a gap, is not one of its own."""
+_LISTED = 5  # categories of a group: where it has as many, another one may have what they leave
+_FARTHEST = 9.0  # widths of the group's range
+_NEVER_SEEN = 2.0  # as odd as two categories that training saw elsewhere
 _TINY = 1e-6
 
 Value = float | bool | str | None
 
 
-class _Finding(Struct, frozen=True):
-    reason: Reason
-    telling: float
+class Explained(Struct, frozen=True):
+    """The effects on one record, by the group of `prototype` (None: no group has rows to compare with)."""
+
+    prototype: int | None
+    effects: list[Effect]
 
 
 class Explainer:
-    """Reasons by one model's reference. Pure."""
+    """Reasons by one model's reference."""
 
-    def __init__(self, core: Core) -> None:
-        self._features = core.features.scored
-        self._usual = core.reference.residual_high
+    def __init__(self, core: Core, run: Callable[[Rows], Outputs]) -> None:
+        """`run` has the model's answers."""
+        self._occlusion = Occlusion(run, float(np.median(core.reference.scores)))
+        self._scored = core.features.scored
+        self._usual = np.array([core.reference.residual_high.get(f.name, 0.0) for f in self._scored])
         self._groups = {group.prototype: group for group in core.groups}
+        settled = [group for group in core.groups if group.rows]
+        self._prototypes = np.array([group.prototype for group in settled], np.int64)
+        numeric, categorical = core.features.numeric, core.features.categorical
+        self._numbers = _Numbers([[group.numeric[f.name] for f in numeric] for group in settled], numeric)
+        self._categories = [_Categories([g.categorical[f.name] for g in settled], f) for f in categorical]
 
     def group(self, prototype: int) -> dict[str, Any] | None:
         """How the normal group of a prototype looks."""
         group = self._groups.get(prototype)
         return group.model_dump(mode="json") if group else None
 
+    def explain(self, rows: Rows, outputs: Outputs) -> list[Explained]:
+        """Of N rows and the model's answers to them. It asks the model some hundred times a row."""
+        if not len(self._prototypes):
+            return [Explained(None, [])] * len(rows)
+        place = outputs.similarity[:, self._prototypes].argmax(axis=1)
+        codes = [categories.normal[place] for categories in self._categories]
+        normal = Rows(self._numbers.normal[place], np.array(codes, np.int64).T.reshape(rows.codes.shape))
+        odd = [
+            self._numbers.oddity(rows.numeric, place),
+            *(c.oddity(rows.codes[:, j], place)[:, None] for j, c in enumerate(self._categories)),
+        ]
+        excess = outputs.residual / np.maximum(self._usual, _TINY)
+        found = self._occlusion.effects(rows, outputs.score, normal, np.concatenate(odd, axis=1) + excess)
+        nearest = self._prototypes[place].tolist()
+        return [Explained(p, effects) for p, effects in zip(nearest, found, strict=True)]
+
     def reasons(
-        self, record: Mapping[str, Value], prototype: int, residual: NDArray[np.float32]
+        self, record: Mapping[str, Value], explained: Explained, residual: Sequence[float]
     ) -> list[Reason]:
-        """At most MOST reasons for one record, whose `residual` is one a scored feature."""
-        group = self._groups.get(prototype)
-        found = []
-        for feature, error in zip(self._features, residual.tolist(), strict=True):
-            usual = self._usual.get(feature.name, 0.0)
-            value = record[feature.name]
-            expected, strange = _expected(group, feature.name, value)
-            excess = error / max(usual, _TINY)
-            if strange or excess > 1.0:
-                reason = Reason(feature.name, value, expected, error, usual)
-                # a value outside the group's range tells more than the residual alone
-                found.append(_Finding(reason, excess + strange))
-        found.sort(key=lambda finding: finding.telling, reverse=True)
-        return [finding.reason for finding in found[:MOST]]
+        """In words for a caller. `residual` has one for each scored feature."""
+        if explained.prototype is None:
+            return []
+        group = self._groups[explained.prototype]
+        return [
+            Reason(
+                (name := self._scored[effect.feature].name),
+                record[name],
+                _expected(group, name),
+                residual[effect.feature],
+                float(self._usual[effect.feature]),
+                round(effect.alone, 4),
+                round(effect.together, 4),
+            )
+            for effect in explained.effects
+        ]
 
 
-def _expected(group: Group | None, name: str, value: Value) -> tuple[dict[str, Any], float]:
-    """What the group has, and how far `value` is from it (0: the group has such values)."""
-    if group is None:
-        return {}, 0.0
-    if name in group.numeric:
-        numeric = group.numeric[name]
-        return numeric.model_dump(), _outside(numeric, value)
-    if name in group.categorical:
-        category = group.categorical[name]
-        return category.model_dump(), _rarity(category, value)
-    return {}, 0.0
+def _expected(group: Group, name: str) -> dict[str, Any]:
+    """What the group has; figures that its rows have none of are left out."""
+    profile = group.numeric[name] if name in group.numeric else group.categorical[name]
+    return profile.model_dump(exclude_none=True)
 
 
-def _outside(profile: NumericProfile, value: Value) -> float:
-    if value is None or isinstance(value, str):
-        return float(profile.missing < RARE)
-    if profile.low is None or profile.high is None:
-        return 1.0
-    beyond = max(profile.low - value, value - profile.high)
-    if beyond <= 0:
-        return 0.0
-    width = profile.high - profile.low
-    return 1.0 + min(beyond / width, 9.0) if width > 0 else 1.0
+class _Numbers:
+    """How the numbers of G groups look: arrays [G, Dn]."""
+
+    def __init__(self, profiles: list[list[NumericProfile]], features: Sequence[Feature]) -> None:
+        shape = len(profiles), len(features)
+
+        def column(of: Callable[[NumericProfile], float | None]) -> Floats:
+            return np.array([[of(p) for p in group] for group in profiles], np.float64).reshape(shape)
+
+        self._low, self._high = column(lambda p: p.low), column(lambda p: p.high)
+        self._absent = np.isnan(self._low)
+        self._gap = (column(lambda p: p.missing) < RARE).astype(np.float64)
+        self.normal = column(lambda p: p.median if p.missing <= 0.5 else None)
+        boolean = [f.kind is Kind.BOOLEAN for f in features]
+        self.normal[:, boolean] = np.round(self.normal[:, boolean])
+
+    def oddity(self, values: Floats, place: Integers) -> Floats:
+        """[N, Dn] 0 within the group's range, from 1 on outside it."""
+        low, high = self._low[place], self._high[place]
+        width = high - low
+        beyond = np.maximum(low - values, values - high)
+        widths = np.divide(beyond, width, out=np.zeros_like(beyond), where=width > 0)
+        odd = np.where(beyond > 0, 1.0 + np.minimum(widths, _FARTHEST), 0.0)
+        odd[self._absent[place]] = 1.0
+        return np.where(np.isnan(values), self._gap[place], odd)
 
 
-def _rarity(profile: CategoryProfile, value: Value) -> float:
-    if value is None:
-        return float(profile.missing < RARE)
-    if str(value) in profile.shares:
-        return float(profile.shares[str(value)] < RARE)
-    # only the five most frequent are listed: another one may have what they leave
-    rest = 1.0 - profile.missing - sum(profile.shares.values())
-    return float(rest < RARE or len(profile.shares) < 5)
+class _Categories:
+    """How one feature's categories look in G groups: an array [G, codes]."""
+
+    def __init__(self, profiles: list[CategoryProfile], feature: Feature) -> None:
+        self._odd = np.zeros((len(profiles), FIRST_CODE + len(feature.categories)))
+        self.normal = np.full(len(profiles), UNKNOWN_CODE)
+        for odd, profile in zip(self._odd, profiles, strict=True):
+            rest = 1.0 - profile.missing - sum(profile.shares.values())
+            odd[:] = float(rest < RARE or len(profile.shares) < _LISTED)
+            odd[UNKNOWN_CODE] *= _NEVER_SEEN
+            odd[MISSING_CODE] = float(profile.missing < RARE)
+            for category, share in profile.shares.items():
+                odd[feature.code_of[category]] = float(share < RARE)
+        for place, profile in enumerate(profiles):
+            most = max(profile.shares, key=profile.shares.__getitem__, default=None)
+            if most is not None and profile.shares[most] >= profile.missing:
+                self.normal[place] = feature.code_of[most]
+            elif profile.missing:
+                self.normal[place] = MISSING_CODE
+
+    def oddity(self, codes: Integers, place: Integers) -> NDArray[np.float64]:
+        """[N] 1 where the group has no such category, more where nobody has seen it."""
+        return self._odd[place, codes]

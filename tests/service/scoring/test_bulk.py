@@ -171,3 +171,22 @@ def test_an_overloaded_service_says_when_to_come_back(tmp_path: Path, bundle: Bu
         problem(refused, 429, "overloaded")
         assert refused.headers["retry-after"] == "1"
         assert client.post("/score", json={"records": [RECORD]}).status_code == 200
+
+
+def test_an_arrow_stream_is_explained_as_json_is(client: httpx.Client) -> None:
+    answer = post(client, stream(pa.Table.from_pylist(RECORDS)), explain="true")
+    table = pa.ipc.open_stream(answer.content).read_all()
+    served = client.post("/score", json={"records": RECORDS, "explain": True}).json()
+    for row, result in zip(table.to_pylist(), served["results"], strict=True):
+        if "error" in result:
+            assert row["reasons"] is None
+            continue
+        told = [reason | {"value": json.dumps(reason["value"])} for reason in result["reasons"]]
+        found = [reason | {"expected": json.loads(reason["expected"])} for reason in row["reasons"]]
+        assert found == told
+
+
+def test_an_arrow_stream_has_no_reasons_unless_asked_for(client: httpx.Client) -> None:
+    answer = post(client, stream(pa.Table.from_pylist(RECORDS)))
+    assert "reasons" not in pa.ipc.open_stream(answer.content).schema.names
+    problem(post(client, stream(pa.Table.from_pylist(RECORDS)), explain="yes"), 422, "invalid-request")

@@ -8,6 +8,7 @@ import pytest
 from httpx import Client
 
 from nearnorm.service.errors import PROBLEM, TYPE_PREFIX
+from nearnorm.service.scoring.explain import MOST_ROWS
 
 RECORD = {"amount": 61.5, "epoch": 1700000123, "new device": False, "country": "DE", "channel": "web"}
 
@@ -315,3 +316,23 @@ def test_columns_are_explained_too(client: Client) -> None:
     answer = post(client, columns={"amount": [900, "x"], "channel": ["web", "web"]}, explain=True).json()
     assert answer["results"]["reasons"][0][0]["feature"] == "amount"
     assert answer["results"]["reasons"][1] is None
+
+
+def test_more_rows_than_are_explained_are_scored_all_the_same_and_told(client: Client) -> None:
+    amounts = [50.0] * MOST_ROWS + [900.0]
+    answer = post(client, columns={"amount": amounts, "channel": ["web"] * len(amounts)}, explain=True).json()
+    reasons = answer["results"]["reasons"]
+    assert len(answer["results"]["score"]) == len(reasons) == MOST_ROWS + 1
+    assert reasons.count(None) == 1
+    assert reasons[-1][0]["feature"] == "amount"  # the highest is among them
+    assert answer["warnings"] == [
+        f"reasons are given for the {MOST_ROWS} highest of {MOST_ROWS + 1} rows: "
+        "send the others by themselves"
+    ]
+
+
+def test_reasons_say_what_their_values_put_on_the_score(client: Client) -> None:
+    reasons = one(client, RECORD | {"amount": 900.0}, explain=True)["reasons"]
+    assert reasons[0]["effect"] > 1.0
+    together = [reason["together"] for reason in reasons]
+    assert together == sorted(together)

@@ -1,0 +1,57 @@
+"""Which rows of a request are explained, and their reasons as callers read them."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from msgspec import Struct
+
+from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.shapes import Reason
+from nearnorm.service.serving.explaining import ScoredRows
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.results import Scores
+from nearnorm.service.verdict.reasons import Explained
+
+MOST_ROWS = 256
+"""Explained of one request: each costs what scoring a hundred rows does."""
+
+
+class Reasons(Struct, frozen=True):
+    """By the index of a row among those scored; `prototypes` are those whose groups were compared with."""
+
+    by_row: dict[int, list[Reason]]
+    prototypes: set[int]
+    warning: str | None = None
+
+
+class Explanation(Struct, frozen=True):
+    """The rows of a request that are to be explained, by their index among those scored."""
+
+    rows: list[int]
+    scored: ScoredRows
+
+    @classmethod
+    def of(cls, scores: Scores) -> "Explanation":
+        """All of them, or the MOST_ROWS with the highest scores."""
+        highest = sorted(range(len(scores)), key=scores.score.__getitem__, reverse=True)[:MOST_ROWS]
+        rows = sorted(highest)
+        places = [scores.start + row for row in rows]
+        return cls(rows, ScoredRows(scores.batch.rows.take(places), scores.batch.outputs.take(places)))
+
+    def reasons(self, model: LoadedModel, encoded: Encoded, parts: Sequence[Sequence[Explained]]) -> Reasons:
+        """`parts` are what the model's lane came to."""
+        found: dict[int, list[Reason]] = {}
+        prototypes = set(self.scored.outputs.prototype.tolist())
+        residuals = self.scored.outputs.residual.tolist()
+        for row, residual, explained in zip(self.rows, residuals, chain.from_iterable(parts), strict=True):
+            found[row] = model.explainer.reasons(model.encoder.record(encoded, row), explained, residual)
+            if explained.prototype is not None:
+                prototypes.add(explained.prototype)
+        scored = len(encoded.rows)
+        if len(self.rows) == scored:
+            return Reasons(found, prototypes)
+        return Reasons(
+            found,
+            prototypes,
+            f"reasons are given for the {MOST_ROWS} highest of {scored} rows: send the others by themselves",
+        )
