@@ -1,6 +1,8 @@
 """The service's settings: NEARNORM_ environment variables, read once and passed down."""
 
 import os
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -128,17 +130,48 @@ class Settings(BaseSettings):
         return open_store(self.model_store or str(self.home / "models"), self.home / "copies")
 
 
+KNOWN = frozenset(PREFIX + name.upper() for name in Settings.model_fields)
+_LINKED = re.compile(r"(tcp|udp|sctp)://")
+_LINK = re.compile(PREFIX + r"(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?")
+_LINK_NAMES = r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_\w+)"
+
+
+def service_links(environment: Mapping[str, str]) -> set[str]:
+    """Variables that Kubernetes, or `docker run --link`, sets for a Service named nearnorm or nearnorm-*.
+
+    They are named as settings are, NEARNORM_PORT first; values such as tcp://host:port tell them apart.
+    """
+    links: set[str] = set()
+    for name, value in environment.items():
+        link = _LINK.fullmatch(name)
+        if link and _LINKED.match(value):
+            of_service = re.compile(PREFIX + (link[1] or "") + _LINK_NAMES)
+            links |= {other for other in environment if of_service.fullmatch(other)}
+    return {name for name in links if name not in KNOWN or _LINKED.match(environment[name])}
+
+
 def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
     """Settings from the environment; what is `given` goes before it.
 
+    Service links are left out, with a line on stderr: no process of a pod could start with them.
     Raises ConfigError for an unknown or unfit variable, by its name.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(key for key in os.environ if key.upper().startswith(PREFIX) and key.upper() not in known)
+    links = service_links(os.environ)
+    if links:
+        sys.stderr.write(
+            f"nearnorm: {min(links)} and {len(links) - 1} more variables are service links of Kubernetes or "
+            "docker, not settings, and are left out: set `enableServiceLinks: false` in the pod\n"
+        )
+    unknown = sorted(
+        key
+        for key in os.environ
+        if key.upper().startswith(PREFIX) and key.upper() not in KNOWN and key not in links
+    )
     if unknown:
-        raise ConfigError(f"unknown environment variable {unknown[0]}: known are {', '.join(sorted(known))}")
+        raise ConfigError(f"unknown environment variable {unknown[0]}: known are {', '.join(sorted(KNOWN))}")
+    unset = {"port": Settings.model_fields["port"].default} if PREFIX + "PORT" in links else {}
     try:
-        return Settings(**(given or {}))
+        return Settings(**(unset | dict(given or {})))
     except ValidationError as error:
         first = error.errors()[0]
         where = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"

@@ -1,9 +1,13 @@
 """The manifests, against Kubernetes' schemas and against what the images and settings really are."""
 
+import json
+import re
 import shutil
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
@@ -80,6 +84,81 @@ def test_pods_keep_to_the_restricted_standard_and_to_the_images_user() -> None:
         assert container["allowPrivilegeEscalation"] is False, name
         assert container["readOnlyRootFilesystem"] is True, name
         assert container["capabilities"] == {"drop": ["ALL"]}, name
+
+
+def test_no_pod_is_given_service_links_which_are_named_as_settings_are() -> None:
+    for name, pod in pods().items():
+        assert pod["spec"]["enableServiceLinks"] is False, name
+
+
+def test_the_number_of_replicas_is_the_autoscalers_alone() -> None:
+    (scaler,) = of_kind("HorizontalPodAutoscaler")
+    (deployment,) = of_kind("Deployment")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert "replicas" not in deployment["spec"]
+
+
+DISCOVERY: dict[str, dict[str, Any]] = {
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+    "/api/v1": {
+        "kind": "APIResourceList",
+        "groupVersion": "v1",
+        "resources": [{"name": "pods", "namespaced": True, "kind": "Pod", "verbs": ["create", "get"]}],
+    },
+}
+
+
+class Cluster(BaseHTTPRequestHandler):
+    """As much of an API server as `kubectl run` asks, which keeps the pod that is sent and refuses it."""
+
+    pods: ClassVar[list[dict[str, Any]]] = []
+
+    def log_message(self, *_: object) -> None: ...
+
+    def do_GET(self) -> None:
+        found = DISCOVERY.get(self.path.partition("?")[0])
+        self.answer(found or {}, 200 if found else 404)
+
+    def do_POST(self) -> None:
+        self.pods.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.answer({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403}, 403)
+
+    def answer(self, document: dict[str, Any], status: int) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
+def test_the_line_that_makes_the_first_key_works_as_written(tmp_path: Path) -> None:
+    (line,) = re.findall(
+        r"^    kubectl -n nearnorm run keys (?:.*\\\n)*.*", (ROOT / "docs/operations.md").read_text(), re.M
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cluster) as cluster:
+        threading.Thread(target=cluster.serve_forever, daemon=True).start()
+        try:
+            options = f"--cache-dir={tmp_path} --server=http://127.0.0.1:{cluster.server_port}"
+            words = line.replace("kubectl", f"kubectl {options}", 1)
+            subprocess.run(["bash", "-c", words], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=60)
+        finally:
+            cluster.shutdown()
+    pod = Cluster.pods.pop()
+    pod["metadata"].pop("creationTimestamp")
+    kubernetes_validate.validate(pod, "1.34")
+    like = pods()["nearnorm-migration"]["spec"]
+    (container,), (other,) = pod["spec"]["containers"], like["containers"]
+    for name in ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "volumes"):
+        assert pod["spec"][name] == like[name], name
+    for name in ("securityContext", "envFrom", "volumeMounts"):
+        assert container[name] == other[name], name
+    tag = yaml.safe_load((FOLDER / "base/kustomization.yaml").read_text())["images"][0]["newTag"]
+    assert container["image"] == f"nearnorm/service:{tag}"
+    assert (container["stdin"], container["tty"]) == (True, True)
+    assert container["args"] == ["nearnorm", "keys", "create", "shop", "--role", "score"]
 
 
 def test_what_pods_write_to_is_mounted() -> None:

@@ -18,6 +18,8 @@ import httpx
 import pytest
 
 from nearnorm.models.bundle import Bundle
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.settings import load_settings
 from tests.service.running import home_with
 
 RECORD = {"amount": 61.5, "channel": "web"}
@@ -148,6 +150,49 @@ def test_an_unknown_setting_is_refused_by_name(home: Path) -> None:
 def test_an_unfit_setting_is_refused_by_name(home: Path, name: str, value: str) -> None:
     line = refused(home, "serve", **{f"NEARNORM_{name}": value})
     assert f"NEARNORM_{name}" in line or name.lower() in line
+
+
+LINKS = {  # what a kubelet sets for Services named nearnorm and nearnorm-cards on port 80
+    "NEARNORM_SERVICE_HOST": "10.96.0.7",
+    "NEARNORM_SERVICE_PORT": "80",
+    "NEARNORM_SERVICE_PORT_HTTP": "80",
+    "NEARNORM_PORT": "tcp://10.96.0.7:80",
+    "NEARNORM_PORT_80_TCP": "tcp://10.96.0.7:80",
+    "NEARNORM_PORT_80_TCP_PROTO": "tcp",
+    "NEARNORM_PORT_80_TCP_PORT": "80",
+    "NEARNORM_PORT_80_TCP_ADDR": "10.96.0.7",
+    "NEARNORM_CARDS_SERVICE_HOST": "10.96.0.8",
+    "NEARNORM_CARDS_SERVICE_PORT": "80",
+    "NEARNORM_CARDS_PORT": "tcp://10.96.0.8:80",
+    "NEARNORM_CARDS_PORT_80_TCP": "tcp://10.96.0.8:80",
+    "NEARNORM_CARDS_PORT_80_TCP_PROTO": "tcp",
+    "NEARNORM_CARDS_PORT_80_TCP_PORT": "80",
+    "NEARNORM_CARDS_PORT_80_TCP_ADDR": "10.96.0.8",
+}
+
+
+def test_service_links_of_kubernetes_are_no_settings_and_the_mend_is_told(home: Path) -> None:
+    listed = subprocess.run(
+        command("models", "list"), env=environment(home, **LINKS), capture_output=True, text=True, check=True
+    )
+    assert listed.stdout
+    (line,) = listed.stderr.splitlines()
+    assert line.startswith("nearnorm: NEARNORM_CARDS_PORT and 14 more variables are service links")
+    assert "enableServiceLinks: false" in line
+
+
+def test_settings_are_read_beside_service_links_and_a_mistake_among_them_is_still_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in LINKS.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().port == 8000
+    assert load_settings({"port": 9}).port == 9
+    monkeypatch.setenv("NEARNORM_PORT", "8080")  # a pod's own variables go before the links
+    assert load_settings().port == 8080
+    monkeypatch.setenv("NEARNORM_SERVICE_HOTS", "1")
+    with pytest.raises(ConfigError, match="NEARNORM_SERVICE_HOTS"):
+        load_settings()
 
 
 def test_cuda_that_is_not_there_is_told_in_one_line(home: Path) -> None:
