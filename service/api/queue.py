@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from msgspec.structs import replace
 from pydantic import BaseModel
 
+from nearnorm.models.conformal import lowest_percentile
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.feedback import queue
@@ -56,7 +57,7 @@ async def get_queue(
     registry: Registry = request.app.state.registry
     loaded, begin = registry.get(model), queue.read_cursor(cursor)
     wanted = services.settings.reference_reviews
-    version, threshold = loaded.ref.version, 100.0 * (1.0 - loaded.ranks.policy.budget)
+    version, threshold = loaded.ref.version, lowest_percentile(loaded.ranks.policy.budget)
 
     def look(connection: sa.Connection) -> tuple[list[Pick], queue.Cursor | None]:
         first, at = queue.review_reference(connection, model, version, wanted, limit, begin)

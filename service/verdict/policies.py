@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nearnorm.models.conformal import Policy, Ranks, default_policy, lowest_percentile
+from nearnorm.models.conformal import Policy, Ranks, default_policy
 from nearnorm.models.errors import ConfigError
 from nearnorm.models.manifest import Core
 from nearnorm.service.errors import Conflict, InvalidRequest
@@ -35,11 +35,6 @@ class InForce(Struct, frozen=True):
     share: float
     traffic: Traffic
     solved: float
-
-    @property
-    def threshold(self) -> float:
-        """The percentile from which a record is an anomaly."""
-        return lowest_percentile(self.share)
 
     def suppresses(self, confirmed_at: int) -> int | None:
         """Until when (ms) a normal confirmed then suppresses alerts; None: it does not, or not any more."""

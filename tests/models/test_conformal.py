@@ -41,6 +41,7 @@ def test_a_tie_with_the_reference_counts_against_the_score() -> None:
 def test_one_percent_of_99_rows_is_above_all_of_them() -> None:
     among = Ranks(REFERENCE, Policy(0.01))
     assert threshold(np.array(REFERENCE), 0.01) == pytest.approx(0.98)
+    assert among.policy.budget == 0.01
     assert not judged(0.98, among)[1]
     assert judged(0.985, among)[1]
 
@@ -65,7 +66,8 @@ def test_an_anomaly_is_what_the_threshold_and_the_rank_say(
 
 
 def test_a_budget_finer_than_the_reference_is_refused_with_the_rows_it_needs() -> None:
-    with pytest.raises(ConfigError, match=r"0\.001 needs 999 reference rows, and this model has 99"):
+    told = r"0\.001 needs 999 reference rows, and this model has 99: allow 0\.01 or more"
+    with pytest.raises(ConfigError, match=told):
         Ranks(REFERENCE, Policy(0.001))
     Ranks([i / 999 for i in range(999)], Policy(0.001))
 

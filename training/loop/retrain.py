@@ -40,7 +40,7 @@ from nearnorm.models.retraining import (
     read_part,
 )
 from nearnorm.models.tables import Arrays
-from nearnorm.training.dataset.load import ANOMALY, Split, load, split
+from nearnorm.training.dataset.load import ANOMALY, load, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.source import resolve
 from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable
@@ -106,7 +106,7 @@ def retrain(folder: Path) -> TrainingResult:
     before_scores, champion_ranks = _answers(champion, convert([v.record for v in verdicts], core.features))
     after_scores, challenger_ranks = _answers(bundle, convert([v.record for v in verdicts], data.schema))
     evidence = gate.GateEvidence(
-        ranked=_ranked(snapshot, rows, verdicts, champions, crossed),
+        ranked=_ranked(data.labels, snapshot.place, verdicts, champions, crossed),
         confirmed=tuple(
             gate.Confirmed(v.feedback_id, v.anomaly, float(champion_ranks[i]), float(challenger_ranks[i]))
             for i, v in enumerate(verdicts)
@@ -170,25 +170,24 @@ def _answers(bundle: Bundle, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ranked(
-    snapshot: Snapshot,
-    rows: Split,
-    verdicts: list[Verdict],
+    labels: np.ndarray,
+    place: np.ndarray,
+    verdicts: Sequence[Verdict],
     champion: CrossFit | None,
     challenger: CrossFit | None,
 ) -> gate.Ranked | None:
-    """Every label's held-out ranks by both recipes, among the reference rows, which count once each."""
+    """Held-out ranks, by both recipes, of every label in `labels` [N], among the reference rows, which count
+    once each. `place` [V] is the row of each verdict, or -1."""
     if champion is None or challenger is None:
         return None
-    weight = np.ones(len(snapshot.data.labels))
-    for verdict, row in zip(verdicts, snapshot.place, strict=True):
+    weight = np.ones(len(labels))
+    for verdict, row in zip(verdicts, place, strict=True):
         if row >= 0:
             weight[row] = 1 / verdict.probability
     fits, reference = challenger.reference_rank.shape
     labelled = challenger.rows
     return gate.Ranked(
-        truth=np.concatenate(
-            [(snapshot.data.labels[labelled] == ANOMALY).astype(int), np.zeros(fits * reference, int)]
-        ),
+        truth=np.concatenate([(labels[labelled] == ANOMALY).astype(int), np.zeros(fits * reference, int)]),
         weight=np.concatenate([weight[labelled], np.full(fits * reference, 1 / fits)]),
         unit=np.concatenate([np.arange(len(labelled)), len(labelled) + np.tile(np.arange(reference), fits)]),
         champion=np.concatenate([champion.rank, champion.reference_rank.ravel()]),

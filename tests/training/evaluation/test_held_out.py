@@ -26,7 +26,7 @@ def test_a_rank_alerts_exactly_where_the_conformal_threshold_does() -> None:
     assert alert.metrics["false_alert_rate"] == pytest.approx(above.mean())
 
 
-def test_cross_fitting_measures_labels_that_were_not_trained_on() -> None:
+def test_cross_fitting_tells_what_it_found_and_how_far_it_is() -> None:
     data = relabelled(6)
     seen: list[float] = []
     rows = split(data, 0)

@@ -1,13 +1,20 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
+from torch import Tensor
 
 from nearnorm.models.errors import DataError
+from nearnorm.training.fitting.distil import mean_forest
 from nearnorm.training.fitting.fit import Fitted, Progress, TrainingSet, fit
+from nearnorm.training.fitting.joint import train_jointly
+from nearnorm.training.fitting.representation import learn_representation
 from nearnorm.training.method.config import FitConfig
+from nearnorm.training.method.network import Detector
+from nearnorm.training.method.trees import Trees
 from tests.training.samples import quick, sample
 
 
@@ -108,3 +115,38 @@ def test_nothing_to_learn_from_is_said_in_a_sentence() -> None:
     constant = replace(data, numeric=np.zeros((12, 0)), codes=np.full((12, 1), 2), cardinalities=(3,))
     with pytest.raises(DataError, match="no column varies"):
         fit(constant, quick(), seed=0)
+
+
+def test_no_held_out_row_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Early stopping and prototypes go by the held-out rows; no stage may have seen them."""
+    trained: list[np.ndarray] = []
+    held: list[np.ndarray] = []
+
+    def learn(detector: Detector, rows: Tensor, held_out: Tensor, *others: Any) -> int:
+        trained.append(rows.numpy())
+        held.append(held_out.numpy())
+        return learn_representation(detector, rows, held_out, *others)
+
+    def jointly(
+        detector: Detector, rows: tuple[Tensor, Tensor, Tensor], held_out: Tensor, *others: Any
+    ) -> int:
+        trained.extend(part.numpy() for part in rows)
+        held.append(held_out.numpy())
+        return train_jointly(detector, rows, held_out, *others)
+
+    def grow(normal: np.ndarray, weight: np.ndarray, anomalous: np.ndarray, **others: Any) -> Trees:
+        trained.extend(seen[:, : held[0].shape[1]] for seen in (normal, anomalous))
+        return mean_forest(normal, weight, anomalous, **others)
+
+    monkeypatch.setattr("nearnorm.training.fitting.fit.learn_representation", learn)
+    monkeypatch.setattr("nearnorm.training.fitting.fit.train_jointly", jointly)
+    monkeypatch.setattr("nearnorm.training.fitting.fit.mean_forest", grow)
+    data, _ = sample(rows=400, labelled=5)
+    fitted = fit(data, quick(), seed=0)
+    rows = fitted.choices["rows"]
+    assert isinstance(rows, dict)
+    assert rows["held_out"] == 39
+    assert rows["unlabelled"] == 395 - 39
+    seen = {row.tobytes() for part in trained for row in part}
+    assert len(seen) == 400 - 39
+    assert not seen & {row.tobytes() for part in held for row in part}

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from nearnorm.training.loop.gate import (
+    CONFIDENCE,
+    MARGIN,
     Confirmed,
     GateEvidence,
     Ranked,
     RecentTraffic,
+    _differences,
     average_precisions,
     decide,
 )
@@ -46,9 +49,25 @@ def test_a_clearly_worse_challenger_is_refused_with_the_figures() -> None:
     assert figures["challenger"] < figures["champion"]
 
 
-def test_a_slightly_worse_challenger_is_refused_only_when_labels_are_many() -> None:
-    assert decide(evidence(0.945, 3)).accepted
-    assert not decide(evidence(0.93, 400)).accepted
+def seen_again(few: Ranked, times: int) -> Ranked:
+    """The same ranks on either side, of so many times the records."""
+    rows = np.tile(np.arange(len(few.truth)), times)
+    units = np.arange(len(rows))
+    return Ranked(few.truth[rows], few.weight[rows], units, few.champion[rows], few.challenger[rows])
+
+
+def test_the_same_worse_challenger_is_refused_only_when_labels_are_many() -> None:
+    few = ranked(0.93, 20)
+    assert decide(GateEvidence(few, (), QUIET, 0.01)).accepted
+    assert not decide(GateEvidence(seen_again(few, 20), (), QUIET, 0.01)).accepted
+
+
+def test_a_challenger_is_refused_when_the_gate_is_sure_and_not_where_it_is_only_likely() -> None:
+    """By this evidence it is worse by more than the margin in most draws, but not in nine of ten."""
+    few = ranked(0.93, 20)
+    differences = _differences(few, 0)
+    assert np.quantile(differences, 0.5) < -MARGIN < np.quantile(differences, CONFIDENCE)
+    assert decide(GateEvidence(few, (), QUIET, 0.01)).accepted
 
 
 def test_without_anomalies_to_find_it_is_accepted_and_says_so() -> None:

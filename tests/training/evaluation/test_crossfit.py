@@ -1,0 +1,106 @@
+"""Cross-fitting: a label is ranked by a fit that knew nothing of it. The gate stands on this."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nearnorm.training.dataset.load import Dataset, Split, load, split
+from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, folds, measurable
+from tests.training.conftest import PAYMENTS
+from tests.training.samples import quick
+
+CONFIG = quick(forests=1, trees=8)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    """The payments sample, with some normals confirmed."""
+    whole = load(PAYMENTS, "label")
+    labels = whole.labels.copy()
+    labels[np.flatnonzero(labels == -1)[:8]] = 0
+    return replace(whole, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def rows(data: Dataset) -> Split:
+    return split(data, 0)
+
+
+@pytest.fixture(scope="module")
+def crossed(data: Dataset, rows: Split) -> CrossFit:
+    return cross_fit(data, rows, CONFIG, 0)
+
+
+@pytest.fixture(scope="module")
+def first(data: Dataset, rows: Split) -> np.ndarray:
+    """The labelled rows of the first fold."""
+    labelled: np.ndarray = rows.fit[folds(data.labels[rows.fit], 0) == 0]
+    return labelled
+
+
+def test_every_label_that_may_be_trained_on_is_ranked_once(
+    data: Dataset, rows: Split, crossed: CrossFit
+) -> None:
+    labelled = rows.fit[data.labels[rows.fit] != -1]
+    assert sorted(crossed.rows.tolist()) == labelled.tolist()
+    assert len(crossed.score) == len(crossed.rank) == len(labelled)
+    assert crossed.reference_rank.shape == (2, len(rows.reference))
+    assert crossed.rank.min() >= 0.0
+    assert crossed.rank.max() < 1.0
+
+
+def test_folds_deal_out_anomalies_and_normals_evenly() -> None:
+    labels = np.array([1] * 5 + [-1] * 4 + [0] * 6, np.int8)
+    fold = folds(labels, 0)
+    assert (fold[labels == -1] == -1).all()
+    assert sorted(np.bincount(fold[labels == 1])) == [2, 3]
+    assert np.bincount(fold[labels == 0]).tolist() == [3, 3]
+    assert (fold == folds(labels, 0)).all()
+    assert any((fold != folds(labels, seed)).any() for seed in (1, 2, 3))
+
+
+def test_a_label_that_is_left_out_tells_its_fit_nothing(
+    data: Dataset, rows: Split, crossed: CrossFit, first: np.ndarray
+) -> None:
+    """Turned round, the labels of one fold change no rank of that fold, and those of the other fold."""
+    turned = data.labels.copy()
+    turned[first] = 1 - turned[first]
+    again = cross_fit(data, rows, CONFIG, 0, known=turned)
+    own = np.isin(crossed.rows, first)
+    assert (again.score[own] == crossed.score[own]).all()
+    assert (again.rank[own] == crossed.rank[own]).all()
+    assert (again.score[~own] != crossed.score[~own]).any()
+
+
+def test_the_rows_of_left_out_labels_are_not_trained_on_either(
+    data: Dataset, rows: Split, crossed: CrossFit, first: np.ndarray
+) -> None:
+    present = np.ones(len(data.labels), bool)
+    present[first] = False
+    again = cross_fit(data, rows, CONFIG, 0, present=present)
+    own = np.isin(crossed.rows, first)
+    assert (again.score[own] == crossed.score[own]).all()
+    assert (again.score[~own] != crossed.score[~own]).any(), "the other fit may not see them now"
+
+
+def test_no_fit_sees_the_reference_rows(data: Dataset, rows: Split, crossed: CrossFit) -> None:
+    numeric = data.numeric.copy()
+    numeric[rows.reference] += 1_000.0
+    again = cross_fit(replace(data, numeric=numeric), rows, CONFIG, 0)
+    assert (again.score == crossed.score).all()
+
+
+def test_labels_by_chance_are_found_no_better_than_by_chance(data: Dataset) -> None:
+    """A model that had seen them would know them again."""
+    rng = np.random.default_rng(0)
+    labels = np.full(len(data.labels), -1, np.int8)
+    labels[rng.permutation(np.flatnonzero(data.labels == -1))[:40]] = 1
+    by_chance = replace(data, labels=labels)
+    crossed = cross_fit(by_chance, split(by_chance, 0), CONFIG, 0)
+    assert 0.3 < crossed.rank.mean() < 0.7
+
+
+def test_two_anomalies_can_be_measured_and_one_cannot() -> None:
+    assert measurable(np.array([1, 1, 0, -1]))
+    assert not measurable(np.array([1, 0, 0, -1]))
