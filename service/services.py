@@ -13,6 +13,7 @@ from nearnorm.service.follower import Follower
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.tables.retention import Amount
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
@@ -30,7 +31,8 @@ class Services:
         self.ledger = Ledger.at(settings.database_url, settings.home)
         quota = Quota(settings.rows_per_second, settings.requests_per_second)
         self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
-        self.log = EventLog(self.ledger, settings.audit_rate, settings.event_rows, settings.event_days)
+        bounds = Amount(settings.event_rows, settings.event_bytes)
+        self.log = EventLog(self.ledger, settings.audit_rate, bounds, settings.event_days)
         self.policies = Policies()
         self.verdicts = VerdictCache()
         self.rule = Rule.of(settings)

@@ -76,7 +76,10 @@ class Settings(BaseSettings):
     audit_rate: float = Field(default=0.01, ge=0, le=1)
     """The part of all traffic kept at random, beside every alert; below 1, at most 200 rows a second."""
     event_rows: int = Field(default=1_000_000, ge=1)
-    """Most events kept; the oldest go first. Labels keep their own copy of the record."""
+    """Most events kept. Beyond it every caller keeps a fair share, and of that the newest; alerts that nobody
+    has judged go last. Labels keep their own copy of the record."""
+    event_bytes: int = Field(default=4 * 2**30, ge=2**20)
+    """The same in bytes, indexes about counted in."""
     event_days: float = Field(default=30.0, gt=0)
     """How long an event is kept."""
     reference_reviews: int = Field(default=50, ge=0, le=200)

@@ -12,6 +12,7 @@ from nearnorm.service.errors import ServiceError
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import reference_rows
 from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.ledger.tables.retention import Amount
 from nearnorm.service.settings import Settings, load_settings
 
 VERDICTS = {"a": "anomaly", "n": "normal"}
@@ -68,9 +69,7 @@ def _store(ledger: Ledger, settings: Settings, model: str, event: Event, label: 
 
     body = {"model": model, "labels": [{"event_id": event.event_id, "label": label}]}
     sent = read(msgspec.json.encode(body), Caller(user(), frozenset(ROLES)), None)
-    log = EventLog(
-        ledger, settings.audit_rate, settings.event_rows, settings.event_days
-    )  # nothing waits in it
+    log = EventLog(ledger, 0.0, Amount(), settings.event_days)  # nothing waits in it
 
     def encoder(_: str) -> Encoder:
         core = settings.open_store().open(event.model_version).manifest.core

@@ -1,40 +1,45 @@
 """The event log's writer: keeps every alert and a random slice of all traffic, never in a request's way.
 
-`pick` and `keep` run in the event loop and only note; one thread writes, in groups. What the queue has no
-room for is dropped and counted: a score never waits for the log.
+`pick` and `keep` run in the event loop and only note; one thread writes, in groups. What there is no room
+for is dropped and counted: a score never waits for the log. A group that the ledger does not take is divided
+until the row at fault is found: it is dropped alone. While the ledger is out of reach, all of them wait.
 """
 
 import collections
 import contextlib
 import itertools
+import math
 import threading
 import time
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-import msgspec
 import numpy as np
+import sqlalchemy as sa
 from msgspec import Struct
 
-from nearnorm.models.digest import text_digest
-from nearnorm.models.records import Value, records
-from nearnorm.models.schema import FeatureSchema
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.events.kept import MOST_TEXT, OVERHEAD, Kept, as_rows, text_of
 from nearnorm.service.events.random_slice import AuditSlice
 from nearnorm.service.events.review_delay import Pending
+from nearnorm.service.events.waiting import WaitingEvents, newest
 from nearnorm.service.ids import new_ids, now_ms
-from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import candidates, erasure, events, idempotency, policy
+from nearnorm.service.ledger.database import PATIENCE, Ledger
+from nearnorm.service.ledger.faults import first_line, is_outage
+from nearnorm.service.ledger.tables import candidates, erasure, events, idempotency, policy, retention
 from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.ledger.tables.retention import Amount
 from nearnorm.service.logs import log
-from nearnorm.service.records.encoder import Encoded, Encoder, Rows
+from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.verdict import budget
 
 WRITING = "writing the event log"
 INTERVAL = 0.2  # seconds between groups: what a killed process can lose
 QUEUE_ROWS = 20_000
+QUEUE_BYTES = 64 * 2**20
+APART_ROWS = 500  # of a group that has to be divided, in one transaction
 PAUSE = 1.0  # seconds before a group is tried again
 TRAFFIC_EVERY = 2.0
 SWEEP_EVERY = 60.0
@@ -43,14 +48,13 @@ REQUEST_DAYS = 7
 VERDICT_HOURS = 1
 _HOUR_MS = 3600 * 1000
 _DAY_MS = 24 * _HOUR_MS
-_encode = msgspec.json.Encoder().encode
 
 
 class ScoredBatch(Struct):
     """A request's scored rows: one element a row of `encoded.rows`.
 
     `alert` is whether the score alone is above the threshold; `anomaly` the verdict, with what analysts said.
-    `ids` are the callers', by place, if given.
+    `ids` are the caller's, by place, if given; `caller` is the name of the API key.
     """
 
     model: str
@@ -63,6 +67,7 @@ class ScoredBatch(Struct):
     anomaly: Sequence[bool]
     prototype: Sequence[int]
     ids: Sequence[str | int] | None
+    caller: str
 
 
 class Picked(NamedTuple):
@@ -76,51 +81,54 @@ class Picked(NamedTuple):
 _NONE = Picked((), (), 0.0)
 
 
-class _Kept(NamedTuple):
-    """A kept row, cut out of its batch, so that a large batch does not stay in memory."""
-
-    event_id: str
-    at: int
-    model: str
-    version: str
-    record_id: str | None
-    score: float
-    percentile: float
-    anomaly: bool
-    prototype: int
-    audit: bool
-    probability: float
-    encoder: Encoder
-    numeric: bytes
-    codes: bytes
-    unknown: dict[str, str] | None
+Reason = Literal["full", "text", "refused", "stopped"]
+"""Why an event was dropped: no room to wait, too much text of its caller's, the ledger does not take it, or
+the process was stopped while the ledger was out of reach."""
 
 
 class EventLog:
-    """`rate` of all rows is kept at random, whatever their score; `rows` and `days` bound the log."""
+    """`rate` of all rows is kept at random, whatever their score; `bounds` and `days` bound the log."""
 
-    def __init__(self, ledger: Ledger, rate: float, rows: int, days: float) -> None:
-        self._ledger, self._rows, self._days = ledger, rows, days
+    def __init__(self, ledger: Ledger, rate: float, bounds: Amount, days: float) -> None:
+        self._ledger, self._days = ledger, days
+        self.bounds = bounds
         self._slice = AuditSlice(rate)
-        self._waiting: dict[str, _Kept] = {}
+        self._waiting = WaitingEvents(QUEUE_ROWS, QUEUE_BYTES)
         self._pending = Pending()
         self._seen: collections.deque[tuple[str, list[float]]] = collections.deque(maxlen=100_000)
         self._traffic: collections.Counter[tuple[str, int, int]] = collections.Counter()
         self._traffic_at = -TRAFFIC_EVERY
+        self._new = Amount()
         self._stop = threading.Event()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._give_up_at = math.inf
         self.kept = 0
-        self.dropped = 0
+        self.drops: dict[Reason, int] = dict.fromkeys(get_args(Reason), 0)
+        self.evicted = {"alert": 0, "other": 0}
+        self.held = Amount()
+
+    @property
+    def dropped(self) -> int:
+        return sum(self.drops.values())
 
     def start(self, background: Background) -> None:
         self._thread = background.start_thread(WRITING, lambda: self._run(background))
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Write what waits and end the thread; what cannot be written in time is lost."""
+        """Write what waits and end the thread; for so long a ledger that is out of reach is tried again.
+
+        What cannot be written is dropped, counted and told.
+        """
+        self._give_up_at = time.monotonic() + seconds
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(seconds)
+            self._thread.join(seconds + 3 * PATIENCE)
+        lost = self._waiting.snapshot()
+        if lost:
+            self._waiting.take_out(lost)
+            self.drops["stopped"] += len(lost)
+            log.error("events were lost, as the ledger was out of reach at the end", rows=len(lost))
 
     def pick(self, model: str, percentile: list[float], alert: Sequence[bool]) -> Picked:
         """Count a request's rows, and say which are to be kept: alerts, and each with the same chance."""
@@ -133,33 +141,51 @@ class EventLog:
 
     def keep(self, batch: ScoredBatch, picked: Picked) -> dict[int, str]:
         """The event_id of every row that is kept, by its index. Never blocks, never raises for the ledger."""
-        rows = picked.rows[: max(QUEUE_ROWS - len(self._waiting), 0)]
-        self.dropped += len(picked.rows) - len(rows)
-        self.kept += len(rows)
-        event_ids = new_ids(len(rows))
+        caller = batch.caller
+        rows = picked.rows[: self._waiting.room(caller, len(picked.rows))]
+        self.drops["full"] += len(picked.rows) - len(rows)
         at = now_ms()
         numeric, codes = batch.encoded.rows.numeric, batch.encoded.rows.codes
         score, prototype = batch.score, batch.prototype
         places, unknown, ids = batch.encoded.places(), batch.encoded.unknown, batch.ids
-        for i, event_id in zip(rows, event_ids, strict=True):
-            self._waiting[event_id] = _Kept(
+        size = OVERHEAD + 8 * (numeric.shape[1] + codes.shape[1])
+        found: dict[int, str] = {}
+        new: list[Kept] = []
+        for i, event_id in zip(rows, new_ids(len(rows)), strict=True):
+            record_id = None if ids is None else _id(ids[places[i]])
+            categories = unknown.get(places[i]) if unknown else None
+            text = text_of(record_id, categories)
+            if text > MOST_TEXT:
+                self.drops["text"] += 1
+                continue
+            found[i] = event_id
+            kept = Kept(
                 event_id,
                 at,
                 batch.model,
                 batch.version,
-                None if ids is None else _id(ids[places[i]]),
+                record_id,
                 score[i],
                 batch.percentile[i],
                 batch.anomaly[i],
                 prototype[i],
                 i in picked.drawn,
                 1.0 if batch.alert[i] else picked.probability,
+                caller,
+                size + text,
                 batch.encoder,
                 numeric[i].tobytes(),
                 codes[i].tobytes(),
-                unknown.get(places[i]) if unknown else None,
+                categories,
             )
-        return dict(zip(rows, event_ids, strict=True))
+            new.append(kept)
+        self.kept += len(new)
+        pushed_out = self._waiting.put(caller, new)
+        if pushed_out:
+            self.drops["full"] += len(pushed_out)
+            gone = set(pushed_out)
+            found = {i: event_id for i, event_id in found.items() if event_id not in gone}
+        return found
 
     @property
     def backlog(self) -> int:
@@ -168,54 +194,82 @@ class EventLog:
 
     def waiting(self, event_id: str) -> Event | None:
         """An event that has its id but is not in the ledger yet."""
-        found = self._waiting.get(event_id)
-        return found and events.read(_rows([found])[0])
+        found = self._waiting.find(event_id)
+        return found and events.read(as_rows([found])[0])
 
     def newest_waiting(self, model: str, record_id: str) -> Event | None:
-        for kept in reversed(list(self._waiting.values())):
-            if kept.record_id == record_id and kept.model == model:
-                return events.read(_rows([kept])[0])
-        return None
+        found = newest(self._waiting.snapshot(), model, record_id)
+        return found and events.read(as_rows([found])[0])
 
     @contextlib.contextmanager
     def forgetting(self, record_id: str) -> Iterator[None]:
         """Take the record's events out of the queue, and let none slip into the ledger meanwhile."""
         with self._writing:
-            for kept in list(self._waiting.values()):
-                if kept.record_id == record_id:
-                    del self._waiting[kept.event_id]
+            self._waiting.forget(record_id)
             yield
 
     def flush(self) -> None:
         """Write everything that waits now. Raises LedgerUnavailable; nothing is lost by that."""
         with self._writing:
-            group = list(self._waiting.values())
+            group = self._waiting.snapshot()
             self._count_traffic()
-            traffic = self._due_traffic()
-            pending = self._pending.joined([kept.event_id for kept in group])
-            due = pending.due(len(group)) or (pending.rows > 0 and self._stop.is_set())
-            if not group and not traffic and not due:
-                return
-            rows = _rows(group)
-            with self._ledger.write() as connection:
-                events.append(connection, rows)
-                if due:
-                    candidates.follow(connection, pending.first, pending.last)
-                policy.count(connection, traffic)
-            self._pending = Pending() if due else pending
-            if traffic:
-                self._traffic.clear()
-                self._traffic_at = time.monotonic()
-            self._forget(group)
+            try:
+                self._write(group)
+            except LedgerUnavailable:
+                raise
+            except Exception:
+                for start in range(0, len(group), APART_ROWS):
+                    self._write_apart(group[start : start + APART_ROWS])
+                if not group:
+                    raise
+
+    def _write(self, group: list[Kept]) -> None:
+        """The group, what becomes a candidate and the counts of traffic, in one transaction."""
+        traffic = self._due_traffic()
+        pending = self._pending.joined([kept.event_id for kept in group])
+        due = pending.due(len(group)) or (pending.rows > 0 and self._stop.is_set())
+        if not group and not traffic and not due:
+            return
+        rows = as_rows(group)
+        with self._ledger.write() as connection:
+            events.append(connection, rows)
+            if due:
+                candidates.follow(connection, pending.first, pending.last)
+            policy.count(connection, traffic)
+        self._pending = Pending() if due else pending
+        if traffic:
+            self._traffic.clear()
+            self._traffic_at = time.monotonic()
+        self._written(group, rows)
+
+    def _write_apart(self, group: list[Kept]) -> None:
+        """The group without the rows that the ledger does not take, which are dropped."""
+        good: list[Kept] = []
+        refused: list[tuple[Kept, Exception]] = []
+        with self._ledger.write() as connection:
+            _divide(connection, group, good, refused)
+        self._pending = self._pending.joined([kept.event_id for kept in good])
+        self._written(good, as_rows(good))
+        self._waiting.take_out([kept for kept, _ in refused])
+        self.drops["refused"] += len(refused)
+        if refused:
+            kept, error = refused[0]
+            log.error(
+                "events were dropped, as the ledger does not take them",
+                rows=len(refused),
+                caller=kept.caller,
+                problem=first_line(error),
+            )
+
+    def _written(self, group: list[Kept], rows: Sequence[events.Row]) -> None:
+        pushed_out = self._waiting.take_out(group)
+        self.drops["full"] -= pushed_out  # they were being written already
+        self._new = self._new.plus(Amount(len(rows), sum(row[-1] for row in rows)))
 
     def _due_traffic(self) -> dict[tuple[str, int, int], int]:
         """Counts are written now and then, and when the log is stopped."""
         due = self._stop.is_set() or time.monotonic() - self._traffic_at > TRAFFIC_EVERY
         return dict(self._traffic) if due else {}
-
-    def _forget(self, group: list[_Kept]) -> None:
-        for kept in group:
-            del self._waiting[kept.event_id]
 
     def _count_traffic(self) -> None:
         hour = now_ms() // _HOUR_MS
@@ -230,31 +284,26 @@ class EventLog:
 
     def _run(self, background: Background) -> None:
         sweep_at = time.monotonic() + SWEEP_EVERY
-        self._safely(self._take_up)
-        while True:
-            last = self._stop.wait(INTERVAL)
-            if self._safely(self.flush):
+        self._safely(self._take_up, background)
+        while not self._stop.wait(INTERVAL):
+            if self._safely(self.flush, background):
                 background.works(WRITING)
-            elif not last:
+            else:
                 self._stop.wait(PAUSE)
-            if last:
-                return
-            if time.monotonic() > sweep_at:
-                self._safely(self.sweep)
+            if time.monotonic() > sweep_at or self._grown():
+                self._safely(self.sweep, background)
                 sweep_at = time.monotonic() + SWEEP_EVERY
+        while not self._safely(self.flush, background) and time.monotonic() < self._give_up_at:
+            time.sleep(INTERVAL)
 
-    def _safely(self, work: Callable[[], None]) -> bool:
+    def _safely(self, work: Callable[[], None], background: Background) -> bool:
         try:
             work()
         except LedgerUnavailable as error:
             log.warning("events wait for the ledger", problem=str(error), waiting=len(self._waiting))
             return False
-        except Exception as error:  # a group that can never be written must not stop those behind it
-            with self._writing:
-                group = list(self._waiting.values())
-                self.dropped += len(group)
-                self._forget(group)
-            log.error("a group of events was dropped", exc_info=error)  # last: it takes its time
+        except Exception as error:
+            background.failed(WRITING, error)
             return False
         return True
 
@@ -262,42 +311,58 @@ class EventLog:
         with self._ledger.write() as connection:
             candidates.take_up(connection)
 
+    def _grown(self) -> bool:
+        """Whether so much is new since the last sweep that the bounds may be left behind."""
+        most = Amount(max(self.bounds.rows // 20, retention.CHUNK), self.bounds.bytes // 20)
+        return not self._new.within(most)
+
     def sweep(self) -> None:
         """Delete what is older or more than the log may hold."""
+        self._new = Amount()
         before = now_ms() - int(self._days * _DAY_MS)
         more = True
         while more and not self._stop.is_set():
             with self._ledger.write() as connection:
-                more = events.prune(connection, before, self._rows) >= events.CHUNK
+                more = retention.prune_aged(connection, before) >= retention.CHUNK
+        while not self._stop.is_set() and (doomed := self._surplus()):
+            with self._ledger.write() as connection:
+                retention.delete(connection, doomed)
+            self.evicted["alert"] += sum(map(len, doomed.alerts.values()))
+            self.evicted["other"] += sum(map(len, doomed.rest.values()))
         with self._ledger.write() as connection:
             idempotency.prune(connection, now_ms() - REQUEST_DAYS * _DAY_MS)
             erasure.prune(connection, now_ms() - VERDICT_HOURS * _HOUR_MS)
             policy.forget_traffic(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
 
-
-def _rows(group: Sequence[_Kept]) -> list[events.Row]:
-    """As the ledger takes them. All of an encoder are read at once: one by one takes far longer."""
-    by_encoder: dict[Encoder, list[_Kept]] = collections.defaultdict(list)
-    for kept in group:
-        by_encoder[kept.encoder].append(kept)
-    rows: list[events.Row] = []
-    for encoder, same in by_encoder.items():
-        texts = map(_encode, _records(encoder.schema, same))
-        rows += [
-            (*kept[:5], text_digest(text), text.decode(), *kept[5:11])
-            for kept, text in zip(same, texts, strict=True)
-        ]
-    return rows
+    def _surplus(self) -> retention.Surplus | None:
+        with self._ledger.read() as connection:
+            held = retention.usage(connection)
+            self.held = Amount()
+            for use in held.values():
+                self.held = self.held.plus(use.all)
+            if self.held.within(self.bounds):
+                return None
+            return retention.surplus(connection, held, self.bounds)
 
 
-def _records(schema: FeatureSchema, group: Sequence[_Kept]) -> list[dict[str, Value]]:
-    count = len(group)
-    numeric = np.frombuffer(b"".join([kept.numeric for kept in group]), np.float64)
-    codes = np.frombuffer(b"".join([kept.codes for kept in group]), np.int64)
-    rows = Rows(numeric.reshape(count, len(schema.numeric)), codes.reshape(count, len(schema.categorical)))
-    return records(
-        schema, rows.numeric, rows.codes, {i: kept.unknown for i, kept in enumerate(group) if kept.unknown}
-    )
+def _divide(
+    connection: sa.Connection, group: list[Kept], good: list[Kept], refused: list[tuple[Kept, Exception]]
+) -> None:
+    """Insert what can be, half by half: each within a savepoint, which leaves nothing of one that fails."""
+    try:
+        rows = as_rows(group)
+        with connection.begin_nested():
+            events.append(connection, rows)
+        good += group
+    except Exception as error:
+        if is_outage(error):
+            raise
+        if len(group) == 1:
+            refused.append((group[0], error))
+            return
+        middle = len(group) // 2
+        for half in (group[:middle], group[middle:]):
+            _divide(connection, half, good, refused)
 
 
 def _id(given: str | int) -> str:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from nearnorm.service.ledger.tables import retention
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.labels import verdicts
 
@@ -89,7 +90,10 @@ def _shares(stratum: Stratum, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def read(connection: sa.Connection, model: str) -> Recall | None:
-    """The estimate from the ledger's kept events of a model and the verdicts that stand."""
+    """The estimate from the ledger's kept events of a model and the verdicts that stand.
+
+    Where a caller's share was full, from those since then: alerts outlive the rest.
+    """
     told = [verdicts.c.model == model, verdicts.c.verdict == "anomaly"]
     if not connection.execute(sa.select(sa.exists().where(*told))).scalar():
         return None  # without going through all events
@@ -108,7 +112,7 @@ def read(connection: sa.Connection, model: str) -> Recall | None:
                 verdicts, sa.and_(verdicts.c.model == events.c.model, verdicts.c.digest == events.c.digest)
             )
         )
-        .where(events.c.model == model)
+        .where(events.c.model == model, retention.is_complete(connection))
         .group_by(events.c.anomaly)
     )
     strata = {

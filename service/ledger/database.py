@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import InvalidRequest, LedgerUnavailable
+from nearnorm.service.ledger.faults import first_line, is_outage
 
 if TYPE_CHECKING:  # a start loads the dialect that it uses
     from sqlalchemy.dialects import postgresql, sqlite
@@ -39,8 +40,6 @@ STATEMENTS = 32  # that a connection keeps prepared
 T = TypeVar("T")
 
 _POSTGRESQL_WHERE = "postgresql_where"
-
-_TROUBLE = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
 
 
 class Ledger:
@@ -73,7 +72,7 @@ class Ledger:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that is on disk when the block is left without an exception."""
-        with _told(), self._engine.begin() as connection:
+        with _as_problems(), self._engine.begin() as connection:
             yield connection
             _end_if_nobody_waits()
 
@@ -81,7 +80,7 @@ class Ledger:
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one moment and waits for no writer."""
         with (
-            _told(),
+            _as_problems(),
             self._engine.connect().execution_options(reading=True) as connection,
             connection.begin(),
         ):
@@ -113,7 +112,7 @@ class Ledger:
     def scrub(self) -> None:
         """Overwrite what SQLite deleted but still holds in its log. PostgreSQL's vacuum sees to its own."""
         if self.is_sqlite:
-            with _told(), self._engine.connect() as connection:
+            with _as_problems(), self._engine.connect() as connection:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
@@ -156,14 +155,21 @@ def _end_if_nobody_waits(*_: object) -> None:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _as_problems() -> Iterator[None]:
     try:
         yield
-    except (exc.DataError, OverflowError):  # only what a request asked for may be so
-        raise InvalidRequest("a value cannot be stored: send no NUL, and integers of 64 bits") from None
-    except _TROUBLE as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
-        raise _unavailable(reason[0] if reason else type(error).__name__) from error
+    except OverflowError:
+        raise _unstorable() from None
+    except (exc.DBAPIError, exc.TimeoutError) as error:
+        if is_outage(error):
+            raise _unavailable(first_line(error)) from error
+        if isinstance(error, exc.DataError | exc.OperationalError):  # only what a request asked for may be so
+            raise _unstorable() from None
+        raise
+
+
+def _unstorable() -> InvalidRequest:
+    return InvalidRequest("a value cannot be stored: send no NUL, integers of 64 bits, and shorter texts")
 
 
 def _unavailable(reason: str) -> LedgerUnavailable:

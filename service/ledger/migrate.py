@@ -4,7 +4,9 @@ alembic is imported only for tables of an earlier release: it costs a start a fi
 """
 
 import contextlib
+import importlib
 import math
+import pkgutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +15,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from nearnorm.models.errors import ConfigError
-from nearnorm.service.ledger import clock  # noqa: F401 - its table
-from nearnorm.service.ledger.database import Ledger, create_tables
-from nearnorm.service.ledger.tables import (  # noqa: F401 - theirs
-    audit,
-    candidates,
-    events,
-    idempotency,
-    jobs,
-    keys,
-    labels,
-    policy,
-    quarantine,
-    reference_rows,
+from nearnorm.service.ledger import (
+    clock,  # noqa: F401 - its table
+    tables,
 )
+from nearnorm.service.ledger.database import Ledger, create_tables
 
 _LOCK = 0x6E656172  # "near": the key of the advisory lock on PostgreSQL; SQLite locks the file
 _SCRIPTS = Path(__file__).parent / "migrations"
@@ -83,6 +76,8 @@ def _create(connection: sa.Connection, revision: str) -> None:
         sa.Column("version_num", sa.String(32)),
         sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
     )
+    for module in pkgutil.iter_modules(tables.__path__):
+        importlib.import_module(f"{tables.__name__}.{module.name}")
     versions.create(connection)
     connection.execute(sa.insert(versions).values(version_num=revision))
     create_tables(connection)

@@ -141,7 +141,24 @@ class Figures(Collector):
             "nearnorm_events_waiting_limit", "Waiting events at which more are dropped.", QUEUE_ROWS
         )
         yield CounterMetricFamily("nearnorm_events_kept", "Events kept.", self._log.kept)
-        yield CounterMetricFamily("nearnorm_events_dropped", "Events dropped.", self._log.dropped)
+        dropped = CounterMetricFamily(
+            "nearnorm_events_dropped", "Events that did not reach the ledger.", labels=("reason",)
+        )
+        for reason, count in self._log.drops.items():
+            dropped.add_metric((reason,), count)
+        evicted = CounterMetricFamily(
+            "nearnorm_events_evicted",
+            "Events deleted before their time, as the log was full: alerts without a verdict, and others.",
+            labels=("kind",),
+        )
+        for kind, count in self._log.evicted.items():
+            evicted.add_metric((kind,), count)
+        held, most = self._log.held, self._log.bounds
+        yield from (dropped, evicted)
+        yield GaugeMetricFamily("nearnorm_event_log_rows", "Events in the ledger, last counted.", held.rows)
+        yield GaugeMetricFamily("nearnorm_event_log_limit_rows", "Events that it may hold.", most.rows)
+        yield GaugeMetricFamily("nearnorm_event_log_bytes", "About the bytes of these events.", held.bytes)
+        yield GaugeMetricFamily("nearnorm_event_log_limit_bytes", "Bytes that it may hold.", most.bytes)
 
     def _of_labels(self) -> Iterator[Family]:
         standing = GaugeMetricFamily(

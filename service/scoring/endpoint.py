@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct, UnsetType
 from starlette.types import Receive, Scope, Send
 
-from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.access.keyring import Caller, Keyring
 from nearnorm.service.access.quota import Meter
 from nearnorm.service.errors import (
     InternalError,
@@ -54,6 +54,7 @@ class Asked(Struct, eq=False):
     model: LoadedModel
     request: Envelope
     encoded: Encoded
+    caller: str
 
 
 class ScoreEndpoint:
@@ -102,13 +103,13 @@ class ScoreEndpoint:
     def count(self, status: int, seconds: float) -> None:
         self._metrics.request("POST", PATH, status, seconds)
 
-    def admit(self, headers: Headers) -> tuple[Meter | None, int]:
-        """Who sends it, as far as there is a quota to hold him to, and how large a body he may send."""
-        meter, most = self._keyring.admit(headers, "score").meter, self._max_body
-        if meter is not None:
-            meter.rows(0)  # who is over it already is told so before anything is read
-            most = meter.body_bytes(most)
-        return meter, most
+    def admit(self, headers: Headers) -> tuple[Caller, int]:
+        """Who sends it, and how large a body he may send."""
+        caller, most = self._keyring.admit(headers, "score"), self._max_body
+        if caller.meter is not None:
+            caller.meter.rows(0)  # who is over it already is told so before anything is read
+            most = caller.meter.body_bytes(most)
+        return caller, most
 
     def capacity(self) -> int:
         """How many more requests there is room for now."""
@@ -119,7 +120,7 @@ class ScoreEndpoint:
         if self._registry.is_full:
             raise overloaded()
 
-    def asked(self, body: bytes, meter: Meter | None) -> Asked:
+    def asked(self, body: bytes, caller: Caller) -> Asked:
         """The request by the schema of the model that it names."""
         model = self._registry.first()
         request = model.encoder.decode(body)
@@ -129,8 +130,8 @@ class ScoreEndpoint:
         encoded = model.encoder.encode(request)
         if not isinstance(request.records, UnsetType):
             request.records = []  # they are in the arrays: the next request is decoded into the same memory
-        _counted(model, encoded, meter)
-        return Asked(model, request, encoded)
+        _counted(model, encoded, caller.meter)
+        return Asked(model, request, encoded, caller.name)
 
     def answer(
         self,
@@ -141,21 +142,21 @@ class ScoreEndpoint:
     ) -> tuple[bytes, Remembered]:
         """The answer's JSON, and what is remembered. `scores` are all `parts`; None: no row has any."""
         model, request, encoded = asked.model, asked.request, asked.encoded
-        noted = self._note(model, encoded, scores, parts, request)
+        noted = self._note(model, encoded, scores, parts, request, asked.caller)
         return answered(model, request, encoded, scores, noted, reasons), noted
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         if scope["method"] != "POST":
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
-        meter, most = self.admit(scope["headers"])
+        caller, most = self.admit(scope["headers"])
         kind = kind_of(scope["headers"], most)
         known = ("model", "explain") if kind.content == ARROW else ()  # JSON says so itself
         query = query_of(scope["query_string"].decode("latin-1"), known)
         self.check_room()
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
-            return await self._answer_arrow(scope, query, body, receive, meter)
-        asked = self.asked(body, meter)
+            return await self._answer_arrow(scope, query, body, receive, caller)
+        asked = self.asked(body, caller)
         parts = await _scored(asked.model, asked.encoded, receive)
         scores = _whole(asked.encoded, parts)
         reasons = await _explained(asked.model, asked.encoded, scores) if asked.request.explain else None
@@ -164,7 +165,7 @@ class ScoreEndpoint:
         return JSON, payload
 
     async def _answer_arrow(
-        self, scope: Scope, query: Mapping[str, str], body: bytes, receive: Receive, meter: Meter | None
+        self, scope: Scope, query: Mapping[str, str], body: bytes, receive: Receive, caller: Caller
     ) -> tuple[bytes, bytes]:
         try:
             from nearnorm.service.scoring import arrow
@@ -174,11 +175,11 @@ class ScoreEndpoint:
         named = query.get("model")
         model = self._registry.get(named) if named else self._registry.first()
         encoded = arrow.read(body, model.encoder.schema, self._max_rows)
-        _counted(model, encoded, meter)
+        _counted(model, encoded, caller.meter)
         parts = await _scored(model, encoded, receive)
         scores = _whole(encoded, parts)
         reasons = await _explained(model, encoded, scores) if explain else None
-        noted = self._note(model, encoded, scores, parts, None)
+        noted = self._note(model, encoded, scores, parts, None, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return ARROW, arrow.write(model, encoded, scores, noted, reasons)
 
@@ -189,11 +190,12 @@ class ScoreEndpoint:
         scores: Scores | None,
         parts: Sequence[Scores],
         request: Envelope | None,
+        caller: str,
     ) -> Remembered:
         if scores is None:
             return NOTHING
         ids = None if request is None or isinstance(request.ids, UnsetType) else request.ids
-        noted = self._memory.note(model, encoded, scores, ids)
+        noted = self._memory.note(model, encoded, scores, ids, caller)
         _tell_drift(model, parts, noted.event_ids)
         return noted
 
@@ -201,14 +203,14 @@ class ScoreEndpoint:
 class Visit:
     """One request without ASGI. Its client is told once, whatever happens."""
 
-    __slots__ = ("_asked", "_endpoint", "_entry", "_headers", "_meter", "_reply", "_started")
+    __slots__ = ("_asked", "_caller", "_endpoint", "_entry", "_headers", "_reply", "_started")
 
     def __init__(self, endpoint: ScoreEndpoint, headers: Headers, size: int, reply: Reply) -> None:
         self._started = time.perf_counter()
         self._endpoint, self._headers, self._reply = endpoint, headers, reply
         self._entry: Entry[Rows, Scores] | Entry[ScoredRows, list[Explained]] | None = None
         try:
-            self._meter, most = endpoint.admit(headers)
+            self._caller, most = endpoint.admit(headers)
             check_size(size, most)
             endpoint.check_room()
         except Exception as error:
@@ -216,7 +218,7 @@ class Visit:
 
     def read(self, body: bytes) -> None:
         try:
-            self._asked = asked = self._endpoint.asked(body, self._meter)
+            self._asked = asked = self._endpoint.asked(body, self._caller)
             if len(asked.encoded.rows):
                 self._entry = asked.model.batcher.put(asked.encoded.rows, self._scored)
                 return

@@ -33,7 +33,9 @@ class Memory:
         self._policies = policies
         self._verdicts = verdicts
 
-    def note(self, model: LoadedModel, encoded: Encoded, scores: Scores, ids: list[Id] | None) -> Remembered:
+    def note(
+        self, model: LoadedModel, encoded: Encoded, scores: Scores, ids: list[Id] | None, caller: str
+    ) -> Remembered:
         """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`."""
         name, alert = model.ref.name, scores.anomaly
         found = self._verdicts.of(name).find(model.encoder.schema, encoded)
@@ -58,6 +60,7 @@ class Memory:
             scores.anomaly,
             scores.prototype,
             ids,
+            caller,
         )
         return Remembered(self._log.keep(batch, picked), matched)
 

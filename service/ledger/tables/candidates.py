@@ -5,7 +5,7 @@ here, one row a record, so that neither equal records nor judged ones lie in the
 """
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -24,9 +24,12 @@ candidates = sa.Table(
     sa.Column("score", sa.DOUBLE_PRECISION, nullable=False),
     sa.Column("audit", sa.Boolean, nullable=False),
     sa.Column("judged", sa.Boolean, nullable=False),  # a verdict stands
+    sa.Column("caller", sa.Text, nullable=False, server_default=""),  # of the event; empty: not known
+    sa.Column("size", sa.Integer, nullable=False, server_default="0"),  # of the event; 0: not known
     partial_index(
         "candidates_by_rank",
         "model",
+        "caller",
         "percentile",
         "score",
         "event_id",
@@ -51,17 +54,18 @@ _JUDGED = """EXISTS (
 # Rows are locked in the order of their keys here and in `judge`, so that nobody deadlocks.
 _FOLLOW = sa.text(
     f"""
-    INSERT INTO candidates (model, digest, event_id, percentile, score, audit, judged)
-    SELECT model, digest, event_id, percentile, score, audit, {_JUDGED.format("newest")}
+    INSERT INTO candidates (model, digest, event_id, percentile, score, audit, judged, caller, size)
+    SELECT model, digest, event_id, percentile, score, audit, {_JUDGED.format("newest")},
+        coalesce(caller, ''), coalesce(size, 0)
     FROM (
-        SELECT model, digest, event_id, percentile, score, audit,
+        SELECT model, digest, event_id, percentile, score, audit, caller, size,
             row_number() OVER (PARTITION BY model, digest ORDER BY event_id DESC) AS age
         FROM events WHERE event_id BETWEEN :first AND :last
     ) AS newest
     WHERE age = 1 ORDER BY model, digest
     ON CONFLICT (model, digest) DO UPDATE SET
         event_id = excluded.event_id, percentile = excluded.percentile, score = excluded.score,
-        audit = excluded.audit, judged = excluded.judged
+        audit = excluded.audit, judged = excluded.judged, caller = excluded.caller, size = excluded.size
     WHERE excluded.event_id > candidates.event_id
     """  # noqa: S608 - names alone
 )
@@ -74,11 +78,13 @@ _FORGET_RECORD = sa.text(
 
 
 class Candidate(NamedTuple):
-    """Where an event stands: enough to choose by, and all of it in an index."""
+    """Where an event stands, whose it is and how large: enough to choose by."""
 
     event_id: str
     percentile: float
     score: float
+    caller: str
+    size: int
 
 
 def follow(connection: sa.Connection, first: str, last: str) -> None:
@@ -99,9 +105,9 @@ def judge(connection: sa.Connection, model: str, digests: Collection[str]) -> No
         connection.execute(_JUDGE, [{"model": model, "digest": digest} for digest in sorted(digests)])
 
 
-def forget_until(connection: sa.Connection, last: str) -> None:
-    """Leave out what stands for an event up to id `last`, before those are deleted."""
-    connection.execute(sa.delete(candidates).where(candidates.c.event_id <= last))
+def forget(connection: sa.Connection, event_ids: Collection[str]) -> None:
+    """Leave out what stands for one of these events, before those are deleted."""
+    connection.execute(sa.delete(candidates).where(candidates.c.event_id.in_(event_ids)))
 
 
 def forget_record(connection: sa.Connection, record_id: str) -> None:
@@ -109,16 +115,38 @@ def forget_record(connection: sa.Connection, record_id: str) -> None:
     connection.execute(_FORGET_RECORD, {"record_id": record_id})
 
 
-def open_of(model: str) -> sa.Select[tuple[str, float, float]]:
+Ranks = sa.Select[Any]
+_COLUMNS = (
+    candidates.c.event_id,
+    candidates.c.percentile,
+    candidates.c.score,
+    candidates.c.caller,
+    candidates.c.size,
+)
+
+
+def open_of(model: str) -> Ranks:
     """A model's records that nobody has given a standing verdict on.
 
     Of equal records the newest event counts: an older one has the score of an older model. `judged` may
     lag behind a verdict that is committed at the same moment on PostgreSQL, so verdicts are asked too.
     """
     unjudged = sa.text(f"NOT {_JUDGED.format('candidates')}")
-    ranks = sa.select(candidates.c.event_id, candidates.c.percentile, candidates.c.score)
-    return ranks.where(candidates.c.model == model, ~candidates.c.judged, unjudged)
+    return sa.select(*_COLUMNS).where(candidates.c.model == model, ~candidates.c.judged, unjudged)
 
 
-def ranked(connection: sa.Connection, query: sa.Select[tuple[str, float, float]]) -> list[Candidate]:
+def callers(connection: sa.Connection, model: str) -> list[str]:
+    """Whose events stand unjudged. From one to the next by the index: events are many, callers few."""
+    found: list[str] = []
+    unjudged = sa.select(sa.func.min(candidates.c.caller)).where(
+        candidates.c.model == model, ~candidates.c.judged
+    )
+    name = connection.execute(unjudged).scalar()
+    while name is not None:
+        found.append(name)
+        name = connection.execute(unjudged.where(candidates.c.caller > name)).scalar()
+    return found
+
+
+def ranked(connection: sa.Connection, query: Ranks) -> list[Candidate]:
     return [Candidate._make(row) for row in connection.execute(query)]

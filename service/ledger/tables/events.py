@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from nearnorm.service.ids import first_id_at
 from nearnorm.service.ledger.database import Milliseconds, metadata, partial_index
 from nearnorm.service.ledger.tables import candidates
 
@@ -27,6 +26,8 @@ events = sa.Table(
     sa.Column("prototype", sa.Integer, nullable=False),
     sa.Column("audit", sa.Boolean, nullable=False),  # drawn at random, alert or not
     sa.Column("probability", sa.DOUBLE_PRECISION, nullable=False),  # of being kept: 1 for an alert
+    sa.Column("caller", sa.Text),  # the API key's name; null: kept before that was noted
+    sa.Column("size", sa.Integer),  # bytes, about
     partial_index(
         "events_by_record",
         "record_id",
@@ -41,10 +42,10 @@ events = sa.Table(
         postgresql="audit",
         sqlite="audit = 1",
     ),
+    sa.Index("events_by_caller", "caller", "anomaly", "event_id", "size"),
 )
 
 ROWS_A_STATEMENT = 500
-CHUNK = 5000  # rows deleted in one transaction, so that nobody waits long for the lock
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -63,6 +64,8 @@ class Event(msgspec.Struct, frozen=True):
     prototype: int
     audit: bool
     probability: float
+    caller: str | None = None
+    size: int | None = None
 
 
 Row = tuple[Any, ...]
@@ -136,22 +139,6 @@ def of_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Event]:
 
 def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[Event]:
     return [read(row) for row in connection.execute(query)]
-
-
-def prune(connection: sa.Connection, before_ms: int, keep_rows: int) -> int:
-    """Delete up to CHUNK events that are too old or too many; labels keep their copy. Answers how many."""
-    count = connection.execute(sa.select(sa.func.count()).select_from(events)).scalar_one()
-    surplus = min(max(0, count - keep_rows), CHUNK)
-    oldest = sa.select(events.c.event_id).order_by(events.c.event_id)
-    aged = oldest.where(events.c.event_id < first_id_at(before_ms)).limit(CHUNK)
-    doomed = set(connection.scalars(aged))
-    if surplus:
-        doomed |= set(connection.scalars(oldest.limit(surplus)))
-    if doomed:
-        last = max(doomed)
-        candidates.forget_until(connection, last)
-        connection.execute(sa.delete(events).where(events.c.event_id <= last))
-    return len(doomed)
 
 
 def digests_of(connection: sa.Connection, record_id: str) -> list[str]:

@@ -13,7 +13,8 @@ from nearnorm.service.events import log as writer
 from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.ids import first_id_at, new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import events, policy
+from nearnorm.service.ledger.tables import events, policy, retention
+from nearnorm.service.ledger.tables.retention import Amount
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS
@@ -24,7 +25,11 @@ ENCODER = Encoder(PAYMENTS, 100_000)
 
 
 def batch(
-    count: int, alerts: frozenset[int] = frozenset(), ids: list[str | int] | None = None, version: str = "v"
+    count: int,
+    alerts: frozenset[int] = frozenset(),
+    ids: list[str | int] | None = None,
+    version: str = "v",
+    caller: str = "app",
 ) -> ScoredBatch:
     """`count` rows whose amount is their place."""
     records = [{"amount": i, "channel": "web", "country": "XA"} for i in range(count)]
@@ -40,6 +45,7 @@ def batch(
         alert,
         [0] * count,
         ids,
+        caller,
     )
 
 
@@ -55,7 +61,7 @@ def kept(ledger: Ledger) -> list[events.Event]:
 @pytest.fixture
 def log(ledger: Ledger) -> EventLog:
     """Keeps alerts only, and writes when it is told to."""
-    return EventLog(ledger, rate=0.0, rows=1000, days=1.0)
+    return EventLog(ledger, rate=0.0, bounds=Amount(1000, 10**9), days=1.0)
 
 
 def test_every_alert_is_kept_with_what_the_model_saw(log: EventLog, ledger: Ledger) -> None:
@@ -75,7 +81,7 @@ def test_every_alert_is_kept_with_what_the_model_saw(log: EventLog, ledger: Ledg
 
 
 def test_the_random_slice_is_unbiased_and_its_probability_is_stored(ledger: Ledger) -> None:
-    log = EventLog(ledger, rate=0.02, rows=10**6, days=1.0)
+    log = EventLog(ledger, rate=0.02, bounds=Amount(10**6, 10**9), days=1.0)
     total = 0
     for size in (1, 7, 100) * 60:  # fewer than are drawn in a second of heavy traffic
         total += size
@@ -90,7 +96,7 @@ def test_the_random_slice_is_unbiased_and_its_probability_is_stored(ledger: Ledg
 
 
 def test_an_alert_of_the_random_slice_says_so_and_was_certain_to_be_kept(ledger: Ledger) -> None:
-    log = EventLog(ledger, rate=1.0, rows=1000, days=1.0)
+    log = EventLog(ledger, rate=1.0, bounds=Amount(1000, 10**9), days=1.0)
     offer(log, batch(2, frozenset({0})))
     log.flush()
     assert [(e.audit, e.probability) for e in kept(ledger)] == [(True, 1.0), (True, 1.0)]
@@ -144,7 +150,7 @@ def test_a_group_that_is_written_twice_is_there_once(log: EventLog, ledger: Ledg
 
 
 def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_written(ledger: Ledger) -> None:
-    log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
+    log = EventLog(ledger, rate=0.0, bounds=Amount(1000, 10**9), days=1.0)
     offer(log, replace(batch(1, frozenset({0})), prototype=[object()]))
     log.start(Background())
     until(lambda: log.dropped)
@@ -155,7 +161,7 @@ def test_a_group_that_can_never_be_written_is_dropped_and_the_next_one_is_writte
 
 
 def test_stopping_writes_what_waits(ledger: Ledger) -> None:
-    log = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
+    log = EventLog(ledger, rate=0.0, bounds=Amount(1000, 10**9), days=1.0)
     log.start(Background())
     offer(log, batch(2, frozenset({0, 1})))
     log.stop()
@@ -163,8 +169,8 @@ def test_stopping_writes_what_waits(ledger: Ledger) -> None:
 
 
 def test_the_log_is_bounded_in_rows_and_in_age(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "CHUNK", 10)
-    log = EventLog(ledger, rate=1.0, rows=40, days=1.0)
+    monkeypatch.setattr(retention, "CHUNK", 10)
+    log = EventLog(ledger, rate=1.0, bounds=Amount(40, 10**9), days=1.0)
     offer(log, batch(100))
     log.flush()
     log.sweep()

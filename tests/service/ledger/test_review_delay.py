@@ -6,6 +6,7 @@ from nearnorm.service.background import Background
 from nearnorm.service.events import review_delay
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables.retention import Amount
 from tests.service.ledger.test_candidates import standing
 from tests.service.ledger.test_events import batch, offer
 
@@ -15,7 +16,7 @@ FLOOD = review_delay.FLOOD + 1
 @pytest.fixture
 def log(ledger: Ledger) -> EventLog:
     """Keeps alerts only, and writes when it is told to."""
-    return EventLog(ledger, rate=0.0, rows=1000, days=1.0)
+    return EventLog(ledger, rate=0.0, bounds=Amount(1000, 10**9), days=1.0)
 
 
 def all_alerts(log: EventLog, count: int, start: int) -> set[str]:
@@ -58,7 +59,7 @@ def test_a_flood_without_a_pause_is_taken_in_by_number_and_by_time(
 def test_what_a_killed_process_left_waiting_is_taken_up_by_the_next(log: EventLog, ledger: Ledger) -> None:
     ids = all_alerts(log, FLOOD, 0)
     log.flush()
-    next_ = EventLog(ledger, rate=0.0, rows=1000, days=1.0)
+    next_ = EventLog(ledger, rate=0.0, bounds=Amount(1000, 10**9), days=1.0)
     next_.start(Background())
     next_.stop()
     assert standing(ledger) == ids

@@ -42,7 +42,9 @@ def test_models_queue_and_log_have_gauges(fresh: httpx.Client) -> None:
 def test_kept_events_and_labels_have_gauges(fresh: httpx.Client) -> None:
     results = fresh.post("/score", json={"records": [RECORD] * 3}).json()["results"]
     assert value(fresh, "nearnorm_events_kept_total") == 3
-    assert value(fresh, "nearnorm_events_dropped_total") == 0
+    for reason in ("full", "text", "refused", "stopped"):
+        assert value(fresh, "nearnorm_events_dropped_total", reason=reason) == 0
+    assert value(fresh, "nearnorm_event_log_limit_bytes") == 4 * 2**30
     becomes(fresh, "nearnorm_events_waiting", 0)
     label = {"event_id": results[0]["event_id"], "label": "anomaly"}
     fresh.post("/feedback", json={"labels": [label]}).raise_for_status()
