@@ -254,6 +254,14 @@ def _python(values: pa.Array) -> list[object]:
     return found
 
 
+def _used(encoded: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Without the values that no row has, where there are more values than rows."""
+    if len(encoded.dictionary) <= len(encoded):
+        return encoded
+    places = encoded.indices.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(places.indices, encoded.dictionary.take(places.dictionary))
+
+
 def _by_distinct(
     column: pa.ChunkedArray,
     field: str,
@@ -266,7 +274,7 @@ def _by_distinct(
     parts, start = [np.empty(0, dtype)], 0
     for chunk in column.chunks:
         try:
-            encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+            encoded = _used(chunk) if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
         except pa.ArrowNotImplementedError:  # lists, structs: each value is wrong, none is looked up
             encoded = pa.DictionaryArray.from_arrays(np.arange(len(chunk)), chunk)
         distinct = _python(encoded.dictionary)

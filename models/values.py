@@ -6,6 +6,8 @@ cannot be coerced.
 
 import math
 
+MOST_CHARACTERS = 1_000
+"""Longest text that is read as a number or a boolean: reading one of megabytes would take long."""
 _TRUE = frozenset({"true", "1"})
 _FALSE = frozenset({"false", "0"})
 
@@ -26,7 +28,7 @@ def boolean(value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, str):
-        text = value.strip().lower()
+        text = value.strip().lower() if len(value) <= MOST_CHARACTERS else value
         if not text:
             return None
         if text in _TRUE:
@@ -53,6 +55,8 @@ def category(value: object) -> str | None:
 
 
 def _parsed(text: str) -> float | None:
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"a number was expected, not {_named(text)}")
     stripped = text.strip()
     if not stripped:
         return None

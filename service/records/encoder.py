@@ -21,6 +21,7 @@ from nearnorm.models import values
 from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
+from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.records.loose_json import decode_envelope, raise_malformed
 from nearnorm.service.records.shapes import NAN, Envelope, Id, RowProblem, request_type, row_fields
 
@@ -356,6 +357,11 @@ _TITLES = {
 
 def row_problem(name: str, detail: str, field: str | None = None) -> RowProblem:
     return RowProblem(TYPE_PREFIX + name, _TITLES[name], detail, field)
+
+
+def category_too_long(field: str, text: str) -> RowProblem:
+    detail = f"{field}: {len(text)} characters were sent, and {CATEGORY_CHARACTERS} are allowed: shorten it"
+    return row_problem("invalid-value", detail, field)
 
 
 def _unknown_field(name: str) -> str:

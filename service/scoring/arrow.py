@@ -1,18 +1,21 @@
 """Arrow streams in and out of /score, for bulk callers (extra `arrow`, imported with the first of them)."""
 
-from collections import Counter
 from collections.abc import Mapping
+from itertools import compress
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from msgspec.json import encode
 from msgspec.structs import asdict
+from numpy.typing import NDArray
 
 from nearnorm.models.schema import FeatureSchema
 from nearnorm.models.tables import to_arrays
-from nearnorm.service.errors import InvalidRequest, MalformedBody, TooManyRows, UnsupportedMedia
-from nearnorm.service.records.encoder import Encoded, Rows, row_problem, warnings_of
+from nearnorm.models.values import category
+from nearnorm.service.records.arrow_stream import read_stream
+from nearnorm.service.records.encoder import Encoded, Rows, category_too_long, row_problem, warnings_of
+from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.records.shapes import Reason
 from nearnorm.service.scoring.explain import Reasons
 from nearnorm.service.scoring.remember import Remembered
@@ -39,36 +42,44 @@ _REASON = pa.struct(
     }
 )
 """As in JSON; `value` and `expected`, which are of many shapes there, as JSON text."""
-_RECORD_BATCH, _DICTIONARY_BATCH = 3, 2  # MessageHeader, in Arrow's Message.fbs
 
 
 def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
-    """The stream's rows by the schema. Raises MalformedBody, TooManyRows, InvalidRequest."""
-    table = _table(body, max_rows)
-    names = table.schema.names
-    if len(set(names)) < len(names):
-        twice = min(name for name, count in Counter(names).items() if count > 1)
-        raise InvalidRequest(f"column {twice!r} was sent twice", field=twice)
-    if not {f.name for f in schema.scored} & set(names):
-        raise InvalidRequest("the stream has no column of the model's schema")
+    """The stream's rows by the schema. Raises as `read_stream` does."""
+    table, names = read_stream(body, schema, max_rows)
     arrays = to_arrays(table, schema)
     errors = {
         row: row_problem("invalid-value", f"{error.field}: {error.detail}", error.field)
         for row, error in arrays.errors.items()
     }
+    unknown: dict[int, dict[str, str]] = {}
+    for j, feature in enumerate(schema.categorical if arrays.unknown.any() else ()):
+        rows = np.flatnonzero(arrays.unknown[:, j])
+        for row, text in zip(rows.tolist(), _texts(table, feature.name, rows), strict=True):
+            if len(text) > CATEGORY_CHARACTERS:
+                errors.setdefault(row, category_too_long(feature.name, text))
+            else:
+                unknown.setdefault(row, {})[feature.name] = text
     encoded = Encoded(Rows(arrays.numeric, arrays.codes), table.num_rows, errors=errors)
-    encoded.warnings = warnings_of(arrays.extra)
+    encoded.warnings = warnings_of(sorted(set(names) - {f.name for f in schema.features}))
     if errors:
         encoded.kept = [row for row in range(table.num_rows) if row not in errors]
         encoded.rows = Rows(arrays.numeric[encoded.kept], arrays.codes[encoded.kept])
-    for row, j in np.argwhere(arrays.missing).tolist() if arrays.missing.any() else ():
+    scored = [feature.name for feature in schema.scored]
+    for row in np.flatnonzero(arrays.missing.any(axis=1)).tolist():
         if row not in errors:
-            encoded.imputed.setdefault(row, []).append(schema.scored[j].name)
-    for row, j in np.argwhere(arrays.unknown).tolist():
-        if row not in errors:
-            name = schema.categorical[j].name
-            encoded.unknown.setdefault(row, {})[name] = str(table.column(name)[row].as_py())
+            encoded.imputed[row] = list(compress(scored, arrays.missing[row].tolist()))
+    encoded.unknown = {row: texts for row, texts in unknown.items() if row not in errors}
     return encoded
+
+
+def _texts(table: pa.Table, name: str, rows: NDArray[np.int64]) -> list[str]:
+    """Categories as they were sent. Each text is made once, however many rows have it."""
+    sent = table.column(name).take(pa.array(rows)).combine_chunks()
+    sent = sent if pa.types.is_dictionary(sent.type) else sent.dictionary_encode()
+    used = sent.indices.dictionary_encode()
+    distinct = [str(category(value)) for value in sent.dictionary.take(used.dictionary).to_pylist()]
+    return [distinct[index] for index in used.indices.to_pylist()]
 
 
 def write(
@@ -82,13 +93,13 @@ def write(
     places = encoded.places()
     columns = _answers(encoded, scores)
     events = {places[index]: event_id for index, event_id in noted.event_ids.items()}
-    told = {place: f"{error.title}: {error.detail}" for place, error in encoded.errors.items()}
+    errors = {place: f"{error.title}: {error.detail}" for place, error in encoded.errors.items()}
     unknown = {place: list(texts) for place, texts in encoded.unknown.items()}
     for name, found, kind in (
         ("event_id", events, pa.string()),
         ("imputed", encoded.imputed, pa.list_(pa.string())),
         ("unknown", unknown, pa.list_(pa.string())),
-        ("error", told, pa.string()),
+        ("error", errors, pa.string()),
     ):
         columns[name] = _sparse(found, encoded.count, kind)
     warnings = encoded.warnings
@@ -143,53 +154,3 @@ def _sparse(found: Mapping[int, Any], count: int, kind: pa.DataType) -> pa.Array
     for place, value in found.items():
         full[place] = value
     return pa.array(full, kind)
-
-
-def _table(body: bytes, max_rows: int) -> pa.Table:
-    """Read batch by batch, so that a stream of too many rows is not unpacked to its end."""
-    try:
-        for message in pa.ipc.MessageReader.open_stream(body):
-            if _is_compressed(message.metadata.to_pybytes()):
-                raise UnsupportedMedia(
-                    "compressed Arrow buffers are not read: leave them plain, and pack the body as gzip"
-                )
-        batches, rows = [], 0
-        with pa.ipc.open_stream(body) as stream:
-            for batch in stream:
-                rows += batch.num_rows
-                if rows > max_rows:
-                    raise TooManyRows(f"more than {max_rows} rows were sent: send several requests")
-                batch.validate(full=True)
-                batches.append(batch)
-            table = pa.Table.from_batches(batches, stream.schema)
-            _ = table.schema.names  # read only when asked for, and perhaps no UTF-8
-    except (pa.ArrowException, OSError, EOFError, IndexError, UnicodeDecodeError) as error:
-        lines = str(error).splitlines() or ["it ends too soon"]
-        raise MalformedBody(f"the body is no Arrow stream: {lines[0]}") from None
-    if not rows:
-        raise InvalidRequest("the stream has no rows: send at least one")
-    return table
-
-
-def _is_compressed(message: bytes) -> bool:
-    """Whether a message's buffers are compressed, read from its flatbuffer: what they would unpack to
-    cannot be bounded."""
-
-    def number(at: int, size: int, signed: bool = False) -> int:
-        return int.from_bytes(message[at : at + size], "little", signed=signed)
-
-    def field(table: int, index: int) -> int:
-        """Where a table's field lies; 0: it is not there."""
-        entries = table - number(table, 4, signed=True)
-        at = 4 + 2 * index
-        offset = number(entries + at, 2) if at < number(entries, 2) else 0
-        return table + offset if offset else 0
-
-    def follow(at: int) -> int:
-        return at + number(at, 4)
-
-    root = follow(0)
-    kind, header = number(field(root, 1), 1), follow(field(root, 2))
-    if kind == _DICTIONARY_BATCH:
-        header = follow(field(header, 1))
-    return kind in (_RECORD_BATCH, _DICTIONARY_BATCH) and field(header, 3) != 0

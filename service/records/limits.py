@@ -1,0 +1,51 @@
+"""What a request may hold, counted before it is decoded: what takes long holds everybody up.
+
+Each limit is far above what records need: 10,000 rows of a hundred features are within all of them.
+"""
+
+import numpy as np
+
+from nearnorm.service.errors import BodyTooLarge, TooManyRows
+
+ID_CHARACTERS = 200
+"""Longest id of a row, and name of a model."""
+CATEGORY_CHARACTERS = 1_000
+"""Longest text of a category that training never saw: it is kept with the event."""
+NAME_CHARACTERS = 100
+"""Characters of a caller's own name for a field that an answer repeats."""
+MOST_VALUES = 1_000_000
+"""Values in one body. Decoding takes 50 nanoseconds for each, during which nobody else is answered."""
+MOST_CELLS = 1_000_000
+"""Rows times features of one request: of a row that is sent empty every feature is told as imputed."""
+RECORD_BYTES = 2**20
+"""Largest record as JSON."""
+ANSWER_BYTES = 32 * 2**20
+"""Largest answer."""
+_COUNTED_FROM = 2**18  # a smaller body holds nobody up, whatever is in it
+
+
+def check_values(body: bytes, most: int = MOST_VALUES) -> None:
+    """Raises BodyTooLarge where JSON holds more than so many values, going by commas and brackets."""
+    if len(body) <= max(most, _COUNTED_FROM):
+        return
+    text = np.frombuffer(body, np.uint8)
+    values = sum(int(np.count_nonzero(text == ord(mark))) for mark in ",[{")
+    if values > most:
+        raise BodyTooLarge(
+            f"the body holds {values:,} values, lists and objects, and {most:,} are allowed: "
+            "send fewer at once"
+        )
+
+
+def check_cells(rows: int, features: int) -> None:
+    """Raises TooManyRows."""
+    if rows * features > MOST_CELLS:
+        raise TooManyRows(
+            f"{rows} rows of {features} features were sent, and {MOST_CELLS:,} values are allowed: "
+            f"send at most {MOST_CELLS // features} rows at once"
+        )
+
+
+def shortened(text: str, most: int = NAME_CHARACTERS) -> str:
+    """As an answer repeats what a caller sent."""
+    return text if len(text) <= most else text[: most - 1] + "…"
