@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from nearnorm import __version__
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.api import analysts, drift, feedback, jobs, models, ops, policy, privacy, queue
-from nearnorm.service.api.openapi.document import with_score
+from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.http import problems
-from nearnorm.service.http.query import known_alone
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
@@ -67,7 +66,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
                 raise
             yield
 
-    app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, openapi_url=None)
     memory = Memory(services.log, services.policies, services.verdicts)
     app.score = ScoreEndpoint(registry, services.keyring, memory, settings, metrics)
     app.state.startup_problem = "the service did not start: see its log"
@@ -78,10 +77,10 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.state.siblings = siblings
     app.include_router(ops.router)
     for room in (drift, models, feedback, analysts, jobs, queue, policy, privacy):
-        app.include_router(room.router, dependencies=[Depends(known_alone)])
+        app.include_router(room.router)
     problems.install(app)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
-    app.openapi = with_score(app, registry, settings)  # type: ignore[method-assign]
+    app.state.document = app.openapi = Document(app, registry, settings)  # type: ignore[method-assign]
     return app
 
 

@@ -1,5 +1,6 @@
 """What the routes of the ledger share: who asks, and a body of bounded size."""
 
+import asyncio
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -9,6 +10,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, MalformedBody
 from nearnorm.service.http.body import PLAIN_JSON, read_body
+from nearnorm.service.http.query import query_of
 from nearnorm.service.ledger.tables import audit
 from nearnorm.service.logs import log
 from nearnorm.service.records.loose_json import refuse_nested
@@ -27,7 +29,10 @@ def services_of(request: Request) -> Services:
 
 
 def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
-    """A dependency that answers the caller; None is any role. Raises Unauthorized, Forbidden, RateLimited."""
+    """A dependency that answers the caller; None is any role.
+
+    Raises Unauthorized, Forbidden, RateLimited; after that InvalidRequest for an unknown query parameter.
+    """
 
     async def caller(
         request: Request,
@@ -37,9 +42,18 @@ def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no ty
         headers, services = request.headers, services_of(request)
         found = services.keyring.caller(headers.get("authorization"), headers.get("x-api-key"), role)
         request.state.caller = found
+        if request.url.query:
+            await _check_query(request)
         return found
 
     return Depends(caller)
+
+
+async def _check_query(request: Request) -> None:
+    """Raises InvalidRequest for a parameter that the route's description does not name."""
+    template, method = request.scope["route"].path_format, request.method.lower()
+    known = await asyncio.to_thread(request.app.state.document.query_of, template, method)
+    query_of(request.url.query, known)
 
 
 async def record_audit(

@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.serving.registry import Registry
@@ -55,3 +56,10 @@ async def metrics(request: Request) -> Response:
     siblings: MultiprocessMetrics | None = request.app.state.siblings
     told = metrics.registry if siblings is None else await siblings.summed()
     return Response(generate_latest(told), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request) -> Response:
+    """Not in the event loop: the first time it is made."""
+    document: Document = request.app.state.document
+    return Response(document.as_json(), media_type="application/json")

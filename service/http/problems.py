@@ -1,9 +1,10 @@
 """Every route's errors as problem+json, and its requests counted by route template."""
 
+import asyncio
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nearnorm.models.errors import StoreOutOfReach
@@ -47,17 +48,9 @@ async def _told_by_status(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     headers = dict(error.headers or {})
     if error.status_code == 405:  # the router names the methods of one of the path's routes
-        headers["Allow"] = ", ".join(_methods_of(request.app, request.scope["path"]))
+        methods = await asyncio.to_thread(request.app.state.document.methods_of, request.scope["path"])
+        headers["Allow"] = ", ".join(methods) or headers.get("Allow", "")
     return respond(of_status(error.status_code, str(error.detail), headers))
-
-
-def _methods_of(app: FastAPI, path: str) -> list[str]:
-    """What a path answers. A path without a parameter goes before one with, as in the document."""
-    by_path: dict[str, set[str]] = {}
-    for template, operations in app.openapi()["paths"].items():
-        if compile_path(template)[0].match(path):
-            by_path.setdefault(template, set()).update(method.upper() for method in operations)
-    return sorted(by_path.get(path) or next(iter(by_path.values()), set()))
 
 
 async def _told_by_fields(_: Request, error: Exception) -> Response:

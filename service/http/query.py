@@ -3,8 +3,6 @@
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
-from fastapi import Request
-
 from nearnorm.service.errors import InvalidRequest
 
 
@@ -24,11 +22,3 @@ def flag(query: Mapping[str, str], name: str) -> bool:
     if text not in ("true", "false"):
         raise InvalidRequest(f"{name}: give true or false, not {text[:20]!r}", field=name)
     return text == "true"
-
-
-def known_alone(request: Request) -> None:
-    """For the dependencies of a route: what its description does not name is refused."""
-    if request.url.query:
-        operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
-        described = operation.get("parameters", [])
-        query_of(request.url.query, [one["name"] for one in described if one["in"] == "query"])

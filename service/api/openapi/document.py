@@ -1,12 +1,18 @@
 """The OpenAPI document: FastAPI's, /score as the models in memory take it, every problem, and links."""
 
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import compile_path
 
 from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
+from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.api.openapi.links import link
 from nearnorm.service.errors import PROBLEM
 from nearnorm.service.serving.model import LoadedModel
@@ -39,6 +45,19 @@ _ANSWER = {
         "warnings": {"type": "array", "items": {"type": "string"}},
     },
 }
+_SCORE = {
+    "tags": ["scoring"],
+    "operationId": "score",
+    "summary": "Score records: how far is each from every kind of normal?",
+    "description": "A row whose values do not fit has an error of its own in the answer.",
+    "security": [{"HTTPBearer": []}, {"APIKeyHeader": []}],
+}
+_SCORES = {
+    "200": {
+        "description": "Scores in the order sent",
+        "content": {"application/json": {"schema": _ANSWER}},
+    }
+}
 _PROBLEM = {
     "type": "object",
     "description": "RFC 9457; `field` and `errors` name what to mend.",
@@ -66,12 +85,52 @@ _TOLD = {
 }
 
 
-def with_score(app: FastAPI, registry: Registry, settings: Settings) -> Callable[[], dict[str, Any]]:
-    """FastAPI's document, and POST /score as the models in memory take it."""
+class Document:
+    """The document, and what requests are held to by it. The routes are described once, /score once a model.
 
-    def document() -> dict[str, Any]:
+    Describing the routes takes a tenth of a second: whoever is in the event loop asks in another thread.
+    """
+
+    def __init__(self, app: FastAPI, registry: Registry, settings: Settings) -> None:
+        self._app = app
+        self._registry = registry
+        self._max_rows = settings.max_rows
+        self._lock = threading.Lock()
+        self._version: str | None = None
+        self._written = b""
+
+    def __call__(self) -> dict[str, Any]:
+        """FastAPI's document, and POST /score as the default model in memory takes it."""
+        return self._of(self._registry.loaded().get(DEFAULT_MODEL))
+
+    def as_json(self) -> bytes:
+        model = self._registry.loaded().get(DEFAULT_MODEL)
+        version = model.ref.version if model else ""
+        with self._lock:
+            if self._version != version:
+                self._written, self._version = msgspec.json.encode(self._of(model)), version
+            return self._written
+
+    def query_of(self, template: str, method: str) -> Sequence[str]:
+        """The query parameters that a route reads."""
+        return self._parameters[template, method]
+
+    def methods_of(self, path: str) -> list[str]:
+        """What a path answers. A path without a parameter goes before one with, as in the document."""
+        matching = [template for template, pattern in self._patterns.items() if pattern.match(path)]
+        template = path if path in matching else next(iter(matching), None)
+        return sorted(method.upper() for method in self._routes["paths"].get(template, ()))
+
+    def _of(self, model: LoadedModel | None) -> dict[str, Any]:
+        paths = self._routes["paths"]
+        score = {**paths["/score"]["post"], "requestBody": _score_body(model, self._max_rows)}
+        return {**self._routes, "paths": {**paths, "/score": {"post": score}}}
+
+    @cached_property
+    def _routes(self) -> dict[str, Any]:
+        app = self._app
         found = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        found["paths"]["/score"] = {"post": _operation(registry.loaded().get("default"), settings.max_rows)}
+        found["paths"]["/score"] = {"post": {**_SCORE, "requestBody": {}, "responses": dict(_SCORES)}}
         schemas = found["components"]["schemas"]
         for unused in ("HTTPValidationError", "ValidationError"):  # errors are problems here
             schemas.pop(unused, None)
@@ -82,7 +141,19 @@ def with_score(app: FastAPI, registry: Registry, settings: Settings) -> Callable
         link(found["paths"])
         return found
 
-    return document
+    @cached_property
+    def _parameters(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        return {
+            (template, method): tuple(
+                one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"
+            )
+            for template, operations in self._routes["paths"].items()
+            for method, operation in operations.items()
+        }
+
+    @cached_property
+    def _patterns(self) -> dict[str, re.Pattern[str]]:
+        return {template: compile_path(template)[0] for template in self._routes["paths"]}
 
 
 def _tell_problems(path: str, method: str, operation: dict[str, Any]) -> None:
@@ -105,7 +176,7 @@ def _tell_problems(path: str, method: str, operation: dict[str, Any]) -> None:
         }
 
 
-def _operation(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
+def _score_body(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
     record: dict[str, Any] = {"type": "object"}
     column: dict[str, Any] = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "array"}}
     examples: dict[str, Any] = {}
@@ -132,23 +203,8 @@ def _operation(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
         },
         "oneOf": [{"required": ["records"]}, {"required": ["columns"]}],
     }
-    return {
-        "tags": ["scoring"],
-        "operationId": "score",
-        "summary": "Score records: how far is each from every kind of normal?",
-        "description": "A row whose values do not fit has an error of its own in the answer.",
-        "security": [{"HTTPBearer": []}, {"APIKeyHeader": []}],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": body, "examples": examples}},
-        },
-        "responses": {
-            "200": {
-                "description": "Scores in the order sent",
-                "content": {"application/json": {"schema": _ANSWER}},
-            }
-        },
-    }
+    content: dict[str, Any] = {"application/json": {"schema": body, "examples": examples}}
+    return {"required": True, "content": content}
 
 
 def _property(feature: Feature) -> dict[str, Any]:
