@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nearnorm.training.method.losses import LossWeights
+from nearnorm.training.method.paper import LossWeights
 
 Report = Callable[[int, dict[str, float]], None]
-"""Is told an epoch's number and its mean losses."""
+"""Takes an epoch's number and its mean losses."""
 
 STEPS_PER_EPOCH = 64
 WEIGHT_DECAY = 5e-4

@@ -11,7 +11,8 @@ from nearnorm.models.errors import DataError
 from nearnorm.training.fitting.distil import mean_forest
 from nearnorm.training.fitting.epochs import Report, Schedule
 from nearnorm.training.fitting.joint import train_jointly
-from nearnorm.training.fitting.representation import learn_representation, pretrain_layers
+from nearnorm.training.fitting.layerwise import pretrain_layers
+from nearnorm.training.fitting.representation import learn_representation
 from nearnorm.training.fitting.sampling import Sampler
 from nearnorm.training.fitting.threads import one_thread
 from nearnorm.training.method.cold_start import RankHead
@@ -19,6 +20,7 @@ from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.heads import ForestHead, ScoreHead, soft_evidence
 from nearnorm.training.method.losses import normal_likelihood
 from nearnorm.training.method.network import Detector, student_t
+from nearnorm.training.method.paper import choose_prototypes
 from nearnorm.training.method.preprocess import Preprocess
 from nearnorm.training.method.prototypes import find_prototypes
 
@@ -137,7 +139,11 @@ def _fit(
     # ---- stage 2: prototypes, from raw embeddings of held-out rows
     with torch.no_grad():
         raw = detector.join(detector.encode(held_out))
-    centres, silhouettes = find_prototypes(raw.numpy(), config.prototypes, rng)
+    silhouettes: dict[str, float] = {}
+    if config.prototypes is None:
+        centres, silhouettes = choose_prototypes(raw.numpy(), rng)
+    else:
+        centres = find_prototypes(raw.numpy(), config.prototypes, rng)
     detector.set_prototypes(torch.from_numpy(centres))
 
     # ---- stage 3: everything together

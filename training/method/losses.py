@@ -8,8 +8,6 @@ from torch import Tensor
 
 MARGIN = 0.02
 """m: how much worse anomalies must be reconstructed than normal rows."""
-TEMPERATURE = 2.0
-"""T of dynamic weight averaging."""
 
 
 def huber(error: Tensor) -> Tensor:
@@ -68,23 +66,3 @@ def clustering_loss(similarity: Tensor, fixed_target: bool) -> Tensor:
 def contrast_loss(normal: Tensor, weight: Tensor, anomalous: Tensor) -> Tensor:
     """L_c = -log sigmoid(mean_u(w q*) - mean_a q*); [u], [u], [a] -> scalar."""
     return -F.logsigmoid((weight * normal).mean() - anomalous.mean())
-
-
-class LossWeights:
-    """Dynamic weight averaging: a loss that falls slower than the others gets more weight.
-
-    weight_j = softmax_j (L_j / L_j,previous / T), L_j of this batch, L_j,previous the last epoch's
-    mean (1 in the first epoch).
-    """
-
-    def __init__(self) -> None:
-        self._previous: dict[str, float] = {}
-
-    def combine(self, losses: dict[str, Tensor]) -> Tensor:
-        """The weighted sum, weights adding to 1."""
-        values = torch.stack(list(losses.values()))
-        before = torch.tensor([self._previous.get(name, 1.0) for name in losses])
-        return (torch.softmax(values / before / TEMPERATURE, 0) * values).sum()
-
-    def end_epoch(self, means: dict[str, float]) -> None:
-        self._previous = {name: max(mean, 1e-8) for name, mean in means.items()}

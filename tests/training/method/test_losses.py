@@ -4,7 +4,6 @@ from torch.nn.functional import smooth_l1_loss
 
 from nearnorm.training.method.losses import (
     MARGIN,
-    LossWeights,
     clustering_loss,
     contrast_loss,
     huber,
@@ -70,13 +69,3 @@ def test_contrast_falls_as_anomalies_leave_the_prototypes() -> None:
     near = contrast_loss(torch.full((3,), 0.9), weight, torch.full((2,), 0.9))
     far = contrast_loss(torch.full((3,), 0.9), weight, torch.full((2,), 0.2))
     assert far < near
-
-
-def test_dynamic_weights_favour_the_loss_that_falls_slower() -> None:
-    weights = LossWeights()
-    weights.end_epoch({"slow": 1.0, "fast": 1.0})
-    slow, fast = torch.tensor(0.9, requires_grad=True), torch.tensor(0.1, requires_grad=True)
-    share = torch.softmax(torch.tensor([0.9, 0.1]) / 2.0, 0)
-    got = weights.combine({"slow": slow, "fast": fast})
-    assert got.item() == pytest.approx((share[0] * 0.9 + share[1] * 0.1).item())
-    assert share[0] > share[1]
