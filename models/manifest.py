@@ -19,9 +19,11 @@ class Part(BaseModel):
 
 
 class DataFacts(Part):
-    """What the model was trained on. `digest` covers the rows, labels included."""
+    """What the model was trained on. `digest` covers the rows, labels included; `base_digest` those of the
+    base data alone, where a retraining added others (None: there are no others)."""
 
     digest: str
+    base_digest: str | None = None
     label_column: str
     time_column: str | None = None
     rows: int

@@ -18,11 +18,15 @@ Part = TypeVar("Part", bound=Struct)
 
 
 class TrainingRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """`champion` is a bundle's folder, `source` base data that goes before the champion's own, `config` a
-    recipe's file that goes before the champion's; `budget` is the alert budget's share."""
+    """`champion` is a bundle's folder and `version` what must lie there; `source` is base data that goes
+    before the champion's own, `config` a recipe's file that goes before the champion's; `budget` is the
+    alert budget's share. `trusted`: the champion's signature was checked, and base data must be what it
+    signs."""
 
     champion: str
+    version: str
     budget: float
+    trusted: bool = False
     source: str | None = None
     config: str | None = None
 

@@ -27,8 +27,8 @@ class Settings(BaseSettings):
     """The model store: a folder, or s3://bucket/prefix (keys and region by the usual AWS_ variables);
     default: `models` in the home."""
     trusted_keys: str | None = None
-    """Public keys, as PEM files with commas between them: a bundle that none of them signed is not served.
-    Default: signatures are not looked at."""
+    """Public keys, as PEM files with commas between them: a bundle that none of them signed is neither served
+    nor retrained, and base data must be what its signature is over. Default: signatures are not looked at."""
     database_url: str | None = None
     """The ledger: sqlite:////folder/file.db or postgresql://user@host/name; default: a file in the home."""
     host: str = "127.0.0.1"

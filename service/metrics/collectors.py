@@ -6,7 +6,6 @@ waits for the ledger.
 
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -109,8 +108,7 @@ class Figures(Collector):
             "nearnorm_queue_limit_rows", "Rows at which requests are answered with 429.", labels=_MODEL
         )
         for name, model in self._registry.loaded().items():
-            made = datetime.fromisoformat(model.manifest.created_at)
-            created.add_metric((name,), made.timestamp())
+            created.add_metric((name,), model.created_at)
             budget.add_metric((name,), model.ranks.policy.budget)
             waiting.add_metric((name,), model.batcher.rows)
             room.add_metric((name,), model.batcher.limit)

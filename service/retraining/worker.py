@@ -20,7 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from nearnorm.models.bundle import read_bundle
-from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.models.errors import BundleError, ConfigError, NearnormError
 from nearnorm.models.retraining import TrainingRequest, TrainingResult, read_part
 from nearnorm.models.review import REVIEW, read_review
 from nearnorm.models.signature import SigningKey
@@ -61,7 +61,8 @@ class Worker:
     """One worker of one home."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ConfigError where training is not installed, or the key to sign with cannot be read."""
+        """Raises ConfigError where training is not installed, or a key to sign with or to trust cannot be
+        read."""
         if not training_is_installed():
             raise ConfigError(
                 "a worker trains, and the extra training is not installed: "
@@ -72,6 +73,7 @@ class Worker:
         self.ledger = Ledger.at(settings.database_url, settings.home)
         self.store = settings.open_store()
         self._key = SigningKey(settings.signing_key) if settings.signing_key else None
+        self._trusted = settings.read_trusted_keys()
         self._greeted = -GREET
         self._stop = threading.Event()
 
@@ -182,6 +184,8 @@ class Worker:
                 f"model {job.model!r} has no champion to begin with: activate a version first"
             )
         bundle = self.store.open(champion.version)
+        if self._trusted is not None:
+            self._trusted.check(bundle)
         rows = self.settings.retrain_traffic_rows
         with self.ledger.read() as connection:
             seen = snapshot.read(connection, job.model, champion.version, rows)
@@ -193,6 +197,8 @@ class Worker:
         config = self.settings.training_config
         request = TrainingRequest(
             champion=str(bundle.path.absolute()),
+            version=bundle.version,
+            trusted=self._trusted is not None,
             budget=share,
             source=self.settings.training_data,
             config=str(config.absolute()) if config else None,
@@ -267,6 +273,11 @@ class Worker:
         champion = self.store.champion(job.model)
         if champion is None or champion.version != job.champion:
             return f"{by_hand}: another version was activated while it trained"
+        try:
+            if self._trusted is not None:
+                self._trusted.check(self.store.open(version))
+        except BundleError as error:
+            return f"it does not serve: {error}, or give the worker a key by NEARNORM_SIGNING_KEY"
         self.store.activate(version, by=_name(job), model=job.model)
         return None
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import numpy as np
 from msgspec import Struct
@@ -42,6 +43,7 @@ class LoadedModel:
     def __init__(self, name: str, manifest: Manifest, engine: Engine, max_rows: int) -> None:
         core = manifest.core
         self.manifest = manifest
+        self.created_at = datetime.fromisoformat(manifest.created_at).timestamp()  # seconds since 1970
         self.ref = ModelRef(name, manifest.version)
         self.engine = engine
         self.encoder = Encoder(core.features, max_rows)

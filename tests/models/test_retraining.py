@@ -17,7 +17,7 @@ from nearnorm.models.retraining import (
 
 
 def test_a_request_and_a_result_are_read_as_they_were_written(tmp_path: Path) -> None:
-    request = TrainingRequest(champion="/models/a", budget=0.02, source="s3://b/base.parquet")
+    request = TrainingRequest(champion="/models/a", version="v", budget=0.02, source="s3://b/base.parquet")
     learnt = LearntRecord("d", 0.1, 0.9, None)
     result = TrainingResult(True, ["because"], {"confirmed": 1}, "v", "d", 7, [learnt], [])
     for part in (request, result):
@@ -28,8 +28,8 @@ def test_a_request_and_a_result_are_read_as_they_were_written(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ('{"champion": "a"}', "missing required field `budget`"),
-        ('{"champion": "a", "budget": 0.1, "buget": 1}', "unknown field `buget`"),
+        ('{"champion": "a", "version": "v"}', "missing required field `budget`"),
+        ('{"champion": "a", "version": "v", "budget": 0.1, "buget": 1}', "unknown field `buget`"),
         ('{"champion": ', "truncated"),
     ],
 )

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from nearnorm.models.bundle import Bundle, read_bundle, write_durably
 from nearnorm.models.conformal import lowest_rank, ranks
-from nearnorm.models.errors import NearnormError
+from nearnorm.models.errors import BundleError, NearnormError
 from nearnorm.models.operators import check_operators
 from nearnorm.models.retraining import (
     LearntRecord,
@@ -40,14 +40,13 @@ from nearnorm.models.retraining import (
     read_part,
 )
 from nearnorm.models.tables import Arrays
-from nearnorm.training.dataset.load import ANOMALY, load, split
+from nearnorm.training.dataset.load import ANOMALY, split
 from nearnorm.training.dataset.recipe import Recipe
-from nearnorm.training.dataset.source import resolve
 from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable
 from nearnorm.training.job import Prepared, TrainingJob, Watcher
 from nearnorm.training.loop import gate
-from nearnorm.training.loop.snapshot import Snapshot, check_columns, convert, take
-from nearnorm.training.method.config import FitConfig
+from nearnorm.training.loop.base_data import read_base
+from nearnorm.training.loop.snapshot import Snapshot, convert, take
 from nearnorm.training.pipeline import train_bundle
 
 GIVE_MORE = "give the worker more, or less base data"
@@ -62,23 +61,23 @@ def retrain(folder: Path) -> TrainingResult:
     _report_progress("snapshot", 0.0)
     started = time.perf_counter()
     request = read_part(folder / "request.json", TrainingRequest)
-    champion = read_bundle(Path(request.champion))
-    check_operators(champion.model, request.champion)
+    champion = _champion(request)
     core = champion.manifest.core
-    recipe = _recipe(request, champion)
-    source = request.source or resolve(champion.manifest.source)
-    base = load(source, core.data.label_column, recipe.columns, core.data.time_column)
-    check_columns(source, base.schema, core.features)
+    given = Recipe.read(Path(request.config)) if request.config else None
+    own = _own_recipe(champion, given)
+    recipe = given or own
+    base = read_base(champion.manifest, request.source, recipe, own, request.trusted)
     verdicts = read_lines(folder / "labels.jsonl", Verdict)
     traffic = [line.record for line in read_lines(folder / "traffic.jsonl", TrafficRecord)]
-    snapshot = take(base, traffic, verdicts)
+    snapshot = take(base.data, traffic, verdicts)
+    problems = [base.changed, *snapshot.problems] if base.changed else snapshot.problems
     data = snapshot.data
     rows = split(data, core.seed)
-    for problem in snapshot.problems:
+    for problem in problems:
         _write_event(warning=problem)
 
     job = TrainingJob(
-        source=source,
+        source=base.source,
         out=folder / "bundle",
         recipe=recipe,
         label_column=core.data.label_column,
@@ -90,10 +89,9 @@ def retrain(folder: Path) -> TrainingResult:
     with ProcessPoolExecutor(1, get_context("spawn")) as beside:
         crossed, rival = None, None
         if measurable(data.labels[rows.fit]):
-            before = _fit_config(champion, recipe)
-            if before != recipe.fit or (snapshot.known != data.labels).any() or not snapshot.present.all():
+            if own.fit != recipe.fit or (snapshot.known != data.labels).any() or not snapshot.present.all():
                 rival = beside.submit(
-                    cross_fit, data, rows, before, core.seed, _silent, snapshot.known, snapshot.present
+                    cross_fit, data, rows, own.fit, core.seed, _silent, snapshot.known, snapshot.present
                 )
             crossed = cross_fit(data, rows, recipe.fit, core.seed, _report_evaluation)
         watcher = Watcher(
@@ -136,26 +134,28 @@ def retrain(folder: Path) -> TrainingResult:
             for i, v in enumerate(verdicts)
             if snapshot.place[i] >= 0
         ],
-        problems=list(snapshot.problems),
+        problems=list(problems),
     )
 
 
-def _recipe(request: TrainingRequest, champion: Bundle) -> Recipe:
-    if request.config is not None:
-        return Recipe.read(Path(request.config))
+def _champion(request: TrainingRequest) -> Bundle:
+    """The bundle that the worker looked at, and no other that was put in its place. Raises BundleError."""
+    champion = read_bundle(Path(request.champion))
+    if champion.version != request.version:
+        raise BundleError(f"{request.champion} holds another version by now: the store was changed by hand")
+    check_operators(champion.model, request.champion)
+    return champion
+
+
+def _own_recipe(champion: Bundle, given: Recipe | None) -> Recipe:
+    """The champion's recipe; the one that is given where this release does not know the champion's."""
     try:
         return Recipe.model_validate(champion.manifest.core.config)
     except ValidationError:  # made by a release with other knobs
+        if given is not None:
+            return given
         _write_event(warning="the champion's recipe is not known to this release: the default one is used")
         return Recipe.read(None)
-
-
-def _fit_config(champion: Bundle, recipe: Recipe) -> FitConfig:
-    """The champion's own recipe, as far as this release knows it."""
-    try:
-        return Recipe.model_validate(champion.manifest.core.config).fit
-    except ValidationError:
-        return recipe.fit
 
 
 def _answers(bundle: Bundle, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:

@@ -115,6 +115,7 @@ def _facts(base: Dataset, labels: np.ndarray, digest: str) -> DataFacts:
     return base.facts.model_copy(
         update={
             "digest": digest,
+            "base_digest": base.facts.digest,
             "rows": len(labels),
             "anomalies": int((labels == ANOMALY).sum()),
             "normals": int((labels == NORMAL).sum()),

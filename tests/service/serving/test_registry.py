@@ -200,6 +200,19 @@ def test_a_version_that_fails_as_nobody_foresaw_is_told_and_the_next_one_is_foll
     assert ready(client)["problems"] == []
 
 
+def test_a_time_that_is_none_outside_the_digests_is_that_versions_failure_and_metrics_go_on(
+    client: httpx.Client, home: Path, bundle: Bundle, other_bundle: Bundle
+) -> None:
+    stored = ModelStore(home / "models").publish(other_bundle.path)
+    manifest = home / "models" / "versions" / stored / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | {"created_at": "once"}))
+    append(home, stored)
+    until(lambda: bool(ready(client)["problems"]))
+    assert "isoformat" in ready(client)["problems"][0]
+    assert client.get("/metrics").status_code == 200
+    assert version(client) == bundle.version
+
+
 class Unforeseen(Exception): ...
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from nearnorm.models.bundle import Bundle
+from nearnorm.models.retraining import TrainingRequest, read_part
 from nearnorm.models.signature import SIGNATURE, SigningKey, TrustedKeys
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
@@ -16,7 +17,7 @@ from tests.models.test_signature import key_pair
 from tests.service.bundles import make_bundle
 from tests.service.process.test_server import command, environment, refused
 from tests.service.running import home_with, serving
-from tests.service.working import champions, opened, with_result
+from tests.service.working import champions, opened, read, with_result, worked
 
 
 @pytest.fixture
@@ -99,6 +100,46 @@ def test_the_worker_signs_what_it_publishes(tmp_path: Path, bundle: Bundle, keys
         published = worker.store.open(trained.version)
     assert (published.path / SIGNATURE).is_file()
     TrustedKeys([keys[1]]).check(published)
+
+
+def test_the_worker_trains_from_no_champion_that_nobody_trusted_signed(
+    tmp_path: Path, bundle: Bundle, keys: tuple[Path, Path]
+) -> None:
+    home = home_with(tmp_path / "home", bundle)
+    for worker in opened(Settings(home=home, trusted_keys=str(keys[1]))):
+        job = worked(worker)
+        assert job.state == "failed"
+        assert "is not signed" in job.reasons[0]
+        assert not (home / "jobs" / job.job_id).exists(), "nothing was handed to a training"
+
+
+def test_the_worker_asks_for_the_base_data_that_the_signature_is_over(
+    tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    signed = make_bundle(tmp_path / "signed", seed=1)
+    SigningKey(keys[0]).sign(signed.path)
+    home = home_with(tmp_path / "home", signed)
+    for worker in opened(Settings(home=home, trusted_keys=str(keys[1]))):
+        job = worked(worker)
+        request = read_part(home / "jobs" / job.job_id / "request.json", TrainingRequest)
+    assert (request.version, request.trusted) == (signed.version, True)
+
+
+def test_what_a_worker_trained_and_no_trusted_key_signed_is_not_activated(
+    tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    signed, trained = make_bundle(tmp_path / "signed", seed=1), make_bundle(tmp_path / "trained", seed=2)
+    SigningKey(keys[0]).sign(signed.path)
+    home = home_with(tmp_path / "home", signed)
+    for worker in opened(Settings(home=home, trusted_keys=str(keys[1]))):
+        job = with_result(worker, trained)
+        worker.work(job)
+        assert champions(worker) == [signed.version]
+        ended = read(worker, job.job_id)
+        assert ended.state == "succeeded"
+        assert ended.activated is False
+        assert "is not signed" in ended.reasons[0]
+        assert "NEARNORM_SIGNING_KEY" in ended.reasons[0]
 
 
 def test_where_no_key_is_set_its_library_is_not_loaded(tmp_path: Path, bundle: Bundle) -> None:

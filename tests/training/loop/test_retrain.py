@@ -51,7 +51,7 @@ def test_confirmed_anomalies_are_no_excess_of_alerts(bundle: Bundle, tmp_path: P
     ]
     frauds = [record for record, label in zip(records, truth, strict=True) if label == 1][:10]
     others = [record for record, label in zip(records, truth, strict=True) if label != 1][:10]
-    request = TrainingRequest(champion=str(bundle.path), budget=0.01)
+    request = TrainingRequest(champion=str(bundle.path), version=bundle.version, budget=0.01)
     (tmp_path / "request.json").write_bytes(msgspec.json.encode(request))
     lines = [json.dumps({"record": record}) for record in frauds + others]
     (tmp_path / "traffic.jsonl").write_text("\n".join(lines))
