@@ -36,11 +36,22 @@ def test_equal_shares_do_not_diverge() -> None:
 
 
 def test_psi_is_its_textbook_sum_less_its_mean_under_chance() -> None:
-    reference, seen = np.array([5e6, 3e6, 2e6]), np.array([300_000, 300_000, 400_000])
-    p, q = seen / seen.sum(), reference / reference.sum()
+    """Half a row more in every cell, on both sides; chance alone has a mean of 2 (1/400 + 1/1,000)."""
+    reference, seen = np.array([500.0, 300.0, 200.0]), np.array([140, 120, 140])
+    p, q = (seen + 0.5) / 401.5, (reference + 0.5) / 1001.5
     textbook = ((p - q) * np.log(p / q)).sum()
     found = Comparison(reference, np.array([3]), 1000).of(seen)
-    assert found.psi[0] == pytest.approx(textbook - 2 * (1e-6 + 1e-7), abs=1e-5)
+    assert textbook > 0.1
+    assert found.psi[0] == pytest.approx(textbook - 2 * (1 / 400 + 1 / 1000), abs=1e-12)
+
+
+def test_psi_of_unchanged_traffic_is_as_often_above_its_mean_as_chance_allows() -> None:
+    """Less its mean, and never below 0, half of the draws come to nothing; without it, none do."""
+    rng = np.random.default_rng(2)
+    p = np.array([0.1, 0.2, 0.3, 0.4])
+    comparison = Comparison(p * 1e9, np.array([4]), 1000)
+    nothing = np.mean([comparison.of(seen).psi[0] == 0 for seen in rng.multinomial(1000, p, size=2_000)])
+    assert 0.55 < nothing < 0.67  # P(chi-square with 3 degrees < 3) = 0.61
 
 
 def test_a_signal_is_untouched_by_its_neighbours() -> None:
