@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality bench-robustness \
-        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-swaps chaos fuzz soak docs clean
+        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ fuzz: setup ## 100,000 fuzzed requests on each database, and schemathesis on bot
 	@$(BIN)/python -m tests.contract.fuzz_files
 	@$(BIN)/python -m tests.contract.attack --database sqlite
 	@$(BIN)/python -m tests.contract.attack --database postgresql
+
+mutations: setup ## break MODULE in one place after the other: what do TESTS not notice? (pip install mutmut)
+	@$(BIN)/python -m tests.mutation.mutate $(MODULE) $(TESTS)
 
 docs: setup ## write the configuration page from the settings
 	@$(BIN)/python -m nearnorm.service.cli.settings_page > docs/configuration.md

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nearnorm.models.conformal import (
@@ -46,6 +46,7 @@ def test_one_percent_of_99_rows_is_above_all_of_them() -> None:
     assert judged(0.985, among)[1]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(
     st.lists(st.floats(0, 1, width=32), min_size=20, max_size=60),
     st.floats(0, 1, width=32),

@@ -5,6 +5,7 @@ import pytest
 
 from nearnorm.training.loop.gate import (
     CONFIDENCE,
+    DRAWS,
     MARGIN,
     Confirmed,
     GateEvidence,
@@ -148,6 +149,24 @@ def test_a_record_found_by_the_audit_slice_weighs_what_it_stands_for() -> None:
     figures = decide(GateEvidence(heavy, (), QUIET, 0.01)).figures["average_precision"]
     assert isinstance(figures, dict)
     assert figures["challenger"] > 2 * figures["champion"]
+    differences = _differences(heavy, 0)
+    drawn = differences > 0.1
+    assert 0.5 < drawn.mean() < 0.8, "in two draws of three the record is there, and decides"
+
+
+def test_every_draw_has_as_many_anomalies_as_there_are() -> None:
+    """Of records drawn all together, more than a third of the draws would have none of one anomaly."""
+    reference = np.linspace(0, 0.9, 100)
+    truth = np.concatenate([[1], np.zeros(100, int)])
+    found, missed = np.concatenate([[1.0], reference]), np.concatenate([[-1.0], reference])
+    one = Ranked(truth, np.ones(101), np.arange(101), champion=found, challenger=missed)
+    assert (_differences(one, 0) < -0.9).all()
+
+
+def test_draws_are_many_and_differ() -> None:
+    differences = _differences(ranked(0.9, 10), 0)
+    assert len(differences) == DRAWS
+    assert len(np.unique(differences)) > DRAWS / 2
 
 
 def test_the_same_evidence_gives_the_same_decision() -> None:
