@@ -31,6 +31,8 @@ from http import HTTPStatus
 import msgspec
 
 PROBLEM = "application/problem+json"
+MOST_REPEATED = 200
+"""Characters of what a caller sent that an error repeats."""
 TYPE_PREFIX = "urn:nearnorm:problem:"
 
 
@@ -190,3 +192,12 @@ def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -
     error = InvalidRequest(detail or HTTPStatus(status).phrase, headers=headers)
     error.status = status
     return error
+
+
+def misfit(error: msgspec.ValidationError, what: str = "the body") -> tuple[str, str | None]:
+    """msgspec's words for what does not fit, as a sentence about a field or about `what`; and the field."""
+    message, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").lstrip(".") or None
+    if len(message) > MOST_REPEATED:
+        message = message[: MOST_REPEATED - 1] + "…"
+    return f"{field or what}: {message}", field

@@ -8,12 +8,12 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, MalformedBody
+from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, MalformedBody, misfit
 from nearnorm.service.http.body import PLAIN_JSON, read_body
 from nearnorm.service.http.query import query_of
 from nearnorm.service.ledger.tables import audit
 from nearnorm.service.logs import log
-from nearnorm.service.records.loose_json import refuse_nested
+from nearnorm.service.records.limits import MOST_DOCUMENT_VALUES, check_values
 from nearnorm.service.services import Services
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -81,13 +81,12 @@ def read(body: bytes, shape: type[Shape]) -> Shape:
     """
     if not body and not _requires(shape):
         return shape()
-    refuse_nested(body)
+    check_values(body, MOST_DOCUMENT_VALUES)
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        field = path.rstrip("`").lstrip(".") or None
-        raise InvalidRequest(f"{field or 'the body'}: {message}", field=field) from None
+        detail, field = misfit(error)
+        raise InvalidRequest(detail, field=field) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedBody("the body is no JSON") from None
 

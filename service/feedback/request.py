@@ -7,8 +7,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nearnorm.models.canonical import digest
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.errors import InvalidRequest, MalformedBody
-from nearnorm.service.records.loose_json import refuse_nested
+from nearnorm.service.errors import InvalidRequest, MalformedBody, misfit
+from nearnorm.service.records.limits import MOST_DOCUMENT_VALUES, check_values
 
 MOST_LABELS = 1_000
 
@@ -50,7 +50,7 @@ def read(body: bytes, caller: Caller, key: str | None) -> Submission:
     """Raises MalformedBody, InvalidRequest for the request as a whole; items are looked at in `feedback`."""
     if key is not None and not (0 < len(key) <= 255 and key.isprintable()):
         raise InvalidRequest("Idempotency-Key: send 1 to 255 printable characters", field="Idempotency-Key")
-    refuse_nested(body)
+    check_values(body, MOST_DOCUMENT_VALUES)
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -58,9 +58,8 @@ def read(body: bytes, caller: Caller, key: str | None) -> Submission:
     try:
         request = msgspec.convert(document, FeedbackRequest)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        field = path.rstrip("`").lstrip(".") or None
-        raise InvalidRequest(f"{field or 'the body'}: {message}", field=field) from None
+        detail, field = misfit(error)
+        raise InvalidRequest(detail, field=field) from None
     return Submission(
         request.model, request.labels, digest(document), caller.name, "operate" in caller.roles, key
     )

@@ -8,7 +8,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from nearnorm.models.digest import record_digest
-from nearnorm.service.errors import TYPE_PREFIX
+from nearnorm.service.errors import TYPE_PREFIX, misfit
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.analyst_name import normalised
 from nearnorm.service.feedback.request import Item, Submission
@@ -157,9 +157,8 @@ def _item(raw: object) -> Item:
     try:
         item = msgspec.convert(raw, Item)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        field = path.rstrip("`").lstrip(".") or None
-        raise Mistake("invalid-label", f"{field or 'the item'}: {message}", field) from None
+        detail, field = misfit(error, "the item")
+        raise Mistake("invalid-label", detail, field) from None
     named = [
         name for name in ("event_id", "record_id", "record", "retract") if getattr(item, name) is not UNSET
     ]

@@ -1,5 +1,6 @@
 """A request's headers and body: what kind it is, how large it may be, how it was packed."""
 
+import asyncio
 import zlib
 
 from msgspec import Struct
@@ -78,7 +79,10 @@ async def read_body(receive: Receive, kind: MediaKind, max_body: int) -> bytes:
     else:
         body = message.get("body", b"")
         check_size(len(body), max_body)
-    return _unpacked(body, max_body) if kind.packed else body
+    if not kind.packed:
+        return body
+    # a hundred kilobytes may take a tenth of a second; zlib leaves the interpreter to others meanwhile
+    return await asyncio.to_thread(_unpacked, body, max_body)
 
 
 async def _gathered(message: Message, receive: Receive, max_body: int) -> bytes:

@@ -8,7 +8,7 @@ import heapq
 import math
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set, Sized
-from itertools import starmap
+from itertools import compress, starmap
 from typing import Any, cast
 
 import msgspec
@@ -20,9 +20,15 @@ from numpy.typing import NDArray
 from nearnorm.models import values
 from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
+from nearnorm.service.records import loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
-from nearnorm.service.records.limits import CATEGORY_CHARACTERS
-from nearnorm.service.records.loose_json import decode_envelope, raise_malformed
+from nearnorm.service.records.limits import (
+    CATEGORY_CHARACTERS,
+    check_cells,
+    check_names,
+    check_values,
+    shortened,
+)
 from nearnorm.service.records.shapes import NAN, Envelope, Id, RowProblem, request_type, row_fields
 
 MOST_WARNED = 20
@@ -98,19 +104,26 @@ class Encoder:
             _codes_by_text(f).get for f in schema.categorical
         ]
         self._only_numbers = len(self._fields) == self._numbers
+        self._scored_names = [f.name for f in schema.scored]
+        # with the quotes and the comma
+        self._name_bytes = np.array([len(name.encode()) + 3 for name in self._scored_names], np.int64)
         self._required = {f.name for f in schema.scored if not f.nullable}
 
     def decode(self, body: bytes) -> Envelope:
-        """The request, typed where possible, else an Envelope. Raises MalformedBody, InvalidRequest."""
+        """The request, typed where possible, else an Envelope.
+
+        Raises MalformedBody, InvalidRequest, BodyTooLarge.
+        """
+        check_values(body)
         columns = self._columns.decode(body)
         if columns is not None:
             return columns
         try:
             return self._typed.decode(body)
         except msgspec.ValidationError:
-            return decode_envelope(body)
+            return loose_json.decode_envelope(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise_malformed(body, error)
+            loose_json.raise_malformed(body, error)
 
     def encode(self, request: Envelope) -> Encoded:
         """Arrays of a decoded request. Raises InvalidRequest, TooManyRows for the request as a whole."""
@@ -152,6 +165,7 @@ class Encoder:
             raise TooManyRows(
                 f"{count} rows were sent and {self._max_rows} are allowed: send several requests"
             )
+        check_cells(count, len(self.schema.scored))
         if isinstance(ids, UnsetType):
             return
         if len(ids) != count:
@@ -207,34 +221,48 @@ class Encoder:
             return encoded
         places = encoded.places()
         missing = np.concatenate([np.isnan(rows.numeric), rows.codes == MISSING_CODE], axis=1)
-        for index, j in np.argwhere(missing).tolist():
-            encoded.imputed.setdefault(places[index], []).append(self.schema.scored[j].name)
+        check_names(int(missing.sum(axis=0) @ self._name_bytes))
+        for index in np.flatnonzero(missing.any(axis=1)).tolist():
+            encoded.imputed[places[index]] = list(compress(self._scored_names, missing[index].tolist()))
+        refused: dict[int, RowProblem] = {}
         for index, j in np.argwhere(rows.codes == UNKNOWN_CODE).tolist():
-            place = places[index]
-            encoded.unknown.setdefault(place, {})[self.schema.categorical[j].name] = text(place, j)
+            place, name = places[index], self.schema.categorical[j].name
+            sent = text(place, j)
+            if len(sent) > CATEGORY_CHARACTERS:
+                refused[place] = category_too_long(name, sent)
+            encoded.unknown.setdefault(place, {})[name] = sent
         if self._required:
-            self._refuse_required(encoded)
+            refused |= self._without_required(encoded)
+        if refused:
+            self._leave_out(encoded, refused)
         return encoded
 
-    def _refuse_required(self, encoded: Encoded) -> None:
-        places = encoded.places()
-        for place, names in list(encoded.imputed.items()):
+    def _without_required(self, encoded: Encoded) -> dict[int, RowProblem]:
+        found = {}
+        for place, names in encoded.imputed.items():
             required = next((name for name in names if name in self._required), None)
             if required is not None:
                 detail = f"{required} is missing, and training never saw it missing: send a value"
-                encoded.errors[place] = row_problem("missing-value", detail, required)
-                del encoded.imputed[place]
-                encoded.unknown.pop(place, None)
-        good = [index for index, place in enumerate(places) if place not in encoded.errors]
-        if len(good) < len(places):
-            encoded.kept = [places[index] for index in good]
-            encoded.rows = Rows(encoded.rows.numeric[good], encoded.rows.codes[good])
+                found[place] = row_problem("missing-value", detail, required)
+        return found
+
+    def _leave_out(self, encoded: Encoded, refused: dict[int, RowProblem]) -> None:
+        """Rows that turned out to have an error."""
+        places = encoded.places()
+        for place, problem in refused.items():
+            encoded.errors[place] = problem
+            encoded.imputed.pop(place, None)
+            encoded.unknown.pop(place, None)
+        good = [index for index, place in enumerate(places) if place not in refused]
+        encoded.kept = [places[index] for index in good]
+        encoded.rows = encoded.rows.take(good)
 
     def _loose_records(self, records: list[Any], strict: bool) -> Encoded:
         errors: dict[int, RowProblem] = {}
         strange: dict[str, None] = {}
         cells: list[Any] = []
-        for place, record in enumerate(records):
+        for place, sent in enumerate(records):
+            record = loose_json.record(sent, place)
             if not isinstance(record, dict):
                 errors[place] = row_problem(
                     "not-a-record", "the record is no object: send {feature: value, ...}"
@@ -245,7 +273,7 @@ class Encoder:
             _note(strange, unknown)
             if unknown and strict:
                 name = min(unknown)
-                errors[place] = row_problem("unknown-field", _unknown_field(name), name)
+                errors[place] = row_problem("unknown-field", _unknown_field(name), shortened(name))
             cells.append(self._coerce_row([record.get(f.name) for f in self.schema.scored], place, errors))
         encoded = self._encode(cells, errors)
         encoded.warnings = warnings_of(strange)
@@ -290,14 +318,18 @@ class Encoder:
         self._check_count(count, request.ids, "columns")
         return count
 
-    def _loose_columns(self, columns: dict[str, list[Any]], request: Envelope) -> Encoded:
-        known = {f.name: columns[f.name] for f in self.schema.scored if f.name in columns}
+    def _loose_columns(self, columns: dict[str, Any], request: Envelope) -> Encoded:
+        known = {
+            f.name: loose_json.column(columns[f.name], f.name)
+            for f in self.schema.scored
+            if f.name in columns
+        }
         count = self._column_count(known, request)
         strange: dict[str, None] = {}
         _note(strange, columns.keys() - self._names)
         if strange and request.strict:
             name = next(iter(strange))
-            raise InvalidRequest(_unknown_field(name), field=name)
+            raise InvalidRequest(_unknown_field(name), field=shortened(name))
         errors: dict[int, RowProblem] = {}
         absent = [None] * count
         rows = zip(*(known.get(f.name, absent) for f in self.schema.scored), strict=True)
@@ -316,7 +348,7 @@ def _note(strange: dict[str, None], unknown: Set[str]) -> None:
 def warnings_of(unknown: Iterable[str]) -> list[str]:
     """What is told of fields that the schema does not know."""
     names = list(unknown)
-    warnings = [f"unknown field {name!r} was ignored" for name in names[:MOST_WARNED]]
+    warnings = [f"unknown field {shortened(name)!r} was ignored" for name in names[:MOST_WARNED]]
     if len(names) > MOST_WARNED:
         least = "at least " if len(names) >= MOST_COUNTED else ""
         more = min(len(names), MOST_COUNTED) - MOST_WARNED
@@ -365,4 +397,4 @@ def category_too_long(field: str, text: str) -> RowProblem:
 
 
 def _unknown_field(name: str) -> str:
-    return f"{name} is not in the model's schema, and strict was asked for: leave it out"
+    return f"{shortened(name)} is not in the model's schema, and strict was asked for: leave it out"

@@ -15,18 +15,19 @@ NAME_CHARACTERS = 100
 """Characters of a caller's own name for a field that an answer repeats."""
 MOST_VALUES = 1_000_000
 """Values in one body. Decoding takes 50 nanoseconds for each, during which nobody else is answered."""
+MOST_DOCUMENT_VALUES = 200_000
+"""The same in bodies of other routes, which become Python's objects as a whole."""
 MOST_CELLS = 1_000_000
 """Rows times features of one request: of a row that is sent empty every feature is told as imputed."""
 RECORD_BYTES = 2**20
 """Largest record as JSON."""
-ANSWER_BYTES = 32 * 2**20
-"""Largest answer."""
-_COUNTED_FROM = 2**18  # a smaller body holds nobody up, whatever is in it
+MOST_NAME_BYTES = 16 * 2**20
+"""Names of missing features in one answer; all else in it is bounded by rows."""
 
 
 def check_values(body: bytes, most: int = MOST_VALUES) -> None:
     """Raises BodyTooLarge where JSON holds more than so many values, going by commas and brackets."""
-    if len(body) <= max(most, _COUNTED_FROM):
+    if len(body) <= most:
         return
     text = np.frombuffer(body, np.uint8)
     values = sum(int(np.count_nonzero(text == ord(mark))) for mark in ",[{")
@@ -43,6 +44,15 @@ def check_cells(rows: int, features: int) -> None:
         raise TooManyRows(
             f"{rows} rows of {features} features were sent, and {MOST_CELLS:,} values are allowed: "
             f"send at most {MOST_CELLS // features} rows at once"
+        )
+
+
+def check_names(size: int) -> None:
+    """Raises TooManyRows where an answer would name the missing features of its rows in so many bytes."""
+    if size > MOST_NAME_BYTES:
+        raise TooManyRows(
+            f"the answer would name missing features in {size:,} bytes, and {MOST_NAME_BYTES:,} are allowed: "
+            "send fewer rows at once, or their values"
         )
 
 

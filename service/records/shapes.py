@@ -6,19 +6,20 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.service.records.limits import ID_CHARACTERS
 
 NAN = float("nan")
 
-Id = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Id = Annotated[str, Meta(max_length=ID_CHARACTERS)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """Larger numbers could be chosen so that all of them fall into one place of a hash table."""
 
 
 class Envelope(Struct, forbid_unknown_fields=True, kw_only=True):
     """A request with its rows as plain JSON; `request_type` derives the typed ones."""
 
-    model: str = "default"
+    model: Annotated[str, Meta(max_length=ID_CHARACTERS)] = "default"
     records: list[Any] | UnsetType = UNSET
-    columns: dict[str, list[Any]] | UnsetType = UNSET
+    columns: dict[str, Any] | UnsetType = UNSET
     ids: list[Id] | UnsetType = UNSET
     explain: bool = False
     strict: bool = False

@@ -7,8 +7,9 @@ steps, once awaited and once told.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from msgspec import Struct, UnsetType
 from starlette.types import Receive, Scope, Send
@@ -45,6 +46,15 @@ from nearnorm.service.verdict.reasons import Explained
 PATH = "/score"
 
 
+INLINE_BYTES = 2**20
+"""Largest body of JSON that is read in the event loop, where its rows are typed."""
+INLINE_LOOSE_BYTES = 2**16
+"""The same where they are not: that takes ten times as long."""
+INLINE_ARROW_BYTES = 2**18
+MOST_OFF_LOOP = 8
+"""Bodies that wait for the thread that reads long ones."""
+Outcome = TypeVar("Outcome")
+
 _TURNED_AWAY = raw_response(overloaded())
 
 
@@ -71,6 +81,8 @@ class ScoreEndpoint:
         self._max_body = settings.max_body_bytes
         self._max_rows = settings.max_rows
         self._metrics = metrics
+        self._executor = ThreadPoolExecutor(1, "decode")
+        self._off_loop = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -120,18 +132,38 @@ class ScoreEndpoint:
         if self._registry.is_full:
             raise overloaded()
 
-    def asked(self, body: bytes, caller: Caller) -> Asked:
-        """The request by the schema of the model that it names."""
+    def decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:
+        """The request by the schema of the model that it names, and that model."""
         model = self._registry.first()
         request = model.encoder.decode(body)
         if request.model != model.ref.name:
             model = self._registry.get(request.model)
             request = model.encoder.decode(body)
-        encoded = model.encoder.encode(request)
+        return model, request
+
+    def asked(self, model: LoadedModel, request: Envelope, encoded: Encoded, caller: Caller) -> Asked:
+        """What is to be scored. Raises RateLimited."""
         if not isinstance(request.records, UnsetType):
             request.records = []  # they are in the arrays: the next request is decoded into the same memory
+        if not isinstance(request.columns, UnsetType):
+            request.columns = {}
         _counted(model, encoded, caller.meter)
         return Asked(model, request, encoded, caller.name)
+
+    def off_loop(self, work: Callable[[], Outcome]) -> "asyncio.Future[Outcome]":
+        """What takes long, in a thread of its own, one after the other. Raises Overloaded.
+
+        It may hold the interpreter for the switch interval, but not until it is done.
+        """
+        if self._off_loop == MOST_OFF_LOOP:
+            raise overloaded()
+        self._off_loop += 1
+        waiting = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        waiting.add_done_callback(self._came_back)
+        return waiting
+
+    def _came_back(self, _: "asyncio.Future[Any]") -> None:
+        self._off_loop -= 1
 
     def answer(
         self,
@@ -156,13 +188,27 @@ class ScoreEndpoint:
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
             return await self._answer_arrow(scope, query, body, receive, caller)
-        asked = self.asked(body, caller)
+        model, request, encoded = await self._read(body)
+        asked = self.asked(model, request, encoded, caller)
         parts = await _scored(asked.model, asked.encoded, receive)
         scores = _whole(asked.encoded, parts)
         reasons = await _explained(asked.model, asked.encoded, scores) if asked.request.explain else None
         payload, noted = self.answer(asked, parts, scores, reasons)
         scope[SERVED] = asked.model.ref.version, noted.event_ids.values()
         return JSON, payload
+
+    async def _read(self, body: bytes) -> tuple[LoadedModel, Envelope, Encoded]:
+        if len(body) > INLINE_BYTES:
+
+            def read() -> tuple[LoadedModel, Envelope, Encoded]:
+                model, request = self.decode(body)
+                return model, request, model.encoder.encode(request)
+
+            return await self.off_loop(read)
+        model, request = self.decode(body)
+        if takes_long(request, len(body)):
+            return model, request, await self.off_loop(lambda: model.encoder.encode(request))
+        return model, request, model.encoder.encode(request)
 
     async def _answer_arrow(
         self, scope: Scope, query: Mapping[str, str], body: bytes, receive: Receive, caller: Caller
@@ -174,7 +220,7 @@ class ScoreEndpoint:
         explain = flag(query, "explain")
         named = query.get("model")
         model = self._registry.get(named) if named else self._registry.first()
-        encoded = arrow.read(body, model.encoder.schema, self._max_rows)
+        encoded = await self._read_arrow(lambda: arrow.read(body, model.encoder.schema, self._max_rows), body)
         _counted(model, encoded, caller.meter)
         parts = await _scored(model, encoded, receive)
         scores = _whole(encoded, parts)
@@ -182,6 +228,9 @@ class ScoreEndpoint:
         noted = self._note(model, encoded, scores, parts, None, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return ARROW, arrow.write(model, encoded, scores, noted, reasons)
+
+    async def _read_arrow(self, read: Callable[[], Encoded], body: bytes) -> Encoded:
+        return await self.off_loop(read) if len(body) > INLINE_ARROW_BYTES else read()
 
     def _note(
         self,
@@ -203,11 +252,12 @@ class ScoreEndpoint:
 class Visit:
     """One request without ASGI. Its client is told once, whatever happens."""
 
-    __slots__ = ("_asked", "_caller", "_endpoint", "_entry", "_headers", "_reply", "_started")
+    __slots__ = ("_asked", "_caller", "_endpoint", "_entry", "_headers", "_reading", "_reply", "_started")
 
     def __init__(self, endpoint: ScoreEndpoint, headers: Headers, size: int, reply: Reply) -> None:
         self._started = time.perf_counter()
         self._endpoint, self._headers, self._reply = endpoint, headers, reply
+        self._reading: asyncio.Future[Encoded] | None = None
         self._entry: Entry[Rows, Scores] | Entry[ScoredRows, list[Explained]] | None = None
         try:
             self._caller, most = endpoint.admit(headers)
@@ -218,7 +268,22 @@ class Visit:
 
     def read(self, body: bytes) -> None:
         try:
-            self._asked = asked = self._endpoint.asked(body, self._caller)
+            model, request = self._endpoint.decode(body)
+            if takes_long(request, len(body)):
+                self._reading = self._endpoint.off_loop(lambda: model.encoder.encode(request))
+                self._reading.add_done_callback(lambda done: self._encoded(model, request, done.result))
+                return
+        except Exception as error:
+            self._end(*told(error, self._headers))
+            return
+        self._encoded(model, request, lambda: model.encoder.encode(request))
+
+    def _encoded(self, model: LoadedModel, request: Envelope, encode: Callable[[], Encoded]) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None and reading.cancelled():
+            return
+        try:
+            self._asked = asked = self._endpoint.asked(model, request, encode(), self._caller)
             if len(asked.encoded.rows):
                 self._entry = asked.model.batcher.put(asked.encoded.rows, self._scored)
                 return
@@ -228,6 +293,8 @@ class Visit:
         self._scored([])
 
     def gone(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
         entry, self._entry = self._entry, None
         if entry is not None:
             entry.withdraw()
@@ -279,6 +346,11 @@ def told(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
     elif error.__cause__ is not None:
         log.error("batch failed", exc_info=error.__cause__, **request_ids(headers))
     return problem_response(error)
+
+
+def takes_long(request: Envelope, size: int) -> bool:
+    """Whether a decoded request of `size` bytes goes cell by cell, and has many of them."""
+    return type(request) is Envelope and size > INLINE_LOOSE_BYTES
 
 
 def _counted(model: LoadedModel, encoded: Encoded, meter: Meter | None) -> None:

@@ -155,8 +155,7 @@ def test_a_literal_that_is_no_json_is_named(client: Client, literal: str) -> Non
         b'{"records": [{"country": "\xff\xfe"}]}',
         b'{"records": [{"country": "\\ud800"}]}',
         b'{"records": [{"amount": 1e999, "country": "\\ud800"}]}',
-        b"[" * 100_000,
-        b'{"ids": ' + b"[" * 100_000,
+        b'{"records": ' + b"[" * 100_000,
     ],
 )
 def test_a_body_that_is_no_json_is_refused(client: Client, body: bytes) -> None:
@@ -169,6 +168,7 @@ def test_a_body_that_is_no_json_is_refused(client: Client, body: bytes) -> None:
     [
         ({}, None),
         ([], None),
+        ([[[]]], None),
         ("records", None),
         ({"records": [RECORD], "columns": {"amount": [1]}}, None),
         ({"records": []}, "records"),
@@ -176,7 +176,7 @@ def test_a_body_that_is_no_json_is_refused(client: Client, body: bytes) -> None:
         ({"records": None}, "records"),
         ({"columns": {}}, "columns"),
         ({"columns": {"amount": []}}, "columns"),
-        ({"columns": {"amount": 5}}, "columns[...]"),
+        ({"columns": {"amount": 5}}, "amount"),
         ({"columns": {"amount": [1, 2], "channel": ["web"]}}, "channel"),
         ({"columns": {"amount": [1, "2"], "channel": ["web"]}}, "channel"),
         ({"columns": {"colour": ["red"]}}, "columns"),
