@@ -169,5 +169,45 @@ def test_draws_are_many_and_differ() -> None:
     assert len(np.unique(differences)) > DRAWS / 2
 
 
+def test_the_figures_of_a_decision_are_these() -> None:
+    """GET /jobs/{id} answers with them."""
+    truth = np.concatenate([np.ones(4, int), np.zeros(200, int)])
+    weight = np.concatenate([[2.0], np.ones(203)])
+    reference = np.linspace(0.0, 0.99, 200)
+    champion, challenger = (
+        np.concatenate([anomalies, reference])
+        for anomalies in ([0.995, 0.5, 0.5, 0.5], [0.995, 0.995, 0.5, 0.5])
+    )
+    confirmed = (record("mended", 0.5, 0.999), record("flipped", 0.999, 0.5), record("same", 0.999, 0.999))
+    evidence = GateEvidence(
+        Ranked(truth, weight, np.arange(204), champion, challenger), confirmed, RecentTraffic(50, 1, 0), 0.01
+    )
+    decision = decide(evidence)
+    before, after = (
+        float(average_precisions(rank, truth, weight[None])[0]) for rank in (champion, challenger)
+    )
+    precision = decision.figures["average_precision"]
+    assert isinstance(precision, dict)
+    low, high = precision.pop("interval_90")
+    assert 0 <= low < after - before < high < 0.6
+    assert decision.figures == {
+        "average_precision": {"champion": before, "challenger": after, "difference": after - before},
+        "recall_at_budget": {"champion": 2 / 5, "challenger": 3 / 5},
+        "labels_measured": 4,
+        "confirmed": 3,
+        "mended": 1,
+        "flipped": ["flipped"],
+        "traffic": {"rows": 50, "champion": 1, "challenger": 0},
+        "budget": 0.01,
+    }
+    assert "of 3 confirmed records it mends 1 and turns 1 wrong" in decision.reasons
+
+
+def test_no_more_than_five_records_are_told_by_id() -> None:
+    wrong = tuple(record(f"f{i}", 0.999, 0.5) for i in range(6))
+    assert "(feedback f0, f1, f2, f3, f4)" in decide(evidence(0.95, 40, wrong[:5])).reasons[0]
+    assert "(feedback f0, f1, f2, f3, f4 ...)" in decide(evidence(0.95, 40, wrong)).reasons[0]
+
+
 def test_the_same_evidence_gives_the_same_decision() -> None:
     assert decide(evidence(0.9, 10)) == decide(evidence(0.9, 10))
