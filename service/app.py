@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nearnorm import __version__
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.api import analysts, drift, feedback, jobs, models, ops, policy, privacy, queue
 from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.http import problems
+from nearnorm.service.http.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
+from nearnorm.service.http.head_requests import HeadRequests
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
@@ -28,8 +30,12 @@ class Application(FastAPI):
     """The routes, and /score before them: a router's way costs more than the scoring of a record."""
 
     score: ScoreEndpoint
+    entry: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.entry(scope, receive, send)
+
+    async def by_path(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == PATH:
             await self.score(scope, receive, send)
         else:
@@ -68,7 +74,9 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
 
     app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, openapi_url=None)
     memory = Memory(services.log, services.policies, services.verdicts)
-    app.score = ScoreEndpoint(registry, services.keyring, memory, settings, metrics)
+    rules = CrossSiteRules(settings, services.keyring.is_open)
+    app.score = ScoreEndpoint(registry, services.keyring, rules, memory, settings, metrics)
+    app.entry = with_cors(app.by_path, settings)
     app.state.startup_problem = "the service did not start: see its log"
     app.state.services = services
     app.state.registry = registry
@@ -79,7 +87,9 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     for room in (drift, models, feedback, analysts, jobs, queue, policy, privacy):
         app.include_router(room.router)
     problems.install(app)
+    app.add_middleware(CrossSiteProtection, rules=rules)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
+    app.add_middleware(HeadRequests)
     app.state.document = app.openapi = Document(app, registry, settings)  # type: ignore[method-assign]
     return app
 

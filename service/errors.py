@@ -6,9 +6,11 @@ ServiceError
 ├── InvalidRequest       422  a field of the request that does not fit
 ├── Unauthorized         401  no key, or one that is unknown or revoked
 ├── Forbidden            403  a key without the role
+├── CrossSiteRequest     403  a write from a page of another site
 ├── RequestTimeout       408  not whole in time
 ├── BodyTooLarge         413
 ├── TooManyRows          413
+├── MisdirectedRequest   421  a Host that is no name of this service
 ├── HeadersTooLarge      431
 ├── UnsupportedMedia     415  a content type or encoding that nobody here reads
 ├── NotFound             404
@@ -76,6 +78,14 @@ class Unauthorized(ServiceError):
 
 class Forbidden(ServiceError):
     status, name, title = 403, "forbidden", "The API key lacks the role"
+
+
+class CrossSiteRequest(ServiceError):
+    status, name, title = 403, "cross-site-request", "A page of another site may not do this"
+
+
+class MisdirectedRequest(ServiceError):
+    status, name, title = 421, "misdirected-request", "The Host is not this service's"
 
 
 class RequestTimeout(ServiceError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nearnorm.models.errors import ConfigError
@@ -16,6 +16,12 @@ from nearnorm.models.store.folder import ModelStore
 from nearnorm.models.store.open import open_store
 
 PREFIX = "NEARNORM_"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+
+
+def listed(value: str) -> list[str]:
+    """What a setting names with commas between."""
+    return [one.strip() for one in value.split(",") if one.strip()]
 
 
 class Settings(BaseSettings):
@@ -35,6 +41,17 @@ class Settings(BaseSettings):
     """The address to listen on. Any other than this machine's own wants API keys, or allow_anonymous."""
     port: int = Field(default=8000, ge=0, le=65535)
     """The port to listen on; 0 takes a free one, which the log tells."""
+    http: Literal["fast", "plain"] = "fast"
+    """The HTTP connection: `fast` is our own; `plain` is uvicorn's, with the same answers, for when the other
+    is in doubt. `plain` bounds no heads, trailers, connections or slow clients, lets a trailer say what the
+    head did not, holds nobody back who was refused, loses the body of a request that offers another protocol,
+    and tells of what is no HTTP as text: a proxy before it has to see to these."""
+    allowed_hosts: str = ""
+    """Names besides this machine's own that requests may be sent to (their Host), with commas between them;
+    `*.example.com` for all below, `*` for any. Where API keys are needed, any name will do by default."""
+    cors_origins: str = ""
+    """Origins (https://desk.example.com), with commas between them, whose pages may read answers and
+    write (CORS). None by default."""
     workers: int = Field(default=1, ge=1, le=64)
     """Serving processes on the port. Limits and queues hold for each; replicas of one process are as good."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -126,7 +143,17 @@ class Settings(BaseSettings):
         """None: signatures are not looked at. Raises ConfigError for a key that cannot be read."""
         if not self.trusted_keys:
             return None
-        return TrustedKeys([Path(name.strip()) for name in self.trusted_keys.split(",")])
+        return TrustedKeys([Path(name) for name in listed(self.trusted_keys)])
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_exact(cls, value: str) -> str:
+        for origin in listed(value):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: it is scheme://host or scheme://host:port, in small letters"
+                )
+        return value
 
     def open_store(self) -> ModelStore:
         """Raises ConfigError where NEARNORM_MODEL_STORE cannot be used."""

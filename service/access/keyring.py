@@ -61,12 +61,16 @@ class Keyring:
         return self._allow_anonymous or (self._open_without_keys and not self._any_key)
 
     def admit(self, headers: Iterable[tuple[bytes, bytes]], role: str | None) -> Caller:
-        """`caller` by raw headers, as the hot path has them."""
+        """`caller` by raw headers. One of a kind: of two, each reader would take another."""
         authorization = x_api_key = None
         for name, value in headers:
             if name == b"authorization":
+                if authorization is not None:
+                    raise _sent_twice("Authorization")
                 authorization = value.decode("latin-1")
             elif name == b"x-api-key":
+                if x_api_key is not None:
+                    raise _sent_twice("X-API-Key")
                 x_api_key = value.decode("latin-1")
         return self.caller(authorization, x_api_key, role)
 
@@ -175,6 +179,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _sent_twice(header: str) -> Unauthorized:
+    return Unauthorized(f"the header {header} was sent twice: send one key", headers=dict(_CHALLENGE))
 
 
 def _secret(authorization: str | None, x_api_key: str | None) -> str | None:

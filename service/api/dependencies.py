@@ -8,8 +8,14 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, MalformedBody, misfit
-from nearnorm.service.http.body import PLAIN_JSON, read_body
+from nearnorm.service.errors import (
+    InvalidRequest,
+    LedgerUnavailable,
+    MalformedBody,
+    UnsupportedMedia,
+    misfit,
+)
+from nearnorm.service.http.body import JSON, kind_of, read_body
 from nearnorm.service.http.query import query_of
 from nearnorm.service.ledger.tables import audit
 from nearnorm.service.logs import log
@@ -39,8 +45,7 @@ def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no ty
         _: Annotated[object, Security(_bearer)] = None,
         __: Annotated[object, Security(_header)] = None,
     ) -> Caller:
-        headers, services = request.headers, services_of(request)
-        found = services.keyring.caller(headers.get("authorization"), headers.get("x-api-key"), role)
+        found = services_of(request).keyring.admit(request.headers.raw, role)
         request.state.caller = found
         if request.url.query:
             await _check_query(request)
@@ -67,11 +72,14 @@ async def record_audit(
 
 
 async def body_of(request: Request) -> bytes:
-    """Raises BodyTooLarge as soon as it is known, ClientGoneError."""
+    """Raises UnsupportedMedia, BodyTooLarge as soon as it is known, MalformedBody, ClientGoneError."""
     most, meter = services_of(request).settings.max_body_bytes, request.state.caller.meter
     if meter is not None:
         most = meter.body_bytes(most)
-    return await read_body(request.receive, PLAIN_JSON, most)
+    kind = kind_of(request.headers.raw)
+    if kind.content != JSON:
+        raise UnsupportedMedia(f"this route reads {JSON.decode()}")
+    return await read_body(request.receive, kind, most)
 
 
 def read(body: bytes, shape: type[Shape]) -> Shape:

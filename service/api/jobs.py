@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ from nearnorm.service.services import Services
 router = APIRouter(prefix="/jobs", tags=["retraining"])
 
 WATCH_SECONDS = 0.5
+SILENT_SECONDS = 15.0
+"""Without a change a comment is sent: what stands between cuts connections that are silent for a minute."""
 Told = dict[str, Any]
 
 
@@ -94,14 +97,18 @@ async def watch_job(request: Request, job_id: str, _: Annotated[Caller, needs(No
 
 async def _changes(request: Request, services: Services, told: Told) -> AsyncIterator[bytes]:
     yield _event(told)
+    spoke = time.monotonic()
     while told["state"] not in ENDED and not await request.is_disconnected():
         await asyncio.sleep(WATCH_SECONDS)
+        if time.monotonic() - spoke >= SILENT_SECONDS:
+            spoke = time.monotonic()
+            yield b": still here\n\n"
         try:
             now = await _read(services, told["job_id"])
         except LedgerUnavailable:
             continue
         if now != told:
-            told = now
+            told, spoke = now, time.monotonic()
             yield _event(told)
 
 

@@ -19,5 +19,15 @@ def listen(host: str, port: int, shared: bool = False) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        raise ConfigError(f"cannot listen on {_with_port(host, port)}: {error.strerror or error}") from None
     return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where it listens; an IPv6 address in its brackets."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{_with_port(host, port)}"
+
+
+def _with_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -2,20 +2,23 @@
 
 import gc
 import logging
+import math
 import socket
 import sys
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from nearnorm.models.errors import NearnormError
-from nearnorm.service.app import create_app
+from nearnorm.service.app import Application, create_app
 from nearnorm.service.http.backpressure import Backpressure
-from nearnorm.service.http.connection import guarded
+from nearnorm.service.http.bounds import Bounds
+from nearnorm.service.http.protocol import fast_http
 from nearnorm.service.http.request_log import LoggedRequests, traced
 from nearnorm.service.logs import configure_logs, log
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
-from nearnorm.service.process.listener import listen
+from nearnorm.service.process.listener import listen, url_of
 from nearnorm.service.process.worker_supervisor import WorkerSupervisor, end_with_stdin
 from nearnorm.service.serving.malloc import share_heap
 from nearnorm.service.settings import Settings
@@ -44,8 +47,7 @@ def run(settings: Settings) -> None:
     share_heap()
     configure_logs()
     listener = listen(settings.host, settings.port)
-    host, port = listener.getsockname()[:2]
-    log.info("serving", url=f"http://{host}:{port}")
+    log.info("serving", url=url_of(listener))
     keeper = WorkerSupervisor(settings)
     keeper.start()
     try:
@@ -71,24 +73,7 @@ def _serve(settings: Settings, listener: socket.socket, siblings: MultiprocessMe
     asgi = traced(app) if settings.traces else app
     if settings.log_requests:
         asgi = LoggedRequests(asgi)
-    host = app.score if asgi is app else None  # else every request has to pass what is around the app
-    config = uvicorn.Config(
-        asgi,
-        http=guarded(
-            settings,
-            app.score.turned_away,
-            host,
-            Backpressure(app.score.capacity),
-            app.state.metrics.refused_connection,
-        ),
-        loop="uvloop",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=settings.stop_seconds,
-    )
+    config = configured(app, asgi, settings)
     logging.getLogger("uvicorn.error").addFilter(_not_the_startup)
     server = Server(config)
     if siblings is not None:
@@ -100,6 +85,26 @@ def _serve(settings: Settings, listener: socket.socket, siblings: MultiprocessMe
             raise
     if not server.started:
         raise NearnormError(app.state.startup_problem)
+
+
+def configured(app: Application, asgi: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """uvicorn's configuration; `asgi` is the app, or what is around it and every request has to pass then."""
+    bounds, pressure = Bounds.of(settings), Backpressure(app.score.capacity)
+    fast = fast_http(bounds, app.score, asgi is not app, pressure, app.state.metrics.refused_connection)
+    return uvicorn.Config(
+        asgi,
+        http=fast if settings.http == "fast" else "httptools",
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        backlog=bounds.backlog,
+        timeout_keep_alive=math.ceil(settings.idle_seconds),
+        timeout_graceful_shutdown=settings.stop_seconds,
+    )
 
 
 def _not_the_startup(record: logging.LogRecord) -> bool:

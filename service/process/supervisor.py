@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service.logs import configure_logs, log
-from nearnorm.service.process.listener import listen
+from nearnorm.service.process.listener import listen, url_of
 from nearnorm.service.process.worker_supervisor import LASTING, LEAST_PAUSE, MOST_PAUSE, WorkerSupervisor
 from nearnorm.service.settings import PREFIX, Settings
 
@@ -79,8 +79,7 @@ def run(settings: Settings) -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda number, frame: stop.set())
     listeners = _listen(settings)
-    host, port = listeners[0].getsockname()[:2]
-    log.info("serving", url=f"http://{host}:{port}", workers=settings.workers)
+    log.info("serving", url=url_of(listeners[0]), workers=settings.workers)
     keeper = WorkerSupervisor(settings)
     with tempfile.TemporaryDirectory(prefix="nearnorm-") as folder:
         places = [ServingProcess(i, listener, settings, Path(folder)) for i, listener in enumerate(listeners)]

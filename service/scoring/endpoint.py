@@ -1,8 +1,8 @@
 """POST /score: one endpoint in front of the routes, because it is the hot one.
 
 It shares errors, metrics and models with every other route, and decodes, scores and answers with nothing
-in between. It is reached as an ASGI application, and without ASGI by `visit` (see `direct.py`): the same
-steps, once awaited and once told.
+in between. It is reached as an ASGI application, and without ASGI by `visit` (see `http/fast_path.py`): the
+same steps, once awaited and once told.
 """
 
 import asyncio
@@ -24,7 +24,16 @@ from nearnorm.service.errors import (
     problem_response,
     raw_response,
 )
-from nearnorm.service.http.body import ARROW, JSON, ClientGoneError, check_size, kind_of, read_body
+from nearnorm.service.http.body import (
+    ARROW,
+    JSON,
+    ClientGoneError,
+    check_size,
+    kind_of,
+    read_body,
+    size_of_body,
+)
+from nearnorm.service.http.cross_site import CrossSiteRules
 from nearnorm.service.http.fast_path import Headers, Reply
 from nearnorm.service.http.query import flag, query_of
 from nearnorm.service.http.request_log import SERVED, request_ids
@@ -55,7 +64,7 @@ MOST_OFF_LOOP = 8
 """Bodies that wait for the thread that reads long ones."""
 Outcome = TypeVar("Outcome")
 
-_TURNED_AWAY = raw_response(overloaded())
+_OVERLOADED = raw_response(overloaded())
 
 
 class Asked(Struct, eq=False):
@@ -73,10 +82,17 @@ class ScoreEndpoint:
     path = PATH.encode()
 
     def __init__(
-        self, registry: Registry, keyring: Keyring, memory: Memory, settings: Settings, metrics: Metrics
+        self,
+        registry: Registry,
+        keyring: Keyring,
+        rules: CrossSiteRules,
+        memory: Memory,
+        settings: Settings,
+        metrics: Metrics,
     ) -> None:
         self._registry = registry
         self._keyring = keyring
+        self._rules = rules
         self._memory = memory
         self._max_body = settings.max_body_bytes
         self._max_rows = settings.max_rows
@@ -102,18 +118,25 @@ class ScoreEndpoint:
         """A request that comes without ASGI: a POST of `size` bytes of JSON."""
         return Visit(self, headers, size, reply)
 
-    def turned_away(self, target: bytes) -> bytes | None:
-        """The answer to a request before it is read, while the queues are full.
+    @property
+    def is_full(self) -> bool:
+        """The queues are: requests are refused before they are read.
 
         With three times what can be scored, a third of the time went into reading what is refused.
         """
-        if not self._registry.is_full or target.partition(b"?")[0] != self.path:
-            return None
+        return self._registry.is_full
+
+    def refuse_unread(self) -> bytes:
+        """The answer to one that is not read; it is counted."""
         self.count(429, 0.0)
-        return _TURNED_AWAY
+        return _OVERLOADED
 
     def count(self, status: int, seconds: float) -> None:
         self._metrics.request("POST", PATH, status, seconds)
+
+    def check_site(self, headers: Headers) -> None:
+        """Raises MisdirectedRequest, as `_answer` does for what comes by ASGI."""
+        self._rules.check_plain(headers)
 
     def admit(self, headers: Headers) -> tuple[Caller, int]:
         """Who sends it, and how large a body he may send."""
@@ -180,8 +203,10 @@ class ScoreEndpoint:
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         if scope["method"] != "POST":
             raise MethodNotAllowed("this route answers POST", headers={"Allow": "POST"})
+        self._rules.check(scope)
         caller, most = self.admit(scope["headers"])
-        kind = kind_of(scope["headers"], most)
+        kind = kind_of(scope["headers"])
+        check_size(size_of_body(scope["headers"]), most)
         known = ("model", "explain") if kind.content == ARROW else ()  # JSON says so itself
         query = query_of(scope["query_string"].decode("latin-1"), known)
         self.check_room()
@@ -260,6 +285,7 @@ class Visit:
         self._reading: asyncio.Future[Encoded] | None = None
         self._entry: Entry[Rows, Scores] | Entry[ScoredRows, list[Explained]] | None = None
         try:
+            endpoint.check_site(headers)
             self._caller, most = endpoint.admit(headers)
             check_size(size, most)
             endpoint.check_room()

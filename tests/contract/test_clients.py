@@ -4,6 +4,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -77,7 +78,7 @@ def closed(connection: socket.socket) -> bool:
 def test_a_request_that_comes_too_slowly_is_told_so_and_cut_off(
     client: httpx.Client, path: str, sent: bytes
 ) -> None:
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
     whole = head if not sent else head + b"Content-Length: 1000\r\n\r\n" + sent
     counted = connections_refused(client, "request-timeout")
     with connect(client) as connection:
@@ -177,7 +178,7 @@ def test_a_body_that_is_too_large_is_told_so_although_the_client_goes_on_sending
     client: httpx.Client,
 ) -> None:
     with connect(client) as connection:
-        connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+        connection.sendall(score_request(length=9_000_000).partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
         for _ in range(9):
             connection.sendall(b" " * 1_000_000)
         connection.sendall(get("/healthz"))
@@ -186,10 +187,49 @@ def test_a_body_that_is_too_large_is_told_so_although_the_client_goes_on_sending
     assert health.status == 200
 
 
-def test_health_is_answered_beyond_the_bound_of_connections_and_nothing_else(client: httpx.Client) -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nX-Long: ", get("/healthz")])
+def test_whoever_kept_us_waiting_longest_makes_room_for_whoever_comes(
+    client: httpx.Client, sent: bytes
+) -> None:
     time.sleep(3 * PATIENCE)  # connections of other tests are closed
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(connect(client)) for _ in range(CONNECTIONS)]
+        for connection in held:
+            connection.sendall(sent)
+            if sent == get("/healthz"):
+                assert reply(connection).status == 200
+        time.sleep(0.05)
+        for request in (get("/healthz"), score_request()):
+            with connect(client) as late:
+                late.sendall(request)
+                assert reply(late).status == 200
+        assert closed(held[0]) or held[0].recv(1000)
+    assert connections_refused(client, "too-many-connections") > 0
+
+
+def test_a_flood_of_half_open_connections_pushes_out_its_own_and_no_request(client: httpx.Client) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            flood = [stack.enter_context(connect(client)) for _ in range(2 * CONNECTIONS)]
+            for connection in flood:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(b"GET /score HTTP/1.1\r\nX: ")
+            with connect(client) as honest:
+                honest.sendall(score_request())
+                assert reply(honest).status == 200
+
+
+def test_health_is_answered_while_all_connections_are_at_work_and_nothing_else(
+    tmp_path: Path, payments: Bundle
+) -> None:
+    settings = Settings(home=home_with(tmp_path, payments), max_connections=CONNECTIONS)
+    with serving(create_app(settings)) as client, contextlib.ExitStack() as stack:
+        job = client.post("/jobs").json()["job_id"]
+        watchers = []
+        for _ in range(CONNECTIONS):
+            watchers.append(watcher := stack.enter_context(connect(client)))
+            watcher.sendall(get(f"/jobs/{job}/events"))
+            assert b"event: job" in watcher.recv(10_000)
         time.sleep(0.05)
         with connect(client) as health:
             for path in ("/healthz", "/readyz"):
@@ -198,14 +238,13 @@ def test_health_is_answered_beyond_the_bound_of_connections_and_nothing_else(cli
         with connect(client) as late:
             late.sendall(score_request())
             (refused,) = replies(late)
-        held[0].sendall(score_request())
-        assert reply(held[0]).status == 200
-    assert "8 connections" in refused.problem(429, "too-many-connections")["detail"]
-    assert refused.headers["retry-after"] == "1"
-    until(lambda: connections_refused(client, "too-many-connections") == 1)
-    with connect(client) as later:
-        later.sendall(score_request())
-        assert reply(later).status == 200
+        assert "8 connections" in refused.problem(429, "too-many-connections")["detail"]
+        assert refused.headers["retry-after"] == "1"
+        watchers.pop().close()
+        time.sleep(1)  # until the stream has found out
+        with connect(client) as later:
+            later.sendall(score_request())
+            assert reply(later).status == 200
 
 
 def test_a_client_that_goes_away_is_not_scored_and_harms_no_neighbour(client: httpx.Client) -> None:

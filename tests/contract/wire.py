@@ -39,12 +39,12 @@ def connect(client: httpx.Client, receive_buffer: int | None = None) -> socket.s
 
 def score_request(rows: int = 1, *, path: str = "/score", length: int | None = None, **options: Any) -> bytes:
     body = json.dumps({"records": [RECORD] * rows} | options).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body
 
 
 def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def reply(connection: socket.socket) -> Reply:

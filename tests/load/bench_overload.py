@@ -39,7 +39,7 @@ CONNECTIONS = {SOME: 1024, MANY: 64}
 """Enough for the service's own queue to fill."""
 CLOSED = 3.0  # seconds that the capacity is measured for, three times
 SERVICE_CPU, CALLERS_CPU = {0}, {1}
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: bench\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,14 @@ import uvicorn
 from nearnorm.models.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import Application
-from nearnorm.service.http.backpressure import Backpressure
-from nearnorm.service.http.connection import guarded
+from nearnorm.service.process.server import configured
 
 
 @contextmanager
 def serving(app: Application) -> Iterator[httpx.Client]:
     """A client of the running application."""
-    http = guarded(
-        app.state.services.settings,
-        app.score.turned_away,
-        app.score,
-        Backpressure(app.score.capacity),
-        app.state.metrics.refused_connection,
-    )
-    config = uvicorn.Config(app, port=0, http=http, loop="uvloop", log_config=None, lifespan="on")
+    config = configured(app, app, app.state.services.settings)
+    config.port = 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -80,11 +80,13 @@ def test_what_is_refused_is_not_read_and_its_connection_serves_on(app: Applicati
 def test_a_first_request_and_one_that_closes_its_connection_are_refused_alike(app: Application) -> None:
     with serving(app) as client, full(app):
         refused(client.post("/score", json=BODY))
-        with httpx.Client(base_url=client.base_url) as fresh:
+        with httpx.Client(base_url=client.base_url, headers={"Content-Type": "application/json"}) as fresh:
             refused(fresh.post("/score", content=b"no JSON at all"))
             closing = fresh.post("/score", content=b"no JSON at all", headers={"Connection": "close"})
             refused(closing)
             assert closing.headers["connection"] == "close"
+            told = client.get("/metrics").text
+    assert 'nearnorm_requests_total{method="POST",route="/score",status="429"} 3.0' in told
 
 
 def test_the_queue_takes_requests_again_once_a_batch_has_room(app: Application) -> None:
@@ -185,7 +187,8 @@ def test_who_was_refused_is_read_as_soon_as_there_is_room(app: Application) -> N
 @pytest.mark.usefixtures("spent")
 def test_a_request_that_waits_to_be_read_is_answered_when_the_service_stops(app: Application) -> None:
     content = json.dumps(BODY).encode()
-    head = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: %d\r\n\r\n"
     with ExitStack() as after:
         with serving(app) as client:
             address = (client.base_url.host, client.base_url.port or 0)

@@ -12,7 +12,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from nearnorm.service.http.protocol import GATHERED, JoiningProtocol
+from nearnorm.service.http.bounds import Bounds
+from nearnorm.service.http.protocol import GATHERED, fast_http
+from nearnorm.service.settings import Settings
 from tests.service.scoring.test_endpoint import RECORD
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -44,10 +46,11 @@ def exchange(app: Any, *packets: bytes) -> Wire:
     """What an application answers over one connection."""
 
     async def run() -> Wire:
-        config = uvicorn.Config(app, http=JoiningProtocol, log_config=None, access_log=False)
+        http = fast_http(Bounds.of(Settings()))
+        config = uvicorn.Config(app, http=http, log_config=None, access_log=False)
         config.load()
         state, wire = ServerState(), Wire()
-        protocol = JoiningProtocol(config, state, {})
+        protocol = http(config, state, {})
         protocol.connection_made(wire)
         for packet in packets:
             protocol.data_received(packet)
@@ -69,7 +72,7 @@ def answering(*bodies: bytes, headers: Headers = (), status: int = 200) -> Any:
     return app
 
 
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 TWO = (b"content-length", b"2")
 
 
@@ -122,7 +125,7 @@ def test_a_large_body_comes_at_once() -> None:
         await answering(b"{}", headers=[TWO])(scope, receive, send)
 
     for size in (100_000, 3 * GATHERED):
-        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size
         exchange(app, head, *[b"x" * 50_000] * (size // 50_000), b"x" * (size % 50_000))
     assert seen[0] == 100_000
     assert len(seen) > 2
@@ -132,10 +135,10 @@ def test_a_large_body_comes_at_once() -> None:
 def test_requests_in_one_packet_are_answered_in_order(client: httpx.Client) -> None:
     def request(number: int) -> bytes:
         body = json.dumps({"records": [RECORD], "ids": [number]}).encode()
-        head = "POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = "POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
-    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    last = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", client.base_url.port or 0)) as connection:
         connection.sendall(b"".join(map(request, range(5))) + last)
         connection.settimeout(20)
@@ -148,7 +151,16 @@ def test_requests_in_one_packet_are_answered_in_order(client: httpx.Client) -> N
     assert answer.endswith(b'{"status":"alive"}')
 
 
-def test_a_head_without_a_body_is_sent(client: httpx.Client) -> None:
-    response = client.head("/healthz")
-    assert response.status_code == 405
-    assert response.headers["content-length"]
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/jobs", "/models"])
+def test_head_tells_what_get_would_without_the_body(client: httpx.Client, path: str) -> None:
+    got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(got.content))
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+def test_head_is_refused_where_get_is(client: httpx.Client) -> None:
+    assert client.head("/metrics").status_code == 200
+    assert client.head("/nothing").status_code == 404
+    assert client.head("/score").headers["allow"] == "POST"
+    assert client.delete("/jobs").headers["allow"] == "GET, HEAD, POST"

@@ -72,7 +72,7 @@ def test_accepted_requests_are_answered_before_it_stops(home: Path) -> None:
     with process(home) as (service, url):
         host, port = url.removeprefix("http://").split(":")
         connections = [socket.create_connection((host, int(port))) for _ in range(2)]
-        head = "POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = "POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         for connection in connections:
             connection.sendall(request)

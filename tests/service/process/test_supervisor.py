@@ -147,7 +147,7 @@ def test_accepted_requests_of_every_process_are_answered_before_it_stops(
     tmp_path: Path, bundle: Bundle
 ) -> None:
     body = json.dumps({"records": [RECORD] * 3_000}).encode()  # one process may take them all
-    head = "POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = "POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     with process(home_with(tmp_path, bundle), NEARNORM_WORKERS="2", NEARNORM_WORKER="off") as (parent, url):
         until(lambda: both(url), 60)

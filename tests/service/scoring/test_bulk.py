@@ -143,7 +143,7 @@ def test_a_packed_body_that_is_broken_is_refused(client: httpx.Client) -> None:
 def test_a_request_whose_client_is_gone_is_not_computed(client: httpx.Client) -> None:
     """Many large requests wait; those whose client hung up meanwhile are dropped."""
     body = json.dumps({"columns": {"amount": [1.0] * 10_000, "channel": ["web"] * 10_000}}).encode()
-    head = "POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = "POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     before = value(client, "nearnorm_rows_total", model="default")
     assert client.base_url.port is not None
