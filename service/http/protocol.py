@@ -40,6 +40,9 @@ from nearnorm.service.http.watch import Place, Stage, Watch
 GATHERED = 1 << 20
 """Bytes of a body that are waited for before the application sees any of them."""
 _ALWAYS = (b"/healthz", b"/readyz")
+_FRAMING = frozenset(
+    {b"connection", b"proxy-connection", b"upgrade", b"content-length", b"transfer-encoding"}
+)
 _PARTING = 0.1  # seconds that a stopping service listens on: a request may be on its way already
 
 
@@ -385,8 +388,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.refuse(self._too_large() if self._reading is _HEAD else self._too_many_trailers())
 
     def _drop_trailer(self, name: bytes, value: bytes) -> None:
-        """Fields behind a chunked body are read by nobody, so that none says what the head did not."""
+        """Fields behind a chunked body are read by nobody, so that none says what the head did not.
+
+        The parser does heed some of them: these may not stand there (RFC 9110, 6.5.1).
+        """
         bounds = self._shared.bounds
+        if name.lower() in _FRAMING:
+            raise MalformedRequest(f"{name.decode('latin-1')} may not stand behind the body")
         self._trailers += 1
         self._trailer_bytes += len(name) + len(value) + 4
         if self._trailers > bounds.headers or self._trailer_bytes > bounds.header_bytes:

@@ -72,7 +72,7 @@ def test_an_unknown_route_and_a_wrong_method_are_problems(client: httpx.Client) 
     problem(client.get("/nowhere"), 404, "not-found")
     response = client.delete("/healthz")
     problem(response, 405, "method-not-allowed")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, HEAD"
 
 
 def test_a_wrong_parameter_is_a_problem_that_names_it(client: httpx.Client) -> None:
