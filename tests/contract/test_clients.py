@@ -15,7 +15,6 @@ from nearnorm.service.settings import Settings
 from tests.contract.wire import connect, get, replies, reply, score_request
 from tests.service.bundles import make_bundle
 from tests.service.running import home_with, serving
-from tests.service.waiting import until
 
 PATIENCE = 0.3
 CONNECTIONS = 8

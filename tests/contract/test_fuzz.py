@@ -56,10 +56,12 @@ def test_no_body_holds_everybody_up(service: Guarded) -> None:
     assert f"id {many - 2} was sent twice" in problem(twice, 422, "invalid-request")["detail"]
     colliding = [(2**61 - 1) * number for number in range(many)]  # of one hash, and slow to tell apart
     problem(score(client, {"records": records, "ids": colliding}), 422, "invalid-request")
-    nested = client.post("/score", content=b'{"records": [{}], "ids": [' + b"[]," * 500_001 + b"0]}")
+    headers = {"Content-Type": "application/json"}
+    many_lists = b'{"records": [{}], "ids": [' + b"[]," * 500_001 + b"0]}"
+    nested = client.post("/score", content=many_lists, headers=headers)
     assert "lists and objects" in problem(nested, 413, "body-too-large")["detail"]
     strange = [{f"x{row}.{number}": 0 for number in range(20)} for row in range(100)]
     warnings = score(client, {"records": strange}).json()["warnings"]
     assert warnings[-1] == "at least 980 more unknown fields were ignored"
-    labels = client.post("/feedback", content=b'{"labels": ' + b"[" * 210_000)
+    labels = client.post("/feedback", content=b'{"labels": ' + b"[" * 210_000, headers=headers)
     problem(labels, 413, "body-too-large")

@@ -99,7 +99,10 @@ def test_a_caller_that_is_over_its_rate_is_told_before_its_body_is_read(
     settings = Settings(home=home_with(tmp_path, payments), rows_per_second=1)
     with limited(settings) as (client, _):
         assert send(client, {}, 1000).status_code == 200
-        problem(client.post("/score", content=b"no JSON at all"), 429, "rate-limited")
+        answer = client.post(
+            "/score", content=b"no JSON at all", headers={"Content-Type": "application/json"}
+        )
+        problem(answer, 429, "rate-limited")
 
 
 def test_a_changed_limit_is_followed_and_an_unchanged_one_forgets_nothing(

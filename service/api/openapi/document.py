@@ -119,7 +119,8 @@ class Document:
         """What a path answers. A path without a parameter goes before one with, as in the document."""
         matching = [template for template, pattern in self._patterns.items() if pattern.match(path)]
         template = path if path in matching else next(iter(matching), None)
-        return sorted(method.upper() for method in self._routes["paths"].get(template, ()))
+        methods = {method.upper() for method in self._routes["paths"].get(template, ())}
+        return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
     def _of(self, model: LoadedModel | None) -> dict[str, Any]:
         paths = self._routes["paths"]
@@ -168,7 +169,7 @@ def _tell_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     statuses += ["400", "413"] if body else []
     statuses += ["422", *(["404"] if asks else [])]
     statuses += ["409"] if method != "get" or named else []
-    statuses += ["415"] if path == "/score" else []
+    statuses += ["415"] if body else []
     for status in sorted(statuses):
         responses[status] = {
             "description": _TOLD[status],

@@ -167,13 +167,16 @@ def test_a_request_that_contradicts_itself_is_refused(client: httpx.Client) -> N
 def test_a_body_that_is_no_request_is_refused(
     client: httpx.Client, body: bytes, status: int, name: str
 ) -> None:
-    problem(client.post("/feedback", content=body), status, name)
+    problem(
+        client.post("/feedback", content=body, headers={"Content-Type": "application/json"}), status, name
+    )
 
 
 def test_an_idempotency_key_has_bounds(client: httpx.Client) -> None:
     body = json.dumps({"labels": [{"record": RECORD, "label": "anomaly"}]})
     for key in ("", "x" * 256):
-        found = client.post("/feedback", content=body, headers={"Idempotency-Key": key})
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        found = client.post("/feedback", content=body, headers=headers)
         assert problem(found, 422, "invalid-request")["field"] == "Idempotency-Key"
 
 

@@ -237,6 +237,22 @@ def test_jobs_are_paged_newest_first(client: httpx.Client) -> None:
     assert seen == made[::-1]
 
 
+def test_events_of_a_job_that_stands_still_say_that_the_stream_lives(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nearnorm.service.api.jobs.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("nearnorm.service.api.jobs.SILENT_SECONDS", 0.05)
+    job_id = client.post("/jobs").json()["job_id"]
+    with client.stream("GET", f"/jobs/{job_id}/events") as stream:
+        lines = stream.iter_lines()
+        comments = [line for line, _ in zip(lines, range(12), strict=False) if line.startswith(":")]
+    assert len(comments) >= 3
+    assert client.head(f"/jobs/{job_id}/events").status_code == 200, (
+        "which has an end though the stream has none"
+    )
+    client.delete(f"/jobs/{job_id}")
+
+
 def test_events_of_a_job_end_with_it(client: httpx.Client) -> None:
     job_id = client.post("/jobs").json()["job_id"]
     told: list[str] = []

@@ -270,3 +270,32 @@ def test_a_command_that_needs_training_says_what_to_install(home: Path) -> None:
     )
     assert run.returncode == 2
     assert "nearnorm[cpu,training]" in run.stderr
+
+
+FEW_FILES = (
+    "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); "
+    "sys.argv = ['nearnorm', 'serve', '--port', '0']; "
+    "from nearnorm.__main__ import main; main()"
+)
+
+
+def test_health_is_answered_where_few_files_are_allowed(home: Path) -> None:
+    log = home / "stderr"
+    with log.open("wb") as stderr:
+        program = [sys.executable, "-c", FEW_FILES]
+        service = subprocess.Popen(program, env=environment(home, NEARNORM_WORKER="off"), stderr=stderr)
+    with contextlib.ExitStack() as stack:
+        stack.callback(service.wait)
+        stack.callback(service.kill)
+        url = _address(service, log)
+        host, port = url.removeprefix("http://").split(":")
+        for sent in (b"", b"POST /score HTTP/1.1\r\nX: "):
+            for _ in range(80):
+                half = stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+                with contextlib.suppress(ConnectionError):
+                    half.sendall(sent)
+            for _ in range(3):
+                assert httpx.get(url + "/healthz").status_code == 200
+        assert httpx.post(url + "/score", json={"records": [RECORD]}).status_code == 200
+        label = {"labels": [{"record": RECORD, "label": "anomaly"}]}
+        assert httpx.post(url + "/feedback", json=label).status_code == 201

@@ -118,6 +118,28 @@ def test_a_packed_body_is_unpacked(client: httpx.Client, encoding: str, pack: An
     assert response.status_code == 200, response.text
 
 
+def test_the_members_of_a_gzip_body_are_read_one_behind_the_other(client: httpx.Client) -> None:
+    body = json.dumps({"records": [RECORD]}).encode()
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    one, two = gzip.compress(body[:10]), gzip.compress(body[10:] + b" " * 100_000)
+    letters = b"".join(gzip.compress(body[place : place + 1]) for place in range(len(body)))
+    for packed in (one + two, gzip.compress(b"") + one + two + gzip.compress(b""), letters):
+        assert client.post("/score", content=packed, headers=headers).status_code == 200
+    for broken in (one + two[:-1], one + two + b"\x1f", one + zlib.compress(body[10:]), one + b"\x1f\x8bno"):
+        problem(client.post("/score", content=broken, headers=headers), 400, "malformed-body")
+
+
+def test_members_of_a_gzip_body_are_bounded_in_number_and_together_in_size(client: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    many = gzip.compress(b"") * 200_000
+    started = time.monotonic()
+    answer = client.post("/score", content=many, headers=headers)
+    assert time.monotonic() - started < 2
+    assert "members" in problem(answer, 400, "malformed-body")["detail"]
+    half = gzip.compress(b" " * (17 * 2**20))
+    problem(client.post("/score", content=half * 2, headers=headers), 413, "body-too-large")
+
+
 def test_a_packed_stream_is_unpacked(client: httpx.Client) -> None:
     body = gzip.compress(stream(pa.Table.from_pylist([RECORD])))
     headers = {"Content-Type": ARROW, "Content-Encoding": "gzip"}
