@@ -60,7 +60,11 @@ def test_a_model_is_described_from_when_it_serves(client: httpx.Client, describe
 
 
 def test_a_route_names_its_methods_and_a_path_without_a_parameter_goes_first(client: httpx.Client) -> None:
-    for path, allowed in (("/jobs/x", "DELETE, GET"), ("/models/rollback", "POST"), ("/models/x", "GET")):
+    for path, allowed in (
+        ("/jobs/x", "DELETE, GET, HEAD"),
+        ("/models/rollback", "POST"),
+        ("/models/x", "GET, HEAD"),
+    ):
         refused = client.put(path)
         problem(refused, 405, "method-not-allowed")
         assert refused.headers["allow"] == allowed
