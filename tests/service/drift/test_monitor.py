@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from nearnorm.service.drift.histogram import Observed
 from nearnorm.service.drift.monitor import LONG, SHORT, STEP, Drift, DriftOnset
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
@@ -135,11 +136,42 @@ def test_rows_count_the_same_alone_and_in_any_batch() -> None:
     whole.count(rows)
     for i in range(len(rows)):
         one = rows.take(np.array([i]))
-        outputs = Outputs(one.score, one.similarity, one.prototype, one.distance, one.score, one.similarity)
-        if single.observe(Rows(one.numeric, one.codes), outputs, {}):
+        if single.observe(Rows(one.numeric, one.codes), outputs_of(one), {}):
             single.settle()
     assert whole.snapshot().signals == single.snapshot().signals
     assert single.snapshot().rows == 1_000
+
+
+def outputs_of(rows: Observed) -> Outputs:
+    return Outputs(rows.score, rows.similarity, rows.prototype, rows.distance, rows.score, rows.similarity)
+
+
+def test_rows_are_counted_by_whole_steps_and_the_others_wait() -> None:
+    drift = watching()
+    rows = scored(traffic(2 * STEP, seed=6))
+    seen = []
+    for start, stop in ((0, 100), (100, STEP + 150), (STEP + 150, 2 * STEP)):
+        part = rows.take(np.arange(start, stop))
+        drift.observe(Rows(part.numeric, part.codes), outputs_of(part), {})
+        drift.settle()
+        seen.append(drift.snapshot().rows)
+    assert seen == [0, STEP, 2 * STEP]
+
+
+def test_the_kept_events_of_a_new_group_are_its_examples_and_nobody_else_s() -> None:
+    """The outputs are a batch's: its other rows, and their events, are not this model's to show."""
+    drift = watching()
+    rows = scored(traffic(STEP, seed=7))
+    far = replace(
+        rows, distance=np.full(STEP, 2.0, np.float32), similarity=np.full((STEP, 3), 0.2, np.float32)
+    )
+    first = Rows(far.numeric[:-1], far.codes[:-1])
+    drift.observe(first, outputs_of(far), {0: "first", STEP - 1: "of another"})
+    drift.observe(Rows(far.numeric[:1], far.codes[:1]), outputs_of(far), {})
+    drift.settle()
+    (candidate,) = drift.snapshot().candidates
+    assert candidate.rows == STEP
+    assert candidate.examples == ("first",)
 
 
 def test_the_long_window_forgets() -> None:
