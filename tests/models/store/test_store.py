@@ -2,12 +2,13 @@ import json
 import os
 import shutil
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import onnx
 import pytest
 
-from nearnorm.models.bundle import MODEL, write_bundle
+from nearnorm.models.bundle import MANIFEST, MODEL, write_bundle, write_durably
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
 from nearnorm.models.store.folder import ModelStore
 from tests.models.made import MODEL_BYTES, make_manifest
@@ -204,3 +205,54 @@ def test_a_log_that_was_replaced_is_read_anew(store: ModelStore) -> None:
     shutil.rmtree(store.root / "activations")
     ModelStore(store.root).activate(second, by="ben")
     assert [entry.version for entry in store.activations()] == [second]
+
+
+def test_a_bundle_that_is_damaged_while_it_is_copied_is_not_published(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_end(path: Path, content: bytes) -> None:
+        write_durably(path, content[:-1] if path.name == MODEL else content)
+
+    monkeypatch.setattr("nearnorm.models.store.folder.write_durably", lose_the_end)
+    with pytest.raises(BundleError):
+        publish(store, 0)
+    assert list((store.root / "versions").iterdir()) == []
+
+
+def test_a_version_that_holds_another_one_is_not_opened(store: ModelStore) -> None:
+    versions = store.root / "versions"
+    first, second = publish(store, 0), publish(store, 1)
+    shutil.rmtree(versions / second)
+    (versions / first).rename(versions / second)
+    with pytest.raises(BundleError, match=f"holds version {first}: the store was changed by hand"):
+        store.open(second)
+
+
+def test_versions_are_listed_oldest_first_and_without_what_is_being_published(store: ModelStore) -> None:
+    made = [publish(store, seed) for seed in range(4)]
+    for age, version in enumerate(made):
+        os.utime(store.root / "versions" / version, (1_000 - age, 1_000 - age))
+    (store.root / "versions" / ".publish-x").mkdir()
+    (store.root / "versions" / ".publish-x" / MANIFEST).touch()
+    assert store.versions() == made[::-1]
+
+
+def test_a_prefix_of_several_versions_tells_how_many(store: ModelStore) -> None:
+    for name in ("aa1", "aa2"):
+        (store.root / "versions" / name).mkdir(parents=True)
+        (store.root / "versions" / name / MANIFEST).touch()
+    with pytest.raises(StoreError, match=r"^2 versions begin with 'aa'"):
+        store.resolve("aa")
+    with pytest.raises(StoreError, match=r"^no version begins with 'b'"):
+        store.resolve("b")
+
+
+def test_an_entry_says_when_in_utc(store: ModelStore) -> None:
+    assert datetime.fromisoformat(store.activate(publish(store, 0), by="ann").at).utcoffset() == timedelta(0)
+
+
+def test_an_entry_is_read_once_however_often_the_log_is_followed(store: ModelStore) -> None:
+    entry = store.activate(publish(store, 0), by="ann")
+    assert store.activations() == [entry]
+    (store.root / "activations" / "00000001.json").write_text("{")
+    assert store.activations() == [entry]

@@ -121,6 +121,23 @@ def test_a_challenger_that_alerts_beyond_the_budget_is_refused() -> None:
     assert "alerts would exceed the budget" in decision.reasons[0]
 
 
+def test_the_sentence_on_alerts_tells_both_sides_and_the_budget() -> None:
+    reasons = decide(GateEvidence(None, (), RecentTraffic(1_000, 10, 60), 0.01)).reasons
+    shares = "it alerts on 6.00% of 1,000 rows of recent traffic, the champion on 1.00%, the budget is 1.00%"
+    assert reasons[0].endswith(shares)
+
+
+def test_without_recent_traffic_there_are_no_alerts_to_count() -> None:
+    decision = decide(GateEvidence(None, (), RecentTraffic(0, 0, 0), 0.01))
+    assert decision.accepted
+    assert "beside confirmed anomalies there is no recent traffic to count alerts on" in decision.reasons
+    assert "traffic" not in decision.figures
+
+
+def test_where_the_champion_alerts_on_most_of_the_traffic_nothing_is_more() -> None:
+    assert decide(GateEvidence(None, (), RecentTraffic(1_000, 800, 1_000), 0.01)).accepted
+
+
 def test_few_rows_of_traffic_are_no_evidence_of_too_many_alerts() -> None:
     assert decide(GateEvidence(None, (), RecentTraffic(20, 0, 1), 0.01)).accepted
 
