@@ -54,6 +54,7 @@ async def get_feedback(
     request: Request, feedback_id: str, _: Annotated[Caller, needs("feedback")]
 ) -> dict[str, Any]:
     """The receipt of one label: where it stands, and what was learnt from it."""
-    receipt = await services_of(request).ledger.seen(lambda c: receipts.receipt(c, feedback_id))
-    told: dict[str, Any] = msgspec.to_builtins(receipt)
-    return told
+    services = services_of(request)
+    receipt = await services.ledger.seen(lambda c: receipts.receipt(c, feedback_id, services.log))
+    answer: dict[str, Any] = msgspec.to_builtins(receipt)
+    return answer

@@ -24,7 +24,7 @@ from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.kept import MOST_TEXT, OVERHEAD, Kept, as_rows, text_of
 from nearnorm.service.events.random_slice import AuditSlice
 from nearnorm.service.events.review_delay import Pending
-from nearnorm.service.events.waiting import WaitingEvents, newest
+from nearnorm.service.events.waiting import WaitingEvents
 from nearnorm.service.ids import new_ids, now_ms
 from nearnorm.service.ledger.database import PATIENCE, Ledger
 from nearnorm.service.ledger.faults import first_line, is_outage
@@ -197,9 +197,11 @@ class EventLog:
         found = self._waiting.find(event_id)
         return found and events.read(as_rows([found])[0])
 
-    def newest_waiting(self, model: str, record_id: str) -> Event | None:
-        found = newest(self._waiting.snapshot(), model, record_id)
-        return found and events.read(as_rows([found])[0])
+    def waiting_of(self, model: str, record_id: str) -> list[Event]:
+        """The events with a caller's own id that are not in the ledger yet."""
+        waiting = self._waiting.snapshot()
+        found = [kept for kept in waiting if kept.record_id == record_id and kept.model == model]
+        return [events.read(row) for row in as_rows(found)]
 
     @contextlib.contextmanager
     def forgetting(self, record_id: str) -> Iterator[None]:

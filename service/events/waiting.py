@@ -5,7 +5,7 @@ newest rows of whoever has most.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from nearnorm.service.events.kept import Kept
 from nearnorm.service.fair_shares import fair_shares
@@ -99,9 +99,3 @@ class WaitingEvents:
         if not held.rows:
             del self._held[kept.caller]
         return True
-
-
-def newest(waiting: Iterable[Kept], model: str, record_id: str) -> Kept | None:
-    """The newest row with a caller's own id."""
-    same = (kept for kept in waiting if kept.record_id == record_id and kept.model == model)
-    return max(same, key=lambda kept: kept.event_id, default=None)

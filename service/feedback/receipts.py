@@ -6,8 +6,11 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from nearnorm.service.errors import NotFound
+from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback.record_ids import NamedEvent
+from nearnorm.service.feedback.resolve import Bound
 from nearnorm.service.ledger.label_history import Label, LabelHistory
-from nearnorm.service.ledger.tables import labels
+from nearnorm.service.ledger.tables import events, labels
 
 Status = Literal["stored", "waiting", "learned", "superseded", "retracted", "quarantined", "erased"]
 
@@ -15,7 +18,8 @@ Status = Literal["stored", "waiting", "learned", "superseded", "retracted", "qua
 class Receipt(Struct, omit_defaults=True):
     """`conflicts_with`: standing labels of other analysts that say the opposite, the 20 newest.
 
-    A label in quarantine is kept, and does not count.
+    A label in quarantine is kept, and does not count. `event` is what an id stood for; `imputed`, `unknown`
+    and `warnings` tell of a record that came with the label, as /score does.
     """
 
     feedback_id: str
@@ -24,6 +28,10 @@ class Receipt(Struct, omit_defaults=True):
     retracts: str | None = None
     analyst: str | None = None
     event_id: str | None = None
+    event: NamedEvent | None = None
+    imputed: list[str] | None = None
+    unknown: list[str] | None = None
+    warnings: list[str] | None = None
     record_id: str | None = None
     conflicts_with: list[str] | None = None
     job_id: str | None = None
@@ -33,15 +41,22 @@ class Receipt(Struct, omit_defaults=True):
     score_held_out: float | None = None
 
 
-def taken(label: Label, said: LabelHistory) -> Receipt:
+def taken(bound: Bound, said: LabelHistory) -> Receipt:
     """What is answered to a label as soon as it is stored."""
-    if not said.counts(label):
-        return Receipt(label.feedback_id, "quarantined")
-    return Receipt(label.feedback_id, "stored", conflicts_with=said.opponents(label))
+    label, read = bound.label, bound.read
+    return Receipt(
+        label.feedback_id,
+        "stored" if said.counts(label) else "quarantined",
+        event=NamedEvent.of(bound.event) if bound.event else None,
+        imputed=read.imputed.get(0) if read else None,
+        unknown=list(read.unknown.get(0, ())) or None if read else None,
+        warnings=read.warnings or None if read else None,
+        conflicts_with=said.opponents(label),
+    )
 
 
-def receipt(connection: sa.Connection, feedback_id: str) -> Receipt:
-    """Raises NotFound."""
+def receipt(connection: sa.Connection, feedback_id: str, log: EventLog) -> Receipt:
+    """`log` may hold the event that was labelled. Raises NotFound."""
     label = labels.find(connection, feedback_id) if "\0" not in feedback_id else None
     if label is None:
         raise NotFound(f"no feedback {feedback_id[:60]!r} was ever stored", field="feedback_id")
@@ -53,6 +68,7 @@ def receipt(connection: sa.Connection, feedback_id: str) -> Receipt:
         retracts=label.retracts,
         analyst=label.analyst,
         event_id=label.event_id,
+        event=_event(connection, label.event_id, log) if label.event_id else None,
         record_id=label.record_id,
         conflicts_with=said.opponents(label) if said else None,
         job_id=label.job_id,
@@ -61,6 +77,12 @@ def receipt(connection: sa.Connection, feedback_id: str) -> Receipt:
         score_after=label.score_after,
         score_held_out=label.score_held_out,
     )
+
+
+def _event(connection: sa.Connection, event_id: str, log: EventLog) -> NamedEvent | None:
+    """None for an event that is not kept any more."""
+    event = log.waiting(event_id) or events.find(connection, event_id)
+    return NamedEvent.of(event) if event else None
 
 
 def _status(label: Label, said: LabelHistory | None) -> Status:

@@ -32,11 +32,12 @@ class Item(Struct, forbid_unknown_fields=True, rename={"class_": "class"}):
 class FeedbackRequest(Struct, forbid_unknown_fields=True):
     labels: Annotated[list[Any], Meta(min_length=1, max_length=MOST_LABELS)]
     model: str = "default"
+    strict: bool = False
 
 
 class Submission(Struct, frozen=True):
     """A request as it was sent. `actor` is the API key's name, `operates` whether it has the role operate;
-    `key` is the Idempotency-Key, if any."""
+    `key` is the Idempotency-Key, if any. `strict`: an unknown field of a record is an error."""
 
     model: str
     items: list[Any]
@@ -44,6 +45,7 @@ class Submission(Struct, frozen=True):
     actor: str
     operates: bool
     key: str | None
+    strict: bool
 
 
 def read(body: bytes, caller: Caller, key: str | None) -> Submission:
@@ -61,5 +63,11 @@ def read(body: bytes, caller: Caller, key: str | None) -> Submission:
         detail, field = misfit(error)
         raise InvalidRequest(detail, field=field) from None
     return Submission(
-        request.model, request.labels, digest(document), caller.name, "operate" in caller.roles, key
+        request.model,
+        request.labels,
+        digest(document),
+        caller.name,
+        "operate" in caller.roles,
+        key,
+        request.strict,
     )

@@ -1,22 +1,24 @@
 """What each item of a feedback request speaks of: an event, a record, or an earlier label."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from nearnorm.models.digest import record_digest
 from nearnorm.service.errors import TYPE_PREFIX, misfit
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.analyst_name import normalised
+from nearnorm.service.feedback.record_ids import MOST_CHOICES, NamedEvent, by_id, choices, others
 from nearnorm.service.feedback.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import events, labels, reference_rows
 from nearnorm.service.ledger.tables.events import Event
-from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.records.shapes import Envelope, IndexedProblem
 
 
@@ -30,21 +32,32 @@ class Mistake(Exception):
         "other-model": "It belongs to another model",
         "invalid-record": "The record does not fit the model",
         "contradiction": "The request contradicts itself",
+        "ambiguous-record": "The id was used for several records, or by several callers",
         "already-retracted": "The label was retracted before",
         "foreign-label": "The label was brought by another key",
         "too-many-on-record": "Too many labels of one record",
     }
 
-    def __init__(self, name: str, detail: str, field: str | None = None) -> None:
+    def __init__(
+        self, name: str, detail: str, field: str | None = None, choices: Sequence[NamedEvent] = ()
+    ) -> None:
         super().__init__(detail)
-        self.name, self.detail, self.field = name, detail, field
+        self.name, self.detail, self.field, self.choices = name, detail, field, choices
 
     def at(self, index: int) -> dict[str, object]:
         problem = IndexedProblem(
             index, TYPE_PREFIX + self.name, self.TITLES[self.name], self.detail, self.field
         )
         found: dict[str, object] = msgspec.to_builtins(problem)
-        return found
+        return found | ({"choices": msgspec.to_builtins(self.choices)} if self.choices else {})
+
+
+class Bound(Struct, frozen=True):
+    """A label, the event that it speaks of, or how the record was read that came with it."""
+
+    label: Label
+    event: Event | None = None
+    read: Encoded | None = None
 
 
 class Resolver:
@@ -53,7 +66,7 @@ class Resolver:
     def __init__(self, connection: sa.Connection, sent: Submission, log: EventLog, encoder: Encoder) -> None:
         self._connection, self._sent, self._log, self._encoder = connection, sent, log, encoder
 
-    def bind(self, raw: object) -> Label:
+    def bind(self, raw: object) -> Bound:
         """Raises Mistake."""
         item = _item(raw)
         blank = Label(
@@ -69,12 +82,13 @@ class Resolver:
             comment=item.comment,
         )
         if item.retract is not UNSET:
-            return self._retraction(item.retract, blank)
+            return Bound(self._retraction(item.retract, blank))
         if item.record is not UNSET:
-            record = self._read(item.record)
-            return replace(blank, digest=record_digest(record), record=record)
+            encoded = self._read(item.record)
+            record = self._encoder.record(encoded, 0)
+            return Bound(replace(blank, digest=record_digest(record), record=record), read=encoded)
         event = self._event(item)
-        return replace(
+        label = replace(
             blank,
             digest=event.digest,
             record=event.record,
@@ -82,6 +96,7 @@ class Resolver:
             record_id=event.record_id,
             score_before=event.score,
         )
+        return Bound(label, event=event)
 
     def _event(self, item: Item) -> Event:
         if item.event_id is not UNSET:
@@ -99,25 +114,37 @@ class Resolver:
                     "other-model", f"the event is of model {event.model!r}: name it as `model`", "event_id"
                 )
             return event
-        id_, model = str(item.record_id), self._sent.model
-        newest = self._log.newest_waiting(model, id_) or events.newest_of(self._connection, model, id_)
-        if newest is None:
+        return self._newest_of(str(item.record_id))
+
+    def _newest_of(self, id_: str) -> Event:
+        model = self._sent.model
+        found = self._log.waiting_of(model, id_)
+        found += events.of_record(self._connection, model, id_, MOST_CHOICES)
+        if not found:
             raise Mistake(
                 "unknown-event",
                 "no event with this id is kept (all alerts are, and a sample): send the record as `record`",
                 "record_id",
             )
+        newest = max(found, key=by_id)
+        if different := others(newest, found):
+            raise Mistake(
+                "ambiguous-record",
+                "events of this id within 24 hours hold different records or came from different callers: "
+                "send the `event_id` of the one that is meant, see `choices`",
+                "record_id",
+                choices((newest, *different)),
+            )
         return newest
 
-    def _read(self, record: dict[str, Any]) -> dict[str, Any]:
-        encoded = self._encoder.encode(Envelope(records=[record]))
+    def _read(self, record: dict[str, Any]) -> Encoded:
+        encoded = self._encoder.encode(Envelope(records=[record], strict=self._sent.strict))
         if encoded.errors:
             problem = encoded.errors[0]
             raise Mistake("invalid-record", problem.detail, f"record.{problem.field}")
-        values = self._encoder.record(encoded, 0)
-        if all(value is None for value in values.values()):
+        if len(encoded.imputed.get(0, ())) == len(self._encoder.schema.scored):
             raise Mistake("invalid-record", "the record has no feature that the model knows", "record")
-        return values
+        return encoded
 
     def _retraction(self, feedback_id: str, blank: Label) -> Label:
         label = labels.find(self._connection, feedback_id)

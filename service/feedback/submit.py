@@ -13,13 +13,13 @@ from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.check import Checks
 from nearnorm.service.feedback.receipts import taken
 from nearnorm.service.feedback.request import Submission
-from nearnorm.service.feedback.resolve import Mistake, Resolver
+from nearnorm.service.feedback.resolve import Bound, Mistake, Resolver
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import audit, idempotency, labels
 from nearnorm.service.ledger.tables.labels import Histories, Standing
-from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.records.encoder import MOST_WARNED, Encoder
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 
@@ -51,13 +51,16 @@ def submit(
                 field="Idempotency-Key",
             )
         return Accepted(answered.answer, [])
-    statements, before = _statements(sent, Resolver(connection, sent, log, encoder(sent.model)), connection)
+    bound, before = _bind(sent, Resolver(connection, sent, log, encoder(sent.model)), connection)
+    statements = [one.label for one in bound]
     _check_rates(connection, statements, most_an_hour)
     said = labels.append(connection, change, statements, before)
     answer = {
-        "receipts": msgspec.to_builtins([taken(s, said[s.digest]) for s in statements]),
+        "receipts": msgspec.to_builtins([taken(one, said[one.label.digest]) for one in bound]),
         "retraining": requests.labelled(connection, sent.model, rule, sent.actor),
     }
+    if warnings := _warnings(bound):
+        answer["warnings"] = warnings
     ids = [s.feedback_id for s in statements]
     audit.note(connection, sent.actor, "label", sent.model, feedback_ids=ids)
     if sent.key is not None:
@@ -80,22 +83,26 @@ def _check_rates(connection: sa.Connection, statements: list[Label], most_an_hou
             )
 
 
-def _statements(
-    sent: Submission, resolver: Resolver, connection: sa.Connection
-) -> tuple[list[Label], Histories]:
+def _warnings(bound: list[Bound]) -> list[str]:
+    """Those of all records, each once."""
+    found = dict.fromkeys(warning for one in bound if one.read for warning in one.read.warnings)
+    return list(found)[:MOST_WARNED]
+
+
+def _bind(sent: Submission, resolver: Resolver, connection: sa.Connection) -> tuple[list[Bound], Histories]:
     """What was sent, and what was said about its records before, which is read once."""
-    bound: dict[int, Label] = {}
+    bound: dict[int, Bound] = {}
     mistakes: dict[int, Mistake] = {}
     for index, raw in enumerate(sent.items):
         try:
             bound[index] = resolver.bind(raw)
         except Mistake as mistake:
             mistakes[index] = mistake
-    before = labels.about(connection, sent.model, {statement.digest for statement in bound.values()})
+    before = labels.about(connection, sent.model, {one.label.digest for one in bound.values()})
     checks = Checks(before)
-    for index, statement in bound.items():
+    for index, one in bound.items():
         try:
-            checks.check(index, statement)
+            checks.check(index, one.label)
         except Mistake as mistake:
             mistakes[index] = mistake
     if mistakes:

@@ -120,16 +120,18 @@ def find(connection: sa.Connection, event_id: str) -> Event | None:
     return None if row is None else read(row)
 
 
-def newest_of(connection: sa.Connection, model: str, record_id: str) -> Event | None:
-    """The newest event with the caller's own id."""
+def of_record(connection: sa.Connection, model: str, record_id: str, most: int) -> list[Event]:
+    """Of the last 1,000 events with a caller's own id the newest of each record and caller."""
     query = (
-        sa.select(events)
+        sa.select(events.c.event_id, events.c.digest, events.c.caller)
         .where(events.c.record_id == record_id, events.c.model == model)
         .order_by(events.c.event_id.desc())
-        .limit(1)
+        .limit(1_000)
     )
-    row = connection.execute(query).one_or_none()
-    return None if row is None else read(row)
+    newest: dict[tuple[str, str | None], str] = {}
+    for event_id, digest, caller in connection.execute(query).all():
+        newest.setdefault((digest, caller), event_id)
+    return list(of_ids(connection, list(newest.values())[:most]).values())
 
 
 def of_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Event]:

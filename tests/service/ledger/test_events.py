@@ -106,15 +106,15 @@ def test_what_waits_can_be_found_and_is_found_in_the_ledger_after(log: EventLog,
     (event_id,) = offer(log, batch(3, frozenset({1}), ids=["a", "b", "c"])).values()
     waiting = log.waiting(event_id)
     assert waiting is not None
-    assert log.newest_waiting("default", "b") == waiting
-    assert log.newest_waiting("default", "a") is None
-    assert log.newest_waiting("other", "b") is None
+    assert log.waiting_of("default", "b") == [waiting]
+    assert log.waiting_of("default", "a") == []
+    assert log.waiting_of("other", "b") == []
     log.flush()
     assert log.waiting(event_id) is None
     with ledger.read() as connection:
         assert events.find(connection, event_id) == waiting
-        assert events.newest_of(connection, "default", "b") == waiting
-        assert events.newest_of(connection, "other", "b") is None
+        assert events.of_record(connection, "default", "b", 9) == [waiting]
+        assert events.of_record(connection, "other", "b", 9) == []
 
 
 def test_what_the_queue_has_no_room_for_is_dropped_and_counted_and_has_no_event_id(log: EventLog) -> None:

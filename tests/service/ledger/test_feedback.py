@@ -33,13 +33,6 @@ def test_a_label_acts_in_the_next_score(client: httpx.Client) -> None:
     assert "matched_feedback" not in score(client, RECORD | {"amount": 61.6})
 
 
-def test_a_reused_record_id_means_its_newest_event(client: httpx.Client) -> None:
-    score(client, STRANGE, "tx")
-    newest = score(client, RECORD, "tx")["event_id"]
-    feedback_id = stored(label(client, {"record_id": "tx", "label": "normal"}))[0]
-    assert client.get(f"/feedback/{feedback_id}").json()["event_id"] == newest
-
-
 def test_columns_tell_of_events_and_matches_too(client: httpx.Client) -> None:
     feedback_id = stored(label(client, {"record": RECORD, "label": "anomaly"}))[0]
     columns = {name: [STRANGE[name], RECORD[name]] for name in RECORD}
