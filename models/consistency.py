@@ -37,6 +37,15 @@ def misfits(core: Core) -> Iterator[str]:
         yield "reference.review is not the top of the reference"
     if any(not 0 <= group.prototype < core.prototypes for group in core.groups):
         yield "groups has one of a prototype that there is not"
+    if core.seen is not None:
+        unknown = (core.seen.numeric.keys() - set(numeric)) | (set(core.seen.closed) - categories.keys())
+        if unknown:
+            yield f"seen has {min(unknown)!r}, which is no such feature"
+    for group in core.groups:
+        for f in schema.categorical:
+            profile = group.categorical.get(f.name)
+            if profile and not profile.shares.keys() <= set(f.categories):
+                yield f"group {group.prototype}.categorical.{f.name} has a category that the feature has not"
     yield from _golden_misfits(core, list(categories.values()))
 
 

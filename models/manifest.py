@@ -98,6 +98,22 @@ class Reference(Part):
     review: tuple[ReviewRow, ...] = ()
 
 
+class Bounds(Part):
+    """Beyond these a number is one that training never saw; None: on that side there is no telling."""
+
+    low: float | None
+    high: float | None
+
+
+class Seen(Part):
+    """What training saw, with a margin: numbers by feature, categorical features whose categories are all
+    known, and how far a row may be from every prototype."""
+
+    numeric: dict[str, Bounds]
+    closed: tuple[str, ...]
+    distance: float | None
+
+
 class Tolerance(Part):
     """Largest difference from the golden answers that still counts as the same, absolute + relative."""
 
@@ -135,6 +151,7 @@ class Core(Part):
     groups: tuple[Group, ...]
     golden: Golden
     tolerances: dict[str, Tolerance]  # by execution provider
+    seen: Seen | None = None  # None: a release that did not tell, nothing is novel to it
     metrics: dict[str, float | None]  # of held-out rows; None: not measurable with these labels
 
     @property

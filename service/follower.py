@@ -98,7 +98,7 @@ class Follower:
                 self._figures.refresh(connection, loaded)
         for model in loaded.values():
             self._apply(model)
-            if self._drift_rule and model.drift.lasting:
+            if self._drift_rule and (model.drift.lasting or model.novelty_watch.ceased):
                 self._retrain(model, self._drift_rule)
         self._heard = time.monotonic()
 
@@ -106,6 +106,7 @@ class Follower:
         in_force = self._policies.of(model.ref.name)
         if in_force is None:
             return
+        model.alert_on_novel = in_force.policy.alert_on_novel
         reference = model.manifest.core.reference
         confirmed = self._verdicts.of(model.ref.name).anomalies(row.digest for row in reference.review)
         scores = reviewed_scores(reference, confirmed)

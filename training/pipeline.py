@@ -13,7 +13,7 @@ import torch
 
 from nearnorm.models.bundle import MODEL, Bundle, write_bundle
 from nearnorm.models.conformal import ranks
-from nearnorm.models.manifest import Core, Manifest, Tolerance
+from nearnorm.models.manifest import Core, Manifest, Seen, Tolerance
 from nearnorm.models.review import REVIEW, reviewable, write_review
 from nearnorm.training.dataset.load import ANOMALY, Dataset, Split
 from nearnorm.training.dataset.source import recorded
@@ -21,6 +21,7 @@ from nearnorm.training.evaluation.calibrate import calibrate, score
 from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable
 from nearnorm.training.evaluation.groups import describe_groups
 from nearnorm.training.evaluation.held_out import held_out, of_labels
+from nearnorm.training.evaluation.seen import what_was_seen
 from nearnorm.training.export.onnx_graph import ABSOLUTE, RELATIVE, assert_parity, golden_rows, to_onnx
 from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
 from nearnorm.training.job import STAGES, Prepared, Watcher
@@ -100,6 +101,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
         seed=job.seed,
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
         reference=reference,
+        seen=_seen(data, scored.distance),
         groups=describe_groups(data.schema, numeric, codes, scored),
         golden=golden_rows(detector, numeric, codes, job.seed),
         tolerances={
@@ -137,6 +139,12 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     bundle = write_bundle(job.out, manifest, model, reports)
     watcher.step("write", 1.0)
     return bundle
+
+
+def _seen(data: Dataset, distance: np.ndarray) -> Seen:
+    known = data.labels != ANOMALY
+    time = None if data.time is None else data.time[known]
+    return what_was_seen(data.schema, data.numeric[known], data.codes[known], distance, time)
 
 
 def _embedded(detector: Detector, data: Dataset, rows: Split) -> EmbeddedRows:

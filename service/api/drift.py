@@ -12,7 +12,9 @@ from nearnorm.service.drift.monitor import DriftSnapshot, SignalState
 from nearnorm.service.feedback.recall import Recall
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.records.shapes import ModelRef
+from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
+from nearnorm.service.verdict.novelty import Novelty, SignalNovelty
 
 router = APIRouter(tags=["operations"])
 
@@ -79,6 +81,16 @@ class CandidateGroup(Shown):
     typical: dict[str, float | str | None]
 
 
+class NovelSignal(BaseModel):
+    """`rows` of the newest `window` had a value that training never saw; since `ceased_since` they are too
+    many to alert for that. `name` is a feature's; without one it is the distance."""
+
+    name: str | None = None
+    rows: int
+    window: int
+    ceased_since: datetime | None = None
+
+
 class ServedModel(BaseModel):
     name: str
     version: str
@@ -109,6 +121,7 @@ class DriftState(BaseModel):
     prototypes: SharesDrift
     score: SharesDrift
     far: FarDrift
+    novel: list[NovelSignal]
     candidate_groups: list[CandidateGroup]
     reports: list[DriftReport]
     recall: EstimatedRecall | None = None
@@ -122,24 +135,26 @@ async def get_drift(
     registry: Registry = request.app.state.registry
     loaded = registry.get(model)
     figures: Figures = request.app.state.figures
-    return _shown(ServedModel.of(loaded.ref), loaded.drift.snapshot(), figures.recall(model))
+    return _shown(loaded, loaded.drift.snapshot(), figures.recall(model))
 
 
-def _shown(model: ServedModel, snapshot: DriftSnapshot, recall: Recall | None) -> DriftState:
+def _shown(loaded: LoadedModel, snapshot: DriftSnapshot, recall: Recall | None) -> DriftState:
     features = [s for s in snapshot.signals if s.signal.kind in ("numeric", "categorical")]
     own = {s.signal.kind: s for s in snapshot.signals if s not in features}
     far = own["distance"]
+    novel = [_novel(loaded.novelty, state) for state in loaded.novelty_watch.states()]
     return DriftState(
-        model=model,
+        model=ServedModel.of(loaded.ref),
         rows=snapshot.rows,
         window=snapshot.window,
-        drifting=any(s.drifted_since for s in snapshot.signals),
+        drifting=any(s.drifted_since for s in snapshot.signals) or any(s.ceased_since for s in novel),
         features=[_feature(state) for state in features],
         prototypes=SharesDrift.model_validate(own["prototype"]),
         score=SharesDrift.model_validate(own["score"]),
         far=FarDrift(
             share=far.shares[1], reference_share=far.reference_shares[1], drifted_since=far.drifted_since
         ),
+        novel=novel,
         candidate_groups=[CandidateGroup.model_validate(c) for c in snapshot.candidates],
         reports=[
             DriftReport(
@@ -155,6 +170,11 @@ def _shown(model: ServedModel, snapshot: DriftSnapshot, recall: Recall | None) -
         ],
         recall=EstimatedRecall.model_validate(recall) if recall else None,
     )
+
+
+def _novel(novelty: Novelty, state: SignalNovelty) -> NovelSignal:
+    name = None if state.signal == novelty.distance else novelty.names[state.signal]
+    return NovelSignal(name=name, rows=state.rows, window=state.window, ceased_since=state.ceased_since)
 
 
 def _feature(state: SignalState) -> FeatureDrift:

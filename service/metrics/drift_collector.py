@@ -44,6 +44,16 @@ class DriftCollector(Collector):
         candidates = GaugeMetricFamily(
             "nearnorm_candidate_groups", "Dense regions far from every prototype.", labels=("model",)
         )
+        novel = GaugeMetricFamily(
+            "nearnorm_novel_ratio",
+            "Recent rows with a value that training never saw.",
+            labels=("model", "signal"),
+        )
+        ceased = GaugeMetricFamily(
+            "nearnorm_novelty_ceased",
+            "1 while too much is novel to alert.",
+            labels=("model", "signal"),
+        )
         window = GaugeMetricFamily(
             "nearnorm_drift_window_rows", "Rows that the drift gauges cover.", labels=("model",)
         )
@@ -63,6 +73,10 @@ class DriftCollector(Collector):
                         groups.add_metric((model, str(prototype)), share)
                 if signal.kind == "distance":
                     far.add_metric((model,), state.shares[1])
+            for found in loaded.novelty_watch.states():
+                labels_ = (model, loaded.novelty.name(found.signal))
+                novel.add_metric(labels_, found.rows / found.window)
+                ceased.add_metric(labels_, float(found.ceased_since is not None))
             candidates.add_metric((model,), drift.candidates)
             window.add_metric((model,), drift.window)
-        yield from (psi, drifting, missing, unknown, groups, far, candidates, window)
+        yield from (psi, drifting, missing, unknown, groups, far, novel, ceased, candidates, window)

@@ -76,6 +76,8 @@ class Result(Struct, gc=False):  # one a row, and nothing in it leads back to it
     event_id: str | UnsetType = UNSET
     imputed: list[str] | UnsetType = UNSET
     unknown: list[str] | UnsetType = UNSET
+    novel: list[str] | UnsetType = UNSET
+    novel_distance: bool | UnsetType = UNSET
     reasons: list[Reason] | UnsetType = UNSET
     matched_feedback: Matched | UnsetType = UNSET
 
@@ -99,7 +101,7 @@ class IndexedProblem(Struct, omit_defaults=True):
 class ResultColumns(Struct, omit_defaults=True):
     """Answers as columns, in the order sent; null where a row has an error.
 
-    `imputed` and `unknown` give the rows by feature.
+    `imputed`, `unknown` and `novel` give the rows by feature, `novel_distance` those far from everything.
     """
 
     score: list[float | None]
@@ -112,6 +114,8 @@ class ResultColumns(Struct, omit_defaults=True):
     event_id: list[str | None] | None = None
     imputed: dict[str, list[int]] | None = None
     unknown: dict[str, list[int]] | None = None
+    novel: dict[str, list[int]] | None = None
+    novel_distance: list[int] | None = None
     reasons: list[list[Reason] | None] | None = None
     matched_feedback: list[Matched | None] | None = None
 

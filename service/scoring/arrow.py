@@ -18,6 +18,7 @@ from nearnorm.service.records.encoder import Encoded, Rows, category_too_long, r
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.records.shapes import Reason
 from nearnorm.service.scoring.explain import Reasons
+from nearnorm.service.scoring.json_answer import novel_places
 from nearnorm.service.scoring.remember import Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
@@ -95,10 +96,13 @@ def write(
     events = {places[index]: event_id for index, event_id in noted.event_ids.items()}
     errors = {place: f"{error.title}: {error.detail}" for place, error in encoded.errors.items()}
     unknown = {place: list(texts) for place, texts in encoded.unknown.items()}
+    novel = novel_places(model, encoded, scores)
     for name, found, kind in (
         ("event_id", events, pa.string()),
         ("imputed", encoded.imputed, pa.list_(pa.string())),
         ("unknown", unknown, pa.list_(pa.string())),
+        ("novel", {place: names for place, (names, _) in novel.items() if names}, pa.list_(pa.string())),
+        ("novel_distance", {place: True for place, (_, far) in novel.items() if far}, pa.bool_()),
         ("error", errors, pa.string()),
     ):
         columns[name] = _sparse(found, encoded.count, kind)

@@ -22,6 +22,7 @@ from nearnorm.service.scoring.explain import Reasons
 from nearnorm.service.scoring.remember import Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Batch, Scores
+from nearnorm.service.verdict.novelty import Novel
 
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -41,7 +42,7 @@ def answered(
     if scores is None or not bare or 1 < len(scores) == len(scores.batch.score):
         return _encode(answer(model, request, encoded, scores, noted, reasons))
     head = _head(model.ref.name, model.ref.version, model.engine.provider)
-    rows = _rows(scores.batch)[scores.start : scores.stop]
+    rows = _rows(model, scores.batch)[scores.start : scores.stop]
     for index, event_id in noted.event_ids.items():
         rows[index] = b'%b,"event_id":"%b"}' % (rows[index][:-1], event_id.encode())
     return b"%b%b]}" % (head, b",".join(rows))
@@ -56,20 +57,33 @@ def _head(name: str, version: str, provider: str) -> bytes:
     return _encode(Answer(ModelRef(name, version), provider, []))[: -len(b"]}")]
 
 
-def _rows(batch: Batch) -> list[bytes]:
+def _rows(model: LoadedModel, batch: Batch) -> list[bytes]:
     """Every row's result as JSON."""
     if batch.written is None:
-        results = map(
-            Result,
-            batch.score,
-            batch.percentile,
-            batch.anomaly,
-            batch.prototype,
-            batch.distance,
-            batch.reconstruction_error,
+        results = list(
+            map(
+                Result,
+                batch.score,
+                batch.percentile,
+                batch.anomaly,
+                batch.prototype,
+                batch.distance,
+                batch.reconstruction_error,
+            )
         )
-        batch.written = _encode_lines(list(results)).split(b"\n")
+        _say_novel(model, results, batch.novel)
+        batch.written = _encode_lines(results).split(b"\n")
     return batch.written
+
+
+def _say_novel(model: LoadedModel, results: list[Any], novel: Novel) -> None:
+    """What nobody has seen, of the rows that have any."""
+    for row, signals in novel.items():
+        features = model.novelty.features(signals)
+        if features:
+            results[row].novel = features
+        if model.novelty.distance in signals:
+            results[row].novel_distance = True
 
 
 def answer(
@@ -83,9 +97,9 @@ def answer(
     """Everything a caller is told. `scores` has one for each of the rows without an error."""
     reply = Answer(model.ref, model.engine.provider, [])
     if isinstance(request.columns, UnsetType):
-        reply.results = _records(request.ids, encoded, scores, reasons, noted)
+        reply.results = _records(model, request.ids, encoded, scores, reasons, noted)
     else:
-        reply.results = _columns(request.ids, encoded, scores, reasons, noted)
+        reply.results = _columns(model, request.ids, encoded, scores, reasons, noted)
         reply.errors = _indexed_problems(request.ids, encoded) or None
     warnings = encoded.warnings
     if reasons is not None:
@@ -97,6 +111,7 @@ def answer(
 
 
 def _records(
+    model: LoadedModel,
     ids: list[Id] | UnsetType,
     encoded: Encoded,
     scores: Scores | None,
@@ -116,6 +131,7 @@ def _records(
                 scores.reconstruction_error,
             )
         )
+        _say_novel(model, results, scores.novel)
     for index, event_id in noted.event_ids.items():
         results[index].event_id = event_id
     for index, matched in noted.matched.items():
@@ -138,6 +154,7 @@ def _records(
 
 
 def _columns(
+    model: LoadedModel,
     ids: list[Id] | UnsetType,
     encoded: Encoded,
     scores: Scores | None,
@@ -145,6 +162,7 @@ def _columns(
     noted: Remembered,
 ) -> ResultColumns:
     spread = _spreader(encoded)
+    novel = novel_places(model, encoded, scores)
 
     def sparse(values: Mapping[int, Any]) -> list[Any] | None:
         if not values:
@@ -165,9 +183,24 @@ def _columns(
         sparse(noted.event_ids),
         _by_feature(encoded.imputed),
         _by_feature(encoded.unknown),
+        _by_feature({place: names for place, (names, _) in novel.items()}),
+        [place for place, (_, far) in novel.items() if far] or None,
         sparse(reasons.by_row) if reasons else None,
         sparse(noted.matched),
     )
+
+
+def novel_places(
+    model: LoadedModel, encoded: Encoded, scores: Scores | None
+) -> dict[int, tuple[list[str], bool]]:
+    """By the place of a row: its novel features, and whether its distance is novel."""
+    if scores is None:
+        return {}
+    places, novelty = encoded.places(), model.novelty
+    return {
+        places[row]: (novelty.features(signals), novelty.distance in signals)
+        for row, signals in scores.novel.items()
+    }
 
 
 def _spreader(encoded: Encoded) -> Callable[[Sequence[Any]], list[Any]]:

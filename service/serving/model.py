@@ -23,6 +23,7 @@ from nearnorm.service.serving.explaining import ExplainingLane, explaining_lane
 from nearnorm.service.serving.results import Batch, Scores
 from nearnorm.service.serving.weak_callback import weakly
 from nearnorm.service.token_bucket import TokenBucket
+from nearnorm.service.verdict.novelty import ALLOWED, WINDOW, Novelty, NoveltyWatch
 from nearnorm.service.verdict.reasons import Explained, Explainer
 
 WATCHED_ROWS = 2_000
@@ -50,6 +51,9 @@ class LoadedModel:
         self.explainer = Explainer(core, engine.run)
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
         self.confirmed: frozenset[str] = frozenset()  # reference rows that people found to be anomalies
+        self.novelty = Novelty(core)
+        self.novelty_watch = NoveltyWatch(self.novelty.distance + 1)
+        self.alert_on_novel = True
         self.drift = Drift(core, weakly(self._drifts))
         self.watched = TokenBucket(WATCHED_ROWS, 0.0)
         self.batcher: Batcher[Rows, Ran, Scores]
@@ -105,6 +109,11 @@ class LoadedModel:
     def _judged(self, ran: Ran) -> Batch:
         outputs = ran.outputs
         percentile, anomaly = self.ranks.judge(outputs.score)
+        novel = self.novelty.find(ran.rows, outputs.distance)
+        if novel and self.alert_on_novel:
+            anomaly[self.novelty_watch.alerting(novel)] = True
+        for signal in self.novelty_watch.count(len(ran.rows), novel):
+            self._ceased(signal)
         self.meter.ran(ran.seconds, outputs.score, int(np.count_nonzero(anomaly)))
         return Batch(
             ran.rows,
@@ -115,7 +124,26 @@ class LoadedModel:
             outputs.prototype.tolist(),
             outputs.distance.tolist(),
             outputs.reconstruction_error.tolist(),
+            novel,
         )
+
+    def _ceased(self, signal: int) -> None:
+        log.warning(
+            "novelty",
+            model=self.ref.name,
+            version=self.ref.version,
+            signal=self.novelty.name(signal),
+            rows=ALLOWED,
+            window_rows=WINDOW,
+        )
+
+    def problems(self) -> list[str]:
+        """What is wrong with its verdicts."""
+        return [
+            f"model {self.ref.name!r}: {self.novelty.name(signal)} is beyond what training saw in more than "
+            f"{ALLOWED} of {WINDOW:,} rows, and no longer alerts for that: retrain on newer data"
+            for signal in self.novelty_watch.ceased.copy()
+        ]
 
     def watch(self, batch: Batch) -> None:
         """Let drift see a batch, as much of it as its allowance grants."""

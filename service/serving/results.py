@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from nearnorm.service.inference.outputs import Outputs, concatenated
 from nearnorm.service.records.encoder import Rows
+from nearnorm.service.verdict.novelty import Novel
 
 
 class Batch(Struct, eq=False):
@@ -25,6 +26,7 @@ class Batch(Struct, eq=False):
     prototype: list[int]
     distance: list[float]
     reconstruction_error: list[float]
+    novel: Novel
     event_ids: dict[int, str] = {}
     watched: bool = False
     written: list[bytes] | None = None
@@ -41,6 +43,14 @@ class Scores(Struct, eq=False):
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    @property
+    def novel(self) -> Novel:
+        """By row of the request."""
+        found = self.batch.novel
+        if not found or len(self) == len(self.batch.score):
+            return found
+        return {row - self.start: found[row] for row in found if self.start <= row < self.stop}
 
     @property
     def score(self) -> list[float]:
@@ -67,6 +77,11 @@ def joined(rows: Rows, parts: Sequence[Scores]) -> Scores:
         return list(chain.from_iterable(getattr(part, name) for part in parts))
 
     percentile, anomaly = all_of("percentile"), all_of("anomaly")
+    novel: dict[int, tuple[int, ...]] = {}
+    first = 0
+    for part in parts:
+        novel |= {first + row: signals for row, signals in part.novel.items()}
+        first += len(part)
     batch = Batch(
         rows,
         outputs,
@@ -76,5 +91,6 @@ def joined(rows: Rows, parts: Sequence[Scores]) -> Scores:
         all_of("prototype"),
         all_of("distance"),
         all_of("reconstruction_error"),
+        novel,
     )
     return Scores(batch, 0, len(rows), percentile, anomaly)

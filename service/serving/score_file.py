@@ -15,6 +15,7 @@ from nearnorm.models.tables import read_table, to_arrays
 from nearnorm.service.inference.engine import Device, Engine, cpus
 from nearnorm.service.inference.outputs import Outputs, concatenated
 from nearnorm.service.records.encoder import Rows
+from nearnorm.service.verdict.novelty import Novelty
 
 BATCH_ROWS = 8192
 
@@ -32,8 +33,17 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
     ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
     text = [f.name for f in core.features.features if f.kind is Kind.CATEGORICAL]
     arrays = to_arrays(read_table(data, text), core.features)
-    outputs = score_rows(engine, Rows(arrays.numeric, arrays.codes))
+    rows = Rows(arrays.numeric, arrays.codes)
+    outputs = score_rows(engine, rows)
     percentile, anomaly = ranks.judge(outputs.score)
+    novelty = Novelty(core)
+    novel = novelty.find(rows, outputs.distance)
+    anomaly[list(novel)] = True
+    names: list[str | None] = [None] * len(rows)
+    far = np.zeros(len(rows), bool)
+    for row, signals in novel.items():
+        names[row] = ", ".join(novelty.features(signals)) or None
+        far[row] = novelty.distance in signals
     failed = np.zeros(len(arrays.numeric), bool)
     failed[list(arrays.errors)] = True
     errors = [arrays.errors.get(i) for i in range(len(failed))]
@@ -45,6 +55,8 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
             "prototype": pa.array(outputs.prototype, mask=failed),
             "distance": pa.array(outputs.distance.astype(np.float64), mask=failed),
             "reconstruction_error": pa.array(outputs.reconstruction_error.astype(np.float64), mask=failed),
+            "novel": pa.array(names, pa.string(), mask=failed),
+            "novel_distance": pa.array(far, mask=failed),
             "error": pa.array([None if e is None else f"{e.field}: {e.detail}" for e in errors], pa.string()),
         }
     )

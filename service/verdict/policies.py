@@ -55,6 +55,7 @@ class InForce(Struct, frozen=True):
             "traffic_per_day": round(self.traffic.per_day, 1) if known else None,
             "suppress_confirmed_normals": self.policy.suppress_confirmed_normals,
             "suppress_days": self.policy.suppress_days,
+            "alert_on_novel": self.policy.alert_on_novel,
             "at": iso(self.policy.at) if self.policy.version else None,
             "by": self.policy.actor if self.policy.version else None,
         }
@@ -68,6 +69,7 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
     budget: str | None = None
     suppress_confirmed_normals: bool | None = None
     suppress_days: float | None = None
+    alert_on_novel: bool | None = None
 
 
 class Policies:
@@ -106,8 +108,11 @@ def current(connection: sa.Connection, model: str, core: Core, known: InForce | 
 
 def put(connection: sa.Connection, change: Change, core: Core, actor: str) -> tuple[InForce, InForce]:
     """Write a new version; the old one and the new. Raises InvalidRequest."""
-    if change.budget is None and change.suppress_confirmed_normals is None and change.suppress_days is None:
-        raise InvalidRequest("send `budget`, `suppress_confirmed_normals` or `suppress_days`")
+    wishes = (change.budget, change.suppress_confirmed_normals, change.suppress_days, change.alert_on_novel)
+    if all(wish is None for wish in wishes):
+        raise InvalidRequest(
+            "send `budget`, `suppress_confirmed_normals`, `suppress_days` or `alert_on_novel`"
+        )
     days = change.suppress_days
     if days is not None and not 0.0 < days <= LONGEST_SUPPRESSION:
         raise InvalidRequest(
@@ -123,6 +128,7 @@ def put(connection: sa.Connection, change: Change, core: Core, actor: str) -> tu
         budget=now.budget if change.budget is None else change.budget.strip(),
         suppress_confirmed_normals=now.suppress_confirmed_normals if suppress is None else suppress,
         suppress_days=now.suppress_days if days is None else days,
+        alert_on_novel=now.alert_on_novel if change.alert_on_novel is None else change.alert_on_novel,
         beneath=now.version,
         at=now_ms(),
         actor=actor,
@@ -157,7 +163,7 @@ def _write(
 def _default(core: Core) -> PolicyVersion:
     share = default_policy(core.reference.rows).budget
     percent = math.ceil(share * 1e8 - 1e-3) / 1e6  # never finer than the reference allows
-    return PolicyVersion(0, f"{percent:.6f}".rstrip("0").rstrip(".") + "%", False, 30.0, None, 0, "")
+    return PolicyVersion(0, f"{percent:.6f}".rstrip("0").rstrip(".") + "%", False, 30.0, True, None, 0, "")
 
 
 def _solved(connection: sa.Connection, model: str, version: PolicyVersion, core: Core) -> InForce:

@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from nearnorm.models.bundle import MODEL, Bundle, write_bundle
 from nearnorm.models.manifest import (
+    Bounds,
     CategoryProfile,
     CodeShares,
     Core,
@@ -23,6 +24,7 @@ from nearnorm.models.manifest import (
     NumericProfile,
     Reference,
     ReviewRow,
+    Seen,
     Tolerance,
 )
 from nearnorm.models.review import REVIEW, Reviewable, reviewable, write_review
@@ -77,6 +79,16 @@ prototypes (double[N,3] numeric, int64[N,2] codes) => (
 """
 
 
+SEEN = Seen(
+    numeric={
+        "amount": Bounds(low=-500.0, high=2_000.0),
+        "epoch": Bounds(low=1.6e9, high=None),  # it only grows
+    },
+    closed=("channel",),
+    distance=1e5,
+)
+
+
 def build_model(prototypes: NDArray[np.float32] = PROTOTYPES, graph: str = _GRAPH) -> bytes:
     model: onnx.ModelProto = parser.parse_model(graph)
     constants: dict[str, Any] = {
@@ -122,6 +134,7 @@ def make_bundle(
     model: bytes | None = None,
     tolerances: dict[str, Tolerance] | None = None,
     golden_shift: float = 0.0,
+    seen: Seen | None = SEEN,
 ) -> Bundle:
     """A bundle of payments. `seed` moves its prototypes, hence its version and its scores."""
     if model is None:
@@ -167,6 +180,7 @@ def make_bundle(
             "CPUExecutionProvider": Tolerance(absolute=1e-5, relative=1e-5),
             "CUDAExecutionProvider": Tolerance(absolute=1e-4, relative=1e-4),
         },
+        seen=seen,
         metrics={"average_precision": None},
     )
     manifest = Manifest(

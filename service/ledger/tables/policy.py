@@ -17,6 +17,7 @@ policies = sa.Table(
     sa.Column("budget", sa.Text, nullable=False),  # as it was asked for: "0.5%", "40 a day"
     sa.Column("suppress_confirmed_normals", sa.Boolean, nullable=False),
     sa.Column("suppress_days", sa.Double, nullable=False),
+    sa.Column("alert_on_novel", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("beneath", sa.Integer),  # the version that an undo goes back to
     sa.Column("at", Milliseconds, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
@@ -39,6 +40,7 @@ class PolicyVersion(Struct, frozen=True):
     budget: str
     suppress_confirmed_normals: bool
     suppress_days: float
+    alert_on_novel: bool
     beneath: int | None
     at: int
     actor: str

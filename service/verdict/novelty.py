@@ -1,0 +1,135 @@
+"""Novelty: values beyond anything that training saw.
+
+A score says how strange a record is among what was seen; far beyond it the score says little, as a number a
+thousand times too large counts for no more than a large one. So what nobody has seen alerts by itself, until
+there is so much of it that it is how the traffic is now: then it is drift, and wants a retraining.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from nearnorm.models.manifest import Core
+from nearnorm.models.schema import UNKNOWN_CODE
+from nearnorm.service.records.encoder import Rows
+
+WINDOW, BLOCK = 20_000, 1_000
+"""Recent rows."""
+ALLOWED = 20
+"""Novel rows of a signal among them, 0.1%: with more it alerts no longer, with half as many it does again."""
+
+Novel = Mapping[int, tuple[int, ...]]
+"""Which signals are novel, by row."""
+_NONE: Novel = {}
+
+
+class Novelty:
+    """By one model's training rows. Signals are numbers, closed categorical features, and the distance."""
+
+    def __init__(self, core: Core) -> None:
+        """A core that does not say what training saw finds nothing novel."""
+        features, seen = core.features, core.seen
+        bounds = {} if seen is None else seen.numeric
+        numeric = [bounds.get(f.name) for f in features.numeric]
+        low = [-np.inf if b is None or b.low is None else b.low for b in numeric]
+        high = [np.inf if b is None or b.high is None else b.high for b in numeric]
+        closed = () if seen is None else seen.closed
+        self._low, self._high = np.array(low), np.array(high)
+        self._closed = [j for j, f in enumerate(features.categorical) if f.name in closed]
+        self._distance = np.inf if seen is None or seen.distance is None else seen.distance
+        self._knows = seen is not None
+        self.names = [f.name for f in features.numeric]
+        self.names += [features.categorical[j].name for j in self._closed]
+        self.distance = len(self.names)
+        """The signal of the distance, which is no feature."""
+
+    def features(self, signals: tuple[int, ...]) -> list[str]:
+        """Those of the signals that are features, by name."""
+        return [self.names[signal] for signal in signals if signal != self.distance]
+
+    def name(self, signal: int) -> str:
+        """As people read it."""
+        return "the distance" if signal == self.distance else self.names[signal]
+
+    def find(self, rows: Rows, distance: NDArray[np.float32]) -> Novel:
+        """The novel among N rows and their distances to the nearest prototype."""
+        if not self._knows:
+            return _NONE
+        numeric = (rows.numeric > self._high) | (rows.numeric < self._low)
+        far = distance > self._distance
+        if not self._closed:
+            if not numeric.any() and not far.any():
+                return _NONE
+            parts = [numeric, far[:, None]]
+        else:
+            unseen = rows.codes[:, self._closed] == UNKNOWN_CODE
+            if not numeric.any() and not unseen.any() and not far.any():
+                return _NONE
+            parts = [numeric, unseen, far[:, None]]
+        found: dict[int, tuple[int, ...]] = {}
+        for row, signal in np.argwhere(np.concatenate(parts, axis=1)).tolist():
+            found[row] = (*found.get(row, ()), signal)
+        return found
+
+
+class SignalNovelty(Struct, frozen=True):
+    """`rows` of the newest `window` were novel; they alert no longer since `ceased_since`."""
+
+    signal: int
+    rows: int
+    window: int
+    ceased_since: datetime | None
+
+
+class NoveltyWatch:
+    """How much of recent traffic is novel, and what has ceased to alert for that. One thread."""
+
+    def __init__(self, signals: int) -> None:
+        self._blocks: deque[tuple[int, NDArray[np.int64]]] = deque(maxlen=WINDOW // BLOCK - 1)
+        self._open = np.zeros(signals, np.int64)
+        self._open_rows = 0
+        self._total = np.zeros(signals, np.int64)  # of all blocks, the open one included
+        self.ceased: dict[int, datetime] = {}
+        """Since when signals alert no longer."""
+
+    def alerting(self, novel: Novel) -> list[int]:
+        """The rows with a signal that alerts."""
+        if not self.ceased:
+            return list(novel)
+        return [row for row, signals in novel.items() if not self.ceased.keys() >= set(signals)]
+
+    def count(self, rows: int, novel: Novel) -> list[int]:
+        """Take a batch; the signals that cease to alert with it."""
+        self._open_rows += rows
+        fresh = []
+        for signals in novel.values():
+            for signal in signals:
+                self._open[signal] += 1
+                self._total[signal] += 1
+                if self._total[signal] > ALLOWED and signal not in self.ceased:
+                    self.ceased[signal] = datetime.now(UTC)
+                    fresh.append(signal)
+        if self._open_rows >= BLOCK:
+            self._turn()
+        return fresh
+
+    def states(self) -> list[SignalNovelty]:
+        """Of signals with novel rows among the recent ones."""
+        window = self._open_rows + sum(rows for rows, _ in self._blocks)
+        return [
+            SignalNovelty(signal, int(self._total[signal]), window, self.ceased.get(signal))
+            for signal in np.flatnonzero(self._total).tolist()
+        ]
+
+    def _turn(self) -> None:
+        """A block is full: the oldest one leaves, and what has become rare again alerts again."""
+        if len(self._blocks) == self._blocks.maxlen:
+            self._total -= self._blocks[0][1]
+        self._blocks.append((self._open_rows, self._open))
+        self._open, self._open_rows = np.zeros_like(self._open), 0
+        for signal in [s for s in self.ceased if self._total[s] <= ALLOWED // 2]:
+            del self.ceased[signal]

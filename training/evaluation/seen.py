@@ -1,0 +1,77 @@
+"""What training saw: bounds of numbers and of the distance, with a margin, and columns that are closed.
+
+Labelled anomalies are left out: what is known to be wrong shall not make its like look familiar.
+"""
+
+import numpy as np
+
+from nearnorm.models.manifest import Bounds, Seen
+from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, FeatureSchema, Kind
+
+TAIL = 0.005
+RANGE_SHARE = 0.1
+"""The margin is as wide as from the median to the quantile TAIL, at least this share of the range."""
+CLOSED = 0.0005
+"""A column is closed whose next row has a category never seen with at most this probability."""
+
+
+def what_was_seen(
+    schema: FeatureSchema,
+    numeric: np.ndarray,
+    codes: np.ndarray,
+    distance: np.ndarray,
+    time: np.ndarray | None = None,
+) -> Seen:
+    """Of the N training rows that nobody called an anomaly, held-out ones included; `distance` [R] is of
+    held-out rows. `time` [N] orders the rows: a column that only grows with it has no upper bound."""
+    order = None if time is None else np.argsort(time, kind="stable")
+    return Seen(
+        numeric={
+            f.name: bounds_of(numeric[:, j], order)
+            for j, f in enumerate(schema.numeric)
+            if f.kind is Kind.NUMERIC
+        },
+        closed=tuple(
+            f.name
+            for j, f in enumerate(schema.categorical)
+            if unseen_mass(codes[:, j], len(f.categories)) <= CLOSED
+        ),
+        distance=bounds_of(distance.astype(np.float64)).high,
+    )
+
+
+def bounds_of(values: np.ndarray, order: np.ndarray | None = None) -> Bounds:
+    """Where values of one column become novel; `order` is their order in time."""
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return Bounds(low=None, high=None)
+    with np.errstate(all="ignore"):  # a range can be wider than numbers go
+        least, low, median, high, most = np.quantile(present, [0.0, TAIL, 0.5, 1.0 - TAIL, 1.0]).tolist()
+    margin = RANGE_SHARE * (most - least)
+    grows, falls = _only(values, order)
+    return Bounds(
+        low=None if falls else _finite(least - max(median - low, margin)),
+        high=None if grows else _finite(most + max(high - median, margin)),
+    )
+
+
+def _finite(bound: float) -> float | None:
+    return bound if np.isfinite(bound) else None
+
+
+def unseen_mass(codes: np.ndarray, categories: int) -> float:
+    """The probability that the next row has a category never seen: by Good and Turing the share of rows whose
+    category they alone have. One row more counts as such, so that few rows promise nothing."""
+    present = codes[codes != MISSING_CODE]
+    counts = np.bincount(present, minlength=FIRST_CODE + categories)
+    alone = int(counts[UNKNOWN_CODE] + (counts[FIRST_CODE:] == 1).sum())  # a category seen once is unknown
+    return (alone + 1) / (len(present) + 1)
+
+
+def _only(values: np.ndarray, order: np.ndarray | None) -> tuple[bool, bool]:
+    """Whether a column only grows, or only falls, with time."""
+    if order is None:
+        return False, False
+    ordered = values[order]
+    steps = np.diff(ordered[~np.isnan(ordered)])
+    return bool((steps >= 0).all() and (steps > 0).any()), bool((steps <= 0).all() and (steps < 0).any())
