@@ -41,11 +41,13 @@ async def healthz() -> Health:
 async def readyz(request: Request) -> JSONResponse:
     """A model is loaded and requests can be scored."""
     registry: Registry = request.app.state.registry
+    loaded = registry.loaded()
     models = [
         Serving(name=name, version=model.ref.version, provider=model.engine.provider)
-        for name, model in registry.loaded().items()
+        for name, model in loaded.items()
     ]
-    readiness = Readiness(ready=bool(models), models=models, problems=registry.problems())
+    problems = registry.problems() + [problem for model in loaded.values() for problem in model.problems()]
+    readiness = Readiness(ready=bool(models), models=models, problems=problems)
     return JSONResponse(readiness.model_dump(), 200 if models else 503)
 
 

@@ -113,7 +113,9 @@ class Figures(Collector):
             waiting.add_metric((name,), model.batcher.rows)
             room.add_metric((name,), model.batcher.limit)
         problems = GaugeMetricFamily(
-            "nearnorm_problems", "What /readyz lists: 0 when all is well.", len(self._registry.problems())
+            "nearnorm_problems",
+            "What /readyz lists, but for novelty.",
+            len(self._registry.problems()),
         )
         activations = CounterMetricFamily(
             "nearnorm_activations", "Entries of the store's activation log.", labels=("model", "action")

@@ -143,8 +143,6 @@ class Registry:
         Empty: all is well."""
         found = [failure.message for failure in self._failures.values()]
         found += self._background.problems()
-        for model in self._models.values():
-            found += model.problems()
         if self._store_problem:
             found.append(self._store_problem)
         if not self._models and not found:

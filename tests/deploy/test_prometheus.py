@@ -151,4 +151,4 @@ def test_what_is_scraped_is_what_happened(prometheus: httpx.Client) -> None:
 def test_nothing_but_the_made_up_drift_is_alerted_on(prometheus: httpx.Client) -> None:
     firing = prometheus.get("/api/v1/alerts").json()["data"]["alerts"]
     names = {alert["labels"]["alertname"] for alert in firing}
-    assert names <= {"NearnormDrift", "NearnormOldModel", "NearnormAlertFlood"}
+    assert names <= {"NearnormDrift", "NearnormNovelty", "NearnormOldModel", "NearnormAlertFlood"}
