@@ -26,6 +26,7 @@ def batch(first: int, count: int) -> Batch:
         listed,
         [i + 100.0 for i in listed],
         [i + 200.0 for i in listed],
+        {row: (number,) for row, number in enumerate(listed) if number % 2},
     )
 
 
@@ -42,6 +43,7 @@ def test_a_request_sees_its_own_rows_of_a_batch() -> None:
     assert own.prototype == [12, 13, 14]
     assert own.distance == [112.0, 113.0, 114.0]
     assert own.reconstruction_error == [212.0, 213.0, 214.0]
+    assert own.novel == {1: (13,)}
 
 
 def test_parts_of_several_batches_are_one_in_their_order() -> None:
@@ -54,5 +56,6 @@ def test_parts_of_several_batches_are_one_in_their_order() -> None:
         assert getattr(whole, name) == [*getattr(parts[0], name), *getattr(parts[1], name)]
     assert whole.batch.outputs.residual[:, 0].tolist() == [301, 302, 303, 320, 321]
     assert whole.batch.outputs.score.tolist() == [1, 2, 3, 20, 21]
+    assert whole.novel == {0: (1,), 2: (3,), 4: (21,)}
     assert whole.batch.event_ids == {}
     assert not whole.batch.watched, "drift has still to see them"
