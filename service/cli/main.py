@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from nearnorm import __version__
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service.cli.analysts import analysts_cli
 from nearnorm.service.cli.keys import forget, keys_cli, migrate_ledger
@@ -74,8 +75,24 @@ cli = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Score records online: how far is each from every kind of normal?",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nearnorm {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end.")
+    ] = False,
+) -> None:
+    """Score records online: how far is each from every kind of normal?"""
+
+
 models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, sign, import, activate.")
 cli.add_typer(models_cli, name="models")
 cli.add_typer(keys_cli, name="keys")
