@@ -24,7 +24,7 @@ from nearnorm.service.records import loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
 from nearnorm.service.records.limits import (
     CATEGORY_CHARACTERS,
-    check_cells,
+    MOST_VALUES,
     check_names,
     check_values,
     shortened,
@@ -80,7 +80,7 @@ class Encoded(Struct, eq=False):
 
     @property
     def whole(self) -> bool:
-        """Whether there is nothing to tell of any row."""
+        """Whether there is nothing to add to any row."""
         return not (self.errors or self.imputed or self.unknown or self.warnings)
 
     def places(self) -> Sequence[int]:
@@ -93,7 +93,7 @@ class Encoder:
 
     def __init__(self, schema: FeatureSchema, max_rows: int) -> None:
         self.schema = schema
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._typed = msgspec.json.Decoder(request_type(schema))
         self._columns = ColumnDecoder(schema)
         self._fields = row_fields(schema)
@@ -114,7 +114,8 @@ class Encoder:
 
         Raises MalformedBody, InvalidRequest, BodyTooLarge.
         """
-        check_values(body)
+        if len(body) > MOST_VALUES:
+            check_values(body)
         columns = self._columns.decode(body)
         if columns is not None:
             return columns
@@ -161,11 +162,10 @@ class Encoder:
     def _check_count(self, count: int, ids: list[Id] | UnsetType, what: str) -> None:
         if count == 0:
             raise InvalidRequest(f"`{what}` is empty: send at least one row", field=what)
-        if count > self._max_rows:
+        if count > self.max_rows:
             raise TooManyRows(
-                f"{count} rows were sent and {self._max_rows} are allowed: send several requests"
+                f"{count} rows were sent and {self.max_rows} are allowed: send several requests"
             )
-        check_cells(count, len(self.schema.scored))
         if isinstance(ids, UnsetType):
             return
         if len(ids) != count:
@@ -346,7 +346,7 @@ def _note(strange: dict[str, None], unknown: Set[str]) -> None:
 
 
 def warnings_of(unknown: Iterable[str]) -> list[str]:
-    """What is told of fields that the schema does not know."""
+    """The warnings for fields that the schema does not know."""
     names = list(unknown)
     warnings = [f"unknown field {shortened(name)!r} was ignored" for name in names[:MOST_WARNED]]
     if len(names) > MOST_WARNED:

@@ -18,7 +18,7 @@ MOST_VALUES = 1_000_000
 MOST_DOCUMENT_VALUES = 200_000
 """The same in bodies of other routes, which become Python's objects as a whole."""
 MOST_CELLS = 1_000_000
-"""Rows times features of one request: of a row that is sent empty every feature is told as imputed."""
+"""Rows times features of one request: of a row that is sent empty every feature is named as imputed."""
 RECORD_BYTES = 2**20
 """Largest record as JSON."""
 MOST_NAME_BYTES = 16 * 2**20
@@ -38,13 +38,9 @@ def check_values(body: bytes, most: int = MOST_VALUES) -> None:
         )
 
 
-def check_cells(rows: int, features: int) -> None:
-    """Raises TooManyRows."""
-    if rows * features > MOST_CELLS:
-        raise TooManyRows(
-            f"{rows} rows of {features} features were sent, and {MOST_CELLS:,} values are allowed: "
-            f"send at most {MOST_CELLS // features} rows at once"
-        )
+def most_rows(allowed: int, features: int) -> int:
+    """Rows of one request of a model with so many features."""
+    return max(1, min(allowed, MOST_CELLS // max(1, features)))
 
 
 def check_names(size: int) -> None:

@@ -10,11 +10,17 @@ from msgspec.json import encode
 from msgspec.structs import asdict
 from numpy.typing import NDArray
 
-from nearnorm.models.schema import FeatureSchema
 from nearnorm.models.tables import to_arrays
 from nearnorm.models.values import category
 from nearnorm.service.records.arrow_stream import read_stream
-from nearnorm.service.records.encoder import Encoded, Rows, category_too_long, row_problem, warnings_of
+from nearnorm.service.records.encoder import (
+    Encoded,
+    Encoder,
+    Rows,
+    category_too_long,
+    row_problem,
+    warnings_of,
+)
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.records.shapes import Reason
 from nearnorm.service.scoring.explain import Reasons
@@ -45,9 +51,10 @@ _REASON = pa.struct(
 """As in JSON; `value` and `expected`, which are of many shapes there, as JSON text."""
 
 
-def read(body: bytes, schema: FeatureSchema, max_rows: int) -> Encoded:
-    """The stream's rows by the schema. Raises as `read_stream` does."""
-    table, names = read_stream(body, schema, max_rows)
+def read(body: bytes, encoder: Encoder) -> Encoded:
+    """The stream's rows by the encoder's schema. Raises as `read_stream` does."""
+    schema = encoder.schema
+    table, names = read_stream(body, schema, encoder.max_rows)
     arrays = to_arrays(table, schema)
     errors = {
         row: row_problem("invalid-value", f"{error.field}: {error.detail}", error.field)
@@ -108,8 +115,8 @@ def write(
         columns[name] = _sparse(found, encoded.count, kind)
     warnings = encoded.warnings
     if reasons is not None:
-        told_of = {places[row]: list(map(_reason, given)) for row, given in reasons.by_row.items()}
-        columns["reasons"] = _sparse(told_of, encoded.count, pa.list_(_REASON))
+        given_of = {places[row]: list(map(_reason, given)) for row, given in reasons.by_row.items()}
+        columns["reasons"] = _sparse(given_of, encoded.count, pa.list_(_REASON))
         warnings = [*warnings, reasons.warning] if reasons.warning else warnings
     about = {
         "model": model.ref.name,
@@ -131,7 +138,7 @@ def _reason(reason: Reason) -> dict[str, Any]:
 
 
 def _answers(encoded: Encoded, scores: Scores | None) -> dict[str, pa.Array]:
-    """What every row is told; null for a row with an error."""
+    """The numbers of every row; null for a row with an error."""
     if scores is None:
         return {name: pa.nulls(encoded.count, kind) for name, kind in _KINDS.items()}
     cut, outputs = slice(scores.start, scores.stop), scores.batch.outputs

@@ -1,15 +1,14 @@
 """POST /score: one endpoint in front of the routes, because it is the hot one.
 
 It shares errors, metrics and models with every other route, and decodes, scores and answers with nothing
-in between. It is reached as an ASGI application, and without ASGI by `visit` (see `http/fast_path.py`): the
-same steps, once awaited and once told.
+in between. It is reached as an ASGI application, and without ASGI by `visit` (see http/fast_path): the same
+steps, once awaited and once called back.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct, UnsetType
 from starlette.types import Receive, Scope, Send
@@ -43,6 +42,12 @@ from nearnorm.service.records.encoder import Encoded, Rows
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.scoring.explain import Explanation, Reasons
 from nearnorm.service.scoring.json_answer import answered
+from nearnorm.service.scoring.long_reads import (
+    INLINE_ARROW_BYTES,
+    INLINE_BYTES,
+    LongReads,
+    takes_long,
+)
 from nearnorm.service.scoring.remember import NOTHING, Memory, Remembered
 from nearnorm.service.serving.batcher import Entry, overloaded
 from nearnorm.service.serving.explaining import ScoredRows
@@ -54,15 +59,6 @@ from nearnorm.service.verdict.reasons import Explained
 
 PATH = "/score"
 
-
-INLINE_BYTES = 2**20
-"""Largest body of JSON that is read in the event loop, where its rows are typed."""
-INLINE_LOOSE_BYTES = 2**16
-"""The same where they are not: that takes ten times as long."""
-INLINE_ARROW_BYTES = 2**18
-MOST_OFF_LOOP = 8
-"""Bodies that wait for the thread that reads long ones."""
-Outcome = TypeVar("Outcome")
 
 _OVERLOADED = raw_response(overloaded())
 
@@ -95,10 +91,8 @@ class ScoreEndpoint:
         self._rules = rules
         self._memory = memory
         self._max_body = settings.max_body_bytes
-        self._max_rows = settings.max_rows
         self._metrics = metrics
-        self._executor = ThreadPoolExecutor(1, "decode")
-        self._off_loop = 0
+        self.long_reads = LongReads()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -108,15 +102,15 @@ class ScoreEndpoint:
         except ClientGoneError:
             return
         except Exception as error:
-            status, headers, payload = told(error, scope["headers"])
+            status, headers, payload = problem_of(error, scope["headers"])
         headers.append((b"content-length", b"%d" % len(payload)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
         self._metrics.request(scope["method"], PATH, status, time.perf_counter() - started)
 
-    def visit(self, headers: Headers, size: int, reply: Reply) -> "Visit":
+    def visit(self, headers: Headers, size: int, reply: Reply) -> "DirectScore":
         """A request that comes without ASGI: a POST of `size` bytes of JSON."""
-        return Visit(self, headers, size, reply)
+        return DirectScore(self, headers, size, reply)
 
     @property
     def is_full(self) -> bool:
@@ -142,7 +136,7 @@ class ScoreEndpoint:
         """Who sends it, and how large a body he may send."""
         caller, most = self._keyring.admit(headers, "score"), self._max_body
         if caller.meter is not None:
-            caller.meter.rows(0)  # who is over it already is told so before anything is read
+            caller.meter.rows(0)  # who is over it already is refused before anything is read
             most = caller.meter.body_bytes(most)
         return caller, most
 
@@ -173,21 +167,6 @@ class ScoreEndpoint:
         _counted(model, encoded, caller.meter)
         return Asked(model, request, encoded, caller.name)
 
-    def off_loop(self, work: Callable[[], Outcome]) -> "asyncio.Future[Outcome]":
-        """What takes long, in a thread of its own, one after the other. Raises Overloaded.
-
-        It may hold the interpreter for the switch interval, but not until it is done.
-        """
-        if self._off_loop == MOST_OFF_LOOP:
-            raise overloaded()
-        self._off_loop += 1
-        waiting = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        waiting.add_done_callback(self._came_back)
-        return waiting
-
-    def _came_back(self, _: "asyncio.Future[Any]") -> None:
-        self._off_loop -= 1
-
     def answer(
         self,
         asked: Asked,
@@ -215,7 +194,7 @@ class ScoreEndpoint:
             return await self._answer_arrow(scope, query, body, receive, caller)
         model, request, encoded = await self._read(body)
         asked = self.asked(model, request, encoded, caller)
-        parts = await _scored(asked.model, asked.encoded, receive)
+        parts = await scored_rows(asked.model, asked.encoded, receive)
         scores = _whole(asked.encoded, parts)
         reasons = await _explained(asked.model, asked.encoded, scores) if asked.request.explain else None
         payload, noted = self.answer(asked, parts, scores, reasons)
@@ -229,10 +208,10 @@ class ScoreEndpoint:
                 model, request = self.decode(body)
                 return model, request, model.encoder.encode(request)
 
-            return await self.off_loop(read)
+            return await self.long_reads.run(read)
         model, request = self.decode(body)
         if takes_long(request, len(body)):
-            return model, request, await self.off_loop(lambda: model.encoder.encode(request))
+            return model, request, await self.long_reads.run(lambda: model.encoder.encode(request))
         return model, request, model.encoder.encode(request)
 
     async def _answer_arrow(
@@ -245,9 +224,9 @@ class ScoreEndpoint:
         explain = flag(query, "explain")
         named = query.get("model")
         model = self._registry.get(named) if named else self._registry.first()
-        encoded = await self._read_arrow(lambda: arrow.read(body, model.encoder.schema, self._max_rows), body)
+        encoded = await self._read_arrow(lambda: arrow.read(body, model.encoder), body)
         _counted(model, encoded, caller.meter)
-        parts = await _scored(model, encoded, receive)
+        parts = await scored_rows(model, encoded, receive)
         scores = _whole(encoded, parts)
         reasons = await _explained(model, encoded, scores) if explain else None
         noted = self._note(model, encoded, scores, parts, None, caller.name)
@@ -255,7 +234,7 @@ class ScoreEndpoint:
         return ARROW, arrow.write(model, encoded, scores, noted, reasons)
 
     async def _read_arrow(self, read: Callable[[], Encoded], body: bytes) -> Encoded:
-        return await self.off_loop(read) if len(body) > INLINE_ARROW_BYTES else read()
+        return await self.long_reads.run(read) if len(body) > INLINE_ARROW_BYTES else read()
 
     def _note(
         self,
@@ -270,12 +249,12 @@ class ScoreEndpoint:
             return NOTHING
         ids = None if request is None or isinstance(request.ids, UnsetType) else request.ids
         noted = self._memory.note(model, encoded, scores, ids, caller)
-        _tell_drift(model, parts, noted.event_ids)
+        show_to_drift(model, parts, noted.event_ids)
         return noted
 
 
-class Visit:
-    """One request without ASGI. Its client is told once, whatever happens."""
+class DirectScore:
+    """One request without ASGI. It is answered once, whatever happens."""
 
     __slots__ = ("_asked", "_caller", "_endpoint", "_entry", "_headers", "_reading", "_reply", "_started")
 
@@ -290,17 +269,17 @@ class Visit:
             check_size(size, most)
             endpoint.check_room()
         except Exception as error:
-            self._end(*told(error, headers))
+            self._end(*problem_of(error, headers))
 
     def read(self, body: bytes) -> None:
         try:
             model, request = self._endpoint.decode(body)
             if takes_long(request, len(body)):
-                self._reading = self._endpoint.off_loop(lambda: model.encoder.encode(request))
+                self._reading = self._endpoint.long_reads.run(lambda: model.encoder.encode(request))
                 self._reading.add_done_callback(lambda done: self._encoded(model, request, done.result))
                 return
         except Exception as error:
-            self._end(*told(error, self._headers))
+            self._end(*problem_of(error, self._headers))
             return
         self._encoded(model, request, lambda: model.encoder.encode(request))
 
@@ -314,7 +293,7 @@ class Visit:
                 self._entry = asked.model.batcher.put(asked.encoded.rows, self._scored)
                 return
         except Exception as error:
-            self._end(*told(error, self._headers))
+            self._end(*problem_of(error, self._headers))
             return
         self._scored([])
 
@@ -337,7 +316,7 @@ class Visit:
                 return
             payload, _ = self._endpoint.answer(asked, outcome, scores)
         except Exception as error:
-            self._end(*told(error, self._headers))
+            self._end(*problem_of(error, self._headers))
             return
         self._end(200, [(b"content-type", JSON)], payload)
 
@@ -353,7 +332,7 @@ class Visit:
                 reasons = explanation.reasons(asked.model, asked.encoded, outcome)
                 payload, _ = self._endpoint.answer(asked, parts, scores, reasons)
             except Exception as error:
-                self._end(*told(error, self._headers))
+                self._end(*problem_of(error, self._headers))
                 return
             self._end(200, [(b"content-type", JSON)], payload)
 
@@ -364,19 +343,14 @@ class Visit:
         self._endpoint.count(status, time.perf_counter() - self._started)
 
 
-def told(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
-    """What a client is told of an error; mistakes of ours are logged."""
+def problem_of(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of an error; mistakes of ours are logged."""
     if not isinstance(error, ServiceError):
         log.error("request failed", path=PATH, exc_info=error, **request_ids(headers))
         error = InternalError("see the service's log")
     elif error.__cause__ is not None:
         log.error("batch failed", exc_info=error.__cause__, **request_ids(headers))
     return problem_response(error)
-
-
-def takes_long(request: Envelope, size: int) -> bool:
-    """Whether a decoded request of `size` bytes goes cell by cell, and has many of them."""
-    return type(request) is Envelope and size > INLINE_LOOSE_BYTES
 
 
 def _counted(model: LoadedModel, encoded: Encoded, meter: Meter | None) -> None:
@@ -392,7 +366,7 @@ def _whole(encoded: Encoded, parts: Sequence[Scores]) -> Scores | None:
     return joined(encoded.rows, parts) if parts else None
 
 
-async def _scored(model: LoadedModel, encoded: Encoded, receive: Receive) -> Sequence[Scores]:
+async def scored_rows(model: LoadedModel, encoded: Encoded, receive: Receive) -> Sequence[Scores]:
     if not len(encoded.rows):
         return []
     waiting = model.batcher.submit(encoded.rows)
@@ -408,7 +382,7 @@ async def _explained(model: LoadedModel, encoded: Encoded, scores: Scores | None
     return explanation.reasons(model, encoded, await model.explaining.submit(explanation.scored))
 
 
-def _tell_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:
+def show_to_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:
     """Batches that nobody has shown to drift yet, and which events of them are kept, by row."""
     for part in parts:
         if not part.batch.watched:

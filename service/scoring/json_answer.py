@@ -36,7 +36,7 @@ def answered(
     noted: Remembered,
     reasons: Reasons | None = None,
 ) -> bytes:
-    """The answer as JSON. Where there is nothing to tell but scores, a batch's rows are written at once."""
+    """The answer as JSON. Where there is nothing but scores, a batch's rows are written at once."""
     bare = _is_bare(request) and encoded.whole and not noted.matched
     # who has a batch of many rows for himself shares nothing: written in one pass
     if scores is None or not bare or 1 < len(scores) == len(scores.batch.score):
@@ -94,7 +94,7 @@ def answer(
     noted: Remembered,
     reasons: Reasons | None = None,
 ) -> Answer:
-    """Everything a caller is told. `scores` has one for each of the rows without an error."""
+    """The whole answer. `scores` has one for each of the rows without an error."""
     reply = Answer(model.ref, model.engine.provider, [])
     if isinstance(request.columns, UnsetType):
         reply.results = _records(model, request.ids, encoded, scores, reasons, noted)

@@ -43,14 +43,16 @@ class Limits(Struct, frozen=True):
 
 
 class Entry(Generic[Item, Outcome]):
-    """An item on its way. `tell` is called once, with the outcomes of its parts or what went wrong."""
+    """An item on its way. `on_done` is called once, with the outcomes of its parts or what went wrong."""
 
-    __slots__ = ("item", "outcomes", "over", "rows", "running", "since", "taken", "tell")
+    __slots__ = ("item", "on_done", "outcomes", "over", "rows", "running", "since", "taken")
 
-    def __init__(self, item: Item, tell: Callable[[list[Outcome] | Exception], None], since: float) -> None:
+    def __init__(
+        self, item: Item, on_done: Callable[[list[Outcome] | Exception], None], since: float
+    ) -> None:
         self.item = item
         self.rows = len(item)
-        self.tell = tell
+        self.on_done = on_done
         self.since = since
         self.taken = 0
         self.running = 0
@@ -64,7 +66,7 @@ class Entry(Generic[Item, Outcome]):
     def end(self, outcome: list[Outcome] | Exception) -> None:
         if not self.over:
             self.over = True
-            self.tell(outcome)
+            self.on_done(outcome)
 
 
 _Part = tuple[Entry[Item, Outcome], int]
@@ -127,18 +129,18 @@ class Batcher(Generic[Item, Ran, Outcome]):
         free = self._limits.queue_rows - self.rows
         return max(1, free * max(1, len(self._queue)) // max(1, self.rows))
 
-    def put(self, item: Item, tell: Callable[[list[Outcome] | Exception], None]) -> Entry[Item, Outcome]:
-        """`tell` hears the outcomes of the item's parts, in order. Raises Overloaded when the queue is full.
+    def put(self, item: Item, on_done: Callable[[list[Outcome] | Exception], None]) -> Entry[Item, Outcome]:
+        """`on_done` gets the outcomes of the item's parts, in order.
 
-        It hears DeadlineExceeded when the item waited too long, InternalError when its batch failed. It is
-        called in the event loop, and must not raise.
+        It gets DeadlineExceeded when the item waited too long, InternalError when its batch failed. It is
+        called in the event loop, and must not raise. Raises Overloaded when the queue is full.
         """
-        entry = Entry(item, tell, time.perf_counter())
+        entry = Entry(item, on_done, time.perf_counter())
         if self.rows + entry.rows > self._limits.queue_rows:
             self.overflown = True
             raise overloaded()
         self.rows += entry.rows
-        # told before the next is decoded: of large requests, every other one was in vain
+        # known before the next is decoded: of large requests, every other one was in vain
         self.overflown = self.rows + entry.rows > self._limits.queue_rows
         self._queue.append(entry)
         if not self._awake and self._off_loop < self._limits.off_loop:

@@ -17,6 +17,7 @@ from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import ModelMeter
 from nearnorm.service.records.encoder import Encoder, Rows, gathered
+from nearnorm.service.records.limits import most_rows
 from nearnorm.service.records.shapes import ModelRef
 from nearnorm.service.serving.batcher import Batcher, Limits
 from nearnorm.service.serving.explaining import ExplainingLane, explaining_lane
@@ -47,7 +48,7 @@ class LoadedModel:
         self.created_at = datetime.fromisoformat(manifest.created_at).timestamp()  # seconds since 1970
         self.ref = ModelRef(name, manifest.version)
         self.engine = engine
-        self.encoder = Encoder(core.features, max_rows)
+        self.encoder = Encoder(core.features, most_rows(max_rows, len(core.features.scored)))
         self.explainer = Explainer(core, engine.run)
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
         self.confirmed: frozenset[str] = frozenset()  # reference rows that people found to be anomalies

@@ -71,7 +71,7 @@ _PROBLEM = {
         "errors": {"type": "array", "items": {"type": "object"}},
     },
 }
-_TOLD = {
+_MEANINGS = {
     "400": "The body cannot be read",
     "401": "A valid API key is needed",
     "403": "The API key lacks the role",
@@ -138,7 +138,7 @@ class Document:
         schemas["Problem"] = _PROBLEM
         for path, operations in found["paths"].items():
             for method, operation in operations.items():
-                _tell_problems(path, method, operation)
+                _add_problems(path, method, operation)
         link(found["paths"])
         return found
 
@@ -157,7 +157,7 @@ class Document:
         return {template: compile_path(template)[0] for template in self._routes["paths"]}
 
 
-def _tell_problems(path: str, method: str, operation: dict[str, Any]) -> None:
+def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     """What a request may be answered with, beside what its route returns."""
     responses = operation["responses"]
     responses.pop("422", None)
@@ -172,7 +172,7 @@ def _tell_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     statuses += ["415"] if body else []
     for status in sorted(statuses):
         responses[status] = {
-            "description": _TOLD[status],
+            "description": _MEANINGS[status],
             "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
 
@@ -182,6 +182,7 @@ def _score_body(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
     column: dict[str, Any] = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "array"}}
     examples: dict[str, Any] = {}
     if model is not None:
+        max_rows = model.encoder.max_rows
         features = model.manifest.core.features.features
         record["properties"] = {f.name: _property(f) for f in features}
         bounds = {"type": "array", "minItems": 1, "maxItems": max_rows}

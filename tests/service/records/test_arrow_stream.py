@@ -19,7 +19,7 @@ from nearnorm.service.errors import (
     UnsupportedMedia,
 )
 from nearnorm.service.records.arrow_stream import MOST_MESSAGES
-from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.scoring import arrow
 
@@ -32,6 +32,7 @@ SCHEMA = FeatureSchema(
     )
 )
 MOST_ROWS = 10_000
+ENCODER = Encoder(SCHEMA, MOST_ROWS)
 BIG = "9" * 2_000_000
 
 
@@ -44,7 +45,7 @@ def stream(*batches: pa.RecordBatch, **options: Any) -> bytes:
 
 
 def read(body: bytes) -> Encoded:
-    return arrow.read(body, SCHEMA, MOST_ROWS)
+    return arrow.read(body, ENCODER)
 
 
 def batch(**columns: pa.Array) -> pa.RecordBatch:

@@ -18,6 +18,7 @@ from nearnorm.service.records.limits import (
     NAME_CHARACTERS,
     RECORD_BYTES,
     check_values,
+    most_rows,
 )
 from tests.service.bundles import PAYMENTS
 
@@ -160,10 +161,11 @@ def test_an_answer_repeats_no_more_of_a_name_than_one_needs_to_know_it() -> None
     refused(json.dumps({"records": [RECORD], name: 1}).encode(), InvalidRequest)
 
 
-def test_rows_times_features_are_bounded_before_anything_is_told_of_them() -> None:
-    schema = FeatureSchema(features=tuple(Feature(name=f"f{i}", kind=Kind.NUMERIC) for i in range(300)))
-    with pytest.raises(TooManyRows, match=f"at most {MOST_CELLS // 300} rows"):
-        read(b'{"records":[%b]}' % b",".join([b"{}"] * 10_000), Encoder(schema, 10_000))
+def test_a_model_of_many_features_takes_fewer_rows_at_once() -> None:
+    assert most_rows(10_000, 9) == 10_000
+    assert most_rows(10_000, 300) * 300 <= MOST_CELLS
+    assert most_rows(10_000, 1_000) == 1_000
+    assert most_rows(10_000, 2 * MOST_CELLS) == 1
 
 
 def test_an_answer_that_would_be_made_of_names_is_refused() -> None:

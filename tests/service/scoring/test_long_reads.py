@@ -11,10 +11,10 @@ import pytest
 
 from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.scoring import arrow
-from nearnorm.service.scoring.endpoint import (
+from nearnorm.service.scoring.long_reads import (
     INLINE_BYTES,
     INLINE_LOOSE_BYTES,
-    MOST_OFF_LOOP,
+    MOST_WAITING,
 )
 from tests.contract.wire import connect, score_request
 from tests.service.scoring.test_bulk import post, stream
@@ -92,15 +92,15 @@ def test_no_more_than_a_few_long_requests_wait(client: httpx.Client, monkeypatch
 
     monkeypatch.setattr(Encoder, "encode", waits)
     long = {"records": [RECORD | {"amount": "1", PADDING: "x" * INLINE_LOOSE_BYTES}]}
-    with ThreadPoolExecutor(2 * MOST_OFF_LOOP) as pool:
-        answers = [pool.submit(sent, client, **long) for _ in range(MOST_OFF_LOOP + 3)]
+    with ThreadPoolExecutor(2 * MOST_WAITING) as pool:
+        answers = [pool.submit(sent, client, **long) for _ in range(MOST_WAITING + 3)]
         refused = [answer for answer in answers if _is_done(answer)]
         while len(refused) < 3:
             refused = [answer for answer in answers if _is_done(answer)]
         assert sent(client, records=[RECORD]).status_code == 200  # nobody else waits for them
         go_on.set()
         statuses = sorted(answer.result().status_code for answer in answers)
-    assert statuses == [200] * MOST_OFF_LOOP + [429] * 3
+    assert statuses == [200] * MOST_WAITING + [429] * 3
     problem(refused[0].result(), 429, "overloaded")
 
 
