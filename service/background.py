@@ -33,6 +33,10 @@ class Background:
             self._problems[task] = problem
             log.error("a background task fails", task=task, exc_info=error)
 
+    def waits(self, task: str, what: str) -> None:
+        """Note what a task waits for: a problem, and no failure of its own."""
+        self._problems[task] = f"{task} waits: {what}"
+
     def works(self, task: str) -> None:
         self._problems.pop(task, None)
 

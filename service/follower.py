@@ -120,11 +120,15 @@ class Follower:
             try:
                 self.refresh()
                 warned = False
-                self._background.works(FOLLOWING)
+                if self._ledger.damage:  # elsewhere than where it was read just now
+                    self._background.waits(FOLLOWING, self._ledger.damage)
+                else:
+                    self._background.works(FOLLOWING)
             except LedgerUnavailable as error:
                 if not warned:
                     log.warning("the ledger is out of reach", problem=str(error))
                 warned = True
+                self._background.waits(FOLLOWING, str(error))
             except Exception as error:  # following goes on, whatever it was
                 self._background.failed(FOLLOWING, error)
 

@@ -56,7 +56,7 @@ class Services:
                 keyring.check_door(connection, self.settings.host, self.settings.allow_anonymous)
                 self.keyring.refresh(connection)
         except (LedgerUnavailable, OSError) as error:
-            raise NearnormError(f"the ledger cannot be opened: {error}") from None
+            raise NearnormError(f"the ledger cannot be opened: {self.ledger.damage or error}") from None
         self.log.start(self.background)
         self.follower.start(models, figures)
 

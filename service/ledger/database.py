@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +10,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import InvalidRequest, LedgerUnavailable
 from nearnorm.service.ledger.faults import first_line, is_outage
+from nearnorm.service.ledger.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:  # a start loads the dialect that it uses
     from sqlalchemy.dialects import postgresql, sqlite
@@ -31,11 +29,6 @@ RETRY_AFTER = {"Retry-After": "5"}
 WAITING = 64  # requests that may wait for the ledger at once
 THREADS = 4
 
-# Random places of an index are rewritten with every group of events: in a log of 16 MB many of them meet.
-_CHECKPOINT = "wal_autocheckpoint=4000"
-# Each connection has a cache of its own. The system keeps the file in memory once, for all of them.
-_CACHE = "cache_size=-512"  # KiB
-STATEMENTS = 32  # that a connection keeps prepared
 
 T = TypeVar("T")
 
@@ -55,7 +48,12 @@ class Ledger:
             raise ConfigError(
                 f"NEARNORM_DATABASE_URL names {self.url.get_backend_name()}: give sqlite or postgresql"
             )
-        self._engine = _sqlite(self.url) if self.is_sqlite else _postgres(self.url)
+        self._file: SqliteFile | None = None
+        if self.is_sqlite:
+            if not self.url.database:
+                raise ConfigError("NEARNORM_DATABASE_URL names no file: write sqlite:////folder/nearnorm.db")
+            self._file = SqliteFile(Path(self.url.database), PATIENCE)
+        self._engine = _sqlite(self._file) if self._file else _postgres(self.url)
         sa.event.listen(self._engine, "before_cursor_execute", _end_if_nobody_waits)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
         self._waiting = 0
@@ -72,15 +70,20 @@ class Ledger:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that is on disk when the block is left without an exception."""
-        with _as_problems(), self._engine.begin() as connection:
-            yield connection
-            _end_if_nobody_waits()
+        with self._as_problems(), self._engine.connect() as connection:
+            with connection.begin():
+                yield connection
+                _end_if_nobody_waits()
+            if self._file and not self._file.is_there(connection):
+                connection.invalidate()
+                self._engine.dispose()  # the last to be closed writes what the log holds into the file
+                raise _unavailable(f"{self._file.path} or its log was deleted or replaced")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one moment and waits for no writer."""
         with (
-            _as_problems(),
+            self._as_problems(),
             self._engine.connect().execution_options(reading=True) as connection,
             connection.begin(),
         ):
@@ -112,12 +115,39 @@ class Ledger:
     def scrub(self) -> None:
         """Overwrite what SQLite deleted but still holds in its log. PostgreSQL's vacuum sees to its own."""
         if self.is_sqlite:
-            with _as_problems(), self._engine.connect() as connection:
+            with self._as_problems(), self._engine.connect() as connection:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the database's file for good; None: nothing that is known."""
+        return self._file.damage if self._file else None
+
+    def check(self, connection: sa.Connection) -> None:
+        """Raises ConfigError for a file that is damaged."""
+        if self._file:
+            self._file.check(connection)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _as_problems(self) -> Iterator[None]:
+        try:
+            yield
+        except OverflowError:
+            raise _unstorable() from None
+        except exc.TimeoutError as error:
+            raise _unavailable(first_line(error)) from error
+        except exc.DBAPIError as error:
+            if self._file:
+                self._file.note(error)
+            if is_outage(error):
+                raise _unavailable(self.damage or first_line(error)) from error
+            if isinstance(error, exc.DataError | exc.OperationalError):  # only what was asked for may be so
+                raise _unstorable() from None
+            raise
 
 
 def _within(
@@ -152,20 +182,6 @@ def _end_if_nobody_waits(*_: object) -> None:
     gone: threading.Event | None = getattr(_asking, "gone", None)
     if gone is not None and gone.is_set():
         raise _unavailable("whoever asked is gone")
-
-
-@contextlib.contextmanager
-def _as_problems() -> Iterator[None]:
-    try:
-        yield
-    except OverflowError:
-        raise _unstorable() from None
-    except (exc.DBAPIError, exc.TimeoutError) as error:
-        if is_outage(error):
-            raise _unavailable(first_line(error)) from error
-        if isinstance(error, exc.DataError | exc.OperationalError):  # only what a request asked for may be so
-            raise _unstorable() from None
-        raise
 
 
 def _unstorable() -> InvalidRequest:
@@ -207,23 +223,15 @@ def sqlite_url(file: Path) -> sa.URL:
     return sa.URL.create("sqlite", database=str(file.absolute()))
 
 
-def _sqlite(url: sa.URL) -> sa.Engine:
-    if not url.database:
-        raise ConfigError("NEARNORM_DATABASE_URL names no file: write sqlite:////folder/nearnorm.db")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+def _sqlite(file: SqliteFile) -> sa.Engine:
     engine = sa.create_engine(
-        url,
-        connect_args={"timeout": PATIENCE, "cached_statements": STATEMENTS},
+        "sqlite://",
+        creator=file.connect,
+        poolclass=sa.QueuePool,
         pool_size=THREADS + 3,
         pool_timeout=PATIENCE,
     )
-
-    @sa.event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # the driver shall not begin transactions: see below
-        for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", _CACHE, _CHECKPOINT):
-            connection.execute(f"PRAGMA {pragma}")
-        _use_write_ahead_log(connection)
+    file.watch(engine)
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -233,19 +241,6 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Turning the log on needs the file for oneself, and SQLite does not wait for that by itself."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > give_up:
-                raise
-            time.sleep(0.05)
 
 
 def _postgres(url: sa.URL) -> sa.Engine:

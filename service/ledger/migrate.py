@@ -26,12 +26,14 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def migrate(ledger: Ledger) -> None:
-    """Raises LedgerUnavailable, or ConfigError for a database of a newer release."""
+    """Raises LedgerUnavailable; ConfigError for a database that is damaged, another program's, or newer."""
     known = sorted(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*_*.py"))
     with ledger.write() as connection, _at_leisure(connection):
         if not ledger.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        ledger.check(connection)
         at = _revision(connection)
+        _refuse_foreign(connection, at)
         if at == known[-1]:
             return
         if at is None:
@@ -66,6 +68,18 @@ def _revision(connection: sa.Connection) -> str | None:
         return None
     found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     return found
+
+
+def _refuse_foreign(connection: sa.Connection, revision: str | None) -> None:
+    """A database on PostgreSQL may hold other tables beside ours, a file of SQLite may not."""
+    there = set(sa.inspect(connection).get_table_names())
+    same = {"events", "labels"} & there
+    alone = connection.dialect.name == "sqlite"
+    if (revision is not None and not same) or (revision is None and (same or (alone and there))):
+        raise ConfigError(
+            "the ledger's database holds tables of another program: name one of its own, or an empty one, by "
+            "NEARNORM_DATABASE_URL"
+        )
 
 
 def _create(connection: sa.Connection, revision: str) -> None:
