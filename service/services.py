@@ -15,6 +15,7 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables.retention import Amount
 from nearnorm.service.metrics.collectors import Figures
+from nearnorm.service.retraining.job_watch import JobWatch
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
@@ -33,6 +34,7 @@ class Services:
         self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
         bounds = Amount(settings.event_rows, settings.event_bytes)
         self.log = EventLog(self.ledger, settings.audit_rate, bounds, settings.event_days)
+        self.job_watch = JobWatch(self.ledger, self.background)
         self.policies = Policies()
         self.verdicts = VerdictCache()
         self.rule = Rule.of(settings)

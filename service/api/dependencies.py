@@ -1,6 +1,8 @@
 """What the routes of the ledger share: who asks, and a body of bounded size."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -61,14 +63,33 @@ async def _check_query(request: Request) -> None:
     query_of(request.url.query, known)
 
 
-async def record_audit(
-    services: Services, caller: Caller, action: str, subject: str, **detail: object
-) -> None:
-    """Note what happened outside the ledger. It did happen: that the trail is out of reach is logged."""
+@asynccontextmanager
+async def audited(
+    services: Services, caller: Caller, action: str, subject: str
+) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    """Writes down an act outside the ledger before it happens, by the version that it is about.
+
+    What cannot be written down does not happen: LedgerUnavailable. What fails after all is noted as failed.
+    """
+    noted = ""
+
+    async def note(version: str) -> None:
+        nonlocal noted
+        await services.ledger.written(lambda c: audit.note(c, caller.name, action, subject, version=version))
+        noted = version
+
     try:
-        await services.ledger.written(lambda c: audit.note(c, caller.name, action, subject, **detail))
-    except LedgerUnavailable as error:
-        log.error("not in the audit trail", by=caller.name, action=action, problem=str(error), **detail)
+        yield note
+    except Exception as error:
+        reason = str(error)
+        try:
+            if noted:
+                await services.ledger.written(
+                    lambda c: audit.note_failure(c, caller.name, action, subject, noted, reason)
+                )
+        except LedgerUnavailable:
+            log.error("in the audit trail, and did not happen", action=action, version=noted)
+        raise
 
 
 async def body_of(request: Request) -> bytes:

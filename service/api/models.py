@@ -11,7 +11,7 @@ from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
 from nearnorm.models.manifest import Manifest
 from nearnorm.models.store.folder import Activation
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import body_of, described, needs, read, record_audit, services_of
+from nearnorm.service.api.dependencies import audited, body_of, described, needs, read, services_of
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.retraining import requests
 from nearnorm.service.serving.registry import Registry
@@ -82,7 +82,8 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
     registry: Registry = request.app.state.registry
     name = read(await body_of(request), ActivationRequest).model
     try:
-        activation = await registry.activate(version, by=caller.name, name=name)
+        async with audited(services_of(request), caller, "activate", name) as note:
+            return await registry.activate(version, caller.name, name, note)
     except StoreOutOfReach:
         raise
     except StoreError as error:
@@ -90,8 +91,6 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
         raise Conflict(refused) if refused else NotFound(str(error)) from None
     except BundleError as error:
         raise Conflict(str(error)) from None
-    await record_audit(services_of(request), caller, "activate", name, version=version)
-    return activation
 
 
 @router.post("/rollback", openapi_extra=described(ActivationRequest))
@@ -100,10 +99,9 @@ async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]
     registry: Registry = request.app.state.registry
     name = read(await body_of(request), ActivationRequest).model
     try:
-        activation = await registry.rollback(by=caller.name, name=name)
+        async with audited(services_of(request), caller, "rollback", name) as note:
+            return await registry.rollback(caller.name, name, note)
     except StoreOutOfReach:
         raise
     except (StoreError, BundleError) as error:
         raise Conflict(str(error)) from None
-    await record_audit(services_of(request), caller, "rollback", name, version=activation.version)
-    return activation

@@ -2,7 +2,8 @@
 which is looked up when it is asked for, so that serving never imports training."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -189,7 +190,8 @@ def activate(
     store = settings.open_store()
     found = store.resolve(version)
     _check_serves(settings, store, model, found)
-    entry = store.activate(found, by="cli", model=model)
+    with _audited("activate", model, found):
+        entry = store.activate(found, by="cli", model=model)
     typer.echo(f"{entry.model} is now {entry.version}")
 
 
@@ -202,7 +204,8 @@ def rollback(
     store = settings.open_store()
     before = store.previous(model)
     _check_serves(settings, store, model, before)
-    entry = store.rollback(by="cli", model=model, to=before)
+    with _audited("rollback", model, before):
+        entry = store.rollback(by="cli", model=model, to=before)
     typer.echo(f"{entry.model} is now {entry.version}")
 
 
@@ -210,6 +213,26 @@ def _settings() -> "Settings":
     from nearnorm.service.settings import load_settings
 
     return load_settings()
+
+
+@contextmanager
+def _audited(action: str, model: str, version: str) -> Iterator[None]:
+    """Write down an act before it happens. Raises NearnormError where that cannot be, and nothing happens."""
+    from nearnorm.service.cli.keys import in_ledger, user, written
+    from nearnorm.service.ledger.tables import audit
+
+    by = user()
+    in_ledger(lambda ledger: written(ledger, lambda c: audit.note(c, by, action, model, version=version)))
+    try:
+        yield
+    except NearnormError as error:
+        reason = str(error)
+        in_ledger(
+            lambda ledger: written(
+                ledger, lambda c: audit.note_failure(c, by, action, model, version, reason)
+            )
+        )
+        raise
 
 
 def _check_serves(settings: "Settings", store: "ModelStore", model: str, version: str) -> None:

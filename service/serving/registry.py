@@ -11,7 +11,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
@@ -42,6 +42,10 @@ BATCH_ROWS = 1024
 INLINE_ROWS = 512
 OFF_LOOP = max(1, min(4, cpus() - 1))
 """Batches that run beside the event loop at once: a CPU is its own."""
+
+
+Note = Callable[[str], Awaitable[object]]
+"""Writes down what is about to happen to a version."""
 
 
 class _Failure(Struct, frozen=True):
@@ -149,27 +153,35 @@ class Registry:
             found.append(self._no_starter)
         return found
 
-    async def activate(self, version: str, by: str, name: str = DEFAULT_MODEL) -> Activation:
+    async def activate(
+        self, version: str, by: str, name: str = DEFAULT_MODEL, note: Note | None = None
+    ) -> Activation:
         """Make a version the champion, once it has shown that it can serve here.
 
-        Raises StoreError or BundleError and changes nothing when it cannot.
+        `note` hears of it before it happens. Raises StoreError or BundleError, and what `note` raises: then
+        nothing has changed.
         """
         async with self._swap:
             model = await asyncio.to_thread(self._prepare, name, version)
+            if note is not None:
+                await note(version)
             activation = await asyncio.to_thread(self.store.activate, version, by, name)
             self._put(name, model)
         return activation
 
-    async def rollback(self, by: str, name: str = DEFAULT_MODEL) -> Activation:
+    async def rollback(self, by: str, name: str = DEFAULT_MODEL, note: Note | None = None) -> Activation:
         """Put the champion before this one back, once it has shown that it can serve here.
 
-        Raises StoreError or BundleError and changes nothing where there is none or it cannot.
+        `note` hears of it before it happens. Raises StoreError (there is none, too) or BundleError, and what
+        `note` raises: then nothing has changed.
         """
         async with self._swap:
             version = await asyncio.to_thread(self.store.previous, name)
             model = self._models.get(name)
             if model is None or model.ref.version != version:  # else it never ceased to serve
                 model = await asyncio.to_thread(self._prepare, name, version)
+            if note is not None:
+                await note(version)
             activation = await asyncio.to_thread(self.store.rollback, by, name, version)
             if self._models.get(name) is not model:
                 self._put(name, model)

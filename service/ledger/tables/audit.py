@@ -35,6 +35,13 @@ def note(connection: sa.Connection, actor: str, action: str, subject: str, **det
     connection.execute(sa.insert(trail), [entry])
 
 
+def note_failure(
+    connection: sa.Connection, actor: str, action: str, subject: str, version: str, reason: str
+) -> None:
+    """Add that what was noted before it happened did not happen after all."""
+    note(connection, actor, f"{action}.failed", subject, version=version, reason=reason)
+
+
 def page(connection: sa.Connection, limit: int, before: int | None) -> list[dict[str, Any]]:
     """Entries, newest first, from the one before number `before`."""
     query = sa.select(trail).order_by(trail.c.number.desc()).limit(limit)
