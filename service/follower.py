@@ -133,10 +133,11 @@ class Follower:
                 self._background.failed(FOLLOWING, error)
 
     def _retrain(self, model: LoadedModel, rule: Rule) -> None:
-        """Once for a version: a model that its successor could not beat is not tried again and again."""
+        """Once for a version, whatever becomes of it."""
         if model.ref.version in self._outdated:
             return
         with self._ledger.write() as connection:
-            job = requests.drifted(connection, model.ref.name, rule)
+            job = requests.drifted(connection, model.ref.name, model.ref.version, rule)
         self._outdated.add(model.ref.version)
-        log.warning("retraining after drift", model=model.ref.name, job_id=job.job_id)
+        if job is not None:
+            log.warning("retraining after drift", model=model.ref.name, job_id=job.job_id)

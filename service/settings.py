@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     training_silence_seconds: float = Field(default=600.0, gt=0)
     """A training that tells of no progress for so long hangs: it is ended, and its job fails."""
     retrain_after: int = Field(default=20, ge=1)
-    """New labels that make a retraining due."""
+    """Records with a new verdict that make a retraining due."""
     retrain_pause_seconds: float = Field(default=0.0, ge=0)
     """The least time between the end of a retraining and the next one that labels make due."""
     retrain_on_drift: bool = False

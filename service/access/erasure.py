@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from msgspec import Struct
 
+from nearnorm.service.access.analyst_name import spellings
 from nearnorm.service.ids import new_id
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import audit, erasure, events, reference_rows
@@ -48,7 +49,8 @@ def forget_analyst(ledger: Ledger, analyst: str, actor: str) -> Erased:
     """Put a pseudonym in the place of an analyst's name, and delete their comments. Verdicts stay."""
     pseudonym = f"erased-{new_id()[-10:].lower()}"
     with ledger.write() as connection:
-        erased = Erased(0, erasure.erase_analyst(connection, analyst, pseudonym))
+        named = [erasure.erase_analyst(connection, name, pseudonym) for name in spellings(analyst)]
+        erased = Erased(0, sum(named))
         audit.note(connection, actor, "forget", "analyst", labels=erased.labels)
     ledger.scrub()
     return erased

@@ -13,11 +13,11 @@ from nearnorm.service.feedback import analysts
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables import quarantine
 from nearnorm.service.ledger.tables.analysts import Tally, tallies
-from nearnorm.service.ledger.tables.quarantine import Kind, Quarantine
+from nearnorm.service.ledger.tables.quarantine import LabellerKind, Quarantine
 
 router = APIRouter(prefix="/analysts", tags=["analysts"])
 
-By = Annotated[Kind, Query(description="Whether `name` is an analyst's, or that of an API key.")]
+By = Annotated[LabellerKind, Query(description="Whether `name` is an analyst's, or that of an API key.")]
 
 
 class Analyst(BaseModel):
@@ -35,7 +35,7 @@ class Analyst(BaseModel):
 
 
 class InQuarantine(BaseModel):
-    kind: Kind
+    kind: LabellerKind
     name: str
     at: str
     by: str
@@ -60,7 +60,7 @@ class QuarantineRequest(msgspec.Struct, forbid_unknown_fields=True):
 class QuarantineChanged(BaseModel):
     """`records` were judged by them; `job_id` is a training that is done again without."""
 
-    kind: Kind
+    kind: LabellerKind
     name: str
     records: int
     job_id: str | None = None
@@ -80,7 +80,7 @@ async def list_analysts(
 
     found, in_force = await services_of(request).ledger.seen(seen)
     return AnalystPage(
-        analysts=[_told(tally) for tally in found[:limit]],
+        analysts=[_with_share(tally) for tally in found[:limit]],
         quarantine=[
             InQuarantine(kind=q.kind, name=q.name, at=iso(q.at), by=q.actor, why=q.why) for q in in_force
         ],
@@ -125,7 +125,7 @@ async def delete_quarantine(
     return QuarantineChanged.model_validate(changed, from_attributes=True)
 
 
-def _told(tally: Tally) -> Analyst:
+def _with_share(tally: Tally) -> Analyst:
     return Analyst(
         analyst=tally.analyst,
         keys=tally.keys,

@@ -32,7 +32,7 @@ async def get_policy(
     in_force = await services.ledger.seen(
         lambda c: policies.current(c, model, loaded.manifest.core, services.policies.of(model))
     )
-    return {"model": model, "policy": in_force.told()}
+    return {"model": model, "policy": in_force.as_dict()}
 
 
 @router.put("", openapi_extra=described(Change))
@@ -59,7 +59,7 @@ async def _changed(request: Request, loaded: LoadedModel, step: Step) -> dict[st
     services = services_of(request)
     old, new = await services.ledger.written(step)
     services.follower.adopt(loaded, new)
-    return {"model": loaded.ref.name, "policy": new.told(), "previous": old.told()}
+    return {"model": loaded.ref.name, "policy": new.as_dict(), "previous": old.as_dict()}
 
 
 def _loaded(request: Request, model: str) -> LoadedModel:

@@ -10,11 +10,11 @@ from nearnorm.models.errors import ConfigError
 from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.errors import Conflict, InvalidRequest, NotFound
 from nearnorm.service.feedback import analysts
-from nearnorm.service.feedback.analysts import Changed
+from nearnorm.service.feedback.analysts import QuarantineEffect
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables import quarantine
 from nearnorm.service.ledger.tables.analysts import tallies
-from nearnorm.service.ledger.tables.quarantine import Kind
+from nearnorm.service.ledger.tables.quarantine import LabellerKind
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import load_settings
 
@@ -65,11 +65,11 @@ def release(
     typer.echo(f"{changed.kind} {changed.name} is released: {changed.records} records")
 
 
-def _kind(key: bool) -> Kind:
+def _kind(key: bool) -> LabellerKind:
     return "key" if key else "analyst"
 
 
-def _changed(work: Callable[[sa.Connection], Changed]) -> Changed:
+def _changed(work: Callable[[sa.Connection], QuarantineEffect]) -> QuarantineEffect:
     try:
         return in_ledger(lambda ledger: written(ledger, work))
     except (NotFound, Conflict, InvalidRequest) as error:

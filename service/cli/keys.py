@@ -39,7 +39,7 @@ def create_key(
     secret, key = in_ledger(
         lambda ledger: written(ledger, lambda c: keyring.create(c, name, role, user(), quota))
     )
-    typer.echo(_told(key), err=True)
+    typer.echo(_line(key), err=True)
     typer.echo(secret)
 
 
@@ -48,7 +48,7 @@ def list_keys() -> None:
     """All keys ever made, oldest first."""
     for key in in_ledger(lambda ledger: written(ledger, keys.every)):
         state = f"revoked {iso(key.revoked_at)}" if key.revoked_at else "active"
-        typer.echo(f"{_told(key)} {iso(key.at)} {state}")
+        typer.echo(f"{_line(key)} {iso(key.at)} {state}")
 
 
 @keys_cli.command("limit")
@@ -62,10 +62,10 @@ def limit_key(
     """Set what a key may ask for; what is not given is limited by the settings alone."""
     quota = Quota(rows_per_second, requests_per_second, rows_per_request, bytes_per_request)
     key = in_ledger(lambda ledger: written(ledger, lambda c: keyring.limit(c, name, quota, user())))
-    typer.echo(_told(key))
+    typer.echo(_line(key))
 
 
-def _told(key: Key) -> str:
+def _line(key: Key) -> str:
     limits = [f"{name.replace('_', '-')}={value}" for name, value in key.quota.limits().items()]
     return " ".join([key.key_id, key.name, ",".join(sorted(key.roles)), *limits])
 

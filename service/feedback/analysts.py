@@ -3,27 +3,30 @@
 import sqlalchemy as sa
 from msgspec import Struct
 
+from nearnorm.service.access.analyst_name import spellings
 from nearnorm.service.errors import Conflict, InvalidRequest, NotFound
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.tables import audit, jobs, labels, quarantine
-from nearnorm.service.ledger.tables.quarantine import Kind, Quarantine
+from nearnorm.service.ledger.tables.quarantine import LabellerKind, Quarantine
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 
 LONGEST_WHY = 1_000
 
 
-class Changed(Struct, frozen=True):
+class QuarantineEffect(Struct, frozen=True):
     """`records`: those that somebody had judged. `job_id`: a training that had read it is done again."""
 
-    kind: Kind
+    kind: LabellerKind
     name: str
     records: int
     job_id: str | None = None
 
 
-def put(connection: sa.Connection, kind: Kind, name: str, why: str, actor: str, rule: Rule) -> Changed:
+def put(
+    connection: sa.Connection, kind: LabellerKind, name: str, why: str, actor: str, rule: Rule
+) -> QuarantineEffect:
     """Nothing that `name` said counts any more, until `release`.
 
     A training under way has read it: it is cancelled, and done again without.
@@ -33,6 +36,7 @@ def put(connection: sa.Connection, kind: Kind, name: str, why: str, actor: str, 
     if not why:
         raise InvalidRequest("why: give a reason", field="why")
     change = tick(connection, "labels")
+    name = _labeller(connection, kind, name)
     found = next((q for q in quarantine.every(connection) if (q.kind, q.name) == (kind, name)), None)
     if found:
         raise Conflict(f"{kind} {name!r} is in quarantine since {iso(found.at)}: {found.why}")
@@ -45,18 +49,27 @@ def put(connection: sa.Connection, kind: Kind, name: str, why: str, actor: str, 
     job_id = next((job_id for job_id in again if job_id), None)
     told = {"job_id": job_id} if job_id else {}
     audit.note(connection, actor, audit.QUARANTINE[0], f"{kind} {name}", why=why, records=count, **told)
-    return Changed(kind, name, count, job_id)
+    return QuarantineEffect(kind, name, count, job_id)
 
 
-def release(connection: sa.Connection, kind: Kind, name: str, why: str, actor: str) -> Changed:
+def release(
+    connection: sa.Connection, kind: LabellerKind, name: str, why: str, actor: str
+) -> QuarantineEffect:
     """All that `name` said counts again, in its old order. Raises NotFound for somebody not in quarantine."""
     why = _reason(why)
     change = tick(connection, "labels")
+    name = _labeller(connection, kind, name)
     if not quarantine.remove(connection, kind, name):
         raise NotFound(f"no {kind} {name!r} is in quarantine: see GET /analysts", field="name")
     count = _sum_up(connection, change, labels.records_of(connection, kind, name))
     audit.note(connection, actor, audit.QUARANTINE[1], f"{kind} {name}", why=why, records=count)
-    return Changed(kind, name, count)
+    return QuarantineEffect(kind, name, count)
+
+
+def _labeller(connection: sa.Connection, kind: LabellerKind, name: str) -> str:
+    """The name as labels carry it."""
+    known = (n for n in spellings(name) if labels.records_of(connection, kind, n))
+    return name if kind == "key" else next(known, name)
 
 
 def _sum_up(connection: sa.Connection, change: int, records: dict[str, set[str]]) -> int:
@@ -79,5 +92,5 @@ def _reason(why: str) -> str:
     return why.strip()
 
 
-def _spoken(kind: Kind) -> str:
+def _spoken(kind: LabellerKind) -> str:
     return "sent by analyst" if kind == "analyst" else "brought by key"

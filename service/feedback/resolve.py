@@ -9,9 +9,9 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from nearnorm.models.digest import record_digest
+from nearnorm.service.access.analyst_name import normalised
 from nearnorm.service.errors import TYPE_PREFIX, misfit
 from nearnorm.service.events.log import EventLog
-from nearnorm.service.feedback.analyst_name import normalised
 from nearnorm.service.feedback.record_ids import MOST_CHOICES, NamedEvent, by_id, choices, others
 from nearnorm.service.feedback.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms

@@ -20,6 +20,7 @@ NO_WORKER = (
 )
 GREETED = 15_000  # ms: a worker that has not greeted for so long is taken to be gone
 
+DRIFT = "drift"  # who asks for a job then
 MOST_COUNTED = 1_000
 _LEARNT: tuple[Verdict, ...] = ("anomaly", "normal")  # a retraining leaves out the rest
 
@@ -91,12 +92,18 @@ def request(connection: sa.Connection, model: str, rule: Rule, by: str) -> Job:
     return job
 
 
-def drifted(connection: sa.Connection, model: str, rule: Rule) -> Job:
-    """Let a job wait because traffic has changed, and the pause after the last one is over."""
+def drifted(connection: sa.Connection, model: str, version: str, rule: Rule) -> Job | None:
+    """Let a job wait because traffic has changed from what a version knows, and the pause is over.
+
+    None: that version was retrained for it before, here or by another replica. One that its successor could
+    not beat is not tried again and again.
+    """
+    if jobs.was_asked(connection, model, DRIFT, version):
+        return None
     job = jobs.waiting(connection, model)
     if job is None:
-        job = jobs.add(connection, _new(connection, model, rule, "request", "drift"))
-        audit.note(connection, "drift", "retrain", model, job_id=job.job_id)
+        job = jobs.add(connection, _new(connection, model, rule, "request", DRIFT))
+        audit.note(connection, DRIFT, "retrain", model, job_id=job.job_id)
     return job
 
 

@@ -43,7 +43,7 @@ class InForce(Struct, frozen=True):
         until = confirmed_at + int(self.policy.suppress_days * _DAY_MS)
         return until if until > now_ms() else None
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         rate = self.traffic.rate(self.share)
         known = self.traffic.total > 0
         told = {

@@ -143,6 +143,12 @@ def of_version(connection: sa.Connection, version: str) -> Job | None:
     return _one(connection, query)
 
 
+def was_asked(connection: sa.Connection, model: str, by: str, champion: str) -> bool:
+    """Whether somebody asked for a job that was measured against this version."""
+    same = sa.and_(jobs.c.model == model, jobs.c.requested_by == by, jobs.c.champion == champion)
+    return bool(connection.execute(sa.select(sa.exists().where(same))).scalar())
+
+
 def last_ended(connection: sa.Connection, model: str) -> Job | None:
     query = sa.select(jobs).where(jobs.c.model == model, jobs.c.ended_at.is_not(None))
     return _one(connection, query.order_by(jobs.c.ended_at.desc()).limit(1))

@@ -17,7 +17,7 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Milliseconds, Number, insert, metadata
 from nearnorm.service.ledger.label_history import Label, LabelHistory, Statement, Verdict
 from nearnorm.service.ledger.tables import candidates, quarantine
-from nearnorm.service.ledger.tables.quarantine import Kind, is_silenced
+from nearnorm.service.ledger.tables.quarantine import LabellerKind, is_silenced
 
 labels = sa.Table(
     "labels",
@@ -152,7 +152,7 @@ def rate(connection: sa.Connection, analyst: str, actor: str, since: int, until:
     return int(count), int(oldest)
 
 
-def records_of(connection: sa.Connection, kind: Kind, name: str) -> dict[str, set[str]]:
+def records_of(connection: sa.Connection, kind: LabellerKind, name: str) -> dict[str, set[str]]:
     """The records that somebody spoke of, as digests by model."""
     whose = labels.c.analyst if kind == "analyst" else labels.c.actor
     found: dict[str, set[str]] = defaultdict(set)

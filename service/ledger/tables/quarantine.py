@@ -17,12 +17,12 @@ quarantined = sa.Table(
     sa.Column("why", sa.Text, nullable=False),
 )
 
-Kind = Literal["analyst", "key"]
+LabellerKind = Literal["analyst", "key"]
 """A label's `analyst` is what its sender says; its `key` is the API key that brought it, which we checked."""
 
 
 class Quarantine(Struct, frozen=True):
-    kind: Kind
+    kind: LabellerKind
     name: str
     at: int
     actor: str
@@ -58,7 +58,7 @@ def add(connection: sa.Connection, new: Quarantine) -> None:
     connection.execute(sa.insert(quarantined), [row])
 
 
-def remove(connection: sa.Connection, kind: Kind, name: str) -> bool:
+def remove(connection: sa.Connection, kind: LabellerKind, name: str) -> bool:
     """False where nobody of that name is in quarantine."""
     return bool(connection.execute(sa.delete(quarantined).where(_is(kind, name))).rowcount)
 
@@ -79,5 +79,5 @@ def is_silenced(analyst: sa.ColumnElement[str], key: sa.ColumnElement[str]) -> s
     return sa.exists().where(named)
 
 
-def _is(kind: Kind, name: str) -> sa.ColumnElement[bool]:
+def _is(kind: LabellerKind, name: str) -> sa.ColumnElement[bool]:
     return sa.and_(quarantined.c.kind == kind, quarantined.c.name == name)

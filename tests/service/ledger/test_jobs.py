@@ -151,6 +151,20 @@ def test_a_pause_is_kept_between_jobs_that_labels_make_due(ledger: Ledger) -> No
     assert take(ledger, "a") is None
 
 
+def test_drift_retrains_a_version_once_whichever_replica_sees_it(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        first = requests.drifted(connection, "default", "v1", RULE)
+    taken = take(ledger, "a")
+    assert first
+    assert taken
+    with ledger.write() as connection:
+        jobs.renew(connection, taken.job_id, "a", now_ms() + LEASE, champion="v1")
+    end(ledger, taken, "a", "refused")
+    with ledger.write() as connection:
+        assert requests.drifted(connection, "default", "v1", RULE) is None
+        assert requests.drifted(connection, "default", "v2", RULE)
+
+
 def records(count: int) -> list[dict[str, Any]]:
     return [{"amount": float(i), "channel": "web"} for i in range(count)]
 

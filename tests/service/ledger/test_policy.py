@@ -4,9 +4,13 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from nearnorm.service.app import create_app
+from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.settings import Settings
+from nearnorm.service.verdict.budget import Traffic
+from nearnorm.service.verdict.policies import InForce, Policies
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import serving
 from tests.service.waiting import logged, until
@@ -31,6 +35,20 @@ def test_a_budget_is_in_force_at_once_and_told_with_what_was_before(client: http
     assert answer["policy"]["expected_alert_rate"] == pytest.approx(0.9, abs=0.05)
     assert score(client, USUAL)["anomaly"] is True
     assert client.get("/policy").json()["policy"]["budget"] == "90%"
+
+
+def test_a_policy_that_was_read_before_a_newer_one_was_put_does_not_come_back() -> None:
+    policies = Policies()
+    older, newer = (
+        InForce(PolicyVersion(version, "1%", False, 30.0, None, 0, ""), share, Traffic({}, 1.0), 0.0)
+        for version, share in ((1, 0.01), (2, 0.02))
+    )
+    policies.adopt("default", newer)
+    policies.adopt("default", older)
+    assert policies.of("default") is newer
+    solved_again = replace(newer, share=0.03)
+    policies.adopt("default", solved_again)
+    assert policies.of("default") is solved_again
 
 
 def test_an_undo_goes_back_step_by_step(client: httpx.Client) -> None:

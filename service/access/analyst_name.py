@@ -11,6 +11,14 @@ _UNSEEN = re.compile(
 )
 
 
+def spellings(name: str) -> list[str]:
+    """A name as an operator gives it, and as labels carry it: older releases stored it as it was sent."""
+    try:
+        return list(dict.fromkeys((name, normalised(name))))
+    except ValueError:
+        return [name]
+
+
 def normalised(name: str) -> str:
     """NFKC, without characters that are not seen, one space where there were several, none at the ends.
 
