@@ -40,7 +40,7 @@ def test_a_budget_is_in_force_at_once_and_told_with_what_was_before(client: http
 def test_a_policy_that_was_read_before_a_newer_one_was_put_does_not_come_back() -> None:
     policies = Policies()
     older, newer = (
-        InForce(PolicyVersion(version, "1%", False, 30.0, None, 0, ""), share, Traffic({}, 1.0), 0.0)
+        InForce(PolicyVersion(version, "1%", False, 30.0, False, None, 0, ""), share, Traffic({}, 1.0), 0.0)
         for version, share in ((1, 0.01), (2, 0.02))
     )
     policies.adopt("default", newer)
