@@ -60,8 +60,8 @@ def process(home: Path, **settings: str) -> Iterator[tuple[httpx.Client, list[di
         port = found.getsockname()[1]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("NEARNORM_", "OTEL_"))}
     kept |= {"NEARNORM_HOME": str(home), "NEARNORM_PORT": str(port), **settings}
-    nearnorm = Path(sys.executable).with_name("nearnorm")
-    serving = subprocess.Popen([nearnorm, "serve"], env=kept, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-P", "-m", "nearnorm", "serve"]
+    serving = subprocess.Popen(command, env=kept, stderr=subprocess.PIPE, text=True)
     log: list[dict[str, Any]] = []
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
