@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality bench-robustness \
+.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality bench-robustness \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
@@ -28,6 +28,14 @@ run: setup ## serve the starter model on 127.0.0.1:8000
 test: setup ## run every test; says first what it skips, and what to install for it
 	@echo "==> Running the tests"
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-lowest: setup ## the HTTP layer on the lowest uvicorn that pyproject.toml allows
+	@lowest=$$(sed -n 's/.*"uvicorn>=\([0-9.]*\),.*/\1/p' pyproject.toml) && echo "==> Testing on uvicorn $$lowest" \
+	  && $(BIN)/python -m venv .venv-lowest \
+	  && $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > $$(.venv-lowest/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lower.pth \
+	  && .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "uvicorn==$$lowest" \
+	  && .venv-lowest/bin/python -m pytest -q tests/service/http
 
 lint: setup ## ruff, mypy --strict, import rule, dependencies
 	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -120,4 +128,4 @@ lock: setup ## resolve the service image's packages again, with their hashes (de
 	  --output-file deploy/service.lock pyproject.toml
 
 clean: ## remove what the verbs made, but never models, labels or logs (var/)
-	@rm -rf $(VENV) .peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) .venv-lowest .peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

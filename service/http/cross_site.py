@@ -57,8 +57,11 @@ class CrossSiteRules:
 
     def check_plain(self, headers: Headers) -> None:
         """The same for a request of the fast path: JSON, one Host, and no word of a browser's."""
-        if self._listed or self._is_open():
-            self._check_host(next(value for name, value in headers if name == b"host"), probed=False)
+        if self._is_open() or self._listed:
+            for name, value in headers:
+                if name == b"host":
+                    self._check_host(value, probed=False)
+                    return
 
     def _check_host(self, host: bytes, probed: bool) -> None:
         is_open = self._is_open()

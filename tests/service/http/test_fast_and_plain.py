@@ -54,10 +54,9 @@ BODIES = (
         b"",
         b'{"records":[{"amount":1e999}]}',
     ),
-    b" " * 300_000 + BODY,
-    b" " * 1_100_000 + BODY,
-    b" " * 2_000_001,
 )
+LARGE = (b" " * 300_000 + BODY, b" " * 1_100_000 + BODY, b" " * 2_000_001)
+"""Over connections that are kept: where one is closed before all is read, the answer may be lost."""
 
 
 def framed(path: bytes, body: bytes) -> Iterator[list[bytes]]:
@@ -86,7 +85,7 @@ def framed(path: bytes, body: bytes) -> Iterator[list[bytes]]:
 def kept_alive() -> Iterator[list[bytes]]:
     """Several requests over one connection, one behind the other or one after the other."""
     last = b"GET /queue HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
-    for path, body in product((b"/score", b"/feedback"), BODIES[:10]):
+    for path, body in product((b"/score", b"/feedback"), BODIES[:10] + LARGE):
         head = b"POST %b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n" % (path, HOST, JSON_TYPE, len(body))
         yield [(head + body) * 3 + last]
         yield [head + body, head, body, last]
@@ -152,6 +151,9 @@ def test_both_protocols_answer_the_same_to_hundreds_of_requests(ports: tuple[int
     for packets in ALL:
         heads = packets[0].startswith(b"HEAD")
         ours, theirs = told(exchange(fast, packets), heads), told(exchange(plain, packets), heads)
+        if b" HTTP/1.0" in packets[0]:  # closes without a word; older uvicorns say none
+            for _, headers, _ in ours + theirs:
+                headers.pop("connection", None)
         assert ours == theirs, packets
         assert ours
 
