@@ -112,6 +112,7 @@ fuzz: setup ## 100,000 fuzzed requests on each database, and schemathesis on bot
 	@$(BIN)/python -m tests.contract.fuzz --database sqlite
 	@$(BIN)/python -m tests.contract.fuzz --database postgresql
 	@$(BIN)/python -m tests.contract.fuzz_files
+	@$(BIN)/python -m tests.contract.fuzz_wire
 	@$(BIN)/python -m tests.contract.attack --database sqlite
 	@$(BIN)/python -m tests.contract.attack --database postgresql
 

@@ -61,8 +61,8 @@ def read(body: bytes, encoder: Encoder) -> Encoded:
         for row, error in arrays.errors.items()
     }
     unknown: dict[int, dict[str, str]] = {}
-    for j, feature in enumerate(schema.categorical if arrays.unknown.any() else ()):
-        rows = np.flatnonzero(arrays.unknown[:, j])
+    for j in np.flatnonzero(arrays.unknown.any(axis=0)).tolist():
+        feature, rows = schema.categorical[j], np.flatnonzero(arrays.unknown[:, j])
         for row, text in zip(rows.tolist(), _texts(table, feature.name, rows), strict=True):
             if len(text) > CATEGORY_CHARACTERS:
                 errors.setdefault(row, category_too_long(feature.name, text))

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from nearnorm.service.errors import PROBLEM, TYPE_PREFIX
 from tests.contract.attack import guarded_service, server_errors
-from tests.contract.mutate import Body, as_arrow, as_json, mutated
+from tests.contract.mutate import Body, as_arrow, as_json, hostile, mutated
 from tests.service.ledger.servers import running_postgres
 from tests.service.scoring.test_endpoint import RECORD
 
@@ -58,6 +58,9 @@ class Fuzzer:
         """One request; what its answer breaks goes into the report."""
         rng = random.Random(f"{self.report.seed}.{number}")  # noqa: S311
         path, (body, headers) = self._request(rng)
+        self.send_body(number, path, body, headers)
+
+    def send_body(self, number: int, path: str, body: bytes, headers: dict[str, str]) -> None:
         self.connection.request("POST", path, body, headers | {"X-API-Key": self._secret})
         response = self.connection.getresponse()
         answer = response.read()
@@ -70,6 +73,8 @@ class Fuzzer:
 
     def _request(self, rng: random.Random) -> tuple[str, Body]:
         kind = rng.random()
+        if kind < 0.02:
+            return "/score", hostile(rng)
         if kind < 0.4:
             rows = rng.choice((1, 1, 2, 5))
             document: dict[str, Any] = {"records": [RECORD] * rows, "ids": list(range(rows))}
@@ -130,7 +135,7 @@ class Fuzzer:
             assert ids
             self._ids = [*self._ids[-50:], *ids]
         elif "Content-Encoding" not in headers:
-            self._check_scores(json.loads(body), told)
+            self._check_scores(json.loads(body, parse_int=float), told)
 
     def _check_scores(self, sent: dict[str, Any], told: dict[str, Any]) -> None:
         results, ids = told["results"], sent.get("ids")

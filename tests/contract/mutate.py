@@ -4,6 +4,7 @@ import copy
 import gzip
 import json
 import random
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ MOST_PLACES = 300
 """In a tree that still grows by the dozen: a few such steps would fill the memory."""
 
 _NUMBERS = (0, -1, 1, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 2**64, 10**30, 1e308, -1e308, 5e-324, 0.1, -0.0)
+_LONG = 300_000  # characters and digits: beyond every limit, and sent in no time
 _TEXTS = (
     "",
     " ",
@@ -57,6 +59,49 @@ _LITERALS = (
     b'"\\u0000"',
     b"tru",
 )
+
+
+_HUGE = (
+    b"1e999",
+    b"-1e400",
+    b"1" * 401,
+    b"1" * 5_000,
+    b"1" * _LONG,
+    b"0." + b"1" * _LONG,
+    b'"' + b"1" * _LONG + b'"',
+    b'" ' + b" " * _LONG + b'1"',
+    b'"1e' + b"9" * _LONG + b'"',
+)
+_HOSTILE: tuple[Callable[[random.Random], bytes], ...] = (
+    lambda rng: b'{"records":[{"amount":%b,"channel":"web"}]}' % rng.choice(_HUGE),
+    lambda rng: b'{"columns":{"amount":[1,%b],"channel":["web","web"]}}' % rng.choice(_HUGE),
+    lambda rng: b'{"records":[{"amount":1e999,"z":[%b]}]}' % b",".join([b"1.5"] * rng.choice((9, 90_000))),
+    lambda rng: b'{"records":[{"amount":1,%b}]}' % _many_fields(rng.choice((9, 90_000)), rng),
+    lambda rng: b'{"columns":{"amount":[1],%b}}' % _many_fields(rng.choice((9, 90_000)), rng),
+    lambda rng: b'{"records":[%b]}' % b",".join([b"{}"] * rng.choice((9, 10_000, 10_001, 400_000))),
+    lambda rng: b'{"columns":{"amount":[%b]}}' % b",".join([b"1"] * rng.choice((10_000, 10_001, 500_000))),
+    lambda rng: b'{"ids":[%b],"records":[{}]}' % b",".join([b'"%d"' % i for i in range(200_000)]),
+    lambda rng: json.dumps(
+        {"records": [{}], "ids": [rng.choice("ix\0é") * rng.choice((200, 201, _LONG))]}
+    ).encode(),
+    lambda rng: json.dumps({"records": [{}], "model": "m" * rng.choice((200, 201, _LONG))}).encode(),
+    lambda rng: json.dumps({"strict": True, "records": [{"n" * _LONG: 1, "channel": "web"}]}).encode(),
+    lambda rng: json.dumps({"strict": True, "columns": {"amount": [1], "n" * _LONG: [1]}}).encode(),
+    lambda rng: json.dumps({"records": [{"amount": 1}], "n" * _LONG: 1}).encode(),
+    lambda rng: json.dumps(
+        {"records": [{"amount": 1, "channel": "web", "country": "c" * rng.choice((1_000, 1_001, _LONG))}]}
+    ).encode(),
+)
+
+
+def _many_fields(count: int, rng: random.Random) -> bytes:
+    value = rng.choice((b"1", b"[]", b"{}", b'"x"', b"1e999"))
+    return b",".join([b'"k%d":%b' % (number, value) for number in range(count)])
+
+
+def hostile(rng: random.Random) -> Body:
+    """Bodies that take long for what they are worth: huge numbers, ids and names, very many of anything."""
+    return packed(rng.choice(_HOSTILE)(rng), {"Content-Type": "application/json"}, rng)
 
 
 def value(rng: random.Random) -> Any:
@@ -157,7 +202,41 @@ _KINDS: tuple[tuple[pa.DataType, tuple[Any, ...]], ...] = (
     (pa.date32(), (0, None)),
     (pa.null(), (None,)),
     (pa.decimal128(38, 10), (1, None)),
+    (pa.decimal256(76, 0), (1, None)),
+    (pa.float16(), (1.0, None)),
+    (pa.string_view(), ("DE", None, "x" * 1000)),
+    (pa.binary_view(), (b"DE", None)),
+    (pa.binary(0), (b"", None)),
+    (pa.list_view(pa.int64()), ([1], None)),
+    (pa.list_(pa.float64(), 2), ([1.0, 2.0], None)),
+    (pa.map_(pa.string(), pa.int64()), ([("a", 1)], None)),
+    (pa.duration("s"), (0, None, 2**60)),
+    (pa.large_binary(), (b"DE", None)),
 )
+
+
+def _run_ends(rows: int) -> pa.Array:
+    """One value that stands for all rows."""
+    value = pa.array(["x" * 10_000]) if rows % 2 else pa.array([1.0])
+    return pa.RunEndEncodedArray.from_arrays(pa.array([max(1, rows)], pa.int32()), value).slice(0, rows)
+
+
+def _union(rows: int) -> pa.Array:
+    kinds, values = pa.array([0] * rows, pa.int8()), pa.array([1] * rows, pa.int64())
+    return pa.UnionArray.from_sparse(kinds, [values])
+
+
+def _shared_text(rows: int) -> pa.Array:
+    """One long text in a dictionary, for all rows."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int8()), pa.array(["x" * 100_000]))
+
+
+def _large_dictionary(rows: int) -> pa.Array:
+    """A dictionary of which hardly anything is used."""
+    return pa.DictionaryArray.from_arrays(pa.array([7] * rows, pa.int32()), pa.array(map(str, range(20_000))))
+
+
+_MADE: tuple[Callable[[int], pa.Array], ...] = (_run_ends, _union, _shared_text, _large_dictionary)
 
 
 def arrow_table(names: tuple[str, ...], rng: random.Random) -> pa.Table:
@@ -166,6 +245,9 @@ def arrow_table(names: tuple[str, ...], rng: random.Random) -> pa.Table:
     chosen = rng.sample(names, rng.randint(1, len(names))) + rng.choice(([], ["colour"], [names[0]], [""]))
     arrays = []
     for _ in chosen:
+        if rng.random() < 0.05:
+            arrays.append(rng.choice(_MADE)(rows))
+            continue
         kind, values = rng.choice(_KINDS)
         arrays.append(pa.array([rng.choice(values) for _ in range(rows)], kind))
     return pa.Table.from_arrays(arrays, chosen)
@@ -174,10 +256,15 @@ def arrow_table(names: tuple[str, ...], rng: random.Random) -> pa.Table:
 def as_arrow(names: tuple[str, ...], rng: random.Random) -> Body:
     sink = pa.BufferOutputStream()
     table = arrow_table(names, rng)
-    options = pa.ipc.IpcWriteOptions(compression=rng.choice((None, None, None, "zstd")))
+    options = pa.ipc.IpcWriteOptions(
+        compression=rng.choice((None, None, None, "zstd")), emit_dictionary_deltas=rng.random() < 0.2
+    )
     with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
         stream.write_table(table, max_chunksize=rng.choice((1, 100)))
     body = sink.getvalue().to_pybytes()
+    if rng.random() < 0.1:  # another number of rows than there are
+        rows = struct.pack("<q", table.num_rows)
+        body = body.replace(rows, struct.pack("<q", rng.choice((-1, 0, 2**31, 2**31 - 1, 2**62))))
     if rng.random() < 0.5:
         body = damaged(body, rng)
     return packed(body, {"Content-Type": "application/vnd.apache.arrow.stream"}, rng)

@@ -1,5 +1,6 @@
 """A few of the fuzzed requests, always the same ones; `make fuzz` sends 100,000 new ones."""
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from tests.contract.attack import guarded_service, server_errors
 from tests.contract.fuzz import Fuzzer
+from tests.contract.fuzz_wire import WireFuzzer
+from tests.contract.mutate import hostile
 from tests.service.scoring.test_endpoint import RECORD, problem
 
 Guarded = tuple[httpx.Client, str]
@@ -30,17 +33,23 @@ def test_no_fuzzed_body_breaks_a_promise(service: Guarded) -> None:
     assert {"/score 200", "/score 400", "/score 422", "/feedback 201"} <= fuzzer.report.statuses.keys()
 
 
-@pytest.mark.parametrize(
-    ("seed", "number"),
-    [(1, 131), (1643106302, 16706), (1643106302, 58156), (1613338731, 90545)],
-    ids=["dates beyond Python's", "a column's name is no UTF-8", "another", "decimals beyond Python's"],
-)
-def test_what_once_broke_a_promise_does_not_break_it_again(service: Guarded, seed: int, number: int) -> None:
+def test_nothing_that_is_almost_http_breaks_a_promise(service: Guarded) -> None:
     client, secret = service
-    fuzzer = Fuzzer(client, secret, seed)
-    fuzzer.send(number)
-    fuzzer.connection.close()
+    fuzzer = WireFuzzer(client, secret, seed=3)
+    for number in range(60):
+        fuzzer.send(number)
     assert server_errors(client) == []
+    assert fuzzer.report.broken == []
+    assert {"trailer 200", "upgrade 200", "length 400"} <= fuzzer.report.statuses.keys()
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_no_hostile_body_breaks_a_promise(service: Guarded, number: int) -> None:
+    client, secret = service
+    body, headers = hostile(random.Random(number))  # noqa: S311
+    fuzzer = Fuzzer(client, secret, seed=number)
+    fuzzer.send_body(number, "/score", body, headers)
+    fuzzer.connection.close()
     assert fuzzer.report.broken == []
 
 

@@ -28,6 +28,7 @@ SCHEMA = FeatureSchema(
         Feature(name="x", kind=Kind.NUMERIC),
         Feature(name="y", kind=Kind.NUMERIC),
         Feature(name="c", kind=Kind.CATEGORICAL, categories=("DE", "FR")),
+        Feature(name="d", kind=Kind.CATEGORICAL, categories=("web",)),
         Feature(name="note", kind=Kind.IGNORED),
     )
 )
@@ -201,3 +202,18 @@ def test_a_category_of_numbers_is_spelled_as_in_json() -> None:
 def test_text_that_is_none_is_refused() -> None:
     body = stream(batch(c=pa.array(["DEDE"]))).replace(b"DEDE", b"\xff\xfe\xff\xfe")
     refused(body, MalformedBody)
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    body = stream(pa.record_batch({"x": pa.array([1.0]), "odd": pa.array([1.0])}))
+    refused(body.replace(b"odd", b"\xff\xfe\xff"), MalformedBody)
+
+
+@pytest.mark.parametrize("scale", [-300, -52_746, 400, 20_000])
+def test_a_decimal_beyond_float64_is_its_rows_error_or_nothing(scale: int) -> None:
+    """As a number it is infinite or zero; as a category it is none."""
+    odd = pa.Array.from_buffers(
+        pa.decimal128(38, scale), 1, [None, pa.py_buffer((10**20).to_bytes(16, "little"))]
+    )
+    found = read(stream(batch(x=odd, c=odd)))
+    assert found.errors[0].field in ("x", "c")
