@@ -102,6 +102,17 @@ def test_an_alert_of_the_random_slice_says_so_and_was_certain_to_be_kept(ledger:
     assert [(e.audit, e.probability) for e in kept(ledger)] == [(True, 1.0), (True, 1.0)]
 
 
+def test_an_alert_that_analysts_hold_back_was_certain_to_be_kept_and_one_they_raise_was_not(
+    ledger: Ledger,
+) -> None:
+    """The probability goes by the alert, which decides what is kept, not by the verdict."""
+    log = EventLog(ledger, rate=0.5, bounds=Amount(1000, 10**9), days=1.0)
+    scored = batch(200, frozenset(range(100)))
+    offer(log, replace(scored, anomaly=[not alert for alert in scored.alert]))
+    log.flush()
+    assert {(e.anomaly, e.probability) for e in kept(ledger)} == {(False, 1.0), (True, 0.5)}
+
+
 def test_what_waits_can_be_found_and_is_found_in_the_ledger_after(log: EventLog, ledger: Ledger) -> None:
     (event_id,) = offer(log, batch(3, frozenset({1}), ids=["a", "b", "c"])).values()
     waiting = log.waiting(event_id)
@@ -218,7 +229,7 @@ def test_offering_from_the_loop_while_the_thread_writes_loses_nothing(busy: Even
         time.sleep(0.001)
     busy.stop()
     assert [event.event_id for event in kept(ledger)] == ids
-    assert threading.active_count() >= 1
+    assert writer.WRITING not in {thread.name for thread in threading.enumerate()}
 
 
 def test_identifiers_sort_by_time_even_within_a_millisecond() -> None:

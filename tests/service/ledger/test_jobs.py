@@ -254,7 +254,7 @@ def test_jobs_are_paged_newest_first(client: httpx.Client) -> None:
 def test_events_of_a_job_that_stands_still_say_that_the_stream_lives(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearnorm.service.api.jobs.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("nearnorm.service.retraining.job_watch.WATCH_SECONDS", 0.01)
     monkeypatch.setattr("nearnorm.service.api.jobs.SILENT_SECONDS", 0.05)
     job_id = client.post("/jobs").json()["job_id"]
     with client.stream("GET", f"/jobs/{job_id}/events") as stream:
