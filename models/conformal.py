@@ -63,6 +63,13 @@ def usable_budget(budget: float, rows: int) -> float:
     return max(budget, 1.0 / (rows + 1))
 
 
+def share_of(threshold: float, reference: NDArray[np.float32]) -> float:
+    """The share of normal traffic that a threshold stands for, as a budget: never finer than the reference,
+    and never all of it."""
+    at_least = len(reference) - int(np.searchsorted(reference, np.float32(threshold), side="left"))
+    return min(at_least + 1, len(reference)) / (len(reference) + 1)
+
+
 def default_policy(rows: int) -> Policy:
     """1% of normal traffic, or as fine as `rows` reference rows allow."""
     return Policy(usable_budget(DEFAULT_BUDGET, rows))
@@ -71,14 +78,23 @@ def default_policy(rows: int) -> Policy:
 class Ranks:
     """Conformal ranks among `reference`, sorted ascending, under one policy."""
 
-    def __init__(self, reference: Sequence[float] | NDArray[np.float32], policy: Policy) -> None:
-        """Raises ConfigError, with the rows it needs, for a budget finer than the reference."""
+    def __init__(
+        self,
+        reference: Sequence[float] | NDArray[np.float32],
+        policy: Policy,
+        threshold: float | None = None,
+    ) -> None:
+        """`threshold`: the lowest score that is an anomaly, where traffic decides and not the reference.
+
+        Raises ConfigError, with the rows it needs, for a budget finer than the reference.
+        """
         self._reference = np.asarray(reference, np.float32)  # as scores are: a tie must be seen as one
         self._percentiles = np.round(100.0 * np.arange(self.rows + 1) / (self.rows + 1), _DIGITS)
         self._anomalous = _rank_of_count(self.rows) >= lowest_rank(policy.budget)
         self.policy = policy
+        self.threshold = threshold
         if not self._anomalous.any():
-            needed = math.ceil(1 / (policy.budget + _SLACK) - 1)
+            needed = math.ceil(1 / policy.budget - 1 - 1e-6)  # a whole number, but for rounding
             raise ConfigError(
                 f"a budget of {policy.budget:g} needs {needed} reference rows, and this model has "
                 f"{self.rows}: allow {1 / (self.rows + 1):.2g} or more, or train with more rows"
@@ -88,9 +104,15 @@ class Ranks:
     def rows(self) -> int:
         return len(self._reference)
 
+    @property
+    def reference(self) -> NDArray[np.float32]:
+        return self._reference
+
     def judge(self, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Percentiles in 0..100 (higher = rarer among the reference) and verdicts, one a score."""
         below = self._reference.searchsorted(scores, side="left")
+        if self.threshold is not None:
+            return self._percentiles[below], scores >= np.float32(self.threshold)
         return self._percentiles[below], self._anomalous[below]
 
 

@@ -52,7 +52,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     registry = Registry(
         settings.open_store(), settings, metrics, services.background, services.follower.prepare
     )
-    figures = Figures(registry, services.log, services.background, services.verdicts)
+    figures = Figures(registry, services.log, services.policies, services.background, services.verdicts)
     for collector in (DriftCollector(registry), figures):
         metrics.registry.register(collector)
 

@@ -14,14 +14,17 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables import traffic
 from nearnorm.service.ledger.tables.labels import Standing
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.stand_in import stand_in
 from nearnorm.service.verdict.policies import InForce, Policies
 from nearnorm.service.verdict.reviewed_reference import reviewed_scores
+from nearnorm.service.verdict.solve import Ground
 
 FOLLOWING = "following the ledger"
 FOLLOW_SECONDS = 1.0
@@ -67,11 +70,13 @@ class Follower:
 
     def prepare(self, model: LoadedModel) -> None:
         """Give a model that is about to serve its policy and its verdicts. Runs in a thread."""
-        name, core = model.ref.name, model.manifest.core
-        with contextlib.suppress(LedgerUnavailable), self._ledger.read() as connection:
-            self._policies.refresh(connection, name, core)
-            self._verdicts.refresh(connection, name)
-        self._verdicts.prepare(name, core.features)
+        name = model.ref.name
+        with contextlib.suppress(LedgerUnavailable):
+            self._stand_in(model)
+            with self._ledger.read() as connection:
+                self._verdicts.refresh(connection, name)
+                self._policies.refresh(connection, self.ground(model))
+        self._verdicts.prepare(name, model.manifest.core.features)
         self._apply(model)
 
     def adopt(self, model: LoadedModel, new: InForce) -> None:
@@ -92,8 +97,8 @@ class Follower:
         with self._ledger.read() as connection:
             self._keyring.refresh(connection)
             for name, model in loaded.items():
-                self._policies.refresh(connection, name, model.manifest.core)
                 self._verdicts.refresh(connection, name, anew)
+                self._policies.refresh(connection, self.ground(model))
             if self._figures and self._figures.due:
                 self._figures.refresh(connection, loaded)
         for model in loaded.values():
@@ -102,17 +107,32 @@ class Follower:
                 self._retrain(model, self._drift_rule)
         self._heard = time.monotonic()
 
-    def _apply(self, model: LoadedModel) -> None:
-        in_force = self._policies.of(model.ref.name)
-        if in_force is None:
-            return
-        model.alert_on_novel = in_force.policy.alert_on_novel
+    def ground(self, model: LoadedModel) -> Ground:
+        """What the model's verdicts stand on, as people have reviewed it so far."""
         reference = model.manifest.core.reference
         confirmed = self._verdicts.of(model.ref.name).anomalies(row.digest for row in reference.review)
-        scores = reviewed_scores(reference, confirmed)
-        share = usable_budget(in_force.share, len(scores))
-        if share != model.ranks.policy.budget or confirmed != model.confirmed:
-            model.ranks, model.confirmed = Ranks(scores, Policy(share)), confirmed
+        return Ground(model.ref.name, model.ref.version, reviewed_scores(reference, confirmed))
+
+    def _apply(self, model: LoadedModel) -> None:
+        in_force = self._policies.of(model.ref.name)
+        if in_force is None or in_force.model_version != model.ref.version:
+            return
+        scores, solved = self.ground(model).reference, in_force.solved
+        ranks = model.ranks
+        share = usable_budget(solved.share, len(scores))
+        if (share, solved.threshold, len(scores)) != (ranks.policy.budget, ranks.threshold, ranks.rows):
+            model.ranks = Ranks(scores, Policy(share), solved.threshold)
+        model.held_from = solved.held_from
+        model.alert_on_novel = in_force.policy.alert_on_novel
+
+    def _stand_in(self, model: LoadedModel) -> None:
+        """A version without traffic of its own gets the events of the ones before it, scored again."""
+        with self._ledger.read() as connection:
+            if traffic.is_known(connection, model.ref.name, model.ref.version):
+                return
+            counted = stand_in(connection, model)
+        with self._ledger.write() as connection:
+            traffic.put(connection, traffic.RESCORED, counted)
 
     def _follow(self) -> None:
         warned = False

@@ -13,10 +13,11 @@ from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import Change, InForce
+from nearnorm.service.verdict.solve import Ground
 
 router = APIRouter(prefix="/policy", tags=["policy"])
 
-Step = Callable[[sa.Connection], tuple[InForce, InForce]]
+Step = Callable[[sa.Connection, Ground], tuple[InForce, InForce]]
 
 
 class UndoRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,22 +28,20 @@ class UndoRequest(msgspec.Struct, forbid_unknown_fields=True):
 async def get_policy(
     request: Request, _: Annotated[Caller, needs(None)], model: str = "default"
 ) -> dict[str, Any]:
-    """The budget in force, and the alerts that recent traffic lets expect of it."""
+    """The budget in force: what it promises, what is forecast, and what was really raised."""
     loaded, services = _loaded(request, model), services_of(request)
     in_force = await services.ledger.seen(
-        lambda c: policies.current(c, model, loaded.manifest.core, services.policies.of(model))
+        lambda c: policies.current(c, services.follower.ground(loaded), services.policies.of(model))
     )
     return {"model": model, "policy": in_force.as_dict()}
 
 
 @router.put("", openapi_extra=described(Change))
 async def put_policy(request: Request, caller: Annotated[Caller, needs("operate")]) -> dict[str, Any]:
-    """Set a budget, such as "0.5%" of normal traffic or "40 a day". It is in force at once."""
+    """Set a budget: "1% of normal", "1% of traffic", "40 a day", "40 each day" or "precision 50%"."""
     change = read(await body_of(request), Change)
     loaded = _loaded(request, change.model)
-    return await _changed(
-        request, loaded, lambda c: policies.put(c, change, loaded.manifest.core, caller.name)
-    )
+    return await _changed(request, loaded, lambda c, ground: policies.put(c, change, ground, caller.name))
 
 
 @router.post("/undo", openapi_extra=described(UndoRequest))
@@ -50,14 +49,13 @@ async def undo_policy(request: Request, caller: Annotated[Caller, needs("operate
     """Put the policy before this one back."""
     model = read(await body_of(request), UndoRequest).model
     loaded = _loaded(request, model)
-    return await _changed(
-        request, loaded, lambda c: policies.undo(c, model, loaded.manifest.core, caller.name)
-    )
+    return await _changed(request, loaded, lambda c, ground: policies.undo(c, ground, caller.name))
 
 
 async def _changed(request: Request, loaded: LoadedModel, step: Step) -> dict[str, Any]:
     services = services_of(request)
-    old, new = await services.ledger.written(step)
+    ground = services.follower.ground(loaded)
+    old, new = await services.ledger.written(lambda c: step(c, ground))
     services.follower.adopt(loaded, new)
     return {"model": loaded.ref.name, "policy": new.as_dict(), "previous": old.as_dict()}
 

@@ -5,17 +5,14 @@ for is dropped and counted: a score never waits for the log. A group that the le
 until the row at fault is found: it is dropped alone. While the ledger is out of reach, all of them wait.
 """
 
-import collections
 import contextlib
 import itertools
 import math
 import threading
 import time
-from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
-import numpy as np
 import sqlalchemy as sa
 from msgspec import Struct
 
@@ -24,16 +21,17 @@ from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.kept import MOST_TEXT, OVERHEAD, Kept, as_rows, text_of
 from nearnorm.service.events.random_slice import AuditSlice
 from nearnorm.service.events.review_delay import Pending
+from nearnorm.service.events.traffic_counter import TrafficCounter
 from nearnorm.service.events.waiting import WaitingEvents
 from nearnorm.service.ids import new_ids, now_ms
 from nearnorm.service.ledger.database import PATIENCE, Ledger
 from nearnorm.service.ledger.faults import first_line, is_outage
-from nearnorm.service.ledger.tables import candidates, erasure, events, idempotency, policy, retention
+from nearnorm.service.ledger.tables import candidates, erasure, events, idempotency, retention, traffic
 from nearnorm.service.ledger.tables.events import Event
 from nearnorm.service.ledger.tables.retention import Amount
+from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoded, Encoder
-from nearnorm.service.verdict import budget
 
 WRITING = "writing the event log"
 INTERVAL = 0.2  # seconds between groups: what a killed process can lose
@@ -95,8 +93,7 @@ class EventLog:
         self._slice = AuditSlice(rate)
         self._waiting = WaitingEvents(QUEUE_ROWS, QUEUE_BYTES)
         self._pending = Pending()
-        self._seen: collections.deque[tuple[str, list[float]]] = collections.deque(maxlen=100_000)
-        self._traffic: collections.Counter[tuple[str, int, int]] = collections.Counter()
+        self.traffic = TrafficCounter()
         self._traffic_at = -TRAFFIC_EVERY
         self._new = Amount()
         self._stop = threading.Event()
@@ -130,9 +127,8 @@ class EventLog:
             self.drops["stopped"] += len(lost)
             log.error("events were lost, as the ledger was out of reach at the end", rows=len(lost))
 
-    def pick(self, model: str, percentile: list[float], alert: Sequence[bool]) -> Picked:
-        """Count a request's rows, and say which are to be kept: alerts, and each with the same chance."""
-        self._seen.append((model, percentile))
+    def pick(self, alert: Sequence[bool]) -> Picked:
+        """Which rows of a request are to be kept: alerts, and each with the same chance."""
         drawn, probability = self._slice.draw(len(alert))
         if True in alert:
             rows = list(itertools.compress(range(len(alert)), alert))
@@ -214,7 +210,7 @@ class EventLog:
         """Write everything that waits now. Raises LedgerUnavailable; nothing is lost by that."""
         with self._writing:
             group = self._waiting.snapshot()
-            self._count_traffic()
+            self.traffic.count()
             try:
                 self._write(group)
             except LedgerUnavailable:
@@ -227,20 +223,20 @@ class EventLog:
 
     def _write(self, group: list[Kept]) -> None:
         """The group, what becomes a candidate and the counts of traffic, in one transaction."""
-        traffic = self._due_traffic()
+        counted = self._due_traffic()
         pending = self._pending.joined([kept.event_id for kept in group])
         due = pending.due(len(group)) or (pending.rows > 0 and self._stop.is_set())
-        if not group and not traffic and not due:
+        if not group and not counted and not due:
             return
         rows = as_rows(group)
         with self._ledger.write() as connection:
             events.append(connection, rows)
             if due:
                 candidates.follow(connection, pending.first, pending.last)
-            policy.count(connection, traffic)
+            traffic.put(connection, self.traffic.writer, counted)
         self._pending = Pending() if due else pending
-        if traffic:
-            self._traffic.clear()
+        if counted:
+            self.traffic.written()
             self._traffic_at = time.monotonic()
         self._written(group, rows)
 
@@ -268,21 +264,10 @@ class EventLog:
         self.drops["full"] -= pushed_out  # they were being written already
         self._new = self._new.plus(Amount(len(rows), sum(row[-1] for row in rows)))
 
-    def _due_traffic(self) -> dict[tuple[str, int, int], int]:
+    def _due_traffic(self) -> list[Counted]:
         """Counts are written now and then, and when the log is stopped."""
         due = self._stop.is_set() or time.monotonic() - self._traffic_at > TRAFFIC_EVERY
-        return dict(self._traffic) if due else {}
-
-    def _count_traffic(self) -> None:
-        hour = now_ms() // _HOUR_MS
-        seen: dict[str, array[float]] = collections.defaultdict(lambda: array("d"))
-        for _ in range(len(self._seen)):
-            model, percentile = self._seen.popleft()
-            seen[model].fromlist(percentile)
-        for model, percentiles in seen.items():
-            for bin_, count in enumerate(budget.bins(np.frombuffer(percentiles)).tolist()):
-                if count:
-                    self._traffic[model, hour, bin_] += count
+        return self.traffic.changed() if due else []
 
     def _run(self, background: Background) -> None:
         sweep_at = time.monotonic() + SWEEP_EVERY
@@ -335,7 +320,7 @@ class EventLog:
         with self._ledger.write() as connection:
             idempotency.prune(connection, now_ms() - REQUEST_DAYS * _DAY_MS)
             erasure.prune(connection, now_ms() - VERDICT_HOURS * _HOUR_MS)
-            policy.forget_traffic(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
+            traffic.forget(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
 
     def _surplus(self) -> retention.Surplus | None:
         with self._ledger.read() as connection:

@@ -1,6 +1,6 @@
 """The state of rooms as Prometheus sees it: models, queue, event log, ledger. Gauges, read when scraped.
 
-What needs a query is read by the desk's follower now and then, and only handed out here: a scrape never
+What needs a query is read by the follower now and then, and only handed out here: a scrape never
 waits for the ledger.
 """
 
@@ -23,6 +23,8 @@ from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.ledger.tables.labels import verdicts
 from nearnorm.service.retraining import requests
 from nearnorm.service.serving.registry import Registry
+from nearnorm.service.verdict.budget import PerDay
+from nearnorm.service.verdict.policies import Policies
 
 Family = CounterMetricFamily | GaugeMetricFamily
 
@@ -65,9 +67,15 @@ class Figures(Collector):
     """Models, queue and event log as they are; labels as they were when `refresh` last read them."""
 
     def __init__(
-        self, registry: Registry, log: EventLog, background: Background, known: VerdictCache
+        self,
+        registry: Registry,
+        log: EventLog,
+        policies: Policies,
+        background: Background,
+        known: VerdictCache,
     ) -> None:
         self._registry = registry
+        self._policies = policies
         self._log = log
         self._background = background
         self._known = known
@@ -101,6 +109,22 @@ class Figures(Collector):
         budget = GaugeMetricFamily(
             "nearnorm_alert_budget_ratio", "Share of normal traffic that may be alerted on.", labels=_MODEL
         )
+        promised = GaugeMetricFamily(
+            "nearnorm_alerts_promised", "Alerts a day that the budget is for, where it is one.", labels=_MODEL
+        )
+        forecast = GaugeMetricFamily(
+            "nearnorm_alerts_forecast",
+            "Alerts in the next 24 hours: their mean, and the ends of its 90% interval.",
+            labels=("model", "bound"),
+        )
+        raised = GaugeMetricFamily(
+            "nearnorm_alerts_raised", "Alerts in the last hour, day and week.", labels=("model", "window")
+        )
+        exceeded = GaugeMetricFamily(
+            "nearnorm_budget_exceeded",
+            "1 while more alerts are raised than the budget, as nobody may lift the threshold so far.",
+            labels=_MODEL,
+        )
         waiting = GaugeMetricFamily(
             "nearnorm_queue_rows", "Rows accepted and not answered yet.", labels=_MODEL
         )
@@ -110,6 +134,16 @@ class Figures(Collector):
         for name, model in self._registry.loaded().items():
             created.add_metric((name,), model.created_at)
             budget.add_metric((name,), model.ranks.policy.budget)
+            if in_force := self._policies.of(name):
+                solved = in_force.solved
+                if isinstance(solved.budget, PerDay):
+                    promised.add_metric((name,), solved.budget.alerts)
+                if solved.forecast:
+                    for bound in ("low", "mean", "high"):
+                        forecast.add_metric((name, bound), getattr(solved.forecast, bound))
+                for window in ("hour", "day", "week"):
+                    raised.add_metric((name, window), getattr(solved.raised, window))
+                exceeded.add_metric((name,), float(solved.exceeded))
             waiting.add_metric((name,), model.batcher.rows)
             room.add_metric((name,), model.batcher.limit)
         problems = GaugeMetricFamily(
@@ -129,7 +163,8 @@ class Figures(Collector):
         for name in {model for model, _ in logged}:
             for action in ("activate", "rollback"):  # zeros too: an increase from nothing is not seen
                 activations.add_metric((name, action), logged.get((name, action), 0))
-        yield from (created, budget, waiting, room, problems, failures, activations)
+        yield from (created, budget, promised, forecast, raised, exceeded)
+        yield from (waiting, room, problems, failures, activations)
 
     def _of_events(self) -> Iterator[Family]:
         yield GaugeMetricFamily(

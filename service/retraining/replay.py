@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from nearnorm.models.conformal import usable_budget
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events import events, fetch
@@ -24,16 +23,13 @@ def replay_events(
         raise ConfigError(f"--out {out}: its name must end in .csv or .parquet")
     store = settings.open_store()
     bundle = store.open(store.resolve(version))
-    core = bundle.manifest.core
     newest = sa.select(events).where(events.c.model == model).order_by(events.c.event_id.desc()).limit(limit)
     with ledger.read() as connection:
         logged = fetch(connection, newest)[::-1]
-        share = policies.current(connection, model, core, None).share
+        share = policies.share_in_force(connection, bundle, model)
     if not logged:
         raise DataError(f"no event of model {model!r} is kept yet: score something first")
-    again = Rescorer(
-        bundle, settings.device, settings.threads, usable_budget(share, core.reference.rows), len(logged)
-    ).rescore(logged)
+    again = Rescorer(bundle, settings.device, settings.threads, share, len(logged)).rescore(logged)
     fits = again.events
     table = pa.table(
         {

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from nearnorm.models.bundle import Bundle
-from nearnorm.models.conformal import usable_budget
 from nearnorm.service.ids import first_id_at, now_ms
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.ledger.database import Ledger
@@ -45,7 +44,7 @@ class Shadow:
         self._ledger, self._model, self._most = ledger, model, most
         self._since, self._until = period
         with ledger.read() as connection:
-            shares = [self._share(connection, bundle) for bundle in versions]
+            shares = [policies.share_in_force(connection, bundle, model) for bundle in versions]
         self._champion, self._challenger = (
             Rescorer(bundle, "auto", None, share, CHUNK)
             for bundle, share in zip(versions, shares, strict=True)
@@ -113,11 +112,6 @@ class Shadow:
                 "challenger": round(float(challenger), 4),
             }
         return told
-
-    def _share(self, connection: sa.Connection, bundle: Bundle) -> float:
-        core = bundle.manifest.core
-        share = policies.current(connection, self._model, core, None).share
-        return usable_budget(share, core.reference.rows)
 
     def _compare(self, logged: list[Event]) -> None:
         self._seen += len(logged)

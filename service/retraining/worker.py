@@ -175,7 +175,6 @@ class Worker:
         self._succeed(job, result, [obstacle, *reasons] if obstacle else reasons, obstacle is None)
 
     def _snapshot(self, job: Job, folder: Path) -> None:
-        from nearnorm.models.conformal import usable_budget
         from nearnorm.service.verdict import policies  # numpy, which a worker that waits can do without
 
         champion = self.store.champion(job.model)
@@ -189,9 +188,7 @@ class Worker:
         rows = self.settings.retrain_traffic_rows
         with self.ledger.read() as connection:
             seen = snapshot.read(connection, job.model, champion.version, rows)
-            core = bundle.manifest.core
-            in_force = policies.current(connection, job.model, core, None)
-            share = usable_budget(in_force.share, core.reference.rows)
+            share = policies.share_in_force(connection, bundle, job.model)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         config = self.settings.training_config

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 from msgspec import Struct
 
 from nearnorm.service.events.log import EventLog, ScoredBatch
+from nearnorm.service.events.traffic_counter import Raised
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.labels import Standing
@@ -37,7 +39,7 @@ class Memory:
         self, model: LoadedModel, encoded: Encoded, scores: Scores, ids: list[Id] | None, caller: str
     ) -> Remembered:
         """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`."""
-        name, alert = model.ref.name, scores.anomaly
+        name, alert, by_label = model.ref.name, scores.anomaly, 0
         found = self._verdicts.of(name).find(model.encoder.schema, encoded)
         matched = {}
         if found:
@@ -45,8 +47,18 @@ class Memory:
             in_force = self._policies.of(name)
             for index, standing in found.items():
                 matched[index] = _judge(scores, index, standing, in_force)
+                by_label += scores.anomaly[index] and not alert[index]
             alert = list(map(bool.__or__, alert, scores.anomaly))
-        picked = self._log.pick(name, scores.percentile, alert)
+        by_novelty = _by_novelty(model, scores) if scores.novel else 0
+        raised = Raised(scores.anomaly.count(True) - by_label - by_novelty, by_novelty, by_label)
+        if model.held_from is not None:  # kept like alerts, but none of the budget's
+            held = [
+                not kept and score >= model.held_from for kept, score in zip(alert, scores.score, strict=True)
+            ]
+            alert = list(map(bool.__or__, alert, held))
+            raised = raised._replace(held_back=held.count(True))
+        self._log.traffic.note(name, model.ref.version, caller, scores.score, raised)
+        picked = self._log.pick(alert)
         if not picked.rows:
             return Remembered({}, matched) if matched else NOTHING
         batch = ScoredBatch(
@@ -63,6 +75,13 @@ class Memory:
             caller,
         )
         return Remembered(self._log.keep(batch, picked), matched)
+
+
+def _by_novelty(model: LoadedModel, scores: Scores) -> int:
+    """Alerts that the score alone would not have raised."""
+    rows = [row for row in scores.novel if scores.anomaly[row]]
+    _, alone = model.ranks.judge(np.array([scores.score[row] for row in rows], np.float32))
+    return len(rows) - int(np.count_nonzero(alone))
 
 
 def _judge(scores: Scores, index: int, standing: Standing, in_force: InForce | None) -> Matched:

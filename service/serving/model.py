@@ -51,7 +51,7 @@ class LoadedModel:
         self.encoder = Encoder(core.features, most_rows(max_rows, len(core.features.scored)))
         self.explainer = Explainer(core, engine.run)
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
-        self.confirmed: frozenset[str] = frozenset()  # reference rows that people found to be anomalies
+        self.held_from: float | None = None  # from this score on it is the budget alone that holds back
         self.novelty = Novelty(core)
         self.novelty_watch = NoveltyWatch(self.novelty.distance + 1)
         self.alert_on_novel = True

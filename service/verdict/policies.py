@@ -6,35 +6,39 @@ import time
 from typing import Any
 
 import msgspec
+import numpy as np
 import sqlalchemy as sa
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from nearnorm.models.conformal import Policy, Ranks, default_policy
+from nearnorm.models.bundle import Bundle
+from nearnorm.models.conformal import default_policy, usable_budget
 from nearnorm.models.errors import ConfigError
-from nearnorm.models.manifest import Core
 from nearnorm.service.errors import Conflict, InvalidRequest
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.tables import audit, policy
 from nearnorm.service.ledger.tables.policy import PolicyVersion
-from nearnorm.service.verdict import budget
-from nearnorm.service.verdict.budget import PerDay, Traffic
+from nearnorm.service.verdict.solve import Ground, Solved, by_default, solve
 
-SOLVE_EVERY = 300.0  # seconds after which a number a day is solved anew: traffic changes
-RECENT_DAYS = 7  # of traffic that it is solved from: every day of the week is among them
+SOLVE_EVERY = 60.0  # seconds after which a budget is solved anew: traffic and verdicts change
 LONGEST_SUPPRESSION = 365.0
 _DAY_MS = 24 * 3600 * 1000
-_HOUR_MS = 3600 * 1000
 
 
 class InForce(Struct, frozen=True):
-    """A policy and what it comes to: `share` of normal traffic, solved from `traffic` where need be."""
+    """A policy and what it comes to now, for one version of the model; `at` is monotonic."""
 
     policy: PolicyVersion
-    share: float
-    traffic: Traffic
-    solved: float
+    model_version: str
+    rows: int  # of the reference that it was solved by
+    solved: Solved
+    at: float
+
+    @property
+    def share(self) -> float:
+        """The share of normal traffic that is as high as the threshold."""
+        return self.solved.share
 
     def suppresses(self, confirmed_at: int) -> int | None:
         """Until when (ms) a normal confirmed then suppresses alerts; None: it does not, or not any more."""
@@ -44,22 +48,28 @@ class InForce(Struct, frozen=True):
         return until if until > now_ms() else None
 
     def as_dict(self) -> dict[str, Any]:
-        rate = self.traffic.rate(self.share)
-        known = self.traffic.total > 0
-        told = {
+        solved, forecast = self.solved, self.solved.forecast
+        rows = solved.rows_a_day
+        found = {
             "version": self.policy.version,
             "budget": self.policy.budget,
-            "share": round(self.share, 9),
-            "expected_alert_rate": round(rate, 9),
-            "expected_alerts_per_day": round(rate * self.traffic.per_day, 3) if known else None,
-            "traffic_per_day": round(self.traffic.per_day, 1) if known else None,
+            "share": round(solved.share, 9),
+            "promised": solved.promised(),
+            "forecast": forecast and {name: round(value, 2) for name, value in asdict(forecast).items()},
+            "raised": asdict(solved.raised),
+            "budget_exceeded": solved.exceeded,
+            "reference": {"reviewable": solved.reviewable, "reviewed": solved.reviewed},
+            "expected_alert_rate": round(forecast.mean / rows, 9) if forecast and rows else solved.share,
+            "expected_alerts_per_day": forecast and round(forecast.mean, 3),
+            "traffic_per_day": rows and round(rows, 1),
+            "missing": None if forecast else "an hour of traffic: until then nothing is forecast",
             "suppress_confirmed_normals": self.policy.suppress_confirmed_normals,
             "suppress_days": self.policy.suppress_days,
             "alert_on_novel": self.policy.alert_on_novel,
             "at": iso(self.policy.at) if self.policy.version else None,
             "by": self.policy.actor if self.policy.version else None,
         }
-        return {name: value for name, value in told.items() if value is not None}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Change(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,13 +92,14 @@ class Policies:
     def of(self, model: str) -> InForce | None:
         return self._in_force.get(model)
 
-    def refresh(self, connection: sa.Connection, model: str, core: Core) -> None:
-        """Take up the newest version, and solve a number a day anew when that is due."""
-        version = policy.current(connection, model) or _default(core)
-        known = self._in_force.get(model)
-        if known and known.policy == version and time.monotonic() - known.solved < SOLVE_EVERY:
+    def refresh(self, connection: sa.Connection, ground: Ground) -> None:
+        """Take up the newest version, and solve it anew when that is due or the ground has changed."""
+        version = policy.current(connection, ground.model) or _default(ground)
+        known, rows = self._in_force.get(ground.model), len(ground.reference)
+        same = known and (known.policy, known.model_version, known.rows) == (version, ground.version, rows)
+        if known and same and time.monotonic() - known.at < SOLVE_EVERY:
             return
-        self.adopt(model, _solved_or_kept(connection, model, version, core, known))
+        self.adopt(ground.model, _solved_or_kept(connection, ground, version, known))
 
     def adopt(self, model: str, new: InForce) -> None:
         """An older version than the known one changes nothing."""
@@ -98,15 +109,20 @@ class Policies:
                 self._in_force[model] = new
 
 
-def current(connection: sa.Connection, model: str, core: Core, known: InForce | None) -> InForce:
-    """What the ledger says is in force, solved as `known` here, with the traffic as it is now."""
-    version = policy.current(connection, model) or _default(core)
-    if known and known.policy == version:
-        return replace(known, traffic=_recent(connection, model))
-    return _solved_or_kept(connection, model, version, core, known)
+def current(connection: sa.Connection, ground: Ground, known: InForce | None) -> InForce:
+    """What the ledger says is in force, as it comes to now; what cannot be solved stays as it was."""
+    version = policy.current(connection, ground.model) or _default(ground)
+    return _solved_or_kept(connection, ground, version, known)
 
 
-def put(connection: sa.Connection, change: Change, core: Core, actor: str) -> tuple[InForce, InForce]:
+def share_in_force(connection: sa.Connection, bundle: Bundle, model: str) -> float:
+    """The share of a version's reference that the policy of `model` comes to, as fine as that allows."""
+    reference = bundle.manifest.core.reference
+    ground = Ground(model, bundle.version, np.asarray(reference.scores, np.float32))
+    return usable_budget(current(connection, ground, None).share, reference.rows)
+
+
+def put(connection: sa.Connection, change: Change, ground: Ground, actor: str) -> tuple[InForce, InForce]:
     """Write a new version; the old one and the new. Raises InvalidRequest."""
     wishes = (change.budget, change.suppress_confirmed_normals, change.suppress_days, change.alert_on_novel)
     if all(wish is None for wish in wishes):
@@ -120,7 +136,7 @@ def put(connection: sa.Connection, change: Change, core: Core, actor: str) -> tu
             field="suppress_days",
         )
     tick(connection, "policies")
-    now = policy.current(connection, change.model) or _default(core)
+    now = policy.current(connection, change.model) or _default(ground)
     suppress = change.suppress_confirmed_normals
     wanted = replace(
         now,
@@ -133,68 +149,52 @@ def put(connection: sa.Connection, change: Change, core: Core, actor: str) -> tu
         at=now_ms(),
         actor=actor,
     )
-    return _write(connection, change.model, now, wanted, core, "policy.put")
+    return _write(connection, ground, now, wanted, "policy.put")
 
 
-def undo(connection: sa.Connection, model: str, core: Core, actor: str) -> tuple[InForce, InForce]:
+def undo(connection: sa.Connection, ground: Ground, actor: str) -> tuple[InForce, InForce]:
     """Put the policy before this one back, as a new version. Raises Conflict where there is none."""
     tick(connection, "policies")
-    now = policy.current(connection, model)
+    now = policy.current(connection, ground.model)
     if now is None or now.beneath is None:
         raise Conflict("nothing to undo: the default policy is in force")
-    before = policy.version(connection, model, now.beneath) or _default(core)
+    before = policy.version(connection, ground.model, now.beneath) or _default(ground)
     wanted = replace(before, version=now.version + 1, at=now_ms(), actor=actor)
-    return _write(connection, model, now, wanted, core, "policy.undo")
+    return _write(connection, ground, now, wanted, "policy.undo")
 
 
 def _write(
-    connection: sa.Connection, model: str, now: PolicyVersion, wanted: PolicyVersion, core: Core, action: str
+    connection: sa.Connection, ground: Ground, now: PolicyVersion, wanted: PolicyVersion, action: str
 ) -> tuple[InForce, InForce]:
     try:
-        new = _solved(connection, model, wanted, core)
-        Ranks(core.reference.scores, Policy(new.share))
+        new = _solved(connection, ground, wanted)
     except ConfigError as error:
         raise InvalidRequest(str(error), field="budget") from None
-    policy.add(connection, model, wanted)
-    audit.note(connection, wanted.actor, action, model, version=wanted.version, budget=wanted.budget)
-    return _solved(connection, model, now, core), new
+    policy.add(connection, ground.model, wanted)
+    audit.note(connection, wanted.actor, action, ground.model, version=wanted.version, budget=wanted.budget)
+    return _solved_or_kept(connection, ground, now, None), new
 
 
-def _default(core: Core) -> PolicyVersion:
-    share = default_policy(core.reference.rows).budget
+def _default(ground: Ground) -> PolicyVersion:
+    share = default_policy(len(ground.reference)).budget
     percent = math.ceil(share * 1e8 - 1e-3) / 1e6  # never finer than the reference allows
     return PolicyVersion(0, f"{percent:.6f}".rstrip("0").rstrip(".") + "%", False, 30.0, True, None, 0, "")
 
 
-def _solved(connection: sa.Connection, model: str, version: PolicyVersion, core: Core) -> InForce:
+def _solved(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> InForce:
     """Raises ConfigError for a budget that cannot be read or solved."""
-    traffic = _recent(connection, model)
-    wanted = budget.parse(version.budget) if version.version else None
-    if wanted is None:
-        share = default_policy(core.reference.rows).budget
-    elif isinstance(wanted, PerDay):
-        share = traffic.share_for(wanted.alerts)
-    else:
-        share = wanted.share
-    return InForce(version, share, traffic, time.monotonic())
+    return InForce(
+        version, ground.version, len(ground.reference), solve(connection, ground, version), time.monotonic()
+    )
 
 
 def _solved_or_kept(
-    connection: sa.Connection, model: str, version: PolicyVersion, core: Core, known: InForce | None
+    connection: sa.Connection, ground: Ground, version: PolicyVersion, known: InForce | None
 ) -> InForce:
-    """A number a day without traffic for a week cannot be solved: what was solved before stands."""
+    """A number a day without traffic for weeks cannot be solved: what was solved before stands."""
     try:
-        return _solved(connection, model, version, core)
+        return _solved(connection, ground, version)
     except ConfigError:
-        share = known.share if known else default_policy(core.reference.rows).budget
-        return InForce(version, share, _recent(connection, model), time.monotonic())
-
-
-def _recent(connection: sa.Connection, model: str) -> Traffic:
-    now = now_ms()
-    since = now // _HOUR_MS - RECENT_DAYS * 24
-    first = policy.first_hour(connection, model, since)
-    if first is None:
-        return Traffic({}, 1.0)
-    days = max(now - first * _HOUR_MS, _HOUR_MS) / _DAY_MS
-    return Traffic(policy.seen_since(connection, model, since), days)
+        same = known is not None and known.model_version == ground.version
+        kept = known.solved if known and same else by_default(connection, ground)
+        return InForce(version, ground.version, len(ground.reference), kept, time.monotonic())

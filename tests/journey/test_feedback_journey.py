@@ -60,7 +60,7 @@ def test_score_see_the_event_label_it_score_again_see_the_verdict_set_a_budget(t
         assert changed["policy"]["budget"] == "5%"
         assert changed["previous"]["expected_alert_rate"] < changed["policy"]["expected_alert_rate"]
         per_day = client.put("/policy", json={"budget": "40 a day"}).json()
-        assert per_day["policy"]["expected_alerts_per_day"] <= 40
+        assert per_day["policy"]["promised"]["alerts_a_day"] == 40
         assert client.post("/policy/undo").json()["policy"]["budget"] == "5%"
         actions = [entry["action"] for entry in client.get("/audit").json()["audit"]]
         assert actions == ["policy.undo", "policy.put", "policy.put", "label"]

@@ -1,5 +1,6 @@
 """How the database is opened, migrated and shared."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.ledger import migrations
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger, metadata
 from nearnorm.service.ledger.migrate import _upgrade, migrate
@@ -99,3 +101,11 @@ def test_a_database_that_is_not_there_is_trouble_told_in_a_sentence() -> None:
     with pytest.raises(LedgerUnavailable, match="send it again") as caught, ledger.read():
         pass
     assert caught.value.headers["Retry-After"] == "5"
+
+
+def test_migrations_are_numbered_one_after_another() -> None:
+    folder = Path(migrations.__file__).parent / "versions"
+    texts = [path.read_text() for path in sorted(folder.glob("[0-9]*.py"))]
+    steps = [re.findall(r'^(?:down_)?revision = (?:"(\d+)"|None)', text, re.MULTILINE) for text in texts]
+    numbers = [f"{n:04}" for n in range(1, len(texts) + 1)]
+    assert steps == [[number, before] for number, before in zip(numbers, ["", *numbers], strict=False)]

@@ -11,10 +11,12 @@ from msgspec.structs import replace
 from nearnorm.service.background import Background
 from nearnorm.service.events import log as writer
 from nearnorm.service.events.log import EventLog, ScoredBatch
+from nearnorm.service.events.traffic_counter import Raised
 from nearnorm.service.ids import first_id_at, new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import events, policy, retention
+from nearnorm.service.ledger.tables import events, retention, traffic
 from nearnorm.service.ledger.tables.retention import Amount
+from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS
@@ -50,7 +52,14 @@ def batch(
 
 
 def offer(log: EventLog, scored: ScoredBatch) -> dict[int, str]:
-    return log.keep(scored, log.pick(scored.model, scored.percentile, scored.alert))
+    raised = Raised(by_score=sum(scored.alert))
+    log.traffic.note(scored.model, scored.version, scored.caller, scored.score, raised)
+    return log.keep(scored, log.pick(scored.alert))
+
+
+def counted(ledger: Ledger, model: str = "default") -> list[Counted]:
+    with ledger.read() as connection:
+        return traffic.since(connection, model, "v", 0, 0)
 
 
 def kept(ledger: Ledger) -> list[events.Event]:
@@ -201,18 +210,20 @@ def test_the_log_is_bounded_in_rows_and_in_age(ledger: Ledger, monkeypatch: pyte
     assert len(kept(ledger)) == 35
 
 
-def test_all_traffic_is_counted_by_rarity_kept_or_not(
+def test_all_traffic_is_counted_kept_or_not(
     log: EventLog, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "TRAFFIC_EVERY", -1.0)
-    offer(log, batch(100))
+    offer(log, batch(100, frozenset({7, 99})))
     offer(log, batch(50))
     log.flush()
-    offer(log, batch(100))
+    offer(log, batch(100, caller="other"))
     log.flush()
-    with ledger.read() as connection:
-        assert sum(policy.seen_since(connection, "default", 0).values()) == 250
-        assert policy.seen_since(connection, "other", 0) == {}
+    app, other = sorted(counted(ledger), key=lambda hour: hour.caller)
+    assert (app.rows, app.by_score, app.raised) == (150, 2, 2)
+    assert (other.rows, other.raised) == (100, 0)
+    assert sum(app.bins.values()) == 150
+    assert counted(ledger, "other") == []
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import policy
 from nearnorm.service.ledger.tables.retention import Amount
 from tests.service.ledger.test_candidates import standing
-from tests.service.ledger.test_events import batch, kept, offer
+from tests.service.ledger.test_events import batch, counted, kept, offer
 
 
 @pytest.fixture
@@ -55,8 +54,7 @@ def test_traffic_is_counted_though_a_row_of_the_group_was_refused(log: EventLog,
     offer(log, poisoned(10, {3}))
     log.flush()
     log.flush()
-    with ledger.read() as connection:
-        assert sum(policy.seen_since(connection, "default", 0).values()) == 10
+    assert [hour.rows for hour in counted(ledger)] == [10]
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

@@ -3,14 +3,21 @@
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from nearnorm.models.bundle import Bundle
 from nearnorm.service.app import create_app
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables import traffic
 from nearnorm.service.ledger.tables.policy import PolicyVersion
+from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.settings import Settings
-from nearnorm.service.verdict.budget import Traffic
 from nearnorm.service.verdict.policies import InForce, Policies
+from nearnorm.service.verdict.solve import Ground, by_default
+from nearnorm.service.verdict.traffic import score_bins
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import serving
 from tests.service.waiting import logged, until
@@ -32,21 +39,27 @@ def test_a_budget_is_in_force_at_once_and_told_with_what_was_before(client: http
     assert answer["previous"]["share"] == pytest.approx(0.01)
     assert answer["policy"]["version"] == 1
     assert answer["policy"]["share"] == pytest.approx(0.9)
-    assert answer["policy"]["expected_alert_rate"] == pytest.approx(0.9, abs=0.05)
+    assert answer["policy"]["promised"] == {
+        "share_of_normal": pytest.approx(0.9),
+        "assumes": "a clean reference",
+    }
     assert score(client, USUAL)["anomaly"] is True
     assert client.get("/policy").json()["policy"]["budget"] == "90%"
 
 
-def test_a_policy_that_was_read_before_a_newer_one_was_put_does_not_come_back() -> None:
+def test_a_policy_that_was_read_before_a_newer_one_was_put_does_not_come_back(ledger: Ledger) -> None:
     policies = Policies()
+    ground = Ground("default", "v", np.linspace(0, 1, 400, dtype=np.float32))
+    with ledger.read() as connection:
+        solved = by_default(connection, ground)
     older, newer = (
-        InForce(PolicyVersion(version, "1%", False, 30.0, False, None, 0, ""), share, Traffic({}, 1.0), 0.0)
-        for version, share in ((1, 0.01), (2, 0.02))
+        InForce(PolicyVersion(version, "1%", False, 30.0, False, None, 0, ""), "v", 400, solved, 0.0)
+        for version in (1, 2)
     )
     policies.adopt("default", newer)
     policies.adopt("default", older)
     assert policies.of("default") is newer
-    solved_again = replace(newer, share=0.03)
+    solved_again = replace(newer, at=1.0)
     policies.adopt("default", solved_again)
     assert policies.of("default") is solved_again
 
@@ -60,14 +73,68 @@ def test_an_undo_goes_back_step_by_step(client: httpx.Client) -> None:
     problem(client.post("/policy/undo"), 409, "conflict")
 
 
-def test_a_number_a_day_is_solved_from_the_traffic_seen(client: httpx.Client) -> None:
+def test_a_number_a_day_is_solved_from_the_traffic_seen_and_not_forecast_from_minutes(
+    client: httpx.Client,
+) -> None:
     problem(client.put("/policy", json={"budget": "40 a day"}), 422, "invalid-request")
     records = [RECORD | {"amount": 20.0 + i / 50} for i in range(4000)]
     assert client.post("/score", json={"records": records}).status_code == 200
     until(lambda: logged(client))
     policy = put(client, budget="500 a day")["policy"]
-    assert policy["traffic_per_day"] > 0
-    assert policy["expected_alerts_per_day"] == pytest.approx(500, rel=0.01)
+    assert policy["promised"] == {"alerts_a_day": 500.0, "as": "the mean of a week"}
+    assert "forecast" not in policy
+    assert "an hour of traffic" in policy["missing"]
+    again = client.post("/score", json={"records": records}).json()["results"]
+    alerts = sum(result["anomaly"] for result in again)
+    assert 0 < alerts < 1.1 * 500 / 24  # what was seen counts as an hour
+    until(lambda: client.get("/policy").json()["policy"]["raised"]["hour"] >= alerts)
+
+
+def hours_of(ledger: Ledger, version: str, days: int, rows: int) -> None:
+    """So many days of traffic whose scores lie as evenly as can be."""
+    now = now_ms() // 3_600_000
+    bins = score_bins.count(np.linspace(0, 1, rows, dtype=np.float32))
+    sketch = {int(place): float(bins[place]) for place in np.flatnonzero(bins)}
+    hours = [
+        Counted("default", now - back, version, "app", rows, 5, 1, 2, 0, sketch)
+        for back in range(1, 24 * days + 1)
+    ]
+    with ledger.write() as connection:
+        traffic.put(connection, "w", hours)
+
+
+def test_promised_forecast_and_raised_stand_side_by_side(
+    client: httpx.Client, ledger: Ledger, payments: Bundle
+) -> None:
+    hours_of(ledger, payments.version, 9, 1000)
+    policy = put(client, budget="240 a day")["policy"]
+    low, mean, high = (policy["forecast"][name] for name in ("low", "mean", "high"))
+    assert low < mean < high
+    assert mean == pytest.approx(240, rel=0.05)
+    assert policy["traffic_per_day"] == 24_000
+    assert policy["expected_alerts_per_day"] == pytest.approx(mean, abs=0.01)
+    raised = policy["raised"]
+    assert (raised["hour"], raised["day"], raised["week"]) == (8, 192, 1344)
+    assert (raised["by_score"], raised["by_novelty"], raised["by_label"]) == (840, 168, 336)
+    assert policy["budget_exceeded"] is False
+    of_traffic = put(client, budget="1% of traffic")["policy"]
+    assert of_traffic["promised"] == {"share_of_traffic": 0.01}
+    assert of_traffic["expected_alert_rate"] == pytest.approx(0.01, rel=0.05)
+
+
+def test_a_precision_is_refused_until_verdicts_bear_it_out(client: httpx.Client) -> None:
+    detail = problem(client.put("/policy", json={"budget": "precision 50%"}), 422, "invalid-request")[
+        "detail"
+    ]
+    assert "needs 2 more verdicts" in detail
+    records = [STRANGE | {"amount": 900.0 + i} for i in range(20)]
+    events = [r["event_id"] for r in client.post("/score", json={"records": records}).json()["results"]]
+    until(lambda: logged(client))
+    stored(label(client, *({"event_id": event, "label": "anomaly"} for event in events)))
+    policy = put(client, budget="precision 50%")["policy"]
+    assert policy["promised"] == {"precision": 0.5, "confidence": 0.9}
+    assert score(client, STRANGE)["anomaly"] is True
+    assert score(client, RECORD)["anomaly"] is False
 
 
 @pytest.mark.parametrize(

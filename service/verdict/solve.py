@@ -1,0 +1,176 @@
+"""From a budget to a threshold: by the reference, by the traffic, or by analysts' verdicts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from nearnorm.models.conformal import Policy, Ranks, default_policy, share_of, threshold
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.tables import reference_rows, traffic
+from nearnorm.service.ledger.tables.labels import judged_events
+from nearnorm.service.ledger.tables.policy import PolicyVersion
+from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.verdict import budget
+from nearnorm.service.verdict.budget import Budget, NormalShare, PerDay, Precision, TrafficShare
+from nearnorm.service.verdict.precision import Judged, lowest_threshold
+from nearnorm.service.verdict.traffic.history import DAY, SKETCH_DAYS, VOLUME_DAYS, History, trailing
+from nearnorm.service.verdict.traffic.pace import Forecast, Paced, forecast_at, pace, threshold_for_share
+
+HOUR_MS = 3600 * 1000
+WEEK = 7 * DAY
+
+
+class Ground(Struct, frozen=True):
+    """What a verdict of a version stands on: the scores of its reference, ascending, without the anomalies
+    that people found there."""
+
+    model: str
+    version: str
+    reference: NDArray[np.float32]
+
+
+class Raised(Struct, frozen=True):
+    """Alerts raised in the last hour, day and week: full hours and the current one. By what: of the week."""
+
+    hour: int
+    day: int
+    week: int
+    by_score: int
+    by_novelty: int
+    by_label: int
+    held_back: int
+
+
+class Solved(Struct, frozen=True):
+    """What a budget comes to now. `share` is the share of normal traffic that is as high as the threshold;
+    `threshold` the lowest score that alerts, None where the reference decides; from `held_from` to there the
+    budget alone holds back. `reviewed` of `reviewable` rows at the top of the reference have a verdict."""
+
+    budget: Budget
+    share: float
+    threshold: float | None
+    held_from: float | None
+    exceeded: bool
+    forecast: Forecast | None
+    rows_a_day: float | None
+    raised: Raised
+    reviewed: int
+    reviewable: int
+
+    def promised(self) -> dict[str, Any]:
+        """What the budget says, and what stands behind it."""
+        match self.budget:
+            case PerDay(alerts, every):
+                return {"alerts_a_day": alerts, "as": "the mean of a week" if every == "week" else "each day"}
+            case TrafficShare(share):
+                return {"share_of_traffic": share}
+            case Precision(share):
+                return {"precision": share, "confidence": 0.9}
+            case NormalShare(share):
+                behind = {"reviewed": self.reviewed} if self.reviewed else {"assumes": "a clean reference"}
+                return {"share_of_normal": share, **behind}
+
+
+def solve(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> Solved:
+    """Raises ConfigError for a budget that cannot be read or solved."""
+    hours = _hours(connection, ground)
+    history = trailing(hours, now_ms() // HOUR_MS)
+    wanted = _wanted(ground, version)
+    if isinstance(wanted, NormalShare):
+        Ranks(ground.reference, Policy(wanted.share))  # refuses what is finer than the reference
+        return _solved(connection, ground, wanted, wanted.share, None, hours, history)
+    paced = _paced(connection, ground, wanted, version, history)
+    if paced is None:
+        raise ConfigError(
+            f"no traffic has been seen yet, so {version.budget!r} cannot be solved: score records first, or "
+            'give a share such as "0.5%"'
+        )
+    share = share_of(paced.threshold, ground.reference)
+    return _solved(connection, ground, wanted, share, paced, hours, history)
+
+
+def by_default(connection: sa.Connection, ground: Ground) -> Solved:
+    """What is in force where a budget cannot be solved: the default share."""
+    wanted = NormalShare(default_policy(len(ground.reference)).budget)
+    hours = _hours(connection, ground)
+    return _solved(
+        connection, ground, wanted, wanted.share, None, hours, trailing(hours, now_ms() // HOUR_MS)
+    )
+
+
+def _paced(
+    connection: sa.Connection,
+    ground: Ground,
+    wanted: PerDay | TrafficShare | Precision,
+    version: PolicyVersion,
+    history: History,
+) -> Paced | None:
+    """None: it takes traffic, and there was none."""
+    match wanted:
+        case PerDay(alerts, every):
+            return pace(history, alerts, every, int((now_ms() - version.at) // (DAY * HOUR_MS)))
+        case TrafficShare(share):
+            lowest = threshold_for_share(history, share)
+            return None if lowest is None else Paced(lowest, lowest, False)
+        case Precision(share):
+            judged = [Judged(*row) for row in judged_events(connection, ground.model, ground.version)]
+            lowest = lowest_threshold(judged, share)
+            return Paced(lowest, lowest, False)
+
+
+def _solved(
+    connection: sa.Connection,
+    ground: Ground,
+    wanted: Budget,
+    share: float,
+    paced: Paced | None,
+    hours: Sequence[Counted],
+    history: History,
+) -> Solved:
+    lowest = paced.threshold if paced else float(np.nextafter(threshold(ground.reference, share), np.inf))
+    review = reference_rows.progress(connection, ground.model, ground.version)
+    return Solved(
+        wanted,
+        share,
+        paced.threshold if paced else None,
+        paced.base if paced and paced.base < paced.threshold else None,
+        paced is not None and paced.exceeded,
+        forecast_at(history, lowest),
+        float(history.volume[:7].mean()) if history.hours else None,
+        _raised(hours, now_ms() // HOUR_MS),
+        review.judged,
+        review.rows,
+    )
+
+
+def _wanted(ground: Ground, version: PolicyVersion) -> Budget:
+    if version.version:
+        return budget.parse(version.budget)
+    return NormalShare(default_policy(len(ground.reference)).budget)
+
+
+def _hours(connection: sa.Connection, ground: Ground) -> list[Counted]:
+    now = now_ms() // HOUR_MS
+    since, scored = now - VOLUME_DAYS * DAY, now - SKETCH_DAYS * DAY
+    return traffic.since(connection, ground.model, ground.version, since, scored)
+
+
+def _raised(hours: Sequence[Counted], now: int) -> Raised:
+    def within(back: int) -> list[Counted]:
+        return [hour for hour in hours if hour.hour >= now - back]
+
+    week = within(WEEK)
+    return Raised(
+        sum(hour.raised for hour in within(1)),
+        sum(hour.raised for hour in within(DAY)),
+        sum(hour.raised for hour in week),
+        sum(hour.by_score for hour in week),
+        sum(hour.by_novelty for hour in week),
+        sum(hour.by_label for hour in week),
+        sum(hour.held_back for hour in week),
+    )
