@@ -47,8 +47,8 @@ def put(
     count = _sum_up(connection, change, records)
     again = [_begin_again(connection, model, rule, actor) for model in records]
     job_id = next((job_id for job_id in again if job_id), None)
-    told = {"job_id": job_id} if job_id else {}
-    audit.note(connection, actor, audit.QUARANTINE[0], f"{kind} {name}", why=why, records=count, **told)
+    again_by = {"job_id": job_id} if job_id else {}
+    audit.note(connection, actor, audit.QUARANTINE[0], f"{kind} {name}", why=why, records=count, **again_by)
     return QuarantineEffect(kind, name, count, job_id)
 
 

@@ -94,8 +94,8 @@ def read(connection: sa.Connection, model: str) -> Recall | None:
 
     Where a caller's share was full, from those since then: alerts outlive the rest.
     """
-    told = [verdicts.c.model == model, verdicts.c.verdict == "anomaly"]
-    if not connection.execute(sa.select(sa.exists().where(*told))).scalar():
+    found = [verdicts.c.model == model, verdicts.c.verdict == "anomaly"]
+    if not connection.execute(sa.select(sa.exists().where(*found))).scalar():
         return None  # without going through all events
     labelled = verdicts.c.verdict.in_(("anomaly", "normal"))
     rows = 1.0 / events.c.probability

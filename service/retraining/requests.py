@@ -74,13 +74,13 @@ def _learns_otherwise(history: LabelHistory, read: int) -> bool:
 def labelled(connection: sa.Connection, model: str, rule: Rule, by: str) -> dict[str, Any]:
     """Let a job wait if labels are enough, in the transaction that stores them. Tells how it stands."""
     count = unread(connection, model, max(rule.after, MOST_COUNTED)).records
-    told: dict[str, Any] = {"new_labels": count, "triggers_at": rule.after}
+    standing: dict[str, Any] = {"new_labels": count, "triggers_at": rule.after}
     job = jobs.waiting(connection, model)
     if job is None and count >= rule.after:
         job = jobs.add(connection, _new(connection, model, rule, "labels", by))
     if job is not None:
-        told["job_id"] = job.job_id
-    return told
+        standing["job_id"] = job.job_id
+    return standing
 
 
 def request(connection: sa.Connection, model: str, rule: Rule, by: str) -> Job:
