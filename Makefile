@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-growth bench-device bench-limits bench-quality bench-robustness \
+.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-robustness \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-budget bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
@@ -64,6 +64,9 @@ bench-serve: setup ## /score against its yardsticks and peers, ten minutes (need
 
 bench-overload: setup ## three times the capacity for a minute: goodput, refusals, recovery (needs wrk)
 	@$(BIN)/python -m tests.load.bench_overload
+
+bench-hostile: setup ## p99.9 of small requests beside callers who send what takes long to read
+	@$(BIN)/python -m tests.load.bench_hostile
 
 bench-growth: setup ## ten million scored rows, and the memory meanwhile (needs wrk)
 	@$(BIN)/python -m tests.load.bench_growth

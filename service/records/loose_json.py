@@ -55,14 +55,14 @@ def record(sent: object, place: int) -> object:
     """A record that may still be text. Raises MalformedBody, BodyTooLarge."""
     if not isinstance(sent, Raw):
         return sent
-    text = bytes(sent)
-    if len(text) > RECORD_BYTES:
+    size = memoryview(sent).nbytes
+    if size > RECORD_BYTES:
         raise BodyTooLarge(
-            f"record {place} has {len(text):,} bytes, and {RECORD_BYTES:,} are allowed: "
+            f"record {place} has {size:,} bytes, and {RECORD_BYTES:,} are allowed: "
             "leave out what the model does not know",
             field=f"records[{place}]",
         )
-    return _decoded(text)
+    return _decoded(bytes(sent))
 
 
 def column(sent: object, name: str) -> list[Any]:
