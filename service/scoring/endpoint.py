@@ -8,6 +8,7 @@ steps, once awaited and once called back.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from msgspec import Struct, UnsetType
@@ -93,6 +94,7 @@ class ScoreEndpoint:
         self._max_body = settings.max_body_bytes
         self._metrics = metrics
         self.long_reads = LongReads()
+        self._arrow: Any = None  # imported with the first stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -217,10 +219,7 @@ class ScoreEndpoint:
     async def _answer_arrow(
         self, scope: Scope, query: Mapping[str, str], body: bytes, receive: Receive, caller: Caller
     ) -> tuple[bytes, bytes]:
-        try:
-            from nearnorm.service.scoring import arrow
-        except ModuleNotFoundError:
-            raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
+        arrow = await self._with_arrow()
         explain = flag(query, "explain")
         named = query.get("model")
         model = self._registry.get(named) if named else self._registry.first()
@@ -232,6 +231,18 @@ class ScoreEndpoint:
         noted = self._note(model, encoded, scores, parts, None, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return ARROW, arrow.write(model, encoded, scores, noted, reasons)
+
+    async def _with_arrow(self) -> Any:  # noqa: ANN401 - a module
+        """What reads and writes Arrow. Its import takes two tenths of a second: not in the event loop.
+
+        Raises UnsupportedMedia.
+        """
+        if self._arrow is None:
+            try:
+                self._arrow = await asyncio.to_thread(import_module, "nearnorm.service.scoring.arrow")
+            except ModuleNotFoundError:
+                raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
+        return self._arrow
 
     async def _read_arrow(self, read: Callable[[], Encoded], body: bytes) -> Encoded:
         return await self.long_reads.run(read) if len(body) > INLINE_ARROW_BYTES else read()
