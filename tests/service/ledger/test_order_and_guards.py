@@ -27,7 +27,7 @@ def test_of_two_statements_the_later_counts_wherever_the_database_keeps_them(led
             labels.append(connection, tick(connection, "labels"), [said])
     with ledger.write() as connection:  # on PostgreSQL it stands behind the other from now on
         moved = sa.update(labels.labels).where(labels.labels.c.feedback_id == first.feedback_id)
-        connection.execute(moved.values(comment="seen"))
+        connection.execute(moved.values(comment="seen", job_id="j"))
     with ledger.read() as connection:
         history = labels.about(connection, "default", ["d"])["d"]
     assert [said.feedback_id for said in history.statements] == [first.feedback_id, second.feedback_id]
@@ -50,6 +50,23 @@ def test_a_job_whose_worker_renewed_its_lease_meanwhile_is_not_taken(ledger: Led
         found = jobs.find(connection, lost.job_id)
     assert found is not None
     assert found.worker == "first"
+
+
+def test_a_job_that_another_took_and_lost_is_not_taken_by_what_was_read_before(ledger: Ledger) -> None:
+    now = now_ms()
+    with ledger.write() as connection:
+        waiting = requests.request(connection, "default", Rule(20, 0), "me")
+        assert jobs.take(connection, waiting, "first", now, now + 1_000)
+    later = now + 2_000
+    with ledger.read() as connection:
+        lost = jobs.due(connection, requests.RELEASE, later)
+    assert lost is not None
+    with ledger.write() as connection:
+        assert jobs.take(connection, lost, "second", later, later - 1)  # and is dead at once
+        assert not jobs.take(connection, lost, "third", later, later + 1_000)
+        found = jobs.find(connection, lost.job_id)
+    assert found is not None
+    assert (found.worker, found.attempts) == ("second", 2)
 
 
 def test_two_workers_who_found_the_same_job_do_not_both_get_it(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -79,6 +80,20 @@ def test_in_an_outage_nothing_is_dropped(log: EventLog, ledger: Ledger) -> None:
         connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO events"))
     log.flush()
     assert {event.event_id for event in kept(ledger)} == {ids[0], ids[2], ids[3]}
+
+
+def test_an_outage_that_begins_while_a_group_is_divided_drops_nothing(log: EventLog, ledger: Ledger) -> None:
+    scored = batch(4, frozenset(range(4)))
+    unspeakable: dict[str, Any] = {"country": [object()]}
+    offer(log, replace(scored, encoded=replace(scored.encoded, unknown={1: unspeakable})))
+    with ledger.write() as connection:
+        connection.execute(sa.text("ALTER TABLE events RENAME TO elsewhere"))
+    with pytest.raises(LedgerUnavailable):
+        log.flush()
+    assert (log.dropped, log.backlog) == (0, 4)
+    _rename_back(ledger)
+    log.flush()
+    assert (log.drops["refused"], len(kept(ledger))) == (1, 3)
 
 
 def test_stopping_waits_for_a_ledger_that_comes_back(log: EventLog, ledger: Ledger) -> None:

@@ -179,6 +179,26 @@ def test_unjudged_alerts_are_kept_longest_and_a_quarter_is_left_to_the_rest(ledg
     assert log.evicted == {"alert": 15, "other": 85}
 
 
+def test_what_alerts_leave_of_a_share_is_the_rests(ledger: Ledger) -> None:
+    log = event_log(ledger, rows=100, rate=1.0)
+    offer(log, batch(100))
+    flood(log, 20, "app", first=1000)
+    log.flush()
+    log.sweep()
+    assert [event.anomaly for event in kept(ledger)] == [False] * 80 + [True] * 20
+
+
+def test_judged_alerts_have_their_place_among_the_rest(ledger: Ledger) -> None:
+    log = event_log(ledger, rows=50)
+    flood(log, 100)
+    log.flush()
+    log.flush()
+    judge(ledger, kept(ledger)[:10])
+    log.sweep()
+    amounts = [event.record["amount"] for event in kept(ledger)]
+    assert amounts == [float(i) for i in (*range(10), *range(60, 100))]
+
+
 def test_the_estimate_of_recall_uses_only_the_time_of_which_all_is_there(ledger: Ledger) -> None:
     """Alerts outlive the random slice: counted all, they would make recall look better than it is."""
     log = event_log(ledger, rows=160, rate=1.0)
