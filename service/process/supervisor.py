@@ -66,7 +66,11 @@ class ServingProcess:
             self._pause = min(max(LEAST_PAUSE, 2 * self._pause), MOST_PAUSE)
             log.error("a serving process ended: it is started again", number=self.number, code=code)
         elif time.monotonic() >= self._due:
-            self.start()
+            try:
+                self.start()
+            except OSError as error:  # no memory or no process to be had now
+                self._due = time.monotonic() + MOST_PAUSE
+                log.error("a serving process cannot be started: tried again", problem=str(error))
 
 
 def run(settings: Settings) -> None:

@@ -58,7 +58,12 @@ class WorkerSupervisor:
         pause = LEAST_PAUSE  # the first start too: the service's own goes first
         while not self._stop.wait(pause):
             started = time.monotonic()
-            code = self._run()
+            try:
+                code = self._run()
+            except OSError as error:  # no memory or no process to be had now
+                pause = min(2 * pause, MOST_PAUSE)
+                log.error("the worker cannot be started: tried again", problem=str(error), in_seconds=pause)
+                continue
             if code is None:
                 return
             pause = LEAST_PAUSE if time.monotonic() - started > LASTING else min(2 * pause, MOST_PAUSE)
