@@ -2,14 +2,16 @@ import json
 import os
 import shutil
 import threading
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import onnx
 import pytest
 
-from nearnorm.models.bundle import MANIFEST, MODEL, write_bundle, write_durably
+from nearnorm.models.bundle import MANIFEST, MODEL, rename_durably, write_bundle, write_durably
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
+from nearnorm.models.store import folder as folder_module
 from nearnorm.models.store.folder import ModelStore
 from tests.models.made import MODEL_BYTES, make_manifest
 
@@ -256,3 +258,50 @@ def test_an_entry_is_read_once_however_often_the_log_is_followed(store: ModelSto
     assert store.activations() == [entry]
     (store.root / "activations" / "00000001.json").write_text("{")
     assert store.activations() == [entry]
+
+
+def test_publishing_what_the_store_has_broken_is_told(store: ModelStore) -> None:
+    version = publish(store, 0)
+    (store.root / "versions" / version / MODEL).write_bytes(b"broken")
+    with pytest.raises(BundleError, match="truncated or tampered"):
+        publish(store, 0)
+
+
+def test_of_two_publishers_of_one_version_both_succeed(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = rename_durably
+
+    def second(source: Path, target: Path) -> None:
+        shutil.copytree(source, target)  # the other one was just ahead
+        real(source, target)
+
+    monkeypatch.setattr(folder_module, "rename_durably", second)
+    version = publish(store, 0)
+    assert store.versions() == [version]
+    assert [path.name for path in (store.root / "versions").iterdir()] == [version], "no half is left"
+
+
+def test_activating_what_serves_already_is_no_step_to_roll_back_to(store: ModelStore) -> None:
+    first, second = publish(store, 0), publish(store, 1)
+    for version in (first, second, second):
+        store.activate(version, by="ann")
+    assert store.rollback(by="ann").version == first
+
+
+def test_what_a_killed_publisher_left_is_removed_after_a_day_and_not_while_it_may_be_at_work(
+    store: ModelStore,
+) -> None:
+    publish(store, 0)
+    old, young = (store.root / "versions" / f".publish-{name}" for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir()
+    long_ago = time.time() - folder_module.ABANDONED_AFTER - 60
+    os.utime(old, (long_ago, long_ago))
+    publish(store, 1)
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_published_version_can_be_read_by_whoever_serves_as_another_user(store: ModelStore) -> None:
+    folder = store.root / "versions" / publish(store, 0)
+    assert folder.stat().st_mode & 0o777 == 0o755
