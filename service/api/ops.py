@@ -56,8 +56,8 @@ async def metrics(request: Request) -> Response:
     """Prometheus's text format, of all processes of the service together."""
     metrics: Metrics = request.app.state.metrics
     siblings: MultiprocessMetrics | None = request.app.state.siblings
-    told = metrics.registry if siblings is None else await siblings.summed()
-    return Response(generate_latest(told), media_type=CONTENT_TYPE_LATEST)
+    registry = metrics.registry if siblings is None else await siblings.summed()
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/openapi.json", include_in_schema=False)

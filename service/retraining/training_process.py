@@ -62,7 +62,7 @@ class TrainingProcess:
         self._heard = time.monotonic()
         self._deadline = self._heard + seconds
         self._last_error = ""
-        self.told = TrainingProgress()
+        self.progress = TrainingProgress()
         self._readers = [
             threading.Thread(target=read, daemon=True) for read in (self._listen, self._listen_to_errors)
         ]
@@ -81,10 +81,10 @@ class TrainingProcess:
                 ) from None
             if time.monotonic() > self._heard + self._silence:
                 raise Ended(
-                    f"training hung in {self.told.stage}: it told of no progress for {self._silence:g} s "
+                    f"training hung in {self.progress.stage}: it told of no progress for {self._silence:g} s "
                     "and was ended: set NEARNORM_TRAINING_SILENCE_SECONDS where a step takes longer"
                 ) from None
-            return self.told
+            return self.progress
         for reader in self._readers:
             reader.join(5.0)
         if code == 0:
@@ -122,7 +122,9 @@ class TrainingProcess:
             except ValueError:
                 event = None
             if isinstance(event, dict) and "stage" in event:
-                self.told = replace(self.told, stage=str(event["stage"]), progress=float(event["progress"]))
+                self.progress = replace(
+                    self.progress, stage=str(event["stage"]), progress=float(event["progress"])
+                )
             elif isinstance(event, dict) and "warning" in event:
                 self._log(f"warning: {event['warning']}")
             else:
@@ -137,4 +139,4 @@ class TrainingProcess:
                 self._log(line)
 
     def _log(self, line: str) -> None:
-        self.told = replace(self.told, log=f"{self.told.log}{line}\n"[-KEPT_LOG:])
+        self.progress = replace(self.progress, log=f"{self.progress.log}{line}\n"[-KEPT_LOG:])

