@@ -8,11 +8,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from nearnorm.models.canonical import digest
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.errors import InvalidRequest, MalformedBody, misfit
-from nearnorm.service.records.limits import MOST_DOCUMENT_VALUES, check_values
+from nearnorm.service.records.limits import ID_CHARACTERS, MOST_DOCUMENT_VALUES, check_values
 
 MOST_LABELS = 1_000
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS, pattern=r"^[^\x00]*$")]
 Comment = Annotated[str, Meta(max_length=4_000, pattern=r"^[^\x00]*$")]
 
 
