@@ -113,7 +113,7 @@ class LoadedModel:
         novel = self.novelty.find(ran.rows, outputs.distance)
         if novel and self.alert_on_novel:
             anomaly[self.novelty_watch.alerting(novel)] = True
-        for signal in self.novelty_watch.count(len(ran.rows), novel):
+        for signal in self.novelty_watch.count(len(anomaly), novel):
             self._ceased(signal)
         self.meter.ran(ran.seconds, outputs.score, int(np.count_nonzero(anomaly)))
         return Batch(

@@ -25,6 +25,8 @@ ALLOWED = 20
 Novel = Mapping[int, tuple[int, ...]]
 """Which signals are novel, by row."""
 _NONE: Novel = {}
+_TOGETHER = 1_024  # rows, as many as a batch has
+_TRUE = b"\x01"
 
 
 class Novelty:
@@ -38,7 +40,8 @@ class Novelty:
         low = [-np.inf if b is None or b.low is None else b.low for b in numeric]
         high = [np.inf if b is None or b.high is None else b.high for b in numeric]
         closed = () if seen is None else seen.closed
-        self._low, self._high = np.array(low), np.array(high)
+        # as wide as what is compared with them: a third of the time of one row that is repeated
+        self._low, self._high = np.tile(low, (_TOGETHER, 1)), np.tile(high, (_TOGETHER, 1))
         self._closed = [j for j, f in enumerate(features.categorical) if f.name in closed]
         self._distance = np.inf if seen is None or seen.distance is None else seen.distance
         self._knows = seen is not None
@@ -59,18 +62,24 @@ class Novelty:
         """The novel among N rows and their distances to the nearest prototype."""
         if not self._knows:
             return _NONE
-        numeric = (rows.numeric > self._high) | (rows.numeric < self._low)
-        far = distance > self._distance
-        if not self._closed:
-            if not numeric.any() and not far.any():
-                return _NONE
-            parts = [numeric, far[:, None]]
-        else:
-            unseen = rows.codes[:, self._closed] == UNKNOWN_CODE
-            if not numeric.any() and not unseen.any() and not far.any():
-                return _NONE
-            parts = [numeric, unseen, far[:, None]]
         found: dict[int, tuple[int, ...]] = {}
+        count = len(distance)
+        if count > _TOGETHER:
+            for start in range(0, count, _TOGETHER):
+                stop = start + _TOGETHER
+                few = self.find(rows.part(start, stop), distance[start:stop])
+                found |= {start + row: signals for row, signals in few.items()}
+            return found
+        over, under = rows.numeric > self._high[:count], rows.numeric < self._low[:count]
+        seen = _TRUE not in over.tobytes() and _TRUE not in under.tobytes()  # a third of the time of any()
+        parts = [over, under]
+        if self._closed:
+            parts.append(rows.codes[:, self._closed] == UNKNOWN_CODE)
+            seen = seen and _TRUE not in parts[-1].tobytes()
+        if seen and not distance[distance.argmax()] > self._distance:
+            return _NONE
+        parts[:2] = [over | under]
+        parts.append((distance > self._distance)[:, None])
         for row, signal in np.argwhere(np.concatenate(parts, axis=1)).tolist():
             found[row] = (*found.get(row, ()), signal)
         return found
@@ -105,7 +114,7 @@ class NoveltyWatch:
     def count(self, rows: int, novel: Novel) -> list[int]:
         """Take a batch; the signals that cease to alert with it."""
         self._open_rows += rows
-        fresh = []
+        fresh: list[int] = []
         for signals in novel.values():
             for signal in signals:
                 self._open[signal] += 1
