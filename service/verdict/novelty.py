@@ -8,6 +8,7 @@ there is so much of it that it is how the traffic is now: then it is drift, and 
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import ge, le
 
 import numpy as np
 from msgspec import Struct
@@ -40,6 +41,7 @@ class Novelty:
         low = [-np.inf if b is None or b.low is None else b.low for b in numeric]
         high = [np.inf if b is None or b.high is None else b.high for b in numeric]
         closed = () if seen is None else seen.closed
+        self._lows, self._highs = low, high
         # as wide as what is compared with them: a third of the time of one row that is repeated
         self._low, self._high = np.tile(low, (_TOGETHER, 1)), np.tile(high, (_TOGETHER, 1))
         self._closed = [j for j, f in enumerate(features.categorical) if f.name in closed]
@@ -62,8 +64,10 @@ class Novelty:
         """The novel among N rows and their distances to the nearest prototype."""
         if not self._knows:
             return _NONE
-        found: dict[int, tuple[int, ...]] = {}
         count = len(distance)
+        if count == 1 and self._is_usual(rows, distance):
+            return _NONE
+        found: dict[int, tuple[int, ...]] = {}
         if count > _TOGETHER:
             for start in range(0, count, _TOGETHER):
                 stop = start + _TOGETHER
@@ -83,6 +87,13 @@ class Novelty:
         for row, signal in np.argwhere(np.concatenate(parts, axis=1)).tolist():
             found[row] = (*found.get(row, ()), signal)
         return found
+
+    def _is_usual(self, rows: Rows, distance: NDArray[np.float32]) -> bool:
+        """Whether a lone row surely has nothing novel: arrays take twice as long to say so."""
+        (numbers,), (far,) = rows.numeric.tolist(), distance.tolist()
+        if not (all(map(ge, self._highs, numbers)) and all(map(le, self._lows, numbers))):
+            return False
+        return not self._closed and far <= self._distance
 
 
 class SignalNovelty(Struct, frozen=True):
