@@ -21,7 +21,7 @@ CONSIDERED = 32
 """Features tried of one record: the oddest."""
 PER_ODDITY = 0.3
 ODDEST = 12.0
-LEAST = 0.5
+LEAST = 0.35
 """In logits: what a feature is worth at least that is named, of which PER_ODDITY for as much oddity as the
 oddest usual value has. Chosen on sixteen sets (docs/detection.md)."""
 

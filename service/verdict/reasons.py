@@ -3,7 +3,8 @@
 Of each record the features are named whose replacement by the normal value of its nearest group takes most
 from the score (occlusion.py), beside what that group has. A value is odd where the model could not rebuild it
 from what the group shares (residual over the 99th percentile of reference rows), where its number is outside
-the group's 5th to 95th percentile, or where its category is none of the group's frequent ones.
+the group's 5th to 95th percentile, or where its category is none of the group's frequent ones; oddest where
+nobody has seen the like.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +14,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.models.manifest import CategoryProfile, Core, Group, NumericProfile
+from nearnorm.models.manifest import Bounds, CategoryProfile, Core, Group, NumericProfile
 from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
 from nearnorm.service.records.shapes import Reason
-from nearnorm.service.verdict.occlusion import Effect, Floats, Integers, Occlusion
+from nearnorm.service.verdict.occlusion import ODDEST, Effect, Floats, Integers, Occlusion
 
 RARE = 0.01
 """A share of the group under which a category, or a gap, is not one of its own."""
@@ -26,6 +27,7 @@ _LISTED = 5  # categories of a group: where it has as many, another one may have
 _FARTHEST = 9.0  # widths of the group's range
 _NEVER_SEEN = 2.0  # as odd as two categories that training saw elsewhere
 _TINY = 1e-6
+_UNBOUNDED = Bounds(low=None, high=None)
 
 Value = float | bool | str | None
 
@@ -49,7 +51,9 @@ class Explainer:
         settled = [group for group in core.groups if group.rows]
         self._prototypes = np.array([group.prototype for group in settled], np.int64)
         numeric, categorical = core.features.numeric, core.features.categorical
-        self._numbers = _Numbers([[group.numeric[f.name] for f in numeric] for group in settled], numeric)
+        bounds = {} if core.seen is None else core.seen.numeric
+        profiles = [[group.numeric[f.name] for f in numeric] for group in settled]
+        self._numbers = _Numbers(profiles, numeric, [bounds.get(f.name, _UNBOUNDED) for f in numeric])
         self._categories = [_Categories([g.categorical[f.name] for g in settled], f) for f in categorical]
 
     def group(self, prototype: int) -> dict[str, Any] | None:
@@ -61,9 +65,7 @@ class Explainer:
         """Of N rows and the model's answers to them. It asks the model some hundred times a row."""
         if not len(self._prototypes):
             return [Explained(None, [])] * len(rows)
-        place = outputs.similarity[:, self._prototypes].argmax(axis=1)
-        codes = [categories.normal[place] for categories in self._categories]
-        normal = Rows(self._numbers.normal[place], np.array(codes, np.int64).T.reshape(rows.codes.shape))
+        place, normal = self._place(outputs), self.normal_of(outputs)
         odd = [
             self._numbers.oddity(rows.numeric, place),
             *(c.oddity(rows.codes[:, j], place)[:, None] for j, c in enumerate(self._categories)),
@@ -72,6 +74,17 @@ class Explainer:
         found = self._occlusion.effects(rows, outputs.score, normal, np.concatenate(odd, axis=1) + excess)
         nearest = self._prototypes[place].tolist()
         return [Explained(p, effects) for p, effects in zip(nearest, found, strict=True)]
+
+    def normal_of(self, outputs: Outputs) -> Rows:
+        """The values that rows' nearest groups would have in their place; there has to be a group."""
+        place = self._place(outputs)
+        codes = [categories.normal[place] for categories in self._categories]
+        return Rows(self._numbers.normal[place], np.array(codes, np.int64).reshape(len(codes), len(place)).T)
+
+    def _place(self, outputs: Outputs) -> Integers:
+        """[N] the nearest of the groups that have rows."""
+        place: Integers = outputs.similarity[:, self._prototypes].argmax(axis=1)
+        return place
 
     def reasons(
         self, record: Mapping[str, Value], explained: Explained, residual: Sequence[float]
@@ -103,7 +116,11 @@ def _expected(group: Group, name: str) -> dict[str, Any]:
 class _Numbers:
     """How the numbers of G groups look: arrays [G, Dn]."""
 
-    def __init__(self, profiles: list[list[NumericProfile]], features: Sequence[Feature]) -> None:
+    def __init__(
+        self, profiles: list[list[NumericProfile]], features: Sequence[Feature], bounds: Sequence[Bounds]
+    ) -> None:
+        self._least = np.array([-np.inf if b.low is None else b.low for b in bounds])
+        self._most = np.array([np.inf if b.high is None else b.high for b in bounds])
         shape = len(profiles), len(features)
 
         def column(of: Callable[[NumericProfile], float | None]) -> Floats:
@@ -117,13 +134,14 @@ class _Numbers:
         self.normal[:, boolean] = np.round(self.normal[:, boolean])
 
     def oddity(self, values: Floats, place: Integers) -> Floats:
-        """[N, Dn] 0 within the group's range, from 1 on outside it."""
+        """[N, Dn] 0 within the group's range, from 1 on outside it; what nobody has seen is the oddest."""
         low, high = self._low[place], self._high[place]
         width = high - low
         beyond = np.maximum(low - values, values - high)
         widths = np.divide(beyond, width, out=np.zeros_like(beyond), where=width > 0)
         odd = np.where(beyond > 0, 1.0 + np.minimum(widths, _FARTHEST), 0.0)
         odd[self._absent[place]] = 1.0
+        odd[(values > self._most) | (values < self._least)] = ODDEST
         return np.where(np.isnan(values), self._gap[place], odd)
 
 
