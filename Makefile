@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-robustness \
+.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-robustness bench-verdict \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-budget bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
@@ -82,6 +82,9 @@ bench-quality: setup ## average precision from few labels, beside the peers (nee
 
 bench-robustness: setup ## contamination, label noise, unseen kinds, calibration, shuffled evidence (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_robustness --plots docs/images
+
+bench-verdict: setup ## whether reasons are true, and what nobody has seen alerts (needs BENCH_DATA)
+	@$(BIN)/python -m tests.benchmarks.bench_verdict
 
 bench-ledger: setup ## what remembering costs, and answers over a full ledger (needs wrk)
 	@$(BIN)/python -m tests.benchmarks.bench_ledger overhead
