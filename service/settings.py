@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from nearnorm.models.bundle.signature import TrustedKeys
 from nearnorm.models.errors import ConfigError
-from nearnorm.models.signature import TrustedKeys
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.models.store.open import open_store
 

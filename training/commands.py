@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nearnorm.models.schema import FeatureSchema
+from nearnorm.models.data.schema import FeatureSchema
 
 if TYPE_CHECKING:
     from nearnorm.training.job import Watcher

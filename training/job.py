@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nearnorm.models.bundle import refuse_other_files
-from nearnorm.models.schema import FeatureSchema
-from nearnorm.models.tables import Arrays
+from nearnorm.models.bundle.bundle import refuse_other_files
+from nearnorm.models.data.schema import FeatureSchema
+from nearnorm.models.data.tables import Arrays
 from nearnorm.training.dataset.load import Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
-from nearnorm.models.bundle import MODEL, Bundle, write_bundle
+from nearnorm.models.bundle.bundle import MODEL, Bundle, write_bundle
+from nearnorm.models.bundle.manifest import Core, Manifest, Seen, Tolerance
+from nearnorm.models.bundle.review import REVIEW, reviewable, write_review
 from nearnorm.models.conformal import ranks
-from nearnorm.models.manifest import Core, Manifest, Seen, Tolerance
-from nearnorm.models.review import REVIEW, reviewable, write_review
 from nearnorm.training.dataset.load import ANOMALY, Dataset, Split
 from nearnorm.training.dataset.source import recorded
 from nearnorm.training.evaluation.calibrate import calibrate, score

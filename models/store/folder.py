@@ -22,7 +22,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nearnorm.models.bundle import (
+from nearnorm.models.bundle.bundle import (
     MANIFEST,
     MODEL,
     MOST_FILE_BYTES,
@@ -32,10 +32,10 @@ from nearnorm.models.bundle import (
     rename_durably,
     write_durably,
 )
+from nearnorm.models.bundle.operators import check_operators
+from nearnorm.models.bundle.plain_file import read_plain_file
+from nearnorm.models.bundle.review import REVIEW
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
-from nearnorm.models.operators import check_operators
-from nearnorm.models.plain_file import read_plain_file
-from nearnorm.models.review import REVIEW
 
 DEFAULT_MODEL = "default"
 VERSION = re.compile(r"[0-9a-f]{64}")

@@ -14,9 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from nearnorm.models.bundle import MANIFEST, MOST_FILE_BYTES, Bundle
+from nearnorm.models.bundle.bundle import MANIFEST, MOST_FILE_BYTES, Bundle
+from nearnorm.models.bundle.plain_file import read_plain_file
 from nearnorm.models.errors import BundleError, ConfigError, NearnormError, StoreOutOfReach
-from nearnorm.models.plain_file import read_plain_file
 from nearnorm.models.store.folder import VERSION, ModelStore, numbered, plain_files, read_importable
 
 try:

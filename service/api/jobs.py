@@ -16,7 +16,7 @@ from nearnorm.service.api.dependencies import body_of, described, needs, read, s
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.job_watch import JobWatch, Watcher
+from nearnorm.service.retraining.job_watch import JobWatch, JobWatcher
 from nearnorm.service.services import Services
 
 router = APIRouter(prefix="/jobs", tags=["retraining"])
@@ -111,7 +111,7 @@ class _Changes(StreamingResponse):
             self._watch.leave(self._watcher)
 
 
-async def _changes(request: Request, watch: JobWatch, watcher: Watcher) -> AsyncIterator[bytes]:
+async def _changes(request: Request, watch: JobWatch, watcher: JobWatcher) -> AsyncIterator[bytes]:
     sent, spoke = watcher.state, time.monotonic()
     yield _event(sent)
     while sent["state"] not in ENDED and not watcher.is_over and not await request.is_disconnected():

@@ -7,8 +7,8 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
+from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
-from nearnorm.models.manifest import Manifest
 from nearnorm.models.store.folder import Activation
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import audited, body_of, described, needs, read, services_of

@@ -157,8 +157,8 @@ def list_models() -> None:
 @models_cli.command("import")
 def import_model(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")]) -> None:
     """Copy a bundle into the store, its reviewable rows into the ledger, and print its version last."""
-    from nearnorm.models.bundle import read_bundle
-    from nearnorm.models.review import read_review
+    from nearnorm.models.bundle.bundle import read_bundle
+    from nearnorm.models.bundle.review import read_review
     from nearnorm.service.cli.keys import in_ledger, written
     from nearnorm.service.ledger.tables import reference_rows
 
@@ -175,7 +175,7 @@ def sign(
     key: Annotated[Path, typer.Option(help="A private Ed25519 key: a PEM file without a password.")],
 ) -> None:
     """Sign a bundle, so that services with NEARNORM_TRUSTED_KEYS take it."""
-    from nearnorm.models.signature import SigningKey
+    from nearnorm.models.bundle.signature import SigningKey
 
     typer.echo(f"signed {SigningKey(key).sign(bundle)}")
 

@@ -12,8 +12,8 @@ from datetime import datetime
 import numpy as np
 from msgspec import Struct
 
-from nearnorm.models.manifest import Core
-from nearnorm.models.schema import FIRST_CODE
+from nearnorm.models.bundle.manifest import Core
+from nearnorm.models.data.schema import FIRST_CODE
 from nearnorm.service.drift.divergence import Integers
 from nearnorm.service.drift.histogram import FAR_SHARE, Observed, joined
 

@@ -6,8 +6,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.models.manifest import Core
-from nearnorm.models.schema import MISSING_CODE, UNKNOWN_CODE
+from nearnorm.models.bundle.manifest import Core
+from nearnorm.models.data.schema import MISSING_CODE, UNKNOWN_CODE
 from nearnorm.service.drift.divergence import Floats, Integers
 
 FAR_SHARE = 0.01  # of the reference lies beyond `distance_high`, its 99th percentile

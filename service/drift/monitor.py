@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import numpy as np
 from msgspec import Struct
 
-from nearnorm.models.manifest import Core
+from nearnorm.models.bundle.manifest import Core
 from nearnorm.service.drift.clusters import Clusters, DenseRegion
 from nearnorm.service.drift.divergence import Comparison, Divergence, Integers, chi2_tail
 from nearnorm.service.drift.histogram import Observed, Signal, SignalHistogram, joined

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from nearnorm.models.digest import text_digest
-from nearnorm.models.records import Value, records
-from nearnorm.models.schema import FeatureSchema
+from nearnorm.models.data.digest import text_digest
+from nearnorm.models.data.records import Value, records
+from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.service.ledger.tables import events
 from nearnorm.service.records.encoder import Encoder
 

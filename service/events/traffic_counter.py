@@ -20,7 +20,7 @@ OTHERS = "(others)"
 HOUR_MS = 3600 * 1000
 
 
-class Raised(NamedTuple):
+class RaisedBy(NamedTuple):
     """Alerts of a request by what raised them, and rows that the budget alone held back."""
 
     by_score: int = 0
@@ -34,7 +34,7 @@ class _Request(NamedTuple):
     version: str
     caller: str
     scores: Sequence[float]
-    raised: Raised
+    raised: RaisedBy
 
 
 class TrafficCounter:
@@ -46,7 +46,7 @@ class TrafficCounter:
         self._counted: dict[tuple[str, str, int, str], Counted] = {}
         self._changed: set[tuple[str, str, int, str]] = set()
 
-    def note(self, model: str, version: str, caller: str, scores: Sequence[float], raised: Raised) -> None:
+    def note(self, model: str, version: str, caller: str, scores: Sequence[float], raised: RaisedBy) -> None:
         self._seen.append(_Request(model, version, caller, scores, raised))
 
     def count(self) -> None:
@@ -78,16 +78,16 @@ class TrafficCounter:
         hour = now_ms() // HOUR_MS
         self._counted = {key: one for key, one in self._counted.items() if one.hour >= hour - 1}
 
-    def _gathered(self) -> Iterable[tuple[tuple[str, str, str], "array[float]", Raised]]:
+    def _gathered(self) -> Iterable[tuple[tuple[str, str, str], "array[float]", RaisedBy]]:
         """What was noted so far, in one piece for each model, version and caller."""
-        found: dict[tuple[str, str, str], tuple[array[float], list[Raised]]] = {}
+        found: dict[tuple[str, str, str], tuple[array[float], list[RaisedBy]]] = {}
         for _ in range(len(self._seen)):
             request = self._seen.popleft()
             scores, raised = found.setdefault(request[:3], (array("d"), []))
             scores.extend(request.scores)
             raised.append(request.raised)
         for key, (scores, raised) in found.items():
-            yield key, scores, Raised(*map(sum, zip(*raised, strict=True)))
+            yield key, scores, RaisedBy(*map(sum, zip(*raised, strict=True)))
 
     def _named(self, model: str, version: str, hour: int, caller: str) -> str:
         if (model, version, hour, caller) in self._counted:

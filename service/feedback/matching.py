@@ -1,8 +1,8 @@
 """A label acts at once: a record equal to a confirmed one carries the verdict in its next score.
 
-Two spellings of "equal" (models/digest.py): a digest does not depend on a model's codes, so it is what the
-ledger stores; a row's key is the bytes of its arrays under one schema, which costs half a microsecond on the
-hot path. A label acts in another version where that reads its record as the values that were labelled.
+Two spellings of "equal" (models/data/digest.py): a digest does not depend on a model's codes, so it is what
+the ledger stores; a row's key is the bytes of its arrays under one schema, which costs half a microsecond on
+the hot path. A label acts in another version where that reads its record as the values that were labelled.
 """
 
 import threading
@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from nearnorm.models.digest import record_digest, sorted_json
-from nearnorm.models.schema import FeatureSchema
+from nearnorm.models.data.digest import record_digest, sorted_json
+from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.service.ledger.tables.labels import Standing
 from nearnorm.service.records.encoder import Encoded, Encoder, Rows
 from nearnorm.service.records.shapes import Envelope

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from nearnorm.models import values
+from nearnorm.models.data import values
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.events import Event
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from nearnorm.models.digest import record_digest
+from nearnorm.models.data.digest import record_digest
 from nearnorm.service.access.analyst_name import normalised
 from nearnorm.service.errors import TYPE_PREFIX, misfit
 from nearnorm.service.events.log import EventLog

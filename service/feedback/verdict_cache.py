@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from nearnorm.models.schema import FeatureSchema
+from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.service.feedback.matching import Matches
 from nearnorm.service.ledger.tables import labels
 from nearnorm.service.ledger.tables.labels import Standing

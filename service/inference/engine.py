@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from nearnorm.models.bundle import MODEL, Bundle
+from nearnorm.models.bundle.bundle import MODEL, Bundle
+from nearnorm.models.bundle.manifest import Golden, Tolerance
+from nearnorm.models.bundle.operators import check_operators
 from nearnorm.models.errors import BundleError, ConfigError
-from nearnorm.models.manifest import Golden, Tolerance
-from nearnorm.models.operators import check_operators
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
 

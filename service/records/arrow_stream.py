@@ -9,7 +9,7 @@ from collections import Counter
 
 import pyarrow as pa
 
-from nearnorm.models.schema import FeatureSchema
+from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.service.errors import BodyTooLarge, InvalidRequest, MalformedBody, TooManyRows, UnsupportedMedia
 from nearnorm.service.records.limits import shortened
 

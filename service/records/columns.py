@@ -13,7 +13,7 @@ import simdjson
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from nearnorm.models.schema import FeatureSchema, Kind
+from nearnorm.models.data.schema import FeatureSchema, Kind
 from nearnorm.service.records.shapes import Envelope, row_fields
 
 Column = NDArray[np.float64] | list[Any] | UnsetType

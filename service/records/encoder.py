@@ -17,8 +17,8 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from nearnorm.models import values
-from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
+from nearnorm.models.data import values
+from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
 from nearnorm.service.records import loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest

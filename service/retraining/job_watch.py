@@ -19,7 +19,7 @@ WATCH_SECONDS = 0.5
 MOST_WATCHERS = 256
 
 
-class Watcher:
+class JobWatcher:
     """One who follows a job. `state` is the newest that was read; it `is_over` when its place was taken."""
 
     def __init__(self, caller: str, job_id: str, state: dict[str, Any]) -> None:
@@ -32,21 +32,21 @@ class JobWatch:
 
     def __init__(self, ledger: Ledger, background: Background) -> None:
         self._ledger, self._background = ledger, background
-        self._watchers: list[Watcher] = []
+        self._watchers: list[JobWatcher] = []
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def join(self, caller: str, state: dict[str, Any]) -> Watcher:
+    def join(self, caller: str, state: dict[str, Any]) -> JobWatcher:
         """Follow the job that is in this state now; `leave` after. Raises TooManyConnections."""
         if len(self._watchers) >= MOST_WATCHERS:
             self._make_room(caller)
-        watcher = Watcher(caller, state["job_id"], state)
+        watcher = JobWatcher(caller, state["job_id"], state)
         self._watchers.append(watcher)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._look())
         return watcher
 
-    def leave(self, watcher: Watcher) -> None:
+    def leave(self, watcher: JobWatcher) -> None:
         if watcher in self._watchers:
             self._watchers.remove(watcher)
 

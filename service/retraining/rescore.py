@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.conformal import Policy, Ranks
 from nearnorm.service.inference.engine import Device, Engine
 from nearnorm.service.ledger.tables.events import Event

@@ -13,7 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.ids import first_id_at, now_ms
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.ledger.database import Ledger

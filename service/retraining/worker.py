@@ -19,11 +19,11 @@ from typing import IO, Any
 import msgspec
 from msgspec.structs import replace
 
-from nearnorm.models.bundle import read_bundle
+from nearnorm.models.bundle.bundle import read_bundle
+from nearnorm.models.bundle.review import REVIEW, read_review
+from nearnorm.models.bundle.signature import SigningKey
 from nearnorm.models.errors import BundleError, ConfigError, NearnormError
 from nearnorm.models.retraining import TrainingRequest, TrainingResult, read_part
-from nearnorm.models.review import REVIEW, read_review
-from nearnorm.models.signature import SigningKey
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger

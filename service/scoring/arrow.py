@@ -10,8 +10,8 @@ from msgspec.json import encode
 from msgspec.structs import asdict
 from numpy.typing import NDArray
 
-from nearnorm.models.tables import to_arrays
-from nearnorm.models.values import category
+from nearnorm.models.data.tables import to_arrays
+from nearnorm.models.data.values import category
 from nearnorm.service.records.arrow_stream import read_stream
 from nearnorm.service.records.encoder import (
     Encoded,

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from nearnorm.service.events.log import EventLog, ScoredBatch
-from nearnorm.service.events.traffic_counter import Raised
+from nearnorm.service.events.traffic_counter import RaisedBy
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.labels import Standing
@@ -50,7 +50,7 @@ class Memory:
                 by_label += scores.anomaly[index] and not alert[index]
             alert = list(map(bool.__or__, alert, scores.anomaly))
         by_novelty = _by_novelty(model, scores) if scores.novel else 0
-        raised = Raised(scores.anomaly.count(True) - by_label - by_novelty, by_novelty, by_label)
+        raised = RaisedBy(scores.anomaly.count(True) - by_label - by_novelty, by_novelty, by_label)
         if model.held_from is not None:  # kept like alerts, but none of the budget's
             held = [
                 not kept and score >= model.held_from for kept, score in zip(alert, scores.score, strict=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from nearnorm.models.bundle.signature import TrustedKeys
 from nearnorm.models.errors import BundleError, NearnormError
-from nearnorm.models.signature import TrustedKeys
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.inference.engine import Engine, golden_rows
 from nearnorm.service.serving.model import LoadedModel

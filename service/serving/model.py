@@ -9,8 +9,8 @@ from datetime import datetime
 import numpy as np
 from msgspec import Struct
 
+from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.conformal import Ranks, default_policy
-from nearnorm.models.manifest import Manifest
 from nearnorm.service.drift.monitor import Drift, DriftOnset
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs

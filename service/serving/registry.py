@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from nearnorm.models.bundle import MANIFEST
+from nearnorm.models.bundle.bundle import MANIFEST
 from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import DEFAULT_MODEL, Activation, ModelStore
 from nearnorm.service.background import Background

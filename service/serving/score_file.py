@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from nearnorm.models.bundle import read_bundle
+from nearnorm.models.bundle.bundle import read_bundle
 from nearnorm.models.conformal import Ranks, default_policy
+from nearnorm.models.data.schema import Kind
+from nearnorm.models.data.tables import read_table, to_arrays
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.models.schema import Kind
-from nearnorm.models.tables import read_table, to_arrays
 from nearnorm.service.inference.engine import Device, Engine, cpus
 from nearnorm.service.inference.outputs import Outputs, concatenated
 from nearnorm.service.records.encoder import Rows

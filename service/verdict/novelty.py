@@ -14,8 +14,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.models.manifest import Core
-from nearnorm.models.schema import UNKNOWN_CODE
+from nearnorm.models.bundle.manifest import Core
+from nearnorm.models.data.schema import UNKNOWN_CODE
 from nearnorm.service.records.encoder import Rows
 
 WINDOW, BLOCK = 20_000, 1_000

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.conformal import default_policy, usable_budget
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import Conflict, InvalidRequest

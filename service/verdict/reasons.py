@@ -14,8 +14,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.models.manifest import Bounds, CategoryProfile, Core, Group, NumericProfile
-from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
+from nearnorm.models.bundle.manifest import CategoryProfile, Core, Group, NumericProfile, SeenRange
+from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
 from nearnorm.service.records.shapes import Reason
@@ -27,7 +27,7 @@ _LISTED = 5  # categories of a group: where it has as many, another one may have
 _FARTHEST = 9.0  # widths of the group's range
 _NEVER_SEEN = 2.0  # as odd as two categories that training saw elsewhere
 _TINY = 1e-6
-_UNBOUNDED = Bounds(low=None, high=None)
+_UNBOUNDED = SeenRange(low=None, high=None)
 
 Value = float | bool | str | None
 
@@ -117,7 +117,7 @@ class _Numbers:
     """How the numbers of G groups look: arrays [G, Dn]."""
 
     def __init__(
-        self, profiles: list[list[NumericProfile]], features: Sequence[Feature], bounds: Sequence[Bounds]
+        self, profiles: list[list[NumericProfile]], features: Sequence[Feature], bounds: Sequence[SeenRange]
     ) -> None:
         self._least = np.array([-np.inf if b.low is None else b.low for b in bounds])
         self._most = np.array([np.inf if b.high is None else b.high for b in bounds])

@@ -5,7 +5,7 @@ from collections.abc import Set
 import numpy as np
 from numpy.typing import NDArray
 
-from nearnorm.models.manifest import Reference
+from nearnorm.models.bundle.manifest import Reference
 
 
 def reviewed_scores(reference: Reference, confirmed: Set[str]) -> NDArray[np.float32]:

@@ -28,7 +28,7 @@ import httpx
 import numpy as np
 import sqlalchemy as sa
 
-from nearnorm.models.digest import record_digest
+from nearnorm.models.data.digest import record_digest
 from nearnorm.service import follower
 from nearnorm.service.access.keyring import ANONYMOUS, Keyring
 from nearnorm.service.ids import first_id_at, new_id, now_ms

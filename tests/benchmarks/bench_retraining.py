@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 
-from nearnorm.models.bundle import Bundle, read_bundle
+from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.training.commands import ProgressStyle, train
 from tests.journey.loop import serving

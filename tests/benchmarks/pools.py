@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nearnorm.models.schema import FeatureSchema
-from nearnorm.models.tables import Arrays, to_arrays
+from nearnorm.models.data.schema import FeatureSchema
+from nearnorm.models.data.tables import Arrays, to_arrays
 from nearnorm.training.dataset.infer import infer_schema
 
 SETS = (

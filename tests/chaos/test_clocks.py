@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service import ids
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import new_id, now_ms

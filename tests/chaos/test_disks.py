@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import NearnormError, StoreOutOfReach
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app

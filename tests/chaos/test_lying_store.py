@@ -8,7 +8,7 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
-from nearnorm.models.bundle import write_bundle
+from nearnorm.models.bundle.bundle import write_bundle
 from nearnorm.models.errors import StoreOutOfReach
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.models.store.open import open_store

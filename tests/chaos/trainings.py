@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.worker import Worker

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from nearnorm.models.bundle import MANIFEST, MODEL, read_bundle
+from nearnorm.models.bundle.bundle import MANIFEST, MODEL, read_bundle
 from nearnorm.models.canonical import digest
+from nearnorm.models.data.tables import read_table, to_arrays
 from nearnorm.models.errors import NearnormError
-from nearnorm.models.tables import read_table, to_arrays
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.training.dataset.load import load

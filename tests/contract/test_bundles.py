@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import read_bundle
-from nearnorm.models.manifest import FORMAT_VERSION
+from nearnorm.models.bundle.bundle import read_bundle
+from nearnorm.models.bundle.manifest import FORMAT_VERSION
 from nearnorm.service.inference.engine import Engine, golden_rows
 from tests.contract import fuzz_files
 

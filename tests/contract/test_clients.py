@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.contract.wire import connect, get, replies, reply, score_request

@@ -30,9 +30,6 @@ IMPORT = re.compile(
 """Of a room as if it were a package of its own: from the checkout's root both names would load, and there
 would be two copies of every state."""
 
-HOMONYMS = {"Visit", "Bounds", "Raised", "Watcher"}
-"""Public classes whose name two of them still share: none is added."""
-
 
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
@@ -94,7 +91,7 @@ def test_a_public_class_has_its_name_alone() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name].append(str(path.relative_to(ROOT)))
     twice = {name: places for name, places in found.items() if len(places) > 1}
-    assert twice.keys() <= HOMONYMS, twice
+    assert twice == {}
 
 
 def test_the_version_is_told_by_the_command_line() -> None:

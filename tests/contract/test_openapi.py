@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.app import create_app
 from nearnorm.service.errors import TYPE_PREFIX, ServiceError
 from nearnorm.service.records.encoder import Encoder

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.access import keyring
 from nearnorm.service.access.keyring import ROLES, Keyring
 from nearnorm.service.access.quota import Meter

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.inference.engine import CUDA, Engine, cpus
 from nearnorm.service.records.encoder import Rows

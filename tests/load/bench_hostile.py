@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from nearnorm.models.bundle import read_bundle
+from nearnorm.models.bundle.bundle import read_bundle
 from tests.load.servers import nearnorm, running
 
 AIM_MS = 100.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.records.encoder import Encoder
 from tests.load.loads import ALONE, MANY, SIZES, Size, load_of

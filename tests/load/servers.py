@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nearnorm.models.bundle import MANIFEST, Bundle, read_bundle
+from nearnorm.models.bundle.bundle import MANIFEST, Bundle, read_bundle
 from nearnorm.models.store.folder import ModelStore
 from tests.load.rows import write_training_file
 

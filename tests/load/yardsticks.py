@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nearnorm.models.bundle import Bundle, read_bundle
+from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.models.conformal import Ranks, default_policy
 
 

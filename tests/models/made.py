@@ -2,8 +2,8 @@
 
 import hashlib
 
-from nearnorm.models.bundle import MODEL
-from nearnorm.models.manifest import (
+from nearnorm.models.bundle.bundle import MODEL
+from nearnorm.models.bundle.manifest import (
     Core,
     DataFacts,
     Golden,
@@ -13,7 +13,7 @@ from nearnorm.models.manifest import (
     NumericProfile,
     Reference,
 )
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 
 MODEL_BYTES = b"\x12\x07a model"
 """As protobuf reads it: a model of the producer "a model", and nothing else."""

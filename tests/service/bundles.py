@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 
-from nearnorm.models.bundle import MODEL, Bundle, write_bundle
-from nearnorm.models.manifest import (
-    Bounds,
+from nearnorm.models.bundle.bundle import MODEL, Bundle, write_bundle
+from nearnorm.models.bundle.manifest import (
     CategoryProfile,
     CodeShares,
     Core,
@@ -25,10 +24,11 @@ from nearnorm.models.manifest import (
     Reference,
     ReviewRow,
     Seen,
+    SeenRange,
     Tolerance,
 )
-from nearnorm.models.review import REVIEW, Reviewable, reviewable, write_review
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.bundle.review import REVIEW, Reviewable, reviewable, write_review
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 
 PAYMENTS = FeatureSchema(
     features=(
@@ -81,8 +81,8 @@ prototypes (double[N,3] numeric, int64[N,2] codes) => (
 
 SEEN = Seen(
     numeric={
-        "amount": Bounds(low=-500.0, high=2_000.0),
-        "epoch": Bounds(low=1.6e9, high=None),  # it only grows
+        "amount": SeenRange(low=-500.0, high=2_000.0),
+        "epoch": SeenRange(low=1.6e9, high=None),  # it only grows
     },
     closed=("channel",),
     distance=1e5,

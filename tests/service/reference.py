@@ -8,8 +8,8 @@ from types import FunctionType, ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from nearnorm.models.manifest import CodeShares, Core, DataFacts, Golden, Histogram, Reference
-from nearnorm.models.schema import FIRST_CODE, Feature, FeatureSchema, Kind
+from nearnorm.models.bundle.manifest import CodeShares, Core, DataFacts, Golden, Histogram, Reference
+from nearnorm.models.data.schema import FIRST_CODE, Feature, FeatureSchema, Kind
 from nearnorm.service.drift.histogram import Observed
 
 Floats = NDArray[np.float64]

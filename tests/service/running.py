@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import Application
 from nearnorm.service.process.server import configured

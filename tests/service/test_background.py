@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service import background as background_module
 from nearnorm.service.app import create_app
 from nearnorm.service.background import Background

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from nearnorm.models.bundle import Bundle
-from nearnorm.models.digest import record_digest
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.data.digest import record_digest
 from nearnorm.models.retraining import TrainingResult
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick

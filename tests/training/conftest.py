@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.job import TrainingJob, Watcher, prepare
 from nearnorm.training.pipeline import train_bundle

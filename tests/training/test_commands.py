@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import read_bundle
+from nearnorm.models.bundle.bundle import read_bundle
 from nearnorm.training.commands import ProgressStyle, train
 from tests.training.conftest import PAYMENTS
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from nearnorm.models.bundle import MODEL, Bundle, read_bundle
+from nearnorm.models.bundle.bundle import MODEL, Bundle, read_bundle
 from nearnorm.models.conformal import ranks
+from nearnorm.models.data.schema import Kind
+from nearnorm.models.data.tables import read_table, to_arrays
 from nearnorm.models.errors import BundleError, DataError
-from nearnorm.models.schema import Kind
-from nearnorm.models.tables import read_table, to_arrays
 from nearnorm.training.fitting.fit import Progress, fit
 from nearnorm.training.job import Watcher, prepare
 from nearnorm.training.method.config import FitConfig

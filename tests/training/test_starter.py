@@ -5,8 +5,8 @@ import onnxruntime as ort
 import pyarrow.parquet as pq
 
 from nearnorm import models
-from nearnorm.models.bundle import read_bundle
-from nearnorm.models.tables import read_table, to_arrays
+from nearnorm.models.bundle.bundle import read_bundle
+from nearnorm.models.data.tables import read_table, to_arrays
 from nearnorm.training.samples import make_payments
 from tests.training.conftest import SAMPLES
 

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nearnorm.models import values
+from nearnorm.models.data import values
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
 from nearnorm.training.dataset.recipe import ColumnOverride
 
 MOST_CATEGORIES = 100

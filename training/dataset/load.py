@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nearnorm.models.bundle.manifest import DataFacts
+from nearnorm.models.data.schema import FIRST_CODE, Feature, FeatureSchema, Kind
+from nearnorm.models.data.tables import Arrays, read_table, to_arrays
 from nearnorm.models.errors import DataError
-from nearnorm.models.manifest import DataFacts
-from nearnorm.models.schema import FIRST_CODE, Feature, FeatureSchema, Kind
-from nearnorm.models.tables import Arrays, read_table, to_arrays
 from nearnorm.training.dataset.infer import infer_schema
 from nearnorm.training.dataset.recipe import ColumnOverride
 

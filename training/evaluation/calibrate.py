@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from nearnorm.models.manifest import CodeShares, Histogram, Reference, ReviewRow
-from nearnorm.models.review import Reviewable
-from nearnorm.models.schema import FIRST_CODE, FeatureSchema
+from nearnorm.models.bundle.manifest import CodeShares, Histogram, Reference, ReviewRow
+from nearnorm.models.bundle.review import Reviewable
+from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema
 from nearnorm.training.fitting.threads import one_thread
 
 BATCH_ROWS = 8_192

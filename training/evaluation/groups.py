@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nearnorm.models.manifest import CategoryProfile, Group, NumericProfile
-from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, FeatureSchema
+from nearnorm.models.bundle.manifest import CategoryProfile, Group, NumericProfile
+from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, FeatureSchema
 from nearnorm.training.evaluation.calibrate import Scored
 
 ORDINARY = 0.95

@@ -5,8 +5,8 @@ Labelled anomalies are left out: what is known to be wrong shall not make its li
 
 import numpy as np
 
-from nearnorm.models.manifest import Bounds, Seen
-from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, FeatureSchema, Kind
+from nearnorm.models.bundle.manifest import Seen, SeenRange
+from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, FeatureSchema, Kind
 
 TAIL = 0.005
 RANGE_SHARE = 0.1
@@ -40,16 +40,16 @@ def what_was_seen(
     )
 
 
-def bounds_of(values: np.ndarray, order: np.ndarray | None = None) -> Bounds:
+def bounds_of(values: np.ndarray, order: np.ndarray | None = None) -> SeenRange:
     """Where values of one column become novel; `order` is their order in time."""
     present = values[~np.isnan(values)]
     if not len(present):
-        return Bounds(low=None, high=None)
+        return SeenRange(low=None, high=None)
     with np.errstate(all="ignore"):  # a range can be wider than numbers go
         least, low, median, high, most = np.quantile(present, [0.0, TAIL, 0.5, 1.0 - TAIL, 1.0]).tolist()
     margin = RANGE_SHARE * (most - least)
     grows, falls = _only(values, order)
-    return Bounds(
+    return SeenRange(
         low=None if falls else _finite(least - max(median - low, margin)),
         high=None if grows else _finite(most + max(high - median, margin)),
     )

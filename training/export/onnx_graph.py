@@ -5,8 +5,8 @@ import onnx
 import onnxruntime as ort
 from torch import nn
 
-from nearnorm.models.manifest import Golden
-from nearnorm.models.schema import MISSING_CODE, UNKNOWN_CODE
+from nearnorm.models.bundle.manifest import Golden
+from nearnorm.models.data.schema import MISSING_CODE, UNKNOWN_CODE
 from nearnorm.training.evaluation.calibrate import Scored, score
 from nearnorm.training.export.detector import fused
 from nearnorm.training.method.network import Detector

@@ -6,8 +6,8 @@ elsewhere; the digest of the rows stands inside.
 
 from dataclasses import dataclass
 
+from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.errors import DataError
-from nearnorm.models.manifest import Manifest
 from nearnorm.training.dataset.load import Dataset, load
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.source import resolve

@@ -26,10 +26,11 @@ import numpy as np
 import onnxruntime as ort
 from pydantic import ValidationError
 
-from nearnorm.models.bundle import Bundle, read_bundle, write_durably
+from nearnorm.models.bundle.bundle import Bundle, read_bundle, write_durably
+from nearnorm.models.bundle.operators import check_operators
 from nearnorm.models.conformal import lowest_rank, ranks
+from nearnorm.models.data.tables import Arrays
 from nearnorm.models.errors import BundleError, NearnormError
-from nearnorm.models.operators import check_operators
 from nearnorm.models.retraining import (
     LearntRecord,
     TrafficRecord,
@@ -39,7 +40,6 @@ from nearnorm.models.retraining import (
     read_lines,
     read_part,
 )
-from nearnorm.models.tables import Arrays
 from nearnorm.training.dataset.load import ANOMALY, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nearnorm.models.bundle.manifest import DataFacts
+from nearnorm.models.data.schema import FeatureSchema
+from nearnorm.models.data.tables import Arrays, to_arrays
 from nearnorm.models.errors import DataError
-from nearnorm.models.manifest import DataFacts
 from nearnorm.models.retraining import Verdict
-from nearnorm.models.schema import FeatureSchema
-from nearnorm.models.tables import Arrays, to_arrays
 from nearnorm.training.dataset.load import ANOMALY, NORMAL, UNLABELLED, Dataset
 
 

@@ -7,9 +7,9 @@ from string import Template
 
 import numpy as np
 
+from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.conformal import DEFAULT_BUDGET, threshold
-from nearnorm.models.manifest import Manifest
-from nearnorm.models.schema import Kind
+from nearnorm.models.data.schema import Kind
 from nearnorm.training.evaluation.calibrate import Scored
 from nearnorm.training.evaluation.held_out import Evidence
 from nearnorm.training.reporting import plots

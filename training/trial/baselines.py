@@ -7,7 +7,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from nearnorm.models.schema import FIRST_CODE
+from nearnorm.models.data.schema import FIRST_CODE
 
 MOST_ONE_HOT = 30
 TREES = 300

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import compile_path
 
-from nearnorm.models.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
+from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.api.openapi.links import link
 from nearnorm.service.errors import PROBLEM

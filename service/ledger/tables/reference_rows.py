@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from nearnorm.models.review import Reviewable
+from nearnorm.models.bundle.review import Reviewable
 from nearnorm.service.ids import new_ids, now_ms
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata
 from nearnorm.service.ledger.tables.events import Event

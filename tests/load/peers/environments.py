@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from nearnorm.models.bundle import MODEL, Bundle
+from nearnorm.models.bundle.bundle import MODEL, Bundle
 from tests.load.servers import Program
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
-from nearnorm.models.bundle import MANIFEST, MODEL, write_bundle
+from nearnorm.models.bundle.bundle import MANIFEST, MODEL, write_bundle
 from nearnorm.models.errors import BundleError, ConfigError, StoreError
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.models.store.objects import ObjectStore

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nearnorm.models.bundle import MANIFEST, MODEL, rename_durably, write_bundle, write_durably
+from nearnorm.models.bundle.bundle import MANIFEST, MODEL, rename_durably, write_bundle, write_durably
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
 from nearnorm.models.store import folder as folder_module
 from nearnorm.models.store.folder import ModelStore

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.errors import PROBLEM, TYPE_PREFIX
 from tests.service.scoring.test_endpoint import RECORD, problem
 

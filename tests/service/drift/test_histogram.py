@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nearnorm.models.schema import MISSING_CODE
+from nearnorm.models.data.schema import MISSING_CODE
 from nearnorm.service.drift.histogram import SignalHistogram
 from tests.service.reference import Traffic, core_of, scored
 

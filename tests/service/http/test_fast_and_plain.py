@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.service.http.raw import BODY, HOST, JSON_TYPE

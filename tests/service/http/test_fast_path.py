@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.http.bounds import Bounds
 from nearnorm.service.http.fast_path import FastCycle, Headers, Reply

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.http.backpressure import HELD_SECONDS, Backpressure
 from nearnorm.service.settings import Settings

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.http.request_log import request_ids, trace_of
 from tests.service.running import home_with
 from tests.service.scoring.test_endpoint import RECORD

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.access import keyring
 from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger

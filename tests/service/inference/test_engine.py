@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from nearnorm.models.bundle import MANIFEST, MODEL, Bundle, read_bundle
+from nearnorm.models.bundle.bundle import MANIFEST, MODEL, Bundle, read_bundle
+from nearnorm.models.bundle.manifest import Tolerance
 from nearnorm.models.errors import BundleError, ConfigError
-from nearnorm.models.manifest import Tolerance
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.records.encoder import Rows
 from tests.service.bundles import answers, build_model, draw, make_bundle

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger

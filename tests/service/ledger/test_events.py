@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from nearnorm.service.background import Background
 from nearnorm.service.events import log as writer
 from nearnorm.service.events.log import EventLog, ScoredBatch
-from nearnorm.service.events.traffic_counter import Raised
+from nearnorm.service.events.traffic_counter import RaisedBy
 from nearnorm.service.ids import first_id_at, new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import events, retention, traffic
@@ -52,7 +52,7 @@ def batch(
 
 
 def offer(log: EventLog, scored: ScoredBatch) -> dict[int, str]:
-    raised = Raised(by_score=sum(scored.alert))
+    raised = RaisedBy(by_score=sum(scored.alert))
     log.traffic.note(scored.model, scored.version, scored.caller, scored.score, raised)
     return log.keep(scored, log.pick(scored.alert))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service.access import keyring
 from nearnorm.service.access.keyring import Keyring

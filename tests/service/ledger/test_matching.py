@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from nearnorm.models.digest import record_digest
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.digest import record_digest
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.feedback.matching import Matches
 from nearnorm.service.ledger.tables.labels import Standing
 from nearnorm.service.records.encoder import Encoder

@@ -5,7 +5,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick

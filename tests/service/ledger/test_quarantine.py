@@ -12,7 +12,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.access import keyring
 from nearnorm.service.app import create_app
 from nearnorm.service.feedback import analysts

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
-from nearnorm.models.review import read_review
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.bundle.review import read_review
 from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import reference_rows

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, score, stored

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.app import create_app
 from nearnorm.service.errors import LedgerUnavailable

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.settings import load_settings
 from tests.service.running import home_with

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.access import keyring
 from nearnorm.service.ledger.database import Ledger

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.errors import (
     BodyTooLarge,
     InvalidRequest,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.errors import BodyTooLarge, InvalidRequest, ServiceError, TooManyRows
 from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.records.limits import (

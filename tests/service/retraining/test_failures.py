@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearnorm.models.bundle import MODEL, Bundle
+from nearnorm.models.bundle.bundle import MODEL, Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs

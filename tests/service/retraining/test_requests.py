@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs, labels
 from nearnorm.service.ledger.tables.jobs import Job

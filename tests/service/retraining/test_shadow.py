@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import first_id_at
 from nearnorm.service.ledger.tables.events import events, fetch

@@ -14,7 +14,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.service.api.test_ops import value

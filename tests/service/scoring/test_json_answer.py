@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.metrics.counters import ModelMeter
 from nearnorm.service.records.encoder import Rows

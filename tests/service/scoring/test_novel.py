@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.serving.score_file import score_file
 from nearnorm.service.settings import Settings

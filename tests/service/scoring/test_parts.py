@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from starlette.types import Message
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.http.body import ClientGoneError
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.metrics.counters import ModelMeter

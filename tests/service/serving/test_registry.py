@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from nearnorm.models.bundle import MANIFEST, MODEL, Bundle
+from nearnorm.models.bundle.bundle import MANIFEST, MODEL, Bundle
+from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.canonical import digest
 from nearnorm.models.errors import NearnormError
-from nearnorm.models.manifest import Manifest
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service import services as services_module
 from nearnorm.service.app import create_app

@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.bundle.signature import SIGNATURE, SigningKey, TrustedKeys
 from nearnorm.models.retraining import TrainingRequest, read_part
-from nearnorm.models.signature import SIGNATURE, SigningKey, TrustedKeys
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
-from tests.models.test_signature import key_pair
+from tests.models.bundle.test_signature import key_pair
 from tests.service.bundles import make_bundle
 from tests.service.process.test_server import command, environment, refused
 from tests.service.running import home_with, serving

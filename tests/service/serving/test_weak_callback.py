@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.serving.weak_callback import weakly
 from nearnorm.service.settings import Settings

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nearnorm.models.bundle import Bundle
-from nearnorm.models.manifest import Core
-from nearnorm.models.schema import UNKNOWN_CODE
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.bundle.manifest import Core
+from nearnorm.models.data.schema import UNKNOWN_CODE
 from nearnorm.service.records.encoder import Rows
 from nearnorm.service.verdict.novelty import ALLOWED, BLOCK, WINDOW, Novelty, NoveltyWatch
 

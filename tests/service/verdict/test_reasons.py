@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nearnorm.models.bundle import Bundle
-from nearnorm.models.manifest import Core, NumericProfile
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.bundle.manifest import Core, NumericProfile
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Encoder, Rows

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nearnorm.models.manifest import Reference, ReviewRow
+from nearnorm.models.bundle.manifest import Reference, ReviewRow
 from nearnorm.service.verdict.reviewed_reference import reviewed_scores
 
 REFERENCE = Reference(

@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from nearnorm.models.data.schema import Feature, Kind
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.models.schema import Feature, Kind
 from nearnorm.training.dataset.infer import MOST_CATEGORIES, infer_schema
 from nearnorm.training.dataset.recipe import ColumnOverride
 

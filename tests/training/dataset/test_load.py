@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nearnorm.models.data.schema import Kind
 from nearnorm.models.errors import DataError
-from nearnorm.models.schema import Kind
 from nearnorm.training.dataset.load import REFERENCE_CEILING, Dataset, load, split
 
 rng = np.random.default_rng(0)

@@ -3,7 +3,7 @@ import pytest
 from torch import Tensor, nn
 
 from nearnorm.models.conformal import threshold
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.training.evaluation.calibrate import BATCH_ROWS, Scored, calibrate, score
 from nearnorm.training.evaluation.groups import describe_groups
 

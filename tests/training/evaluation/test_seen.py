@@ -1,10 +1,10 @@
-"""Bounds of what training saw."""
+"""SeenRange of what training saw."""
 
 import numpy as np
 import pytest
 
-from nearnorm.models.manifest import Bounds
-from nearnorm.models.schema import FIRST_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
+from nearnorm.models.bundle.manifest import SeenRange
+from nearnorm.models.data.schema import FIRST_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.training.evaluation.seen import CLOSED, bounds_of, unseen_mass, what_was_seen
 
 
@@ -25,11 +25,11 @@ def test_the_margin_of_a_long_tail_is_as_wide_as_the_tail() -> None:
 
 def test_gaps_are_no_values_and_a_column_of_gaps_has_no_bounds() -> None:
     assert bounds_of(np.array([np.nan, 0.0, 1.0])) == bounds_of(np.array([0.0, 1.0]))
-    assert bounds_of(np.full(3, np.nan)) == Bounds(low=None, high=None)
+    assert bounds_of(np.full(3, np.nan)) == SeenRange(low=None, high=None)
 
 
 def test_a_bound_beyond_all_numbers_is_none() -> None:
-    assert bounds_of(np.array([-1.5e308, 1.5e308])) == Bounds(low=None, high=None)
+    assert bounds_of(np.array([-1.5e308, 1.5e308])) == SeenRange(low=None, high=None)
 
 
 def test_a_column_that_only_grows_with_time_has_no_upper_bound() -> None:

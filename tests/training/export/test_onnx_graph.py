@@ -8,8 +8,8 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from nearnorm.models.bundle import Bundle
-from nearnorm.models.manifest import Golden
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.bundle.manifest import Golden
 from nearnorm.training.export.onnx_graph import (
     INPUTS,
     OUTPUTS,

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.bundle.manifest import Manifest
+from nearnorm.models.data.tables import read_table
 from nearnorm.models.errors import BundleError, DataError
-from nearnorm.models.manifest import Manifest
 from nearnorm.models.retraining import TrainingRequest
-from nearnorm.models.tables import read_table
 from nearnorm.training.dataset.load import load
 from nearnorm.training.dataset.recipe import ColumnOverride, Recipe
 from nearnorm.training.dataset.source import resolve

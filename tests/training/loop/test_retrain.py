@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from nearnorm.models.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.data.tables import read_table
 from nearnorm.models.retraining import TrainingRequest, Verdict
-from nearnorm.models.tables import read_table
 from nearnorm.training.evaluation.crossfit import CrossFit
 from nearnorm.training.loop.retrain import _ranked, retrain
 from tests.training.conftest import PAYMENTS_HELD_OUT

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.errors import DataError
 from nearnorm.models.retraining import Verdict
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
 from nearnorm.training.dataset.load import ANOMALY, NORMAL, UNLABELLED, Dataset, load
 from nearnorm.training.dataset.source import ROOT, recorded, resolve
 from nearnorm.training.loop.snapshot import check_columns, take

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearnorm.models.digest import record_digest
+from nearnorm.models.bundle.manifest import Core
+from nearnorm.models.bundle.plain_file import read_plain_file
+from nearnorm.models.data.digest import record_digest
+from nearnorm.models.data.records import records
+from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.errors import BundleError
-from nearnorm.models.manifest import Core
-from nearnorm.models.plain_file import read_plain_file
-from nearnorm.models.records import records
-from nearnorm.models.schema import FeatureSchema
 
 REVIEW = "review.jsonl"
 REVIEWABLE = 200

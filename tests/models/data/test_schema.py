@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from nearnorm.models.canonical import canonical_json, digest
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 
 FEATURES = (
     Feature(name="s", kind=Kind.CATEGORICAL, categories=("a", "b")),

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from nearnorm.models.bundle import Bundle, read_bundle
+from nearnorm.models.bundle.bundle import Bundle, read_bundle
+from nearnorm.models.bundle.signature import SIGNATURE, SigningKey, TrustedKeys
 from nearnorm.models.errors import BundleError, ConfigError
-from nearnorm.models.signature import SIGNATURE, SigningKey, TrustedKeys
 from tests.service.bundles import make_bundle
 
 

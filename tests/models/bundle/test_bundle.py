@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import MANIFEST, MODEL, read_bundle, write_bundle
+from nearnorm.models.bundle.bundle import MANIFEST, MODEL, read_bundle, write_bundle
+from nearnorm.models.bundle.plain_file import read_plain_file
 from nearnorm.models.errors import BundleError
-from nearnorm.models.plain_file import read_plain_file
 from tests.models.made import MODEL_BYTES, make_manifest
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearnorm.models.digest import record_digest, text_digest
-from nearnorm.models.records import records
+from nearnorm.models.data.digest import record_digest, text_digest
+from nearnorm.models.data.records import records
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS

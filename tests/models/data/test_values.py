@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from nearnorm.models import values
+from nearnorm.models.data import values
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearnorm.models.bundle import Bundle, read_bundle, write_durably
+from nearnorm.models.bundle.bundle import Bundle, read_bundle, write_durably
+from nearnorm.models.bundle.plain_file import read_plain_file
 from nearnorm.models.errors import BundleError, ConfigError
-from nearnorm.models.plain_file import read_plain_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from nearnorm.models.bundle.operators import MOST_FIELDS, MOST_NODES, OPERATORS, check_operators
 from nearnorm.models.errors import BundleError
-from nearnorm.models.operators import MOST_FIELDS, MOST_NODES, OPERATORS, check_operators
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 MODELS = [ROOT / "models/starter/model.onnx", *(ROOT / "tests/contract/bundles").glob("*/model.onnx")]
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterator
 
-from nearnorm.models.manifest import Core
-from nearnorm.models.schema import FIRST_CODE
+from nearnorm.models.bundle.manifest import Core
+from nearnorm.models.data.schema import FIRST_CODE
 
 
 def misfits(core: Core) -> Iterator[str]:

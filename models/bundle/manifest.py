@@ -9,7 +9,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from nearnorm.models.canonical import digest
-from nearnorm.models.schema import FeatureSchema
+from nearnorm.models.data.schema import FeatureSchema
 
 FORMAT_VERSION: Final = 1
 
@@ -85,7 +85,7 @@ class Reference(Part):
     `scores` are sorted ascending, one a row: percentiles are conformal ranks among them.
     `residual_high` is each scored feature's 99th percentile of residuals, `distance_high` that of the
     distance to the nearest prototype. `review` are the rows with the highest scores, highest first: those
-    that people confirm as anomalies leave the reference (models/review.py holds their records).
+    that people confirm as anomalies leave the reference (review.py holds their records).
     """
 
     rows: int
@@ -98,7 +98,7 @@ class Reference(Part):
     review: tuple[ReviewRow, ...] = ()
 
 
-class Bounds(Part):
+class SeenRange(Part):
     """Beyond these a number is one that training never saw; None: on that side there is no telling."""
 
     low: float | None
@@ -109,7 +109,7 @@ class Seen(Part):
     """What training saw, with a margin: numbers by feature, categorical features whose categories are all
     known, and how far a row may be from every prototype."""
 
-    numeric: dict[str, Bounds]
+    numeric: dict[str, SeenRange]
     closed: tuple[str, ...]
     distance: float | None
 

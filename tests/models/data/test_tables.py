@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.tables import read_table, to_arrays
 from nearnorm.models.errors import DataError
-from nearnorm.models.schema import Feature, FeatureSchema, Kind
-from nearnorm.models.tables import read_table, to_arrays
 
 
 def schema(*features: Feature) -> FeatureSchema:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from nearnorm.models.bundle.consistency import misfits
+from nearnorm.models.bundle.manifest import FORMAT_VERSION, Manifest
+from nearnorm.models.bundle.plain_file import read_plain_file
 from nearnorm.models.canonical import digest
-from nearnorm.models.consistency import misfits
 from nearnorm.models.errors import BundleError
-from nearnorm.models.manifest import FORMAT_VERSION, Manifest
-from nearnorm.models.plain_file import read_plain_file
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"

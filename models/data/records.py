@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from nearnorm.models.schema import FIRST_CODE, FeatureSchema, Kind
+from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema, Kind
 
 Value = float | bool | str | None
 

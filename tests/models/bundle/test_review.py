@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nearnorm.models.bundle import Bundle, read_bundle
+from nearnorm.models.bundle.bundle import Bundle, read_bundle
+from nearnorm.models.bundle.review import REVIEW, REVIEWABLE, read_review
 from nearnorm.models.canonical import digest
 from nearnorm.models.errors import BundleError
-from nearnorm.models.review import REVIEW, REVIEWABLE, read_review
 from nearnorm.models.store.folder import ModelStore
 from tests.service.bundles import make_bundle
 

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from nearnorm.models import values
+from nearnorm.models.data import values
+from nearnorm.models.data.schema import MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.models.errors import DataError
-from nearnorm.models.schema import MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 
 BATCH_ROWS = 65_536
 TEXT = pa.dictionary(pa.int32(), pa.string())

@@ -1,0 +1,1 @@
+"""What a bundle is: its folder, its manifest, who signed it, and what people can review of it."""
