@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from nearnorm.models.schema import Kind
-from nearnorm.models.tables import Arrays
+from nearnorm.models.data.schema import Kind
+from nearnorm.models.data.tables import Arrays
 from numpy.typing import NDArray
 
 from nearnorm.models.conformal import Ranks, default_policy
