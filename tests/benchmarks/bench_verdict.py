@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from nearnorm.models.data.schema import Kind
-from nearnorm.models.data.tables import Arrays
 from numpy.typing import NDArray
 
 from nearnorm.models.conformal import Ranks, default_policy
+from nearnorm.models.data.schema import Kind
+from nearnorm.models.data.tables import Arrays
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
