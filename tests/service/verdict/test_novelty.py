@@ -100,3 +100,24 @@ def test_what_has_become_rare_again_alerts_again() -> None:
         watch.count(BLOCK, {})
     assert watch.alerting({0: (0,)}) == [0]
     assert watch.states() == []
+
+
+def test_a_lone_row_is_as_novel_as_in_any_batch(core: Core) -> None:
+    assert core.seen is not None
+    for closed in (core.seen.closed, ()):
+        seen = core.seen.model_copy(update={"closed": closed})
+        novelty = Novelty(core.model_copy(update={"seen": seen}))
+        rows = usual(6)
+        rows.numeric[1, AMOUNT], rows.numeric[2, EPOCH], rows.numeric[3, AMOUNT] = 1e12, 0.0, np.nan
+        rows.codes[4, CHANNEL] = UNKNOWN_CODE
+        distance = np.array([0, 0, 0, 0, 0, 2e5], np.float32)
+        together = novelty.find(rows, distance)
+        for i in range(6):
+            alone = novelty.find(rows.part(i, i + 1), distance[i : i + 1])
+            assert alone.get(0) == together.get(i)
+
+
+def test_rows_of_a_whole_file_keep_their_places(core: Core) -> None:
+    rows = usual(3_000)
+    rows.numeric[[5, 2_500], AMOUNT] = 1e12
+    assert list(found(core, rows)) == [5, 2_500]
