@@ -48,6 +48,7 @@ format: setup ## let ruff format and fix
 
 starter: setup ## train the starter model again, on the Shuttle sample
 	@$(BIN)/nearnorm train training/samples/shuttle_train.parquet --out models/starter \
+	  --reference training/samples/shuttle_reference.parquet \
 	  --held-out training/samples/shuttle_held_out.parquet --seed 0
 
 bench: bench-training bench-serve ## training and scoring speed

@@ -18,8 +18,8 @@ Part = TypeVar("Part", bound=Struct)
 
 
 class TrainingRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """`champion` is a bundle's folder and `version` what must lie there; `source` is base data that goes
-    before the champion's own, `config` a recipe's file that goes before the champion's; `budget` is the
+    """`champion` is a bundle's folder and `version` what must lie there. `source` is base data that goes
+    before the champion's own, `reference` rows known to be normal, `config` a recipe's file; `budget` is the
     alert budget's share. `trusted`: the champion's signature was checked, and base data must be what it
     signs."""
 
@@ -28,6 +28,7 @@ class TrainingRequest(Struct, frozen=True, forbid_unknown_fields=True):
     budget: float
     trusted: bool = False
     source: str | None = None
+    reference: str | None = None
     config: str | None = None
 
 

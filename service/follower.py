@@ -111,7 +111,8 @@ class Follower:
         """What the model's verdicts stand on, as people have reviewed it so far."""
         reference = model.manifest.core.reference
         confirmed = self._verdicts.of(model.ref.name).anomalies(row.digest for row in reference.review)
-        return Ground(model.ref.name, model.ref.version, reviewed_scores(reference, confirmed))
+        scores = reviewed_scores(reference, confirmed)
+        return Ground(model.ref.name, model.ref.version, scores, reference.known_normal)
 
     def _apply(self, model: LoadedModel) -> None:
         in_force = self._policies.of(model.ref.name)

@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     """Private key, a PEM file, by which the worker signs what it trains."""
     training_data: str | None = None
     """Base data of retrainings; default: what `nearnorm train` recorded in the champion's manifest."""
+    reference_data: str | None = None
+    """Rows known to be normal that calibrate retrainings; default: what `nearnorm train --reference` recorded
+    in the champion's manifest, if anything."""
     training_config: Path | None = None
     """Recipe of retrainings, as for `nearnorm train --config`; default: the champion's own."""
     training_seconds: float = Field(default=3600.0, gt=0)

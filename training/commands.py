@@ -37,6 +37,12 @@ def train(
     held_out: Annotated[
         str | None, typer.Option(help="A labelled file that training never sees, measured in the report.")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="A file of rows that are known to be normal: percentiles and the budget come from it."
+        ),
+    ] = None,
     progress: Annotated[
         ProgressStyle, typer.Option(help="A bar on stderr, a JSON object a line on stdout, or nothing.")
     ] = ProgressStyle.BAR,
@@ -52,6 +58,7 @@ def train(
         label_column=label_column,
         time_column=time_column,
         held_out=held_out,
+        reference=reference,
         seed=seed,
     )
     with _watcher(progress) as watcher:

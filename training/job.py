@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from nearnorm.models.bundle.bundle import refuse_other_files
 from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.data.tables import Arrays
+from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap
 from nearnorm.training.dataset.load import Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
 
@@ -19,7 +20,8 @@ STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What `nearnorm train` was asked for. `held_out` is a labelled file for the report alone."""
+    """What `nearnorm train` was asked for. `held_out` is a labelled file for the report alone, `reference`
+    one whose rows are known to be normal."""
 
     source: str
     out: Path
@@ -27,6 +29,7 @@ class TrainingJob:
     label_column: str = "label"
     time_column: str | None = None
     held_out: str | None = None
+    reference: str | None = None
     seed: int = 0
 
 
@@ -42,7 +45,8 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose data has been read and found good. `held_out` has its arrays and labels."""
+    """A job whose data has been read and found good, reference rows included. `held_out` has its arrays and
+    labels."""
 
     job: TrainingJob
     data: Dataset
@@ -58,7 +62,14 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     watcher.step("read", 0.0)
     refuse_other_files(job.out)
     data = load(job.source, job.label_column, job.recipe.columns, job.time_column)
-    rows = split(data, job.seed)
+    if job.reference is None:
+        rows = split(data, job.seed)
+    else:
+        sample = load_known_normal(job.reference, job.label_column, data.schema)
+        trained_on = overlap(data, sample)
+        data, rows = judged_by(data, sample, job.seed)
+        if trained_on is not None:
+            data = replace(data, warnings=(*data.warnings, trained_on))
     watcher.schema(data.schema)
     for warning in data.warnings:
         watcher.warning(warning)

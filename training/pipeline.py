@@ -75,8 +75,10 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
 
     numeric, codes = data.numeric[rows.reference], data.codes[rows.reference]
     scored = score(detector, numeric, codes)
-    review = reviewable(data.schema, numeric, codes, scored.score, scored.prototype)
-    reference = calibrate(data.schema, numeric, codes, scored, review)
+    review = []  # rows that are known to be normal need none
+    if rows.sample is None:
+        review = reviewable(data.schema, numeric, codes, scored.score, scored.prototype)
+    reference = calibrate(data.schema, numeric, codes, scored, review, rows.sample)
     evaluate_progress(0.0)
     if prepared.held_out is None:
         if crossed is None and measurable(data.labels[rows.fit]):
@@ -85,7 +87,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     else:
         arrays, labels = prepared.held_out
         test_scores = score(detector, arrays.numeric, arrays.codes).score
-        evidence = held_out(labels, ranks(test_scores, scored.score), reference.rows)
+        evidence = held_out(labels, ranks(test_scores, scored.score), reference.rows, reference.known_normal)
     clock.ended("evaluate")
 
     watcher.step("export", STAGES["evaluate"])
@@ -120,6 +122,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
         fit_seconds=fitted.fit_seconds,
         machine=f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPUs",
         core=core,
+        reference_source=recorded(job.reference) if job.reference else None,
     )
     findings = Findings(
         manifest=manifest,
@@ -133,7 +136,9 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
         embedded=_embedded(detector, data, rows),
         seconds=clock.seconds,
     )
-    reports = {"report.html": report_html(findings).encode(), REVIEW: write_review(review)}
+    reports = {"report.html": report_html(findings).encode()}
+    if review:
+        reports[REVIEW] = write_review(review)
     clock.ended("report")
     reports["report.json"] = json.dumps(report_json(findings), indent=1).encode()
     bundle = write_bundle(job.out, manifest, model, reports)

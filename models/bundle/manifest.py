@@ -85,7 +85,9 @@ class Reference(Part):
     `scores` are sorted ascending, one a row: percentiles are conformal ranks among them.
     `residual_high` is each scored feature's 99th percentile of residuals, `distance_high` that of the
     distance to the nearest prototype. `review` are the rows with the highest scores, highest first: those
-    that people confirm as anomalies leave the reference (review.py holds their records).
+    that people confirm as anomalies leave the reference (review.py holds their records). `sample` is
+    the digest of a file whose rows are known to be normal; None: they are rows of the training data, among
+    which anomalies may hide.
     """
 
     rows: int
@@ -96,6 +98,11 @@ class Reference(Part):
     categorical: dict[str, CodeShares]
     prototype_shares: tuple[float, ...]
     review: tuple[ReviewRow, ...] = ()
+    sample: str | None = None
+
+    @property
+    def known_normal(self) -> bool:
+        return self.sample is not None
 
 
 class SeenRange(Part):
@@ -162,7 +169,8 @@ class Core(Part):
 class Manifest(Part):
     """manifest.json. `created_at` is ISO 8601 in UTC; `machine` is free text.
 
-    `source` is where the training data was read, outside the core: the same rows elsewhere are the same.
+    `source` is where the training data was read, `reference_source` where the sample that is known to be
+    normal was, if there is one. They stand outside the core: the same rows elsewhere are the same.
     """
 
     version: str
@@ -171,3 +179,4 @@ class Manifest(Part):
     fit_seconds: float
     machine: str
     core: Core
+    reference_source: str | None = None

@@ -198,6 +198,7 @@ class Worker:
             trusted=self._trusted is not None,
             budget=share,
             source=self.settings.training_data,
+            reference=self.settings.reference_data,
             config=str(config.absolute()) if config else None,
         )
         (folder / "request.json").write_bytes(msgspec.json.encode(request))

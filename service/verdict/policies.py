@@ -118,7 +118,7 @@ def current(connection: sa.Connection, ground: Ground, known: InForce | None) ->
 def share_in_force(connection: sa.Connection, bundle: Bundle, model: str) -> float:
     """The share of a version's reference that the policy of `model` comes to, as fine as that allows."""
     reference = bundle.manifest.core.reference
-    ground = Ground(model, bundle.version, np.asarray(reference.scores, np.float32))
+    ground = Ground(model, bundle.version, np.asarray(reference.scores, np.float32), reference.known_normal)
     return usable_budget(current(connection, ground, None).share, reference.rows)
 
 

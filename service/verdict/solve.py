@@ -27,11 +27,12 @@ WEEK = 7 * DAY
 
 class Ground(Struct, frozen=True):
     """What a verdict of a version stands on: the scores of its reference, ascending, without the anomalies
-    that people found there."""
+    that people found there. `known_normal`: it is a sample of rows known to be normal."""
 
     model: str
     version: str
     reference: NDArray[np.float32]
+    known_normal: bool = False
 
 
 class Raised(Struct, frozen=True):
@@ -61,6 +62,7 @@ class Solved(Struct, frozen=True):
     raised: Raised
     reviewed: int
     reviewable: int
+    known_normal: bool
 
     def promised(self) -> dict[str, Any]:
         """What the budget says, and what stands behind it."""
@@ -72,8 +74,12 @@ class Solved(Struct, frozen=True):
             case Precision(share):
                 return {"precision": share, "confidence": 0.9}
             case NormalShare(share):
-                behind = {"reviewed": self.reviewed} if self.reviewed else {"assumes": "a clean reference"}
-                return {"share_of_normal": share, **behind}
+                return {"share_of_normal": share, **self._behind_normal()}
+
+    def _behind_normal(self) -> dict[str, Any]:
+        if self.known_normal:
+            return {"reference": "a sample known to be normal"}
+        return {"reviewed": self.reviewed} if self.reviewed else {"assumes": "a clean reference"}
 
 
 def solve(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> Solved:
@@ -145,6 +151,7 @@ def _solved(
         _raised(hours, now_ms() // HOUR_MS),
         review.judged,
         review.rows,
+        ground.known_normal,
     )
 
 

@@ -50,8 +50,12 @@ def test_the_walk_scores_labels_reviews_sets_a_budget_and_asks_for_a_job(service
     assert again["odd"]["matched_feedback"]["feedback_id"] == receipt["feedback_id"]
     assert "matched_feedback" not in again["quiet"]
 
-    assert "queue" in send(queue, service)
-    assert send(policy, service)
+    offered = send(queue, service)["queue"]
+    assert "reference" not in {item["why"] for item in offered}, "the starter's reference needs no review"
+    assert send(policy, service)["policy"]["promised"] == {
+        "share_of_normal": 0.02,
+        "reference": "a sample known to be normal",
+    }
 
     asked = send(retrain, service)
     assert asked["state"] == "queued"

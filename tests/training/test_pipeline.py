@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from nearnorm.models.bundle.bundle import MODEL, Bundle, read_bundle
+from nearnorm.models.bundle.review import REVIEW
 from nearnorm.models.conformal import ranks
 from nearnorm.models.data.schema import Kind
 from nearnorm.models.data.tables import read_table, to_arrays
@@ -27,7 +29,7 @@ from tests.training.samples import quick, sample
 
 
 def test_a_bundle_is_whole_and_tells_what_it_was_trained_on(bundle: Bundle) -> None:
-    files = {"manifest.json", MODEL, "report.json", "report.html"}
+    files = {"manifest.json", MODEL, "report.json", "report.html", REVIEW}
     assert {file.name for file in bundle.path.iterdir()} == files
     core = read_bundle(bundle.path).manifest.core
     assert (core.data.rows, core.data.anomalies, core.data.normals) == (3_000, 20, 15)
@@ -103,6 +105,27 @@ def test_a_held_out_file_is_measured_and_changes_nothing_in_the_model(bundle: Bu
     assert "held-out file" in report["measured"]
     assert measured.model == bundle.model
     assert measured.manifest.core.reference == bundle.manifest.core.reference
+
+
+def test_a_reference_of_known_normals_calibrates_is_told_and_leaves_nothing_to_review(tmp_path: Path) -> None:
+    table = pq.read_table(PAYMENTS_HELD_OUT)
+    clean = table.filter(pc.equal(table.column("label"), 0))
+    pq.write_table(clean, tmp_path / "clean.parquet")
+    trained = train(tmp_path / "out", reference=str(tmp_path / "clean.parquet"), held_out=PAYMENTS_HELD_OUT)
+    core = trained.manifest.core
+    assert core.reference.known_normal
+    assert core.reference.rows == clean.num_rows
+    assert core.data.rows == 3_000
+    assert trained.manifest.reference_source == str(tmp_path / "clean.parquet")
+    assert core.reference.review == ()
+    assert not (trained.path / REVIEW).exists()
+    report = json.loads((trained.path / "report.json").read_bytes())
+    assert report["reference_known_normal"] is True
+    assert "calibrated by a sample of rows known to be normal" in report["measured"]
+    assert report["metrics"]["false_alert_rate"] == pytest.approx(0.01, abs=0.002), "its own rows are judged"
+    page = (trained.path / "report.html").read_text()
+    assert "clean.parquet (known to be normal)" in page
+    assert "970 known to be normal, for calibration" in page
 
 
 def test_bad_data_leaves_an_older_bundle_untouched(bundle: Bundle, tmp_path: Path) -> None:

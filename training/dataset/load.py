@@ -45,10 +45,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices: `fit` is trained on; `reference` is held out and has no labelled anomaly."""
+    """Row indices: `fit` is trained on; `reference` is held out and has no labelled anomaly. `sample` is the
+    digest of the file that the reference is from, where its rows are known to be normal."""
 
     fit: np.ndarray
     reference: np.ndarray
+    sample: str | None = None
 
 
 def load(
@@ -79,7 +81,7 @@ def load(
         labels=labels,
         time=time,
         facts=DataFacts(
-            digest=_digest(schema, arrays, labels, time),
+            digest=digest_of(schema, arrays.numeric, arrays.codes, labels, time),
             label_column=label_column,
             time_column=time_column,
             rows=len(labels),
@@ -153,22 +155,12 @@ def split(data: Dataset, seed: int) -> Split:
     """Hold out reference rows: random ones, or the last ones by time.
 
     They are unlabelled; where those are too few, confirmed normals stand in for half of the number.
-    Labelled anomalies and the other confirmed normals are all left to training. Raises DataError for
-    fewer than FEWEST_ROWS rows, or no unlabelled ones.
+    Labelled anomalies and the other confirmed normals are all left to training. Raises DataError.
     """
+    refuse_unfit_for_training(data)
     unlabelled = np.flatnonzero(data.labels == UNLABELLED)
-    if not len(unlabelled):
-        raise DataError(
-            f"label column {data.facts.label_column!r}: all {len(data.labels)} rows are labelled: training "
-            "learns what is normal from unlabelled rows, so leave the label of rows empty that nobody has "
-            "looked at"
-        )
     normals = np.flatnonzero(data.labels == NORMAL)
     rows = len(unlabelled) + len(normals)
-    if rows < FEWEST_ROWS:
-        raise DataError(
-            f"the data has {rows} rows that are not labelled anomalies: {FEWEST_ROWS} are the least"
-        )
     wanted = min(max(round(REFERENCE_SHARE * rows), min(REFERENCE_FLOOR, rows // 2)), REFERENCE_CEILING)
     rng = np.random.default_rng([seed, 1])
     unlabelled, normals = (_last_first(rows, data.time, rng) for rows in (unlabelled, normals))
@@ -180,6 +172,22 @@ def split(data: Dataset, seed: int) -> Split:
     return Split(fit=fit, reference=np.sort(reference))
 
 
+def refuse_unfit_for_training(data: Dataset) -> None:
+    """Raise DataError for fewer than FEWEST_ROWS rows that are no labelled anomalies, or none unlabelled."""
+    unlabelled = int((data.labels == UNLABELLED).sum())
+    if not unlabelled:
+        raise DataError(
+            f"label column {data.facts.label_column!r}: all {len(data.labels)} rows are labelled: training "
+            "learns what is normal from unlabelled rows, so leave the label of rows empty that nobody has "
+            "looked at"
+        )
+    rows = unlabelled + int((data.labels == NORMAL).sum())
+    if rows < FEWEST_ROWS:
+        raise DataError(
+            f"the data has {rows} rows that are not labelled anomalies: {FEWEST_ROWS} are the least"
+        )
+
+
 def _last_first(rows: np.ndarray, time: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     shuffled = rng.permutation(rows)
     if time is None:
@@ -187,9 +195,10 @@ def _last_first(rows: np.ndarray, time: np.ndarray | None, rng: np.random.Genera
     return shuffled[np.argsort(-time[shuffled], kind="stable")]
 
 
-def _digest(schema: FeatureSchema, arrays: Arrays, labels: np.ndarray, time: np.ndarray | None) -> str:
+def digest_of(schema: FeatureSchema, *arrays: np.ndarray | None) -> str:
+    """Of rows and what belongs to them, and of the schema that they were read by."""
     sha = hashlib.sha256(schema.digest.encode())
-    for array in (arrays.numeric, arrays.codes, labels, time):
+    for array in arrays:
         if array is not None:
             sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()

@@ -12,7 +12,10 @@ def recorded(source: str) -> str:
     """How a manifest names its data, so that a worker elsewhere on this machine finds it: in full, or
     beside the packages, wherever those are installed."""
     path = Path(source).absolute()
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT / "training") else path)
+    for folder in (ROOT / "training", (ROOT / "training").resolve()):  # in a checkout it is a link
+        if path.is_relative_to(folder):
+            return str("training" / path.relative_to(folder))
+    return str(path)
 
 
 def resolve(source: str) -> str:

@@ -47,10 +47,12 @@ def calibrate(
     codes: np.ndarray,
     scored: Scored,
     review: Sequence[Reviewable] = (),
+    sample: str | None = None,
 ) -> Reference:
-    """The reference of held-out rows, of which any may be a hidden anomaly.
+    """The reference of held-out rows, of which any may be a hidden anomaly, or of a `sample` (its digest)
+    that is known to be normal.
 
-    Such a row has a high score, so it raises the threshold: contamination errs to the quiet side until
+    A hidden anomaly has a high score, so it raises the threshold: contamination errs to the quiet side until
     people have reviewed the highest rows, `review`.
     """
     residual_high = np.quantile(scored.residual, HIGH, axis=0)
@@ -66,6 +68,7 @@ def calibrate(
         },
         prototype_shares=_shares(scored.prototype, scored.similarity.shape[1]),
         review=tuple(ReviewRow(score=row.score, digest=row.digest) for row in review),
+        sample=sample,
     )
 
 

@@ -68,11 +68,11 @@ def of_labels(data: Dataset, split: Split, crossed: CrossFit | None) -> Evidence
     )
 
 
-def held_out(labels: np.ndarray, rank: np.ndarray, reference_rows: int) -> Evidence:
+def held_out(labels: np.ndarray, rank: np.ndarray, reference_rows: int, known_normal: bool) -> Evidence:
     """The figures of a file that training never saw; its unlabelled rows are left out.
 
     `recall_at_clean_budget` is the recall where the budget of these rows that are known to be normal
-    alert: what a reference without hidden anomalies would allow.
+    alert: what a reference without hidden anomalies would allow, `known_normal` or not.
     """
     labelled = labels != UNLABELLED
     rank, truth = rank[labelled], (labels[labelled] == ANOMALY).astype(int)
@@ -85,10 +85,12 @@ def held_out(labels: np.ndarray, rank: np.ndarray, reference_rows: int) -> Evide
     if recall is None or alerts is None:
         return evidence
     clean = float((rank[truth == 1] > np.quantile(rank[truth == 0], 1.0 - DEFAULT_BUDGET)).mean())
+    ground = "was calibrated by a sample of rows known to be normal"
+    if not known_normal:
+        ground = "was calibrated on rows that hide anomalies too, which makes it quieter than asked"
     how += (
-        f" The calibrated threshold for {DEFAULT_BUDGET:.0%} alerts on {alerts:.2%} of its normal rows and "
-        f"finds {recall:.1%} of its anomalies: the rows it was calibrated on hold hidden anomalies too, "
-        f"which makes it quieter than asked. Exactly {DEFAULT_BUDGET:.0%} of false alerts would find "
-        f"{clean:.1%}."
+        f" The threshold for {DEFAULT_BUDGET:.0%} alerts on {alerts:.2%} of its normal rows and "
+        f"finds {recall:.1%} of its anomalies; it {ground}. Exactly {DEFAULT_BUDGET:.0%} of false alerts "
+        f"would find {clean:.1%}."
     )
     return Evidence(how, rank, truth, {**evidence.metrics, "recall_at_clean_budget": clean})

@@ -23,8 +23,9 @@ def what_was_seen(
     time: np.ndarray | None = None,
 ) -> Seen:
     """Of the N training rows that nobody called an anomaly, held-out ones included; `distance` [R] is of
-    held-out rows. `time` [N] orders the rows: a column that only grows with it has no upper bound."""
-    order = None if time is None else np.argsort(time, kind="stable")
+    held-out rows. `time` [N] orders the rows, but for those where it is NaN: a column that only grows with it
+    has no upper bound."""
+    order = None if time is None else np.argsort(time, kind="stable")[: np.count_nonzero(~np.isnan(time))]
     return Seen(
         numeric={
             f.name: bounds_of(numeric[:, j], order)

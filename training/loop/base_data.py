@@ -7,7 +7,9 @@ elsewhere; the digest of the rows stands inside.
 from dataclasses import dataclass
 
 from nearnorm.models.bundle.manifest import Manifest
+from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.errors import DataError
+from nearnorm.training.dataset.known_normal import KnownNormal, load_known_normal
 from nearnorm.training.dataset.load import Dataset, load
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.source import resolve
@@ -46,3 +48,37 @@ def read_base(manifest: Manifest, named: str | None, recipe: Recipe, own: Recipe
             )
     check_columns(source, data.schema, manifest.core.features)
     return BaseData(source, data, changed)
+
+
+def read_reference(
+    manifest: Manifest, named: str | None, schema: FeatureSchema, trusted: bool
+) -> tuple[KnownNormal | None, str | None]:
+    """The rows known to be normal at `named`, by the operator, or else at the champion's own place, read by
+    `schema`; and a sentence where they are not those of the champion. None: it has none, and none is named.
+
+    Raises DataError for rows that cannot be read, and, if `trusted`, for a change that no operator named.
+    """
+    core, recorded = manifest.core, manifest.reference_source
+    if named is None and not core.reference.known_normal:
+        return None, None
+    source = named or (recorded and resolve(recorded))
+    if source is None:
+        raise DataError(
+            "the champion was calibrated by rows known to be normal, and its manifest does not say where "
+            "they lie: name them by NEARNORM_REFERENCE_DATA"
+        )
+    sample = load_known_normal(source, core.data.label_column, schema)
+    if not core.reference.known_normal:
+        return sample, None
+    then = sample
+    if schema != core.features:
+        then = load_known_normal(source, core.data.label_column, core.features)
+    if then.digest == core.reference.sample:
+        return sample, None
+    changed = f"the reference {source} has changed since the champion was calibrated by it"
+    if trusted and named is None:
+        raise DataError(
+            f"{changed}: its digest is not the one in the signed manifest. Bring it back, train anew with "
+            "`nearnorm train`, or name the rows that you trust by NEARNORM_REFERENCE_DATA"
+        )
+    return sample, changed

@@ -40,12 +40,13 @@ from nearnorm.models.retraining import (
     read_lines,
     read_part,
 )
+from nearnorm.training.dataset.known_normal import judged_by
 from nearnorm.training.dataset.load import ANOMALY, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable
 from nearnorm.training.job import Prepared, TrainingJob, Watcher
 from nearnorm.training.loop import gate
-from nearnorm.training.loop.base_data import read_base
+from nearnorm.training.loop.base_data import read_base, read_reference
 from nearnorm.training.loop.snapshot import Snapshot, convert, take
 from nearnorm.training.pipeline import train_bundle
 
@@ -72,7 +73,13 @@ def retrain(folder: Path) -> TrainingResult:
     snapshot = take(base.data, traffic, verdicts)
     problems = [base.changed, *snapshot.problems] if base.changed else snapshot.problems
     data = snapshot.data
-    rows = split(data, core.seed)
+    sample, changed = read_reference(champion.manifest, request.reference, data.schema, request.trusted)
+    if changed:
+        problems = [changed, *problems]
+    if sample is None:
+        rows = split(data, core.seed)
+    else:
+        data, rows = judged_by(data, sample, core.seed)
     for problem in problems:
         _write_event(warning=problem)
 
@@ -83,13 +90,15 @@ def retrain(folder: Path) -> TrainingResult:
         label_column=core.data.label_column,
         time_column=core.data.time_column,
         seed=core.seed,
+        reference=None if sample is None else sample.source,
     )
     seconds = time.perf_counter() - started
     _report_progress("evaluate", SNAPSHOT)
     with ProcessPoolExecutor(1, get_context("spawn")) as beside:
         crossed, rival = None, None
         if measurable(data.labels[rows.fit]):
-            if own.fit != recipe.fit or (snapshot.known != data.labels).any() or not snapshot.present.all():
+            news = (snapshot.known != snapshot.data.labels).any() or not snapshot.present.all()
+            if own.fit != recipe.fit or news:
                 rival = beside.submit(
                     cross_fit, data, rows, own.fit, core.seed, _silent, snapshot.known, snapshot.present
                 )
@@ -123,7 +132,7 @@ def retrain(folder: Path) -> TrainingResult:
         figures=decision.figures,
         version=bundle.version,
         digest=snapshot.digest,
-        rows=len(data.labels),
+        rows=len(snapshot.data.labels),
         learnt=[
             LearntRecord(
                 digest=v.digest,

@@ -17,6 +17,7 @@ from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.data.tables import Arrays, to_arrays
 from nearnorm.models.errors import DataError
 from nearnorm.models.retraining import Verdict
+from nearnorm.training.dataset.equal import row_keys
 from nearnorm.training.dataset.load import ANOMALY, NORMAL, UNLABELLED, Dataset
 
 
@@ -63,12 +64,12 @@ def take(base: Dataset, records: Sequence[Mapping[str, Any]], verdicts: Sequence
     fits, problems = _fitting(labelled, verdicts)
 
     at: dict[bytes, list[int]] = {}
-    for row, key in enumerate(_keys(base.numeric, base.codes)):
+    for row, key in enumerate(row_keys(base.numeric, base.codes)):
         at.setdefault(key, []).append(row)
-    keys = _keys(labelled.numeric, labelled.codes)
+    keys = row_keys(labelled.numeric, labelled.codes)
     verdict_of = {keys[i]: verdicts[i].anomaly for i in np.flatnonzero(fits).tolist()}
     fresh, known_already = [], {*at, *verdict_of}
-    traffic_keys = _keys(traffic.numeric, traffic.codes)
+    traffic_keys = row_keys(traffic.numeric, traffic.codes)
     for row, key in enumerate(traffic_keys):
         if row not in traffic.errors and key not in known_already:
             fresh.append(row)
@@ -143,12 +144,6 @@ def _fitting(labelled: Arrays, verdicts: Sequence[Verdict]) -> tuple[np.ndarray,
         elif not fits[i]:
             problems.append(f"label {verdict.feedback_id} is left out: it has no feature of the base data")
     return fits, tuple(problems)
-
-
-def _keys(numeric: np.ndarray, codes: np.ndarray) -> list[bytes]:
-    """Equal rows have equal keys; -0.0 is 0.0."""
-    numeric = numeric + 0.0
-    return [a.tobytes() + b.tobytes() for a, b in zip(numeric, codes, strict=True)]
 
 
 def _digest(base: Dataset, numeric: np.ndarray, codes: np.ndarray, labels: np.ndarray) -> str:

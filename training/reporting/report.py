@@ -7,7 +7,7 @@ from string import Template
 
 import numpy as np
 
-from nearnorm.models.bundle.manifest import Manifest
+from nearnorm.models.bundle.manifest import Manifest, Reference
 from nearnorm.models.conformal import DEFAULT_BUDGET, threshold
 from nearnorm.models.data.schema import Kind
 from nearnorm.training.evaluation.calibrate import Scored
@@ -58,6 +58,7 @@ def report_json(findings: Findings) -> dict[str, object]:
         "seconds": findings.seconds,
         "rows": core.data.model_dump(exclude={"digest"}),
         "reference_rows": core.reference.rows,
+        "reference_known_normal": core.reference.known_normal,
         "choices": findings.choices,
         "config": core.config,
         "seed": core.seed,
@@ -72,7 +73,7 @@ def report_html(findings: Findings) -> str:
     template = Template((Path(__file__).with_name("report.html")).read_text(encoding="utf-8"))
     return template.substitute(
         version=manifest.version[:12],
-        source=escape(manifest.source),
+        source=escape(_sources(manifest)),
         created=manifest.created_at,
         seed=core.seed,
         tiles=_tiles(findings),
@@ -88,6 +89,12 @@ def report_html(findings: Findings) -> str:
     )
 
 
+def _sources(manifest: Manifest) -> str:
+    if manifest.reference_source is None:
+        return manifest.source
+    return f"{manifest.source}, calibrated by {manifest.reference_source} (known to be normal)"
+
+
 def _tiles(findings: Findings) -> str:
     core, metrics = findings.manifest.core, findings.evidence.metrics
     facts = core.data
@@ -98,7 +105,7 @@ def _tiles(findings: Findings) -> str:
             _percent(metrics["recall_at_budget"]),
             f"{_percent(metrics['false_alert_rate'])} of the other rows alert",
         ),
-        ("rows", f"{facts.rows:,}", f"{core.reference.rows:,} held out for calibration"),
+        ("rows", f"{facts.rows:,}", f"{core.reference.rows:,} {_reference(core.reference)}"),
         (
             "labels",
             f"{facts.anomalies + facts.normals:,}",
@@ -115,6 +122,10 @@ def _tiles(findings: Findings) -> str:
         f'<div class="tile"><b>{value}</b><span>{escape(name)}</span><small>{escape(note)}</small></div>'
         for name, value, note in tiles
     )
+
+
+def _reference(reference: Reference) -> str:
+    return "known to be normal, for calibration" if reference.known_normal else "held out for calibration"
 
 
 def _figure(value: float | None) -> str:

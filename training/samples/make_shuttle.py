@@ -3,8 +3,9 @@
     pip download --no-deps river==0.26.1
     python -m nearnorm.training.samples.make_shuttle river-0.26.1-*.whl
 
-Of 70% of the 49,097 records 30 anomalies are labelled and all other labels are hidden; the other 30%
-keep their labels, for reports alone.
+30% of the 49,097 records keep their labels, for reports alone. Of the others 5,000 that are truly normal are
+the reference, as if somebody had looked through them; the rest is trained on, with 30 anomalies labelled
+and all other labels hidden. No record is in two of the files.
 """
 
 import gzip
@@ -19,6 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 LABELLED = 30
+REFERENCE = 5_000
 HELD_OUT = 0.3
 SEED = 0
 
@@ -30,7 +32,7 @@ def read_wheel(wheel: Path) -> pa.Table:
 
 
 def make(records: pa.Table, folder: Path) -> None:
-    """Write shuttle_train.parquet and shuttle_held_out.parquet."""
+    """Write shuttle_train.parquet, shuttle_reference.parquet and shuttle_held_out.parquet."""
     rng = np.random.default_rng(SEED)
     truth = records.column("anomaly").to_numpy()
     features = records.drop_columns(["anomaly"])
@@ -38,13 +40,16 @@ def make(records: pa.Table, folder: Path) -> None:
     for label in (0, 1):
         rows = np.flatnonzero(truth == label)
         held_out[rng.choice(rows, round(HELD_OUT * len(rows)), replace=False)] = True
-    train = np.flatnonzero(~held_out)
-    known = rng.choice(train[truth[train] == 1], LABELLED, replace=False)
+    rest = np.flatnonzero(~held_out)
+    known = rng.choice(rest[truth[rest] == 1], LABELLED, replace=False)
+    reference = np.sort(rng.choice(rest[truth[rest] == 0], REFERENCE, replace=False))
+    _write(features.take(reference), folder / "shuttle_reference.parquet")
+    train = np.setdiff1d(rest, reference)
     labels = pa.array(np.ones(len(train)), pa.int8(), mask=~np.isin(train, known))
     _write(features.take(train).append_column("label", labels), folder / "shuttle_train.parquet")
-    rest = np.flatnonzero(held_out)
-    labels = pa.array(truth[rest], pa.int8())
-    _write(features.take(rest).append_column("label", labels), folder / "shuttle_held_out.parquet")
+    kept = np.flatnonzero(held_out)
+    labels = pa.array(truth[kept], pa.int8())
+    _write(features.take(kept).append_column("label", labels), folder / "shuttle_held_out.parquet")
 
 
 def _write(table: pa.Table, path: Path) -> None:

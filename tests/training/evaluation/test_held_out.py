@@ -62,7 +62,7 @@ def test_a_held_out_file_tells_how_much_quieter_than_asked_the_threshold_is() ->
     reference = np.concatenate([rng.normal(size=900), 4 + rng.normal(size=90)])
     rank = ranks(np.concatenate([normal, anomalous]), reference)
     labels = np.concatenate([np.zeros(5_000), np.ones(300)]).astype(np.int8)
-    metrics = held_out(labels, rank, len(reference)).metrics
+    metrics = held_out(labels, rank, len(reference), False).metrics
     recall, clean, alerts = (
         metrics[name] for name in ("recall_at_budget", "recall_at_clean_budget", "false_alert_rate")
     )
@@ -74,5 +74,5 @@ def test_a_held_out_file_tells_how_much_quieter_than_asked_the_threshold_is() ->
 
 
 def test_unlabelled_rows_of_a_held_out_file_are_not_judged() -> None:
-    evidence = held_out(np.array([1, -1, 0], np.int8), np.array([0.9, 0.95, 0.1]), 200)
+    evidence = held_out(np.array([1, -1, 0], np.int8), np.array([0.9, 0.95, 0.1]), 200, False)
     assert evidence.truth.tolist() == [1, 0]

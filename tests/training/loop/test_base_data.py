@@ -13,10 +13,11 @@ from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.data.tables import read_table
 from nearnorm.models.errors import BundleError, DataError
 from nearnorm.models.retraining import TrainingRequest
+from nearnorm.training.dataset.known_normal import load_known_normal
 from nearnorm.training.dataset.load import load
 from nearnorm.training.dataset.recipe import ColumnOverride, Recipe
 from nearnorm.training.dataset.source import resolve
-from nearnorm.training.loop.base_data import read_base
+from nearnorm.training.loop.base_data import read_base, read_reference
 from nearnorm.training.loop.retrain import retrain
 from nearnorm.training.loop.snapshot import take
 
@@ -87,3 +88,60 @@ def test_a_retraining_under_trusted_keys_ends_before_it_learns_from_changed_data
     with pytest.raises(DataError, match="has changed since the champion was trained"):
         retrain(tmp_path)
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.fixture
+def calibrated(bundle: Bundle, tmp_path: Path) -> Manifest:
+    """The manifest of a champion that rows known to be normal calibrated."""
+    table = read_table(resolve(bundle.manifest.source)).drop_columns([bundle.manifest.core.data.label_column])
+    pq.write_table(table.slice(0, 300), tmp_path / "clean.parquet")
+    return _calibrated_by(bundle.manifest, str(tmp_path / "clean.parquet"))
+
+
+def _calibrated_by(manifest: Manifest, source: str) -> Manifest:
+    sample = load_known_normal(source, "label", manifest.core.features)
+    reference = manifest.core.reference.model_copy(update={"sample": sample.digest})
+    core = manifest.core.model_copy(update={"reference": reference})
+    return manifest.model_copy(update={"core": core, "reference_source": source})
+
+
+def test_a_champion_without_a_known_reference_has_none_whatever_stands_outside_its_core(
+    bundle: Bundle, calibrated: Manifest
+) -> None:
+    pointed = bundle.manifest.model_copy(update={"reference_source": calibrated.reference_source})
+    assert read_reference(pointed, None, pointed.core.features, trusted=False) == (None, None)
+    named, _ = read_reference(pointed, calibrated.reference_source, pointed.core.features, trusted=True)
+    assert named is not None, "the operator may bring one"
+
+
+def test_a_known_reference_is_kept_by_another_schema_too(calibrated: Manifest) -> None:
+    schema = calibrated.core.features
+    fewer = schema.model_copy(
+        update={"features": tuple(f for f in schema.features if f.name != schema.scored[0].name)}
+    )
+    sample, changed = read_reference(calibrated, None, fewer, trusted=True)
+    assert sample is not None
+    assert (sample.source, changed) == (calibrated.reference_source, None)
+
+
+def test_a_changed_reference_is_told_and_refused_under_trusted_keys_unless_the_operator_names_it(
+    calibrated: Manifest,
+) -> None:
+    source, schema = str(calibrated.reference_source), calibrated.core.features
+    pq.write_table(pq.read_table(source).slice(1), source)
+    told = f"the reference {source} has changed since the champion was calibrated by it"
+    assert read_reference(calibrated, None, schema, trusted=False)[1] == told
+    with pytest.raises(DataError, match=r"has changed .* rows that you trust by NEARNORM_REFERENCE_DATA"):
+        read_reference(calibrated, None, schema, trusted=True)
+    assert read_reference(calibrated, source, schema, trusted=True)[1] == told
+
+
+def test_a_known_reference_that_is_gone_ends_a_retraining_instead_of_another_taking_its_place(
+    calibrated: Manifest,
+) -> None:
+    Path(str(calibrated.reference_source)).unlink()
+    with pytest.raises(DataError, match=r"clean\.parquet does not exist"):
+        read_reference(calibrated, None, calibrated.core.features, trusted=False)
+    nowhere = calibrated.model_copy(update={"reference_source": None})
+    with pytest.raises(DataError, match="name them by NEARNORM_REFERENCE_DATA"):
+        read_reference(nowhere, None, calibrated.core.features, trusted=False)

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.models.data.tables import read_table
 from nearnorm.models.retraining import TrainingRequest, Verdict
 from nearnorm.training.evaluation.crossfit import CrossFit
 from nearnorm.training.loop.retrain import _ranked, retrain
-from tests.training.conftest import PAYMENTS_HELD_OUT
+from tests.training.conftest import PAYMENTS_HELD_OUT, train
 
 
 def measured(rows: list[int], rank: list[float], reference: list[list[float]]) -> CrossFit:
@@ -72,3 +74,24 @@ def test_confirmed_anomalies_are_no_excess_of_alerts(bundle: Bundle, tmp_path: P
     traffic = result.figures["traffic"]
     assert isinstance(traffic, dict)
     assert traffic["rows"] == 10
+
+
+def test_a_champion_that_known_normals_calibrated_is_followed_by_one_that_they_calibrate(
+    tmp_path: Path,
+) -> None:
+    table = pq.read_table(PAYMENTS_HELD_OUT)
+    clean = table.filter(pc.equal(table.column("label"), 0)).drop_columns(["label"])
+    pq.write_table(clean, tmp_path / "clean.parquet")
+    champion = train(tmp_path / "champion", reference=str(tmp_path / "clean.parquet"))
+    request = TrainingRequest(champion=str(champion.path), version=champion.version, budget=0.01)
+    (tmp_path / "request.json").write_bytes(msgspec.json.encode(request))
+    (tmp_path / "traffic.jsonl").write_text("")
+    found = Verdict("a", "a", True, clean.slice(7, 1).to_pylist()[0], probability=1.0, known=False)
+    (tmp_path / "labels.jsonl").write_bytes(msgspec.json.encode(found))
+    retrain(tmp_path)
+    after = read_bundle(tmp_path / "bundle").manifest
+    assert after.core.reference.known_normal
+    assert after.core.reference.sample == champion.manifest.core.reference.sample
+    assert after.reference_source == champion.manifest.reference_source
+    assert after.core.reference.rows == clean.num_rows - 1, "but for the one that proved to be an anomaly"
+    assert after.core.data.rows == 3_001

@@ -86,4 +86,5 @@ def test_base_data_is_found_again_from_another_folder(
     assert resolve(recorded("data.csv")) == str(tmp_path / "data.csv")
     shipped = str(ROOT / "training" / "samples" / "shuttle_train.parquet")
     assert recorded(shipped) == "training/samples/shuttle_train.parquet"
+    assert recorded(str(Path(shipped).resolve())) == "training/samples/shuttle_train.parquet", "in a checkout"
     assert resolve(recorded(shipped)) == shipped
