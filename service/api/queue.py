@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
@@ -14,6 +15,7 @@ from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.feedback import queue
 from nearnorm.service.feedback.queue import Pick
 from nearnorm.service.ids import iso
+from nearnorm.service.scoring.explain import reasons_of
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 
@@ -33,6 +35,7 @@ class QueueItem(BaseModel):
     prototype: int
     model_version: str
     record: dict[str, Any]
+    reasons: list[dict[str, Any]] | None = None
     id: str | None = None
 
 
@@ -50,9 +53,10 @@ async def get_queue(
     model: str = "default",
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     cursor: str | None = None,
+    explain: bool = False,
 ) -> QueuePage:
     """What nobody has judged: a new model's highest reference rows, then kept events: the strangest, the
-    uncertain, and some at random."""
+    uncertain, and some at random. `explain` adds the reasons that the serving model has."""
     services = services_of(request)
     registry: Registry = request.app.state.registry
     loaded, begin = registry.get(model), queue.read_cursor(cursor)
@@ -68,6 +72,10 @@ async def get_queue(
 
     picks, end = await services.ledger.seen(look)
     found = [_item(pick, loaded) for pick in picks]
+    if explain and found:
+        reasons = await reasons_of(loaded, [item.record for item in found])
+        for item, own in zip(found, reasons, strict=True):
+            item.reasons = msgspec.to_builtins(own)
     return QueuePage(queue=found, next=queue.write_cursor(end) if end else None)
 
 

@@ -1,12 +1,14 @@
 """Which rows of a request are explained, and their reasons as callers read them."""
 
+import asyncio
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 from msgspec import Struct
 
 from nearnorm.service.records.encoder import Encoded
-from nearnorm.service.records.shapes import Reason
+from nearnorm.service.records.shapes import Envelope, Reason
 from nearnorm.service.serving.explaining import ScoredRows
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
@@ -14,6 +16,20 @@ from nearnorm.service.verdict.reasons import Explained
 
 MOST_ROWS = 256
 """Explained of one request: each costs what scoring a hundred rows does."""
+
+
+async def reasons_of(model: LoadedModel, records: list[dict[str, Any]]) -> list[list[Reason] | None]:
+    """Why records would get their scores from `model` now; None for one that does not fit its schema."""
+    encoded = model.encoder.encode(Envelope(records=records))
+    found: list[list[Reason] | None] = [None] * len(records)
+    if len(encoded.rows):
+        outputs = await asyncio.to_thread(model.engine.run, encoded.rows)
+        parts = await model.explaining.submit(ScoredRows(encoded.rows, outputs))
+        residuals = outputs.residual.tolist()
+        for row, explained in enumerate(chain.from_iterable(parts)):
+            record = model.encoder.record(encoded, row)
+            found[encoded.places()[row]] = model.explainer.reasons(record, explained, residuals[row])
+    return found
 
 
 class Reasons(Struct, frozen=True):

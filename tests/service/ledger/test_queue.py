@@ -85,3 +85,13 @@ def test_a_query_that_does_not_fit_is_refused(client: httpx.Client, query: dict[
 
 def test_the_queue_of_an_unknown_model_is_not_found(client: httpx.Client) -> None:
     problem(client.get("/queue", params={"model": "other"}), 404, "unknown-model")
+
+
+def test_the_queue_gives_reasons_where_they_are_asked_for(client: httpx.Client) -> None:
+    strange = {"records": [RECORD | {"amount": 900.0}], "explain": True}
+    scored = client.post("/score", json=strange).json()["results"][0]
+    until(lambda: logged(client))
+    (item,) = page(client, explain=True)["queue"]
+    assert item["reasons"] == scored["reasons"]
+    assert item["reasons"][0]["feature"] == "amount"
+    assert "reasons" not in page(client)["queue"][0]
