@@ -94,8 +94,8 @@ def _read_file(path: Path, text: Collection[str]) -> pa.Table:
         raise DataError(f"{path} is empty")
     try:
         table = _read_csv(path, text) if ending == ".csv" else _read_parquet(path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        first_line = str(error).splitlines()[0]
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # of a damaged file, or a column
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{path} cannot be read as {ending[1:]}: {first_line}") from None
     twice = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
     if twice:
@@ -140,13 +140,15 @@ def _check_text(path: Path, name: str, parts: Sequence[pa.ChunkedArray]) -> None
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as dictionaries, other dictionaries unpacked, NaN as null."""
+    """Text as dictionaries, other dictionaries unpacked, bytes of one type, NaN as null."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
         column = column.cast(kind)
     if pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.string()).cast(TEXT)
+    if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
+        return column.cast(pa.binary())
     if pa.types.is_floating(kind):
         return pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
     return column

@@ -64,7 +64,7 @@ def table(folder: Path, rng: random.Random) -> str:
     try:
         write = pa_csv.write_csv if file.suffix == ".csv" else pq.write_table
         write(rows, file)
-    except pa.ArrowException:  # types that the format does not know
+    except (pa.ArrowException, OSError):  # types that the format does not know
         return "not written"
     if rng.random() < 0.6:
         file.write_bytes(damaged(file.read_bytes(), rng))

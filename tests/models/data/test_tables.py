@@ -228,3 +228,11 @@ def test_text_of_a_parquet_file_that_is_no_utf_8_is_refused_by_its_column(tmp_pa
     pq.write_table(pa.table({"x": [1, 2], "s": text}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: column 's' is not UTF-8 text"):
         read_table(str(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(2)])
+def test_bytes_are_one_type_however_a_parquet_file_spells_them(tmp_path: Path, kind: pa.DataType) -> None:
+    file = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"raw": pa.array([b"DE", None], kind), "amount": [1.0, 2.0]}), file)
+    assert read_table(str(file))["raw"].to_pylist() == [b"DE", None]
+    assert read_table(str(file))["raw"].type == pa.binary()
