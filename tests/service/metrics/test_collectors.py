@@ -12,6 +12,7 @@ from nearnorm.service.drift.monitor import LONG
 from nearnorm.service.metrics import collectors
 from nearnorm.service.settings import Settings
 from nearnorm.service.token_bucket import TokenBucket
+from nearnorm.service.verdict.novelty import ALLOWED
 from tests.service.api.test_ops import value
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_endpoint import RECORD
@@ -98,3 +99,17 @@ def test_a_drift_that_lasts_asks_for_a_retraining_where_switched_on(
         app.state.services.follower.refresh()
         jobs = client.get("/jobs").json()["jobs"]
         assert len(jobs) == switched_on, "once for a version"
+
+
+def test_novelty_that_has_become_usual_asks_for_a_retraining_too(tmp_path: Path, bundle: Bundle) -> None:
+    app = create_app(Settings(home=home_with(tmp_path, bundle), retrain_on_drift=True))
+    with serving(app) as client:
+        novel = RECORD | {"amount": 1e9}
+        client.post("/score", json={"records": [novel] * ALLOWED}).raise_for_status()
+        app.state.services.follower.refresh()
+        assert client.get("/jobs").json()["jobs"] == []
+        client.post("/score", json={"records": [novel]}).raise_for_status()
+        app.state.services.follower.refresh()
+        jobs = client.get("/jobs").json()["jobs"]
+        assert len(jobs) == 1
+        client.delete(f"/jobs/{jobs[0]['job_id']}").raise_for_status()
