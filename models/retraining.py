@@ -34,7 +34,8 @@ class TrainingRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Verdict(Struct, frozen=True):
     """A record that analysts agree on, by the digest of its values. `probability` is that of a record like
-    it being kept at all; `known` is whether the champion learnt it."""
+    it being kept at all; `known` is whether the champion learnt it. `random`: it is of the random slice,
+    which nobody chose. `shared`: two labellers agree on it."""
 
     digest: str
     feedback_id: str
@@ -42,6 +43,8 @@ class Verdict(Struct, frozen=True):
     record: dict[str, Any]
     probability: float
     known: bool
+    random: bool = False
+    shared: bool = False
 
 
 class TrafficRecord(Struct, frozen=True):
@@ -61,7 +64,8 @@ class LearntRecord(Struct, frozen=True):
 
 class TrainingResult(Struct, frozen=True):
     """The gate's decision on the bundle of `version`, trained on `rows` rows with `digest`. `problems` are
-    sentences about labels that could not be used."""
+    sentences about labels that could not be used. `measured`: whether it is known how well it finds unseen
+    anomalies."""
 
     accepted: bool
     reasons: list[str]
@@ -71,6 +75,7 @@ class TrainingResult(Struct, frozen=True):
     rows: int
     learnt: list[LearntRecord]
     problems: list[str]
+    measured: bool = True
 
 
 def read_part(path: Path, kind: type[Part]) -> Part:

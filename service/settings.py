@@ -128,8 +128,9 @@ class Settings(BaseSettings):
     """Retrain, once a version, when a drift has lasted for 32,000 rows."""
     retrain_traffic_rows: int = Field(default=10_000, ge=0)
     """Rows of recent traffic (the audit slice) that a retraining learns from."""
-    gate: Literal["auto", "manual"] = "auto"
-    """Whether an accepted model serves at once, or waits for POST /models/{version}/activate."""
+    gate: Literal["measured", "auto", "manual"] = "measured"
+    """Which accepted models serve at once: those that could be measured, all of them (auto), or none
+    (manual); the others wait for POST /models/{version}/activate."""
     shadow_seconds: float = Field(default=0.0, ge=0)
     """How long an accepted model scores live traffic beside the champion before it may serve; 0: not at
     all."""

@@ -20,7 +20,8 @@ class Part(BaseModel):
 
 class DataFacts(Part):
     """What the model was trained on. `digest` covers the rows, labels included; `base_digest` those of the
-    base data alone, where a retraining added others (None: there are no others)."""
+    base data alone, where a retraining added others (None: there are no others). `held_out` labelled rows
+    were kept from training, for the gate: the trust set."""
 
     digest: str
     base_digest: str | None = None
@@ -30,6 +31,7 @@ class DataFacts(Part):
     anomalies: int
     normals: int
     unlabelled: int
+    held_out: int = 0
 
 
 class NumericProfile(Part):

@@ -80,6 +80,11 @@ class LabelHistory(Struct, frozen=True, dict=True):
             return "conflict"
         return "anomaly" if "anomaly" in said else "normal"
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether two API keys brought the verdict that stands: a name is what its sender says."""
+        return self.verdict in ("anomaly", "normal") and len({label.actor for label in self.standing}) > 1
+
     def took_back(self, feedback_id: str) -> bool:
         return feedback_id in self._retracted
 

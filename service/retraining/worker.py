@@ -171,7 +171,7 @@ class Worker:
         self.store.publish(folder / "bundle")
         self._keep_reference(folder / "bundle")
         now = self._renew_lease(job, stage="activate", progress=0.99)
-        obstacle = self._activate(now, result.version)
+        obstacle = self._activate(now, result)
         self._succeed(job, result, [obstacle, *reasons] if obstacle else reasons, obstacle is None)
 
     def _snapshot(self, job: Job, folder: Path) -> None:
@@ -261,13 +261,16 @@ class Worker:
             reference_rows.put(connection, bundle.version, rows)
         (folder / REVIEW).unlink(missing_ok=True)
 
-    def _activate(self, job: Job, version: str) -> str | None:
+    def _activate(self, job: Job, result: TrainingResult) -> str | None:
         """Activate once, however often it is tried: the log tells whose entry is there. Answers why not."""
         if self._activated(job):
             return None
+        version = result.version
         by_hand = f"it waits for POST /models/{version}/activate"
         if self.settings.gate == "manual":
             return f"{by_hand}: the gate is manual"
+        if self.settings.gate == "measured" and not result.measured:
+            return f"{by_hand}: whether it finds unseen anomalies as well could not be measured yet"
         champion = self.store.champion(job.model)
         if champion is None or champion.version != job.champion:
             return f"{by_hand}: another version was activated while it trained"

@@ -45,7 +45,7 @@ def test_labels_make_a_better_model_that_serves_and_can_be_rolled_back(home: Pat
         assert job["state"] == "succeeded", job
         assert job["activated"]
         assert job["snapshot"]["digest"]
-        assert any("average precision" in reason for reason in job["reasons"])
+        assert any("lies above a typical one" in reason for reason in job["reasons"])
         assert any('"stage": "fit"' in line for line in told)
 
         until(lambda: client.get("/readyz").json()["models"][0]["version"] == job["version"], 5)

@@ -85,7 +85,7 @@ def training(job_id: str) -> int:
     raise AssertionError("no training began")
 
 
-def with_result(worker: Worker, bundle: Bundle, accepted: bool = True) -> Job:
+def with_result(worker: Worker, bundle: Bundle, accepted: bool = True, measured: bool = True) -> Job:
     """A job whose training has ended: its folder holds a bundle and a result."""
     job_id = asked(worker)
     job = taken(worker)
@@ -105,6 +105,7 @@ def with_result(worker: Worker, bundle: Bundle, accepted: bool = True) -> Job:
         rows=1,
         learnt=[],
         problems=[],
+        measured=measured,
     )
     (folder / "result.json").write_bytes(msgspec.json.encode(result))
     return job

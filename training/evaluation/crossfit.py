@@ -14,6 +14,7 @@ from nearnorm.training.method.config import FitConfig
 
 FOLDS = 2
 """Each fold costs a fit; two measure every label once."""
+REFERENCE_POINTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,32 @@ def cross_fit(
     return CrossFit(
         np.concatenate(rows), np.concatenate(scores), np.concatenate(ranked), np.stack(reference_ranks)
     )
+
+
+def rank_left_out(
+    data: Dataset,
+    split: Split,
+    config: FitConfig,
+    seed: int,
+    rows: np.ndarray,
+    known: np.ndarray,
+    present: np.ndarray,
+) -> CrossFit:
+    """Rank `rows` [L], which are not among those to fit, by one fit on the others.
+
+    `known` [N] are the labels that it may learn from, `present` [N] the rows that it may see.
+    """
+    kept = split.fit[present[split.fit]]
+    training = TrainingSet(data.numeric[kept], data.codes[kept], data.cardinalities, known[kept])
+    detector = fit(training, config, seed=seed).detector
+    reference = score(detector, data.numeric[split.reference], data.codes[split.reference]).score
+    scored = score(detector, data.numeric[rows], data.codes[rows]).score
+    return CrossFit(rows, scored, ranks(scored, reference), evenly_spread())
+
+
+def evenly_spread() -> np.ndarray:
+    """Ranks [1, R] of reference rows among themselves, which are the same for every model but for ties."""
+    return np.linspace(0.0, 1.0, REFERENCE_POINTS, endpoint=False)[None]
 
 
 def _beat(progress: Callable[[float], None], done: float, _: Progress) -> None:

@@ -1,20 +1,30 @@
 """GateEvidence -> accept or refuse, with reasons. Pure.
 
-The rule is non-inferiority: a challenger is refused where there is evidence against it, not where
-evidence for it is missing. With few labels that lets it pass.
+The rule is non-inferiority by depth: of all traffic, which share lies above a typical trusted anomaly. Every
+anomaly counts by its rank alone, and among reference rows nothing is taken to be normal, so that anomalies
+hidden there do not matter. The margin is a share of the champion's own depth. What cannot be measured is
+neither accepted nor refused: `Decision.measured` says so.
 """
 
 from dataclasses import asdict, dataclass
-from math import exp, fsum, lgamma, log, log1p
+from math import exp, fsum, lgamma, log, log1p, sqrt
 
 import numpy as np
 
 from nearnorm.models.conformal import lowest_rank
 
-MARGIN = 0.02
-"""Average precision that a challenger may lose."""
+MARGIN = 0.05
+"""A share of the champion's depth: trusted anomalies may lie so much deeper by a challenger."""
+FINEST = 0.01
+"""Above the highest so many of traffic it does not matter how high: analysts look at all of those."""
+FEWEST = 20
+"""With fewer trusted anomalies than these, the depth must differ by more than chance too."""
+FEWEST_TRUSTED = 5
+"""With fewer trusted anomalies than these, new labels are judged by all labels, themselves among them."""
+CHANCE = 1.0
+"""Standard errors of the difference that count as chance there."""
 CONFIDENCE = 0.9
-"""How sure the gate is before it refuses."""
+"""How sure the gate is that alerts exceed the budget before it refuses."""
 MOST_FLIPPED = 0.1
 ALWAYS_FLIPPED = 2
 """Confirmed records whose right verdict a challenger may turn clearly wrong: a share of them, or so many."""
@@ -27,32 +37,45 @@ _CHUNK = 50
 @dataclass(frozen=True)
 class Ranked:
     """M held-out ranks in [0, 1] by either side. `truth` [M] is 1 for an anomaly. `weight` [M] is one over
-    the probability that a record like it is kept. `unit` [M] says which entries are one record."""
+    the probability that a record like it is kept. `unit` [M] says which entries are one record.
+
+    `of_artefact`: the ranks of the trust set by the bundle that would serve; else by cross-fitting its
+    recipe. `trusted`: the labels are not those that are new, each the word of one labeller alone."""
 
     truth: np.ndarray
     weight: np.ndarray
     unit: np.ndarray
     champion: np.ndarray
     challenger: np.ndarray
+    of_artefact: bool = False
+    trusted: bool = True
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A record that analysts agree on, and its rank in [0, 1] among either side's reference rows."""
+    """A record that analysts agree on, and its held-out rank in [0, 1] by either side."""
 
     feedback_id: str
     anomaly: bool
     champion: float
     challenger: float
 
-    def turned(self, budget: float, wrong: bool) -> bool:
-        """Whether the challenger turns a right verdict wrong, or a wrong one right.
+    def flip(self, budget: float) -> dict[str, object] | None:
+        """How its verdict changes; None: it does not.
 
-        A rank beside the threshold crosses it by chance, so it counts from twice or half the budget on.
+        A rank beside the threshold crosses it by chance, so a flip is clear from twice or half the budget on.
         """
         was, now = (rank >= lowest_rank(budget) for rank in (self.champion, self.challenger))
-        clear = self.challenger >= lowest_rank((2.0 if was else 0.5) * budget)
-        return was != now and clear == now and (now != self.anomaly) == wrong
+        if was == now:
+            return None
+        return {
+            "feedback_id": self.feedback_id,
+            "label": "anomaly" if self.anomaly else "normal",
+            "champion": round(100 * self.champion, 3),
+            "challenger": round(100 * self.challenger, 3),
+            "turns": "right" if now == self.anomaly else "wrong",
+            "clear": now == bool(self.challenger >= lowest_rank((2.0 if was else 0.5) * budget)),
+        }
 
 
 @dataclass(frozen=True)
@@ -67,7 +90,7 @@ class RecentTraffic:
 
 @dataclass(frozen=True)
 class GateEvidence:
-    """`ranked` is None where no fold has an anomaly to find."""
+    """`ranked` is None where there is no anomaly to find by which either side could be measured."""
 
     ranked: Ranked | None
     confirmed: tuple[Confirmed, ...]
@@ -77,51 +100,102 @@ class GateEvidence:
 
 @dataclass(frozen=True)
 class Decision:
-    """`reasons` are sentences, those that refuse first; `figures` what they stand on."""
+    """`reasons` are sentences, those that refuse first; `figures` what they stand on. `measured`: whether it
+    is known how well unseen anomalies are found."""
 
     accepted: bool
     reasons: tuple[str, ...]
     figures: dict[str, object]
+    measured: bool = True
 
 
 def decide(evidence: GateEvidence, seed: int = 0) -> Decision:
     """Judge a challenger. The same evidence and seed give the same decision."""
     judged = [
-        _precision(evidence, seed),
+        _depth(evidence, seed),
         _flips(evidence.confirmed, evidence.budget),
         _alerts(evidence.traffic, evidence.budget),
     ]
     judged.sort(key=lambda one: one.accepted)
     figures = {name: figure for one in judged for name, figure in one.figures.items()}
     reasons = tuple(reason for one in judged for reason in one.reasons)
-    return Decision(all(one.accepted for one in judged), reasons, figures)
+    return Decision(
+        all(one.accepted for one in judged), reasons, figures, all(one.measured for one in judged)
+    )
 
 
-def _precision(evidence: GateEvidence, seed: int) -> Decision:
+def depths(rank: np.ndarray, weight: np.ndarray) -> float:
+    """The depth of anomalies with ranks [A]: the geometric mean of the share of traffic that lies above."""
+    return exp(float(np.average(np.log(np.maximum(1.0 - rank, FINEST)), weights=weight)))
+
+
+def deeper(ranked: Ranked) -> tuple[float, float]:
+    """By how much, as a share of the champion's depth, anomalies lie deeper by the challenger, and what of
+    that may be chance."""
+    found = ranked.truth == 1
+    weight = ranked.weight[found] / ranked.weight[found].sum()
+    champion, challenger = (
+        np.log(np.maximum(1.0 - rank[found], FINEST)) for rank in (ranked.champion, ranked.challenger)
+    )
+    differences = challenger - champion
+    mean = float(weight @ differences)
+    error = sqrt(float((weight**2) @ (differences - mean) ** 2))
+    return exp(mean) - 1.0, exp(CHANCE * error) - 1.0
+
+
+def _depth(evidence: GateEvidence, seed: int) -> Decision:
     ranked = evidence.ranked
     if ranked is None:
         text = "how well unseen anomalies are found cannot be measured yet: it takes two labelled anomalies"
-        return Decision(True, (text,), {})
+        return Decision(True, (text,), {}, measured=False)
+    found = ranked.truth == 1
+    count = len(np.unique(ranked.unit[found]))
+    champion, challenger = (
+        depths(rank[found], ranked.weight[found]) for rank in (ranked.champion, ranked.challenger)
+    )
+    more, chance = deeper(ranked)
+    allowed = MARGIN + (chance if count < FEWEST else 0.0)
+    how = "of the trust set, which neither trained on" if ranked.of_artefact else "by cross-fitting"
+    which = "trusted anomalies" if ranked.trusted else "anomalies, each the word of one labeller alone,"
+    text = (
+        f"{count} {which} {how}: {challenger:.2%} of traffic lies above a typical one, by the champion "
+        f"{champion:.2%}"
+    )
+    accepted = more <= allowed
+    if not accepted:
+        text = (
+            f"it finds anomalies worse than the champion: they lie {more:.0%} deeper, {allowed:.0%} is "
+            f"allowed; {text}"
+        )
+    return Decision(
+        accepted,
+        (text,),
+        {
+            **_figures(ranked, evidence.budget, seed),
+            "depth": {
+                "champion": champion,
+                "challenger": challenger,
+                "deeper": more,
+                "allowed": allowed,
+            },
+        },
+    )
+
+
+def _figures(ranked: Ranked, budget: float, seed: int) -> dict[str, object]:
     champion, challenger = (
         float(average_precisions(rank, ranked.truth, ranked.weight[None])[0])
         for rank in (ranked.champion, ranked.challenger)
     )
-    low, high, worst = np.quantile(_differences(ranked, seed), (0.05, 0.95, CONFIDENCE)).tolist()
-    text = (
-        f"average precision on records it did not train on: {challenger:.3f}, the champion's recipe "
-        f"{champion:.3f}; the difference lies between {low:+.3f} and {high:+.3f} with 90% confidence"
-    )
-    accepted = worst >= -MARGIN
-    if not accepted:
-        text = f"it finds anomalies worse than the champion by more than {MARGIN:.2f}: {text}"
+    low, high = np.quantile(_differences(ranked, seed), (0.05, 0.95)).tolist()
     anomalous = ranked.truth == 1
     recalls = {
-        name: float(
-            np.average(rank[anomalous] >= lowest_rank(evidence.budget), weights=ranked.weight[anomalous])
-        )
+        name: float(np.average(rank[anomalous] >= lowest_rank(budget), weights=ranked.weight[anomalous]))
         for name, rank in (("champion", ranked.champion), ("challenger", ranked.challenger))
     }
-    figures: dict[str, object] = {
+    return {
+        "judged_by": "artefact" if ranked.of_artefact else "cross-fitting",
+        "trusted": ranked.trusted,
         "average_precision": {
             "champion": champion,
             "challenger": challenger,
@@ -129,9 +203,8 @@ def _precision(evidence: GateEvidence, seed: int) -> Decision:
             "interval_90": [low, high],
         },
         "recall_at_budget": recalls,
-        "labels_measured": len(np.unique(ranked.unit[ranked.truth == 1])),
+        "labels_measured": len(np.unique(ranked.unit[anomalous])),
     }
-    return Decision(accepted, (text,), figures)
 
 
 def average_precisions(rank: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -171,20 +244,36 @@ def _differences(ranked: Ranked, seed: int) -> np.ndarray:
 
 
 def _flips(confirmed: tuple[Confirmed, ...], budget: float) -> Decision:
-    flipped = [record for record in confirmed if record.turned(budget, wrong=True)]
-    mended = sum(record.turned(budget, wrong=False) for record in confirmed)
+    """All flips are listed; those that are clear and turn wrong are bounded."""
+    flips = [flip for record in confirmed if (flip := record.flip(budget))]
+    wrong = [flip for flip in flips if flip["turns"] == "wrong"]
+    clear = [flip for flip in wrong if flip["clear"]]
     allowed = max(ALWAYS_FLIPPED, int(MOST_FLIPPED * len(confirmed)))
-    accepted = len(flipped) <= allowed
-    text = f"of {len(confirmed)} confirmed records it mends {mended} and turns {len(flipped)} wrong"
+    accepted = len(clear) <= allowed
+    text = (
+        f"of {len(confirmed)} confirmed records it turns {len(flips) - len(wrong)} right and {len(wrong)} "
+        f"wrong, {len(clear)} of those clearly"
+    )
     if not accepted:
-        ids = ", ".join(record.feedback_id for record in flipped[:5])
-        text = f"{text}, where {allowed} are allowed (feedback {ids}{' ...' if len(flipped) > 5 else ''})"
+        ids = ", ".join(str(flip["feedback_id"]) for flip in clear[:5])
+        text = f"{text}, where {allowed} are allowed (feedback {ids}{' ...' if len(clear) > 5 else ''})"
     figures: dict[str, object] = {
         "confirmed": len(confirmed),
-        "mended": mended,
-        "flipped": [record.feedback_id for record in flipped],
+        "flips": flips,
+        "flips_allowed": allowed,
+        "precision_of_alerts": {
+            "champion": _precision([(record.champion, record.anomaly) for record in confirmed], budget),
+            "challenger": _precision([(record.challenger, record.anomaly) for record in confirmed], budget),
+        },
     }
     return Decision(accepted, (text,), figures)
+
+
+def _precision(judged: list[tuple[float, bool]], budget: float) -> float | None:
+    """Of the records with a verdict that a side alerts on, the share that are anomalies; None: it alerts on
+    none."""
+    alerts = [anomaly for rank, anomaly in judged if rank >= lowest_rank(budget)]
+    return sum(alerts) / len(alerts) if alerts else None
 
 
 def _alerts(traffic: RecentTraffic, budget: float) -> Decision:

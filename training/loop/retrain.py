@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from pydantic import ValidationError
 from nearnorm.models.bundle.bundle import Bundle, read_bundle, write_durably
 from nearnorm.models.bundle.operators import check_operators
 from nearnorm.models.conformal import lowest_rank, ranks
+from nearnorm.models.data.records import records
 from nearnorm.models.data.tables import Arrays
 from nearnorm.models.errors import BundleError, NearnormError
 from nearnorm.models.retraining import (
@@ -41,13 +43,21 @@ from nearnorm.models.retraining import (
     read_part,
 )
 from nearnorm.training.dataset.known_normal import judged_by
-from nearnorm.training.dataset.load import ANOMALY, split
+from nearnorm.training.dataset.load import Dataset, split
 from nearnorm.training.dataset.recipe import Recipe
-from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable
+from nearnorm.training.evaluation.crossfit import (
+    CrossFit,
+    cross_fit,
+    evenly_spread,
+    measurable,
+    rank_left_out,
+)
 from nearnorm.training.job import Prepared, TrainingJob, Watcher
 from nearnorm.training.loop import gate
 from nearnorm.training.loop.base_data import read_base, read_reference
+from nearnorm.training.loop.evidence import Sides, confirmed, rank_among_reference, weights
 from nearnorm.training.loop.snapshot import Snapshot, convert, take
+from nearnorm.training.loop.trust import draw
 from nearnorm.training.pipeline import train_bundle
 
 GIVE_MORE = "give the worker more, or less base data"
@@ -72,7 +82,9 @@ def retrain(folder: Path) -> TrainingResult:
     traffic = [line.record for line in read_lines(folder / "traffic.jsonl", TrafficRecord)]
     snapshot = take(base.data, traffic, verdicts)
     problems = [base.changed, *snapshot.problems] if base.changed else snapshot.problems
-    data = snapshot.data
+    trust = draw(snapshot.data, snapshot.place, verdicts)
+    held_out = int(trust.held_out.sum())
+    data = replace(snapshot.data, facts=snapshot.data.facts.model_copy(update={"held_out": held_out}))
     sample, changed = read_reference(champion.manifest, request.reference, data.schema, request.trusted)
     if changed:
         problems = [changed, *problems]
@@ -80,6 +92,7 @@ def retrain(folder: Path) -> TrainingResult:
         rows = split(data, core.seed)
     else:
         data, rows = judged_by(data, sample, core.seed)
+    rows = replace(rows, fit=np.setdiff1d(rows.fit, np.flatnonzero(trust.held_out)))
     for problem in problems:
         _write_event(warning=problem)
 
@@ -95,7 +108,18 @@ def retrain(folder: Path) -> TrainingResult:
     seconds = time.perf_counter() - started
     _report_progress("evaluate", SNAPSHOT)
     with ProcessPoolExecutor(1, get_context("spawn")) as beside:
-        crossed, rival = None, None
+        crossed, rival, refitted = None, None, None
+        if held_out and not core.data.held_out:  # it may have trained on what is held out now
+            refitted = beside.submit(
+                rank_left_out,
+                data,
+                rows,
+                own.fit,
+                core.seed,
+                np.flatnonzero(trust.held_out),
+                snapshot.known,
+                snapshot.present,
+            )
         if measurable(data.labels[rows.fit]):
             news = (snapshot.known != snapshot.data.labels).any() or not snapshot.present.all()
             if own.fit != recipe.fit or news:
@@ -108,24 +132,36 @@ def retrain(folder: Path) -> TrainingResult:
         )
         bundle = train_bundle(Prepared(job, data, rows, None, seconds), watcher, crossed)
         _report_progress("gate", TRAINED)
-        champions = crossed if rival is None else rival.result()
+        recipes: list[Sides] = []
+        if crossed is not None:
+            recipes.append((crossed if rival is None else rival.result(), crossed))
+        artefacts: list[Sides] = []
+        if held_out:
+            kept = np.flatnonzero(trust.held_out)
+            theirs = _rank_held_out(champion, data, kept) if refitted is None else refitted.result()
+            artefacts.append((theirs, _rank_held_out(bundle, data, kept)))
 
-    before_scores, champion_ranks = _answers(champion, convert([v.record for v in verdicts], core.features))
-    after_scores, challenger_ranks = _answers(bundle, convert([v.record for v in verdicts], data.schema))
+    before_scores, _ = _answers(champion, convert([v.record for v in verdicts], core.features))
+    after_scores, _ = _answers(bundle, convert([v.record for v in verdicts], data.schema))
+    weight = weights(len(data.labels), snapshot.place, verdicts)
+    measured = [*artefacts, *recipes]
+    ranked = (
+        rank_among_reference(data.labels, weight, trust.trusted, measured[0], bool(artefacts))
+        if measured
+        else None
+    )
     evidence = gate.GateEvidence(
-        ranked=_ranked(data.labels, snapshot.place, verdicts, champions, crossed),
-        confirmed=tuple(
-            gate.Confirmed(v.feedback_id, v.anomaly, float(champion_ranks[i]), float(challenger_ranks[i]))
-            for i, v in enumerate(verdicts)
-            if snapshot.place[i] >= 0
-        ),
+        ranked=ranked,
+        confirmed=confirmed(snapshot.place, verdicts, measured),
         traffic=_traffic(champion, bundle, traffic, snapshot, request.budget),
         budget=request.budget,
     )
     decision = gate.decide(evidence, core.seed)
-    held_out = (
-        {} if crossed is None else dict(zip(crossed.rows.tolist(), crossed.score.tolist(), strict=True))
-    )
+    left_out = {
+        row: score
+        for _, side in measured
+        for row, score in zip(side.rows.tolist(), side.score.tolist(), strict=True)
+    }
     return TrainingResult(
         accepted=decision.accepted,
         reasons=list(decision.reasons),
@@ -138,12 +174,13 @@ def retrain(folder: Path) -> TrainingResult:
                 digest=v.digest,
                 before=float(before_scores[i]),
                 after=float(after_scores[i]),
-                held_out=held_out.get(int(snapshot.place[i])),
+                held_out=left_out.get(int(snapshot.place[i])),
             )
             for i, v in enumerate(verdicts)
             if snapshot.place[i] >= 0
         ],
         problems=list(problems),
+        measured=decision.measured,
     )
 
 
@@ -178,30 +215,15 @@ def _answers(bundle: Bundle, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     return scores, ranks(scores, np.asarray(bundle.manifest.core.reference.scores, np.float32))
 
 
-def _ranked(
-    labels: np.ndarray,
-    place: np.ndarray,
-    verdicts: Sequence[Verdict],
-    champion: CrossFit | None,
-    challenger: CrossFit | None,
-) -> gate.Ranked | None:
-    """Held-out ranks, by both recipes, of every label in `labels` [N], among the reference rows, which count
-    once each. `place` [V] is the row of each verdict, or -1."""
-    if champion is None or challenger is None:
-        return None
-    weight = np.ones(len(labels))
-    for verdict, row in zip(verdicts, place, strict=True):
-        if row >= 0:
-            weight[row] = 1 / verdict.probability
-    fits, reference = challenger.reference_rank.shape
-    labelled = challenger.rows
-    return gate.Ranked(
-        truth=np.concatenate([(labels[labelled] == ANOMALY).astype(int), np.zeros(fits * reference, int)]),
-        weight=np.concatenate([weight[labelled], np.full(fits * reference, 1 / fits)]),
-        unit=np.concatenate([np.arange(len(labelled)), len(labelled) + np.tile(np.arange(reference), fits)]),
-        champion=np.concatenate([champion.rank, champion.reference_rank.ravel()]),
-        challenger=np.concatenate([challenger.rank, challenger.reference_rank.ravel()]),
-    )
+def _rank_held_out(bundle: Bundle, data: Dataset, rows: np.ndarray) -> CrossFit:
+    """Rows of `data` by a bundle that did not train on them, in the shape of a cross-fit.
+
+    Ranks of its own reference rows among themselves are the same for every bundle: evenly spread.
+    """
+    schema = bundle.manifest.core.features
+    arrays = convert(records(data.schema, data.numeric[rows], data.codes[rows], {}), schema)
+    scores, ranked = _answers(bundle, arrays)
+    return CrossFit(rows, scores, ranked, evenly_spread())
 
 
 def _traffic(

@@ -9,7 +9,7 @@ from msgspec import Struct
 from nearnorm.service.ledger.clock import clock
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.jobs import jobs
-from nearnorm.service.ledger.tables.labels import labels, verdicts
+from nearnorm.service.ledger.tables.labels import about, labels, verdicts
 
 
 class LedgerSnapshot(Struct, frozen=True):
@@ -33,12 +33,15 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
             verdicts.c.change,
             labels.c.record,
             events.c.probability,
+            events.c.audit,
         )
         .join(labels, labels.c.feedback_id == verdicts.c.feedback_id)
         .outerjoin(events, events.c.event_id == labels.c.event_id)
         .where(verdicts.c.model == model, verdicts.c.verdict.in_(("anomaly", "normal")))
         .order_by(verdicts.c.digest)
     )
+    found = connection.execute(standing).all()
+    said = about(connection, model, [row.digest for row in found])
     told = [
         _line(
             digest=row.digest,
@@ -47,8 +50,10 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
             record=json.loads(row.record),
             probability=row.probability or 1.0,
             known=row.change <= known,
+            random=bool(row.audit),
+            shared=row.digest in said and said[row.digest].is_shared,
         )
-        for row in connection.execute(standing)
+        for row in found
     ]
     slice_ = (
         sa.select(events.c.record)

@@ -168,6 +168,21 @@ def test_a_manual_gate_waits_for_a_person(settings: Settings, payments: Bundle) 
         assert len(champions(worker)) == 1
 
 
+@pytest.mark.parametrize(("gate", "activated"), [("measured", False), ("auto", True)])
+def test_what_could_not_be_measured_waits_for_a_person_unless_the_gate_is_auto(
+    settings: Settings, payments: Bundle, gate: str, activated: bool
+) -> None:
+    for worker in with_settings(settings, gate=gate):
+        job = with_result(worker, payments, measured=False)
+        worker.work(job)
+        ended = read(worker, job.job_id)
+        assert ended.state == "succeeded"
+        assert ended.activated is activated
+        if not activated:
+            assert ended.reasons[0].startswith(f"it waits for POST /models/{payments.version}/activate")
+            assert "could not be measured yet" in ended.reasons[0]
+
+
 def test_a_version_that_a_person_activated_meanwhile_is_not_replaced(
     worker: Worker, payments: Bundle
 ) -> None:

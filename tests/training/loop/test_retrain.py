@@ -4,44 +4,14 @@ import json
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.models.data.tables import read_table
 from nearnorm.models.retraining import TrainingRequest, Verdict
-from nearnorm.training.evaluation.crossfit import CrossFit
-from nearnorm.training.loop.retrain import _ranked, retrain
+from nearnorm.training.loop.retrain import retrain
 from tests.training.conftest import PAYMENTS_HELD_OUT, train
-
-
-def measured(rows: list[int], rank: list[float], reference: list[list[float]]) -> CrossFit:
-    return CrossFit(np.array(rows), np.array(rank), np.array(rank), np.array(reference))
-
-
-def test_a_record_that_is_seldom_kept_weighs_one_over_its_probability() -> None:
-    """Row 5 stands for the four of its like that no event kept; row 2 was labelled in the base data."""
-    labels = np.array([-1, -1, 1, -1, -1, 1, 0], np.int8)
-    verdicts = [
-        Verdict("a", "a", True, {}, probability=0.25, known=False),
-        Verdict("b", "b", False, {}, probability=0.5, known=False),
-        Verdict("left out", "c", True, {}, probability=0.001, known=False),
-    ]
-    rows, reference = [2, 5, 6], [[0.1, 0.2], [0.3, 0.4]]
-    champion = measured(rows, [0.5, 0.6, 0.7], reference)
-    challenger = measured(rows, [0.9, 0.8, 0.0], [[0.0, 0.5], [0.5, 0.0]])
-    ranked = _ranked(labels, np.array([5, 6, -1]), verdicts, champion, challenger)
-    assert ranked is not None
-    assert ranked.weight.tolist() == [1.0, 4.0, 2.0, 0.5, 0.5, 0.5, 0.5], "either fit's reference counts half"
-    assert ranked.truth.tolist() == [1, 1, 0, 0, 0, 0, 0]
-    assert ranked.unit.tolist() == [0, 1, 2, 3, 4, 3, 4], "a reference row is one record in both fits"
-    assert ranked.champion.tolist() == [0.5, 0.6, 0.7, 0.1, 0.2, 0.3, 0.4]
-    assert ranked.challenger.tolist() == [0.9, 0.8, 0.0, 0.0, 0.5, 0.5, 0.0]
-
-
-def test_where_nothing_was_measured_nothing_is_ranked() -> None:
-    assert _ranked(np.array([-1]), np.empty(0), [], None, None) is None
 
 
 def test_confirmed_anomalies_are_no_excess_of_alerts(bundle: Bundle, tmp_path: Path) -> None:

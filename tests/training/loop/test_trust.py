@@ -1,0 +1,74 @@
+"""The trust set is fixed by records, begins when it is large enough, and believes no single new word."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from nearnorm.models.retraining import Verdict
+from nearnorm.training.dataset.load import ANOMALY, UNLABELLED, Dataset, load
+from nearnorm.training.loop.gate import FEWEST
+from nearnorm.training.loop.trust import SHARE, draw, is_drawn
+from tests.training.conftest import PAYMENTS
+
+
+@pytest.fixture(scope="module")
+def payments() -> Dataset:
+    return load(str(PAYMENTS), "label")
+
+
+def digest(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
+
+
+def verdicts(count: int, known: bool = False, random: bool = False, shared: bool = False) -> list[Verdict]:
+    return [
+        Verdict(digest(i), str(i), True, {}, 1.0, known=known, random=random, shared=shared)
+        for i in range(count)
+    ]
+
+
+def told(data: Dataset, count: int) -> tuple[Dataset, np.ndarray]:
+    """Data in which the first unlabelled rows are anomalies by verdict, and no other row is labelled."""
+    from dataclasses import replace
+
+    labels = np.full(len(data.labels), UNLABELLED, np.int8)
+    labels[:count] = ANOMALY
+    return replace(data, labels=labels), np.arange(count)
+
+
+def test_about_a_quarter_of_the_records_are_drawn_whatever_the_model() -> None:
+    drawn = [is_drawn(digest(i)) for i in range(4_000)]
+    assert abs(sum(drawn) / 4_000 - SHARE) < 0.03
+    assert drawn == [is_drawn(digest(i)) for i in range(4_000)]
+
+
+def test_the_trust_set_begins_when_it_has_enough_trusted_anomalies(payments: Dataset) -> None:
+    enough = next(n for n in range(1, 1_000) if sum(is_drawn(digest(i)) for i in range(n)) == FEWEST)
+    for count, begins in ((enough - 1, False), (enough, True)):
+        data, place = told(payments, count)
+        held_out = draw(data, place, verdicts(count, known=True)).held_out
+        assert bool(held_out.any()) is begins
+        if begins:
+            assert np.flatnonzero(held_out).tolist() == [i for i in range(count) if is_drawn(digest(i))]
+
+
+@pytest.mark.parametrize("which", ["known", "random", "shared"])
+def test_what_the_champion_knew_nobody_chose_or_two_agree_on_is_trusted(
+    payments: Dataset, which: str
+) -> None:
+    data, place = told(payments, 3)
+    assert draw(data, place, verdicts(3, **{which: True})).trusted[:3].all()
+
+
+def test_a_new_word_of_one_labeller_is_not_trusted_and_begins_no_trust_set(payments: Dataset) -> None:
+    data, place = told(payments, 200)
+    trust = draw(data, place, verdicts(200))
+    assert not trust.trusted[:200].any()
+    assert not trust.held_out.any()
+
+
+def test_labels_of_the_base_data_are_trusted_until_somebody_says_otherwise(payments: Dataset) -> None:
+    row = int(np.flatnonzero(payments.labels == ANOMALY)[0])
+    assert draw(payments, np.zeros(0, int), []).trusted[row]
+    assert not draw(payments, np.array([row]), verdicts(1)).trusted[row]
