@@ -21,8 +21,12 @@ _DAY_MS = 24 * _HOUR_MS
 
 
 def stand_in(connection: sa.Connection, model: LoadedModel) -> list[Counted]:
-    """Sketches of the newest EVENTS of the last DAYS, by hour: each event counts one over the probability
-    that it was kept. They stand for no rows and no alerts, which the hours themselves tell."""
+    """Sketches of the newest EVENTS of the last DAYS, by hour.
+
+    An event counts as much less than one as it was likelier to be kept than the least likely one, so that
+    together they weigh what they are worth beside traffic that was counted. They stand for no rows and no
+    alerts, which the hours themselves tell.
+    """
     since = first_id_at(now_ms() - DAYS * _DAY_MS)
     query = (
         sa.select(events)
@@ -34,6 +38,7 @@ def stand_in(connection: sa.Connection, model: LoadedModel) -> list[Counted]:
     if not logged:
         return []
     encoded = Encoder(model.encoder.schema, EVENTS).encode(Envelope(records=[e.record for e in logged]))
+    least = min(event.probability for event in logged)
     found: dict[int, dict[int, float]] = defaultdict(dict)
     places = encoded.places()
     if places:
@@ -41,6 +46,6 @@ def stand_in(connection: sa.Connection, model: LoadedModel) -> list[Counted]:
         for place, bin_ in zip(places, bins, strict=True):
             event = logged[place]
             hour = found[event.at // _HOUR_MS]
-            hour[bin_] = hour.get(bin_, 0.0) + 1.0 / event.probability
+            hour[bin_] = hour.get(bin_, 0.0) + least / event.probability
     name, version = model.ref.name, model.ref.version
     return [Counted(name, hour, version, NOBODY, 0, 0, 0, 0, 0, counted) for hour, counted in found.items()]

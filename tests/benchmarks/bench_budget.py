@@ -127,12 +127,12 @@ def _half(bins: np.ndarray, replica: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _rescored(scenario: Scenario, rng: np.random.Generator, day: int, now: int) -> Iterator[Counted]:
-    """What a swap finds in the event log: the audit slice, weighted by one over its probability."""
+    """What a swap finds in the event log: the audit slice."""
     version = scenario.version(day)
     for back in range(1, 7 * DAY + 1):
         rows = scenario.rows((now - back - START) // DAY, (now - back - START) % DAY)
         drawn = rng.multinomial(rng.poisson(rows * AUDIT), shares(version, 0.01))
-        yield _counted(now - back, version, drawn / AUDIT, 2.0, NOBODY, rows=0)
+        yield _counted(now - back, version, drawn, 2.0, NOBODY, rows=0)
 
 
 def _counted(

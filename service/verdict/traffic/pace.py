@@ -30,8 +30,7 @@ LIFT = 16.0
 _AGREE = 2.5  # standard errors within which two windows agree
 _GAIN = 0.35  # of what is to be made good, a day
 _MOST_OWED = 0.4  # of a day's budget
-_NEAR = 1.03  # bins are steps of some percent: a rate this near is the one that was asked for
-_KEPT = 0.01  # of the events that stand in, at least: the audit slice
+_MOST_ABOVE = 1.25  # times the wanted rate, where bins or ties are coarse
 _VOLUME_ERROR = 0.03  # relative, at least
 
 Every = Literal["week", "day"]
@@ -100,7 +99,11 @@ def _rate(history: History, days: int) -> NDArray[np.float64]:
 
 
 def _lowest(rate: NDArray[np.float64], wanted: float) -> int:
-    return min(int(np.searchsorted(-rate, -_NEAR * wanted)), BINS - 1)
+    """The bin whose rate is the nearest to the wanted one, and not much above it."""
+    below = min(int(np.searchsorted(-rate, -wanted)), BINS - 1)
+    above = max(below - 1, 0)
+    nearer = rate[above] * rate[below] < wanted * wanted  # as ratios
+    return above if nearer and rate[above] <= _MOST_ABOVE * wanted else below
 
 
 def _window(history: History, bin_: int) -> int:
@@ -118,7 +121,8 @@ def _window(history: History, bin_: int) -> int:
             if not n or not m:
                 continue
             pooled = (a + b) / (n + m)
-            error = _AGREE * np.sqrt(pooled * (1 / n + 1 / m)) + 0.02 * pooled
+            noise = np.sqrt(pooled * (1 / n + 1 / m))
+            error = _AGREE * noise + 0.02 * pooled
             if abs(a / n - b / m) > error:
                 return best
         best = width
@@ -180,8 +184,6 @@ def _correction(history: History, volume: Volume, alerts: float, every: Every, s
 
 def _forecast(history: History, volume: Volume, bin_: int, window: int) -> Forecast:
     seen = float(history.tail[:window, bin_].sum())
-    if NOBODY in history.tails:  # a few events that stand for many rows each
-        seen -= float(history.tails[NOBODY][:window, bin_].sum()) * (1 - _KEPT)
     mean = float(_rate(history, window)[bin_]) * volume.tomorrow
     per_day = DAY / min(history.hours, DAY)
     known = max(seen, 0.5)
