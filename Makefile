@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-robustness bench-verdict \
-        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-budget bench-swaps chaos fuzz mutations soak docs clean
+        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-report bench-budget bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ bench-retraining: setup ## from the twentieth label to the better model serving,
 
 bench-review: setup ## what verdicts on the reference are worth (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_review
+
+bench-report: setup ## whether a report's figures from ten labels are true (needs BENCH_DATA)
+	@$(BIN)/python -m tests.benchmarks.bench_report
 
 bench-budget: setup ## whether "40 a day" is kept: three simulated weeks, ten seeds
 	@$(BIN)/python -m tests.benchmarks.bench_budget

@@ -48,14 +48,18 @@ def detection(
     average_precision: float | None,
 ) -> str:
     """Scores of held-out rows and the threshold; where anomalies are known that were not trained on, how
-    rare they look (rank and truth [N]), and precision by recall."""
-    panels = 1 if average_precision is None else 3
+    rare they look (rank and truth [N]), and how many are found: beside precision where that is known, by the
+    share of records that is looked at where it is not."""
+    panels = 3 if truth.any() and not truth.all() else 1
     with _figure(4.4 if panels == 1 else 10.6, 3.3) as figure:
         axes = figure.subplots(1, panels, squeeze=False)[0]
         _score_histogram(axes[0], reference, threshold)
-        if average_precision is not None:
+        if panels == 3:
             _rarity_histogram(axes[1], rank, truth)
-            _precision_recall(axes[2], rank, truth, average_precision)
+            if average_precision is None:
+                _found_by_effort(axes[2], rank[truth == 1])
+            else:
+                _precision_recall(axes[2], rank, truth, average_precision)
         return _svg(figure)
 
 
@@ -189,6 +193,19 @@ def _rarity_histogram(axes: Axes, rank: np.ndarray, truth: np.ndarray) -> None:
         ylabel="share of rows",
         title="how rare anomalies look",
     )
+
+
+def _found_by_effort(axes: Axes, rank: np.ndarray) -> None:
+    """The share of anomalies, by `rank` [N], that is found among so many of the strangest records."""
+    effort = np.sort(1.0 - rank)
+    found = np.arange(1, len(effort) + 1) / len(effort)
+    effort, found = np.r_[effort[0], effort, 1.0], np.r_[0.0, found, 1.0]
+    axes.fill_between(effort, found, step="post", color=ANOMALY, alpha=0.12, linewidth=0)
+    axes.step(effort, found, where="post", color=ANOMALY, linewidth=2)
+    axes.axvline(0.01, color=ACCENT, linewidth=2)
+    axes.set_xscale("log")
+    axes.set(xlabel="share of records looked at, strangest first", ylabel="anomalies found", ylim=(0, 1.04))
+    axes.set_title("how many are found")
 
 
 def _precision_recall(axes: Axes, rank: np.ndarray, truth: np.ndarray, average_precision: float) -> None:

@@ -51,6 +51,7 @@ def report_json(findings: Findings) -> dict[str, object]:
     core = findings.manifest.core
     return {
         "version": findings.manifest.version,
+        "headline": findings.evidence.headline,
         "metrics": findings.evidence.metrics,
         "measured": findings.evidence.how,
         "budget": DEFAULT_BUDGET,
@@ -76,6 +77,7 @@ def report_html(findings: Findings) -> str:
         source=escape(_sources(manifest)),
         created=manifest.created_at,
         seed=core.seed,
+        headline=escape(findings.evidence.headline),
         tiles=_tiles(findings),
         how=escape(findings.evidence.how),
         warnings=_warnings(findings),
@@ -99,12 +101,17 @@ def _tiles(findings: Findings) -> str:
     core, metrics = findings.manifest.core, findings.evidence.metrics
     facts = core.data
     tiles = [
-        ("average precision", _figure(metrics["average_precision"]), _guess(metrics["prevalence"])),
+        (
+            "strangest records, that hold half of the anomalies",
+            _percent(metrics["median_rarity"]),
+            _between(metrics["median_rarity_low"], metrics["median_rarity_high"]),
+        ),
         (
             f"of anomalies found at {DEFAULT_BUDGET:.0%}",
             _percent(metrics["recall_at_budget"]),
-            f"{_percent(metrics['false_alert_rate'])} of the other rows alert",
+            _between(metrics["recall_at_budget_low"], metrics["recall_at_budget_high"]),
         ),
+        *_wholly_labelled(metrics),
         ("rows", f"{facts.rows:,}", f"{core.reference.rows:,} {_reference(core.reference)}"),
         (
             "labels",
@@ -128,16 +135,24 @@ def _reference(reference: Reference) -> str:
     return "known to be normal, for calibration" if reference.known_normal else "held out for calibration"
 
 
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
+def _wholly_labelled(metrics: dict[str, float | None]) -> list[tuple[str, str, str]]:
+    """What only a wholly labelled file tells."""
+    precision, prevalence = metrics["average_precision"], metrics["prevalence"]
+    if precision is None or prevalence is None:
+        return []
+    alerts = _percent(metrics["false_alert_rate"])
+    return [
+        ("average precision", f"{precision:.3f}", f"guessing reaches {prevalence:.3f}"),
+        ("of normal records alert", alerts, f"{DEFAULT_BUDGET:.0%} is the default budget"),
+    ]
 
 
 def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.1%}"
+    return "not known" if value is None else f"{100 * value:.2g}%" if value < 0.1 else f"{value:.1%}"
 
 
-def _guess(prevalence: float | None) -> str:
-    return "not measurable" if prevalence is None else f"guessing reaches {prevalence:.3f}"
+def _between(low: float | None, high: float | None) -> str:
+    return "too few labels" if low is None else f"between {_percent(low)} and {_percent(high)}"
 
 
 def _warnings(findings: Findings) -> str:

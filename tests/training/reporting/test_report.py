@@ -72,4 +72,8 @@ def test_the_json_has_the_figures_and_how_they_were_measured(bundle: Bundle) -> 
     assert report["measured"].startswith("Cross-fitting: 20 labelled anomalies")
     assert list(report["seconds"]) == ["read", "fit", "evaluate", "export", "report"]
     assert len(report["warnings"]) == 3
+    assert report["headline"] in html(bundle)
+    assert report["headline"].startswith(
+        "Of anomalies like the 20 labelled ones half are among the strangest"
+    )
     assert report["choices"]
