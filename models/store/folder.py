@@ -236,10 +236,11 @@ class ModelStore:
         try:
             self._log.mkdir(parents=True, exist_ok=True)
             write_durably(temporary, content)
-            os.link(temporary, self._log / f"{number:08}.json")
+            try:
+                os.link(temporary, self._log / f"{number:08}.json")
+            except FileExistsError:
+                return False
             fsync_folder(self._log)
-        except FileExistsError:
-            return False
         except OSError as error:
             raise StoreOutOfReach(f"{self._log} cannot be written: {error.strerror}") from error
         finally:

@@ -70,6 +70,8 @@ class Ledger:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that is on disk when the block is left without an exception."""
+        if self.damage:
+            raise _unavailable(self.damage)
         with self._as_problems(), self._engine.connect() as connection:
             with connection.begin():
                 yield connection

@@ -36,6 +36,13 @@ class _Identity(NamedTuple):
     inode: int
 
 
+class _Content(NamedTuple):
+    """When a file was written, and its size: only a checkpoint, or somebody else, changes them."""
+
+    written_ns: int
+    size: int
+
+
 class SqliteFile:
     """One ledger's file. Its connections are closed once the path leads to another, or to none."""
 
@@ -81,9 +88,13 @@ class SqliteFile:
             entry.info["file"] = _identity(self.path)
 
         @sa.event.listens_for(engine, "checkout")
-        def check_out(_: sqlite3.Connection, entry: ConnectionPoolEntry, __: object) -> None:
-            if entry.info.get("file") != _identity(self.path):
+        def check_out(connection: sqlite3.Connection, entry: ConnectionPoolEntry, _: object) -> None:
+            identity, content = _look(self.path)
+            if entry.info.get("file") != identity:
                 raise exc.DisconnectionError("the file is another")
+            if entry.info.get("content") != content:  # what it has in memory may be in the file no more
+                connection.execute("PRAGMA shrink_memory")
+                entry.info["content"] = content
 
     def is_there(self, connection: sa.Connection) -> bool:
         """Whether what was just committed is in files that others can find."""
@@ -111,12 +122,16 @@ class SqliteFile:
         )
 
 
-def _identity(path: Path) -> _Identity | None:
+def _look(path: Path) -> tuple[_Identity, _Content] | tuple[None, None]:
     try:
         found = os.stat(path)
     except OSError:
-        return None
-    return _Identity(found.st_dev, found.st_ino)
+        return None, None
+    return _Identity(found.st_dev, found.st_ino), _Content(found.st_mtime_ns, found.st_size)
+
+
+def _identity(path: Path) -> _Identity | None:
+    return _look(path)[0]
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, patience: float) -> None:

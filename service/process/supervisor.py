@@ -76,7 +76,8 @@ class ServingProcess:
 def run(settings: Settings) -> None:
     """Serve with `settings.workers` processes until told to stop; accepted requests are answered first.
 
-    Raises SystemExit when the first of them cannot start, and says why; NearnormError when it hangs.
+    Raises SystemExit when the first of them cannot serve, and says why; NearnormError when it hangs, or when
+    the system has no process for one of them.
     """
     configure_logs()
     stop = threading.Event()
@@ -90,7 +91,7 @@ def run(settings: Settings) -> None:
         running: list[ServingProcess] = []
         try:
             for place in places:
-                place.start()
+                _start(place)
                 running.append(place)
                 if place is places[0]:  # it brings the ledger and the store up to date, alone
                     _wait(place, stop)
@@ -103,6 +104,13 @@ def run(settings: Settings) -> None:
                 listener.close()
             keeper.close()
             _end(running, settings.stop_seconds + GRACE)
+
+
+def _start(place: ServingProcess) -> None:
+    try:
+        place.start()
+    except OSError as error:
+        raise NearnormError(f"a serving process cannot be started: {error.strerror or error}") from error
 
 
 def _wait(place: ServingProcess, stop: threading.Event) -> None:

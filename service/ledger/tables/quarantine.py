@@ -64,7 +64,13 @@ def remove(connection: sa.Connection, kind: LabellerKind, name: str) -> bool:
 
 
 def rename_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> None:
-    """Who is erased while in quarantine stays in it; the reason, which may name them, goes."""
+    """Who is erased while in quarantine stays in it; the reason, which may name them, goes.
+
+    A second spelling of their name, of older releases, is in it by the first.
+    """
+    if connection.execute(sa.select(quarantined.c.at).where(_is("analyst", pseudonym))).first():
+        remove(connection, "analyst", analyst)
+        return
     values = {"name": pseudonym, "why": ""}
     connection.execute(sa.update(quarantined).where(_is("analyst", analyst)).values(values))
 

@@ -289,6 +289,13 @@ def test_activating_what_serves_already_is_no_step_to_roll_back_to(store: ModelS
     assert store.rollback(by="ann").version == first
 
 
+def test_a_file_in_the_place_of_a_folder_is_told_and_not_tried_for_ever(store: ModelStore) -> None:
+    version = publish(store, 0)
+    (store.root / "activations").write_bytes(b"")
+    with pytest.raises(StoreOutOfReach, match="activations cannot be written"):
+        store.activate(version, by="ann")
+
+
 def test_what_a_killed_publisher_left_is_removed_after_a_day_and_not_while_it_may_be_at_work(
     store: ModelStore,
 ) -> None:

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.app import create_app
 from nearnorm.service.errors import LedgerUnavailable
-from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.clock import clock, tick
 from nearnorm.service.ledger.database import Ledger, sqlite_url
 from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.services import Services
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
@@ -189,3 +191,36 @@ def test_damage_while_serving_is_told_and_refused(client: httpx.Client, file: Pa
     overwritten(file)
     assert "is damaged" in refused(client)
     until(lambda: "is damaged" in problems(client))
+
+
+def test_nothing_is_acknowledged_from_memory_into_a_file_that_was_damaged(file: Path) -> None:
+    filled(file)
+    ledger = Ledger(sqlite_url(file))
+    with ledger.read() as connection:
+        connection.execute(sa.select(clock)).all()  # in memory now, and not in the log
+    overwrite_table(file, "clock")
+    with pytest.raises(LedgerUnavailable, match="is damaged"), ledger.write() as connection:
+        tick(connection, "labels")
+    ledger.close()
+
+
+def test_once_damage_is_known_nothing_more_is_acknowledged(file: Path) -> None:
+    filled(file)
+    ledger = Ledger(sqlite_url(file))
+    with ledger.write() as connection:
+        tick(connection, "labels")  # in the log, where damage to the file does not reach it
+    overwrite_table(file, "events")
+    with pytest.raises(LedgerUnavailable, match="is damaged"), ledger.read() as connection:
+        connection.execute(sa.select(events)).all()
+    with pytest.raises(LedgerUnavailable, match="is damaged"), ledger.write() as connection:
+        tick(connection, "labels")
+    ledger.close()
+
+
+def overwrite_table(file: Path, table: str) -> None:
+    """The first page of a table."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", [table]).fetchone()[0]
+    with file.open("r+b") as pages:
+        pages.seek((page - 1) * PAGE)
+        pages.write(os.urandom(PAGE))

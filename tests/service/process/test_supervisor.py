@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +19,7 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.access import keyring
 from nearnorm.service.ledger.database import Ledger
-from tests.service.process.test_server import RECORD, process, refused
+from tests.service.process.test_server import RECORD, environment, process, refused
 from tests.service.running import home_with
 from tests.service.waiting import until
 
@@ -176,6 +178,20 @@ def test_what_keeps_the_first_process_from_starting_is_told_and_nothing_stays(
     home = home_with(tmp_path, bundle)
     told = refused(home, "serve", "--workers", "2", "--port", "0", NEARNORM_DEVICE="cuda")
     assert "NEARNORM_DEVICE=cuda" in told
+
+
+def test_a_system_without_room_for_a_process_is_told_in_one_sentence(tmp_path: Path, bundle: Bundle) -> None:
+    lost = "import sys; sys.executable = '/nowhere/python'; from nearnorm.__main__ import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", lost, "serve", "--workers", "2", "--port", "0"],
+        env=environment(home_with(tmp_path, bundle)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.returncode, "Traceback" in run.stderr) == (2, False)
+    last = run.stderr.strip().splitlines()[-1]
+    assert last == "nearnorm: a serving process cannot be started: No such file or directory"
 
 
 def test_all_processes_end_when_their_parent_is_killed(running: tuple[int, str, Path]) -> None:
