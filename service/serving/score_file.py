@@ -12,12 +12,10 @@ from nearnorm.models.conformal import Ranks, default_policy
 from nearnorm.models.data.schema import Kind
 from nearnorm.models.data.tables import read_table, to_arrays
 from nearnorm.models.errors import ConfigError, DataError
+from nearnorm.service.inference.batches import score_rows
 from nearnorm.service.inference.engine import Device, Engine, cpus
-from nearnorm.service.inference.outputs import Outputs, concatenated
 from nearnorm.service.records.encoder import Rows
 from nearnorm.service.verdict.novelty import Novelty
-
-BATCH_ROWS = 8192
 
 
 def score_file(bundle_folder: Path, data: str, out: Path, device: Device, threads: int | None) -> None:
@@ -61,11 +59,6 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
         }
     )
     write_table(table, out)
-
-
-def score_rows(engine: Engine, rows: Rows) -> Outputs:
-    starts = range(0, len(rows), BATCH_ROWS)
-    return concatenated([engine.run(rows.part(start, start + BATCH_ROWS)) for start in starts])
 
 
 def write_table(table: pa.Table, out: Path) -> None:

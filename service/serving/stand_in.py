@@ -6,12 +6,12 @@ import numpy as np
 import sqlalchemy as sa
 
 from nearnorm.service.ids import first_id_at, now_ms
+from nearnorm.service.inference.batches import score_rows
 from nearnorm.service.ledger.tables.events import events, fetch
 from nearnorm.service.ledger.tables.traffic import NOBODY, Counted
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.score_file import score_rows
 from nearnorm.service.verdict.traffic.score_bins import bins_of
 
 EVENTS = 20_000

@@ -13,7 +13,9 @@ _LOW, _HIGH = -8.0, 17.0  # of log odds: beyond it float32 knows no more scores
 
 def _edges() -> NDArray[np.float32]:
     odds = np.arange(_LOW, _HIGH, _STEP)
-    return np.unique(np.append(0.0, 1.0 / (1.0 + np.exp(-odds))).astype(np.float32))
+    edges = np.append(0.0, 1.0 / (1.0 + np.exp(-odds))).astype(np.float32)
+    ascending: NDArray[np.float32] = edges[np.append(True, np.diff(edges) > 0.0)]
+    return ascending  # np.unique would load numpy.ma
 
 
 EDGES: NDArray[np.float32] = _edges()

@@ -98,7 +98,7 @@ NEVER_USED = (
 def test_a_serving_process_loads_neither_training_nor_what_libraries_load_for_others(
     home: Path,
 ) -> None:
-    with process(home, PYTHONPROFILEIMPORTTIME="1") as (service, address):
+    with process(home, PYTHONPROFILEIMPORTTIME="1", NEARNORM_WORKER="off") as (service, address):
         assert httpx.get(address + "/readyz").status_code == 200
         assert httpx.get(address + "/openapi.json").status_code == 200
         service.terminate()
