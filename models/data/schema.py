@@ -1,13 +1,15 @@
-"""Which fields a record has, of what kind, and which codes its categories have. Pure data."""
+"""Which fields a record has, of what kind, and which codes its categories have."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
+from operator import not_
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nearnorm.models.canonical import digest
+from nearnorm.models.data import values
 
 MISSING_CODE = 0
 UNKNOWN_CODE = 1
@@ -18,11 +20,31 @@ class Kind(StrEnum):
     NUMERIC = "numeric"
     BOOLEAN = "boolean"
     CATEGORICAL = "categorical"
+    CODE = "code"
+    """Digits that are names: 5411, "5411" and 5411.0 are one of them."""
+    ID = "id"
+    """What tells rows apart: never a feature."""
     IGNORED = "ignored"
+
+    @property
+    def scored(self) -> bool:
+        """Whether a model sees such a column."""
+        return self not in (Kind.ID, Kind.IGNORED)
+
+
+_COERCIONS: dict[Kind, Callable[[object], float | str | None]] = {
+    Kind.NUMERIC: values.number,
+    Kind.BOOLEAN: values.boolean,
+    Kind.CATEGORICAL: values.category,
+}
 
 
 class Feature(BaseModel):
-    """One column. `categories[i]` has the code FIRST_CODE + i; `reason` says why one is ignored."""
+    """One column. `categories[i]` has the code FIRST_CODE + i; `reason` says why one is no feature.
+
+    `missing` are texts that stand for a missing value; codes are filled up with zeros to `width` digits.
+    Both are left out of JSON where they say nothing, so that versions of older bundles stay as they are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +53,14 @@ class Feature(BaseModel):
     nullable: bool = True
     categories: tuple[str, ...] = ()
     reason: str = ""
+    missing: tuple[str, ...] = Field(default=(), exclude_if=not_)
+    width: int = Field(default=0, ge=0, exclude_if=not_)
+
+    @cached_property
+    def coerce(self) -> Callable[[object], float | str | None]:
+        """One value -> a number or a category, None where it is missing. Raises ValueError in a sentence."""
+        read = partial(values.code, width=self.width) if self.kind is Kind.CODE else _COERCIONS[self.kind]
+        return partial(values.unless_missing, read, frozenset(self.missing)) if self.missing else read
 
     @cached_property
     def code_of(self) -> dict[str, int]:
@@ -65,11 +95,11 @@ class FeatureSchema(BaseModel):
 
     @cached_property
     def categorical(self) -> tuple[Feature, ...]:
-        return self._of((Kind.CATEGORICAL,))
+        return self._of((Kind.CATEGORICAL, Kind.CODE))
 
     @cached_property
     def ignored(self) -> tuple[Feature, ...]:
-        return self._of((Kind.IGNORED,))
+        return tuple(f for f in self.features if not f.kind.scored)
 
     @cached_property
     def scored(self) -> tuple[Feature, ...]:

@@ -4,6 +4,7 @@ import glob
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from nearnorm.models.data import values
 from nearnorm.models.data.schema import MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.models.errors import DataError
 
 BATCH_ROWS = 65_536
 TEXT = pa.dictionary(pa.int32(), pa.string())
+LEADING_ZERO = r"^\s*0[0-9xX]"  # 007, and 0x10, which Arrow would read as 16
 _PLAIN = frozenset({pa.float64(), pa.float32(), pa.int64(), pa.int32()})
 
 
@@ -50,7 +51,8 @@ def read_table(source: str, text: Collection[str] = ()) -> pa.Table:
     """Read a CSV or Parquet file, or all the files of a glob in the order of their names.
 
     Text columns come as dictionaries, an empty CSV field and NaN as null. Columns named in `text` are
-    read as text from CSV, so that "007" stays "007". Raises DataError naming the file or column.
+    read as text from CSV, so that "5411.0" stays that; so are integers with leading zeros, as "007".
+    Raises DataError naming the file or column.
     """
     paths = [Path(p) for p in sorted(glob.glob(source, recursive=True))] or [Path(source)]
     tables = [_read_file(path, text) for path in paths]
@@ -106,14 +108,33 @@ def _read_file(path: Path, text: Collection[str]) -> pa.Table:
 
 
 def _read_csv(path: Path, text: Collection[str]) -> pa.Table:
-    options = pa_csv.ConvertOptions(
-        null_values=[""], strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())
-    )
-    table = pa_csv.read_csv(path, convert_options=options)
+    table = pa_csv.read_csv(path, convert_options=_as_text(text))
+    table = _with_leading_zeros(path, table)
     binary = [field.name for field in table.schema if pa.types.is_binary(field.type)]
     if binary:
         raise DataError(f"{path}: column {binary[0]!r} is not UTF-8 text: save the file in that encoding")
     return pa.table([_plain(c) for c in table.columns], names=table.column_names)
+
+
+def _as_text(columns: Collection[str], only: bool = False) -> pa_csv.ConvertOptions:
+    return pa_csv.ConvertOptions(
+        null_values=[""],
+        strings_can_be_null=True,
+        column_types=dict.fromkeys(columns, pa.string()),
+        include_columns=list(columns) if only else None,
+    )
+
+
+def _with_leading_zeros(path: Path, table: pa.Table) -> pa.Table:
+    """Integers that are written with leading zeros stay text: they are names, and lost them as numbers."""
+    integers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+    if not integers or len(set(table.column_names)) < table.num_columns:
+        return table
+    written = pa_csv.read_csv(path, convert_options=_as_text(integers, only=True))
+    for name in integers:
+        if pc.any(pc.match_substring_regex(written[name], LEADING_ZERO)).as_py():
+            table = table.set_column(table.column_names.index(name), name, written[name])
+    return table
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -220,7 +241,7 @@ def _plain_numbers(table: pa.Table, features: Sequence[Feature]) -> np.ndarray |
 def _numbers(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError]) -> np.ndarray:
     direct = _is_number(column.type) if feature.kind is Kind.NUMERIC else False
     if not direct and not pa.types.is_boolean(column.type):
-        coerce = values.number if feature.kind is Kind.NUMERIC else values.boolean
+        coerce = cast("Callable[[object], float | None]", feature.coerce)
         return _by_distinct(column, feature.name, coerce, np.nan, np.float64, errors)
     array: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy()
     bad = ~np.isfinite(array)
@@ -235,7 +256,7 @@ def _codes(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError
     code_of = feature.code_of
 
     def code(value: object) -> int | None:
-        category = values.category(value)
+        category = cast("str | None", feature.coerce(value))
         return None if category is None else code_of.get(category, UNKNOWN_CODE)
 
     return _by_distinct(column, feature.name, code, MISSING_CODE, np.int64, errors)

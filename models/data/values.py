@@ -5,11 +5,17 @@ cannot be coerced.
 """
 
 import math
+import re
+from collections.abc import Callable, Set
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MOST_CHARACTERS = 1_000
 """Longest text that is read as a number or a boolean: reading one of megabytes would take long."""
 _TRUE = frozenset({"true", "1"})
 _FALSE = frozenset({"false", "0"})
+_WHOLE = re.compile(r"([0-9]+)\.0+")  # how a table writes a code that it took for a number
 
 
 def number(value: object) -> float | None:
@@ -52,6 +58,34 @@ def category(value: object) -> str | None:
             return str(value)
         return str(int(finite)) if finite.is_integer() else repr(finite)
     raise ValueError(f"text was expected, not {_named(value)}")
+
+
+def code(value: object, width: int = 0) -> str | None:
+    """The name that digits are: 5411, 5411.0, "5411", " 5411.0 " are "5411", True and "True" "true".
+
+    Digits are filled up with zeros to `width`, which numbers do not carry. Blank text is missing.
+    """
+    if not isinstance(value, str):
+        text = category(value)
+    elif len(value) > MOST_CHARACTERS:
+        return value
+    else:
+        text = value.strip()
+        whole = _WHOLE.fullmatch(text)
+        if whole:
+            text = whole[1]
+        elif text.lower() in ("true", "false"):
+            text = text.lower()
+    if text and width and text.isascii() and text.isdigit():
+        text = text.zfill(width)
+    return text or None
+
+
+def unless_missing(read: Callable[[object], T], marks: Set[str], value: object) -> T | None:
+    """What `read` makes of a value; None for a text that is one of the marks, spaces around it aside."""
+    if isinstance(value, str) and len(value) <= MOST_CHARACTERS and value.strip() in marks:
+        return None
+    return read(value)
 
 
 def _parsed(text: str) -> float | None:

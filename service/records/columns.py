@@ -26,6 +26,7 @@ _ACCEPTED: dict[Kind, set[type]] = {
     Kind.NUMERIC: {float, int, type(None)},
     Kind.BOOLEAN: {bool, type(None)},
     Kind.CATEGORICAL: {str, type(None)},
+    Kind.CODE: {str, type(None)},
 }
 
 

@@ -17,7 +17,6 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from nearnorm.models.data import values
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
 from nearnorm.service.records import loose_json
@@ -100,9 +99,7 @@ class Encoder:
         self._names = {f.name for f in self._fields}
         self._numbers = len(schema.numeric)
         self._pack = struct.Struct(f"={self._numbers}d").pack
-        self._codes: list[Callable[[str | None, int], int]] = [
-            _codes_by_text(f).get for f in schema.categorical
-        ]
+        self._codes: list[Callable[[str | None, int], int]] = [_code_getter(f) for f in schema.categorical]
         self._only_numbers = len(self._fields) == self._numbers
         self._scored_names = [f.name for f in schema.scored]
         # with the quotes and the comma
@@ -226,8 +223,8 @@ class Encoder:
             encoded.imputed[places[index]] = list(compress(self._scored_names, missing[index].tolist()))
         refused: dict[int, RowProblem] = {}
         for index, j in np.argwhere(rows.codes == UNKNOWN_CODE).tolist():
-            place, name = places[index], self.schema.categorical[j].name
-            sent = text(place, j)
+            place, feature = places[index], self.schema.categorical[j]
+            name, sent = feature.name, str(feature.coerce(text(place, j)))
             if len(sent) > CATEGORY_CHARACTERS:
                 refused[place] = category_too_long(name, sent)
             encoded.unknown.setdefault(place, {})[name] = sent
@@ -285,11 +282,11 @@ class Encoder:
         cells: list[float | str | None] = []
         for f, value in zip(self.schema.scored, row, strict=True):
             try:
-                cell = _COERCE[f.kind](value)
+                cell = f.coerce(value)
             except ValueError as error:
                 errors.setdefault(place, row_problem("invalid-value", f"{f.name}: {error}", f.name))
                 break
-            cells.append(NAN if cell is None and f.kind is not Kind.CATEGORICAL else cell)
+            cells.append(NAN if cell is None and f.kind in (Kind.NUMERIC, Kind.BOOLEAN) else cell)
         return tuple(cells)
 
     def _typed_columns(self, sent: Sequence[Column], request: Envelope) -> Encoded:
@@ -356,13 +353,6 @@ def warnings_of(unknown: Iterable[str]) -> list[str]:
     return warnings
 
 
-_COERCE: dict[Kind, Callable[[object], float | str | None]] = {
-    Kind.NUMERIC: values.number,
-    Kind.BOOLEAN: values.boolean,
-    Kind.CATEGORICAL: values.category,
-}
-
-
 def _floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.float64]:
     """NaN for null. `struct` takes a third of numpy's time, but no null."""
     if not isinstance(column, list):
@@ -373,10 +363,14 @@ def _floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.floa
         return np.array(column, np.float64)
 
 
-def _codes_by_text(feature: Feature) -> dict[str | None, int]:
+def _code_getter(feature: Feature) -> Callable[[str | None, int], int]:
+    """What finds the code of a text, or its second argument: a dictionary's `get`, where text is itself."""
     codes: dict[str | None, int] = {None: MISSING_CODE}
     codes.update(feature.code_of)
-    return codes
+    if feature.kind is Kind.CATEGORICAL and not feature.missing:
+        return codes.get
+    read = cast("Callable[[str | None], str | None]", feature.coerce)
+    return lambda text, otherwise: codes.get(read(text), otherwise)
 
 
 _TITLES = {

@@ -159,7 +159,7 @@ def request_type(schema: FeatureSchema) -> type[Envelope]:
     row: list[tuple[str, Any, Any]] = []
     columns: list[tuple[str, Any, Any]] = []
     for i, feature in enumerate(features):
-        if feature.kind is Kind.IGNORED:
+        if not feature.kind.scored:
             row.append((f"f{i}", msgspec.Raw | UnsetType, UNSET))
             columns.append((f"f{i}", msgspec.Raw | UnsetType, UNSET))
             continue

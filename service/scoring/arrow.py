@@ -10,8 +10,8 @@ from msgspec.json import encode
 from msgspec.structs import asdict
 from numpy.typing import NDArray
 
+from nearnorm.models.data.schema import Feature
 from nearnorm.models.data.tables import to_arrays
-from nearnorm.models.data.values import category
 from nearnorm.service.records.arrow_stream import read_stream
 from nearnorm.service.records.encoder import (
     Encoded,
@@ -63,7 +63,7 @@ def read(body: bytes, encoder: Encoder) -> Encoded:
     unknown: dict[int, dict[str, str]] = {}
     for j in np.flatnonzero(arrays.unknown.any(axis=0)).tolist():
         feature, rows = schema.categorical[j], np.flatnonzero(arrays.unknown[:, j])
-        for row, text in zip(rows.tolist(), _texts(table, feature.name, rows), strict=True):
+        for row, text in zip(rows.tolist(), _texts(table, feature, rows), strict=True):
             if len(text) > CATEGORY_CHARACTERS:
                 errors.setdefault(row, category_too_long(feature.name, text))
             else:
@@ -81,12 +81,12 @@ def read(body: bytes, encoder: Encoder) -> Encoded:
     return encoded
 
 
-def _texts(table: pa.Table, name: str, rows: NDArray[np.int64]) -> list[str]:
-    """Categories as they were sent. Each text is made once, however many rows have it."""
-    sent = table.column(name).take(pa.array(rows)).combine_chunks()
+def _texts(table: pa.Table, feature: Feature, rows: NDArray[np.int64]) -> list[str]:
+    """Categories as they were read. Each text is made once, however many rows have it."""
+    sent = table.column(feature.name).take(pa.array(rows)).combine_chunks()
     sent = sent if pa.types.is_dictionary(sent.type) else sent.dictionary_encode()
     used = sent.indices.dictionary_encode()
-    distinct = [str(category(value)) for value in sent.dictionary.take(used.dictionary).to_pylist()]
+    distinct = [str(feature.coerce(value)) for value in sent.dictionary.take(used.dictionary).to_pylist()]
     return [distinct[index] for index in used.indices.to_pylist()]
 
 

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from nearnorm.models.bundle.bundle import read_bundle
 from nearnorm.models.conformal import Ranks, default_policy
-from nearnorm.models.data.schema import Kind
 from nearnorm.models.data.tables import read_table, to_arrays
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.service.inference.batches import score_rows
@@ -29,7 +28,7 @@ def score_file(bundle_folder: Path, data: str, out: Path, device: Device, thread
     core = bundle.manifest.core
     engine = Engine(bundle, device, threads or cpus())
     ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
-    text = [f.name for f in core.features.features if f.kind is Kind.CATEGORICAL]
+    text = [f.name for f in core.features.categorical]
     arrays = to_arrays(read_table(data, text), core.features)
     rows = Rows(arrays.numeric, arrays.codes)
     outputs = score_rows(engine, rows)

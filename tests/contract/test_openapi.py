@@ -9,10 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.app import create_app
 from nearnorm.service.errors import TYPE_PREFIX, ServiceError
-from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.settings import Settings
 from tests.service.running import serving
 
@@ -20,7 +18,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 EXAMPLES = re.findall(
     r"```json request (\w+) (\S+)\n(.*?)```.*?```json answer (\d+)\n(.*?)```", PAGE, flags=re.DOTALL
 )
-COERCIONS = re.findall(r"^\| (numeric|boolean|categorical|ignored) \| `(.*)` \| (.*) \|$", PAGE, flags=re.M)
 
 
 @pytest.fixture(scope="module")
@@ -53,38 +50,8 @@ def test_the_pages_requests_get_the_pages_answers(
     assert shape(found) == shape(json.loads(answer))
 
 
-def test_the_page_has_examples_and_a_table() -> None:
+def test_the_page_has_examples() -> None:
     assert len(EXAMPLES) >= 3
-    assert len(COERCIONS) >= 30
-
-
-@pytest.mark.parametrize(("kind", "sent", "becomes"), COERCIONS)
-def test_a_value_becomes_what_the_table_says(kind: str, sent: str, becomes: str) -> None:
-    categories = (" DE", "DE", "", "7", "7.5", "true")
-    schema = FeatureSchema(
-        features=(
-            Feature(name="x", kind=Kind(kind), categories=categories if kind == "categorical" else ()),
-            Feature(name="other", kind=Kind.NUMERIC),
-        )
-    )
-    encoder = Encoder(schema, max_rows=10)
-    body = f'{{"records": [{{"x": {sent}, "other": 1}}]}}'.encode()
-    encoded = encoder.encode(encoder.decode(body))
-    if becomes == "error":
-        assert encoded.errors[0].field == "x"
-        return
-    assert not encoded.errors
-    record = encoder.record(encoded, 0)
-    if becomes == "nothing":
-        assert record == {"other": 1.0}
-    elif becomes == "missing":
-        assert record["x"] is None
-        assert encoded.imputed == {0: ["x"]}
-    else:
-        expected = json.loads(becomes.strip("`"))
-        assert record["x"] == expected
-        assert type(record["x"]) is type(expected)
-        assert not encoded.imputed
 
 
 def problems(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:

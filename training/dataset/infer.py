@@ -1,169 +1,200 @@
-"""What kind of column each one is, decided from its values alone: labels are never looked at."""
+"""A table -> the schema of its columns, with what was found of each: labels are never looked at."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nearnorm.models.data import values
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.errors import ConfigError, DataError
+from nearnorm.training.dataset.distinct import DistinctValues, distinct_values
+from nearnorm.training.dataset.kinds import MOST_CATEGORIES, Guess, guess
+from nearnorm.training.dataset.marks import usual_marks
+from nearnorm.training.dataset.masks import masked
 from nearnorm.training.dataset.recipe import ColumnOverride
+from nearnorm.training.dataset.toml_text import quoted
 
-MOST_CATEGORIES = 100
 FEWEST_ROWS_OF_A_CATEGORY = 2
 """A category seen once is left to the unknown bucket, which thereby learns what rarity looks like."""
-FEWEST_ROWS_OF_AN_IDENTIFIER = 50
-"""In fewer rows than these, distinct values say nothing."""
-IDENTIFIER_SHARE = 0.9
-IDENTIFIER_SPAN = 2
-"""Distinct integers within a range of this many times their number: a counter, whatever the order."""
-NUMBER_SHARE = 0.9
-DATE_SHARE = 0.9
-HALF_WAY = 0.2
-"""A column whose first fifth is numbers and then is not has changed; a mixed one shows it earlier."""
-NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
-DATE = r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?$|^\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?$"
+COVERED = 0.1
+"""Where the codes that are kept are a smaller share of the values, nearly all would be unknown."""
+EXAMPLES = 3
+MOST_ALIKE = 3
+"""Columns left out for the same reason that are named one by one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One column: what it is taken for, why, what else it could be, and how its values look.
+
+    `missing` is the share of rows without a value, marks counted; `examples` are masked.
+    """
+
+    feature: Feature
+    why: str
+    others: tuple[Kind, ...]
+    missing: float
+    distinct: int
+    examples: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """A schema, and a sentence for each column that is not taken as it is."""
+    """A schema, what was found of every column, and a sentence for each guess that could hurt."""
 
     schema: FeatureSchema
+    findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
 
-def infer_schema(table: pa.Table, overrides: dict[str, ColumnOverride]) -> Inferred:
-    """Infer every column of the table; an override's kind and nullability are taken as given.
+def infer_schema(
+    table: pa.Table, overrides: Mapping[str, ColumnOverride], older: FeatureSchema | None = None
+) -> Inferred:
+    """Infer every column of the table; what an override says is taken as given, and kinds of an `older`
+    schema go on as they are.
 
-    Raises ConfigError for an override of a column that is not there, DataError for a column that
+    Raises ConfigError for an override that names no column or does not fit it, DataError for a column that
     changes its type half-way.
     """
     for name in overrides:
         if name not in table.column_names:
-            raise ConfigError(f"[schema.{name}]: the data has no column of that name")
-    features, warnings = [], []
-    for name in table.column_names:
-        feature, warning = _feature(name, table.column(name), overrides.get(name, ColumnOverride()))
-        features.append(feature)
-        if warning:
-            warnings.append(warning)
-    schema = FeatureSchema(features=tuple(features))
+            raise ConfigError(f"[schema.{quoted(name)}]: the data has no column of that name")
+    before = {} if older is None else {feature.name: feature for feature in older.features}
+    findings = tuple(
+        _find(name, table.column(name), overrides.get(name, ColumnOverride()), before.get(name))
+        for name in table.column_names
+    )
+    schema = FeatureSchema(features=tuple(finding.feature for finding in findings))
     if not schema.scored:
         reasons = "; ".join(f"{f.name}: {f.reason}" for f in schema.ignored)
         raise DataError(f"no column is left to learn from ({reasons})")
-    return Inferred(schema, tuple(warnings))
+    return Inferred(schema, findings, tuple(_warnings(findings)))
 
 
-def _feature(name: str, column: pa.ChunkedArray, override: ColumnOverride) -> tuple[Feature, str]:
-    if override.kind is None:
-        kind, reason = _kind(name, column)
+def _find(name: str, column: pa.ChunkedArray, override: ColumnOverride, before: Feature | None) -> Finding:
+    found = distinct_values(name, column)
+    if before is not None and override.kind in (None, before.kind):
+        guessed = Guess(before.kind, before.reason, missing=_marks_of(before.kind, found, before.missing))
+    elif override.kind is not None:
+        guessed = _as_told(Kind(override.kind), name, column, found)
     else:
-        kind, reason = Kind(override.kind), "left out by the configuration"
-        if kind in (Kind.NUMERIC, Kind.BOOLEAN) and pa.types.is_temporal(column.type):
-            raise ConfigError(f"[schema.{name}]: a date-time cannot be {kind}: give epoch seconds instead")
-    nullable = True if override.nullable is None else override.nullable
-    if kind is Kind.IGNORED:
-        warning = f"column {name!r} is left out: {reason}" if override.kind is None else ""
-        return Feature(name=name, kind=kind, reason=reason), warning
-    if kind is not Kind.CATEGORICAL:
-        return Feature(name=name, kind=kind, nullable=nullable), ""
-    categories, warning = _categories(name, column)
-    return Feature(name=name, kind=kind, nullable=nullable, categories=categories), warning
-
-
-def _kind(name: str, column: pa.ChunkedArray) -> tuple[Kind, str]:
-    """The kind by rule, and for an ignored column the reason."""
-    kind = column.type
-    present = len(column) - column.null_count
-    if present == 0:
-        return Kind.IGNORED, "every value is missing"
-    if pa.types.is_temporal(kind):
-        return Kind.IGNORED, "a date-time"
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
-        return Kind.IGNORED, f"values of type {kind} cannot be scored"
-    distinct, counts = _counted(column)
-    if len(distinct) == 1 and present == len(column):
-        return Kind.IGNORED, "constant"
-    if pa.types.is_boolean(kind):
-        return Kind.BOOLEAN, ""
-    if pa.types.is_string(distinct.type):
-        return _kind_of_text(name, column, distinct, counts)
-    if pa.types.is_integer(kind) and len(distinct) == present and _is_counter(column, present):
-        return Kind.IGNORED, "an identifier: every value is different, as a counter's are"
-    return Kind.NUMERIC, ""
-
-
-def _is_counter(column: pa.ChunkedArray, present: int) -> bool:
-    """All values differ: do they fill their range, or rise from row to row, as measurements do not?"""
-    if present < FEWEST_ROWS_OF_AN_IDENTIFIER:
-        return False
-    bounds = pc.min_max(column).as_py()
-    if bounds["max"] - bounds["min"] < IDENTIFIER_SPAN * present:
-        return True
-    ordered = column.drop_null().to_numpy()
-    return bool((ordered[1:] > ordered[:-1]).all())
-
-
-def _kind_of_text(
-    name: str, column: pa.ChunkedArray, distinct: pa.Array, counts: np.ndarray
-) -> tuple[Kind, str]:
-    present = int(counts.sum())
-    if len(distinct) <= 2 and {text.lower() for text in distinct.to_pylist()} <= {"true", "false"}:
-        return Kind.BOOLEAN, ""
-    numbers = _matches(distinct, NUMBER)
-    share = counts[numbers].sum() / present
-    if share == 1.0:
-        return (Kind.NUMERIC if len(distinct) > MOST_CATEGORIES else Kind.CATEGORICAL), ""
-    if share > 0.0:
-        _refuse_half_numbers(name, column, distinct.filter(pa.array(~numbers)), share)
-    if counts[_matches(distinct, DATE)].sum() >= DATE_SHARE * present:
-        return Kind.IGNORED, "a date-time"
-    if len(distinct) >= IDENTIFIER_SHARE * present and present >= FEWEST_ROWS_OF_AN_IDENTIFIER:
-        return Kind.IGNORED, "an identifier or free text: nearly every value is different"
-    return Kind.CATEGORICAL, ""
-
-
-def _matches(texts: pa.Array, pattern: str) -> np.ndarray:
-    matched: np.ndarray = pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
-    return matched
-
-
-def _refuse_half_numbers(name: str, column: pa.ChunkedArray, texts: pa.Array, share: float) -> None:
-    row = pc.index(pc.is_in(column.cast(pa.string()), texts), True).as_py()
-    if share >= NUMBER_SHARE or row >= HALF_WAY * len(column):
-        raise DataError(
-            f"column {name!r} changes its type: row {row + 1} holds {column[row].as_py()!r} where others "
-            f'hold numbers: mend the row, or set kind = "categorical" in [schema.{name}]'
-        )
-
-
-def _counted(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """The distinct values that are not missing, and the rows of each."""
-    counted = pc.value_counts(column.drop_null())
-    distinct = counted.field("values")
-    if pa.types.is_dictionary(distinct.type):
-        distinct = distinct.dictionary_decode()
-    return distinct, counted.field("counts").to_numpy()
-
-
-def _categories(name: str, column: pa.ChunkedArray) -> tuple[tuple[str, ...], str]:
-    """The most frequent categories, ties by name, and a warning where some are left out."""
-    counts: dict[str, int] = {}
-    distinct, rows = _counted(column)
-    for value, n in zip(distinct.to_pylist(), rows.tolist(), strict=True):
-        category = values.category(value)
-        if category is not None:
-            counts[category] = counts.get(category, 0) + n
-    kept = [c for c, n in counts.items() if n >= FEWEST_ROWS_OF_A_CATEGORY] or list(counts)
-    kept = sorted(kept, key=lambda c: (-counts[c], c))
-    if len(kept) <= MOST_CATEGORIES:
-        return tuple(kept), ""
-    kept = kept[:MOST_CATEGORIES]
-    covered = sum(counts[c] for c in kept) / sum(counts.values())
-    return tuple(kept), (
-        f"column {name!r} has {len(counts):,} categories: the {MOST_CATEGORIES} most frequent, "
-        f"{covered:.1%} of its values, are kept and the others are scored as unknown"
+        guessed = guess(name, column, found, override.missing)
+    marks = guessed.missing if override.missing is None else override.missing
+    rest = None if found is None else found.without(marks)
+    if guessed.kind is Kind.CATEGORICAL and rest is not None and (before is None or before.kind is Kind.CODE):
+        guessed = _one_spelling(guessed, rest)
+    feature = Feature(name=name, kind=guessed.kind, reason="" if guessed.kind.scored else guessed.why)
+    warnings = [guessed.warning] if guessed.warning else []
+    if feature.kind.scored:
+        nullable = True if override.nullable is None else override.nullable
+        feature = feature.model_copy(update={"nullable": nullable, "missing": marks})
+    if feature.kind in (Kind.CATEGORICAL, Kind.CODE) and rest is not None:
+        feature, warning = _with_categories(feature, rest, override, before)
+        warnings += [warning] if warning else []
+    return Finding(
+        feature=feature,
+        why=guessed.why,
+        others=guessed.others,
+        missing=1.0 - (len(column) - column.null_count if rest is None else rest.rows) / max(len(column), 1),
+        distinct=0 if rest is None else len(rest.values),
+        examples=() if rest is None else _examples(feature, rest),
+        warnings=tuple(warnings),
     )
+
+
+def _as_told(kind: Kind, name: str, column: pa.ChunkedArray, found: DistinctValues | None) -> Guess:
+    """A kind by the configuration. Raises ConfigError where the column cannot be of it."""
+    if not kind.scored:
+        return Guess(kind, "left out by the configuration")
+    if pa.types.is_temporal(column.type):
+        raise ConfigError(
+            f"[schema.{quoted(name)}]: a date-time cannot be {kind}: give epoch seconds instead"
+        )
+    if found is None:
+        raise ConfigError(f"[schema.{quoted(name)}]: values of type {column.type} cannot be {kind}")
+    return Guess(kind, "by the configuration", missing=_marks_of(kind, found, ()))
+
+
+def _marks_of(kind: Kind, found: DistinctValues | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Marks known before, and usual ones among what are no texts."""
+    if kind is Kind.CATEGORICAL or not kind.scored or found is None or not found.is_text:
+        return known
+    return tuple(sorted({*known, *usual_marks(found.texts)}))
+
+
+def _one_spelling(guessed: Guess, found: DistinctValues) -> Guess:
+    """A code, where texts spell what numbers and booleans of JSON, Arrow and Parquet would not match."""
+    if not found.is_text:
+        return guessed
+    others = sorted(text for text in found.texts if values.code(text) not in (text.strip(), None))
+    if not others:
+        return guessed
+    name, one = found.name, others[0].strip()
+    warning = (
+        f"column {name!r} holds the text {one!r}, which as a number or as true or false is spelled "
+        f"{values.code(one)!r}: it is taken as a code, where both are one"
+    )
+    return replace(guessed, kind=Kind.CODE, why=f"{one!r} and {values.code(one)!r} are one", warning=warning)
+
+
+def _with_categories(
+    feature: Feature, found: DistinctValues, override: ColumnOverride, before: Feature | None
+) -> tuple[Feature, str]:
+    """The most frequent categories, ties by name, and a warning where some are left out."""
+    if feature.kind is Kind.CODE:
+        width = before.width if before is not None and before.kind is Kind.CODE else _width(found)
+        feature = feature.model_copy(update={"width": width})
+    counts: dict[str, int] = {}
+    for value, n in zip(found.values.to_pylist(), found.counts.tolist(), strict=True):
+        try:
+            category = feature.coerce(value)
+        except ValueError as error:
+            raise ConfigError(f"[schema.{quoted(feature.name)}]: {error}") from None
+        if category is not None:
+            counts[str(category)] = counts.get(str(category), 0) + n
+    kept = [c for c, n in counts.items() if n >= FEWEST_ROWS_OF_A_CATEGORY] or list(counts)
+    most = override.categories or MOST_CATEGORIES
+    left_out, kept = len(kept) > most, sorted(kept, key=lambda c: (-counts[c], c))[:most]
+    feature = feature.model_copy(update={"categories": tuple(kept)})
+    if not left_out:
+        return feature, ""
+    covered = sum(counts[c] for c in kept) / sum(counts.values())
+    return feature, (
+        f"column {feature.name!r} has {len(counts):,} categories: the {most} most frequent, "
+        f"{covered:.1%} of its values, are kept and the others are scored as unknown: set categories = "
+        f"{min(len(counts), 10 * most)} in [schema.{quoted(feature.name)}] to keep more"
+    )
+
+
+def _width(found: DistinctValues) -> int:
+    """The digits of codes that all have as many, zeros before them counted; 0: they differ."""
+    if not found.is_text:
+        return 0
+    codes = {values.code(text) or "" for text in found.texts}
+    widths = {len(code) for code in codes if code.isascii() and code.isdigit()}
+    zeros = any(code.startswith("0") and code.isdigit() for code in codes)
+    return widths.pop() if len(widths) == 1 and zeros else 0
+
+
+def _examples(feature: Feature, found: DistinctValues) -> tuple[str, ...]:
+    """The most frequent values; of what tells rows apart, masked as a whole."""
+    order = found.counts.argsort(kind="stable")[::-1][:EXAMPLES]
+    shown = [masked(found.values[int(i)].as_py()) for i in order]
+    return tuple(shown)
+
+
+def _warnings(findings: Sequence[Finding]) -> Iterator[str]:
+    """All of them, with columns that many others are like in one line."""
+    alike: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.warnings and not finding.feature.kind.scored:
+            alike.setdefault(finding.why, []).append(finding.feature.name)
+    for finding in findings:
+        names = alike.get(finding.why, [])
+        if finding.feature.kind.scored or len(names) <= MOST_ALIKE:
+            yield from finding.warnings
+        elif names[0] == finding.feature.name:
+            first, more = ", ".join(map(repr, names[:MOST_ALIKE])), len(names) - MOST_ALIKE
+            yield f"{len(names)} columns are left out: {finding.why} ({first} and {more} more)"

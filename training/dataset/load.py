@@ -11,7 +11,7 @@ from nearnorm.models.bundle.manifest import DataFacts
 from nearnorm.models.data.schema import FIRST_CODE, Feature, FeatureSchema, Kind
 from nearnorm.models.data.tables import Arrays, read_table, to_arrays
 from nearnorm.models.errors import DataError
-from nearnorm.training.dataset.infer import infer_schema
+from nearnorm.training.dataset.infer import Finding, infer_schema
 from nearnorm.training.dataset.recipe import ColumnOverride
 
 ANOMALY, NORMAL, UNLABELLED = 1, 0, -1
@@ -36,6 +36,7 @@ class Dataset:
     labels: np.ndarray
     time: np.ndarray | None
     facts: DataFacts
+    findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -58,10 +59,15 @@ def load(
     label_column: str,
     overrides: dict[str, ColumnOverride] | None = None,
     time_column: str | None = None,
+    older: FeatureSchema | None = None,
 ) -> Dataset:
-    """Read a data file for training. Raises DataError or ConfigError naming the column and the row."""
+    """Read a data file for training; kinds of an `older` schema go on as they are.
+
+    Raises DataError or ConfigError naming the column and the row.
+    """
     overrides = overrides or {}
-    text = [name for name, override in overrides.items() if override.kind == "categorical"]
+    text = [name for name, override in overrides.items() if override.kind in ("categorical", "code")]
+    text += [] if older is None else [feature.name for feature in older.categorical]
     table = read_table(source, text)
     labels = _labels(source, table, label_column)
     if time_column is not None and time_column not in table.column_names:
@@ -70,7 +76,7 @@ def load(
     table = table.drop_columns([label_column])
     if time_column is not None and time_column not in overrides:
         overrides = {**overrides, time_column: ColumnOverride(kind="ignored")}
-    inferred = infer_schema(table, overrides)
+    inferred = infer_schema(table, overrides, older)
     schema = inferred.schema
     arrays = to_arrays(table, schema)
     refuse_bad_rows(source, arrays)
@@ -89,6 +95,7 @@ def load(
             normals=int((labels == NORMAL).sum()),
             unlabelled=int((labels == UNLABELLED).sum()),
         ),
+        findings=inferred.findings,
         warnings=inferred.warnings,
     )
 

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.training.method.config import FitConfig
@@ -15,8 +15,12 @@ class ColumnOverride(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["numeric", "boolean", "categorical", "ignored"] | None = None
+    kind: Literal["numeric", "boolean", "categorical", "code", "id", "ignored"] | None = None
     nullable: bool | None = None
+    missing: tuple[str, ...] | None = None
+    """Texts that stand for a missing value."""
+    categories: int | None = Field(default=None, ge=1)
+    """The most categories that are kept."""
 
 
 class Recipe(BaseModel):

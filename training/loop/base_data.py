@@ -34,10 +34,11 @@ def read_base(manifest: Manifest, named: str | None, recipe: Recipe, own: Recipe
     """
     facts = manifest.core.data
     source = named or resolve(manifest.source)
-    data = load(source, facts.label_column, recipe.columns, facts.time_column)
+    older = manifest.core.features
+    data = load(source, facts.label_column, recipe.columns, facts.time_column, older)
     then = data
     if own.columns != recipe.columns:
-        then = load(source, facts.label_column, own.columns, facts.time_column)
+        then = load(source, facts.label_column, own.columns, facts.time_column, older)
     changed = None
     if then.facts.digest != (facts.base_digest or facts.digest):
         changed = f"the base data {source} has changed since the champion was trained on it"
@@ -46,7 +47,7 @@ def read_base(manifest: Manifest, named: str | None, recipe: Recipe, own: Recipe
                 f"{changed}: its digest is not the one in the signed manifest. Bring it back, train anew "
                 "with `nearnorm train`, or name the data that you trust by NEARNORM_TRAINING_DATA"
             )
-    check_columns(source, data.schema, manifest.core.features)
+    check_columns(source, data.schema, older)
     return BaseData(source, data, changed)
 
 

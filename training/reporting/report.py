@@ -250,7 +250,7 @@ def _columns(findings: Findings) -> str:
     rows = []
     for feature in findings.manifest.core.features.features:
         note = feature.reason or (f"{len(feature.categories)} categories" if feature.categories else "")
-        css = ' class="ignored"' if feature.kind is Kind.IGNORED else ""
+        css = ' class="ignored"' if not feature.kind.scored else ""
         rows.append(
             f"<tr{css}><td>{escape(feature.name)}</td><td>{feature.kind}</td><td>{escape(note)}</td></tr>"
         )

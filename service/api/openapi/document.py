@@ -209,11 +209,19 @@ def _score_body(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
     return {"required": True, "content": content}
 
 
+_TYPES = {
+    Kind.NUMERIC: ("number",),
+    Kind.BOOLEAN: ("boolean",),
+    Kind.CATEGORICAL: ("string",),
+    Kind.CODE: ("string", "integer"),
+}
+
+
 def _property(feature: Feature) -> dict[str, Any]:
-    if feature.kind is Kind.IGNORED:
+    if not feature.kind.scored:
         return {"description": f"accepted and not used: {feature.reason}"}
-    kind = {Kind.NUMERIC: "number", Kind.BOOLEAN: "boolean", Kind.CATEGORICAL: "string"}[feature.kind]
-    return {"type": [kind, "null"] if feature.nullable else kind}
+    types = [*_TYPES[feature.kind], *(["null"] if feature.nullable else [])]
+    return {"type": types if len(types) > 1 else types[0]}
 
 
 def example_record(model: LoadedModel) -> dict[str, Any]:

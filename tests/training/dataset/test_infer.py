@@ -2,9 +2,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nearnorm.models.data.schema import Feature, Kind
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.training.dataset.infer import MOST_CATEGORIES, infer_schema
+from nearnorm.training.dataset.infer import infer_schema
+from nearnorm.training.dataset.kinds import MOST_CATEGORIES
 from nearnorm.training.dataset.recipe import ColumnOverride
 
 ROWS = 400
@@ -59,7 +60,7 @@ def test_kinds_are_inferred_from_values(column: object, kind: Kind) -> None:
 )
 def test_columns_that_say_nothing_are_left_out_with_the_reason(column: object, reason: str) -> None:
     feature = inferred(column)
-    assert feature.kind is Kind.IGNORED
+    assert feature.kind is (Kind.ID if reason == "identifier" else Kind.IGNORED)
     assert reason in feature.reason
 
 
@@ -107,8 +108,8 @@ def test_categories_are_ordered_by_frequency_then_name() -> None:
     ("column", "row"),
     [
         (["1.5"] * 200 + ["high"] * 200, 201),
-        ([str(i % 40) for i in range(399)] + ["n/a"], 400),
-        (["?"] + [str(i) for i in range(399)], 1),
+        ([str(i % 40) for i in range(399)] + ["x"], 400),
+        (["none given"] + [str(i) for i in range(399)], 1),
     ],
 )
 def test_a_column_that_changes_its_type_half_way_is_refused_at_its_first_row(
@@ -146,3 +147,164 @@ def test_a_date_cannot_be_made_a_number() -> None:
 def test_data_without_any_column_to_learn_from_is_refused_with_the_reasons() -> None:
     with pytest.raises(DataError, match=r"no column is left to learn from \(a: constant\)"):
         infer_schema(pa.table({"a": [1] * ROWS}), {})
+
+
+def texts_of(column: list[str | None]) -> pa.Array:
+    return pa.array(column, pa.string()).dictionary_encode()
+
+
+@pytest.mark.parametrize("mark", ["NA", "N/A", "?", "NULL", "null", "None", ".", "-", "\\N", "#N/A", "nan"])
+def test_a_mark_of_missing_numbers_is_taken_as_such_at_any_share_and_told(mark: str) -> None:
+    for every in (3, 300):
+        column = texts_of([mark if i % every == every - 1 else str(i % 60) for i in range(900)])
+        found = infer_schema(pa.table({"x": [0.5, 1.5] * 450, "age": column}), {})
+        feature = found.schema.features[1]
+        assert (feature.kind, feature.missing) == (Kind.NUMERIC, (mark,))
+        assert "is taken as missing" in found.warnings[0]
+        assert "[schema.age]" in found.warnings[0]
+        assert found.findings[1].missing == pytest.approx(1 / every)
+
+
+def test_a_mark_among_categories_is_proposed_and_not_applied() -> None:
+    countries = texts_of(["DE", "NA", "FR", "DE"] * 100)
+    found = infer_schema(pa.table({"x": MEASURED, "country": countries}), {})
+    assert set(found.schema.features[1].categories) == {"DE", "FR", "NA"}
+    assert found.schema.features[1].missing == ()
+    assert 'missing = ["NA"] in [schema.country]' in found.warnings[0]
+    told = infer_schema(
+        pa.table({"x": MEASURED, "country": countries}), {"country": ColumnOverride(missing=("NA",))}
+    )
+    assert set(told.schema.features[1].categories) == {"DE", "FR"}
+    assert told.schema.features[1].missing == ("NA",)
+    assert told.warnings == ()
+
+
+def test_no_marks_by_the_configuration_are_none() -> None:
+    column = ["NA"] + [str(i % 60) for i in range(399)]
+    with pytest.raises(DataError, match="row 1 holds"):
+        inferred(texts_of([*column]), ColumnOverride(missing=()))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "reason"),
+    [
+        ("mcc", pa.array([5411, 5412, 5413, 5411] * 100), "the name says"),
+        ("merchantCode", pa.array([5411.0, 5412.0, None, 742.0] * 100), "the name says"),
+        ("branch", pa.array(rng.choice([5411, 5812, 7995, 4829], ROWS)), "far apart"),
+        ("a", texts_of(["01067", "80331", "10115", "20095"] * 100), "leading zeros"),
+        ("a", texts_of([f"{i % 130:04}" for i in range(ROWS)]), "leading zeros"),
+    ],
+)
+def test_digits_that_are_names_are_proposed_as_codes_and_told(
+    name: str, column: pa.Array, reason: str
+) -> None:
+    found = infer_schema(pa.table({"x": MEASURED, name: column}), {})
+    assert found.schema.features[1].kind is Kind.CODE
+    assert reason in found.findings[1].why
+    assert f'kind = "numeric" in [schema.{name}]' in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("elevation", rng.integers(1859, 3858, ROWS)),
+        ("year", rng.integers(1990, 2026, ROWS)),
+        ("limit", rng.choice([1000, 2500, 5000, 7500], ROWS)),
+        ("codeAndComment", rng.integers(0, 40, ROWS)),
+        ("code_lines", rng.poisson(30, ROWS)),
+        ("price", rng.choice([9, 49, 199, 1099], ROWS)),
+        ("seconds", rng.integers(1_700_000_000, 1_760_000_000, ROWS)),
+    ],
+)
+def test_amounts_are_not_taken_for_codes(name: str, column: np.ndarray) -> None:
+    found = infer_schema(pa.table({"x": MEASURED, name: column}), {})
+    assert found.schema.features[1].kind is Kind.NUMERIC
+    assert found.warnings == ()
+
+
+def test_codes_of_one_width_have_their_zeros_put_back_and_others_not() -> None:
+    assert inferred(texts_of(["01067", "80331"] * 200)).width == 5
+    assert inferred(texts_of(["007", "80331"] * 200)).width == 0
+    assert inferred(texts_of(["0107", "8033", "A7", "0107"] * 100), ColumnOverride(kind="code")).width == 4
+
+
+def test_one_code_is_one_category_however_its_number_is_spelled() -> None:
+    column = texts_of(["5411", "5412", "5411.0", "5412.0"] * 100)
+    found = infer_schema(
+        pa.table({"x": MEASURED, "mcc": column}), {"mcc": ColumnOverride(kind="categorical")}
+    )
+    assert found.schema.features[1].kind is Kind.CODE
+    assert found.schema.features[1].categories == ("5411", "5412")
+    assert "'5411.0'" in found.warnings[0]
+    flags = inferred(texts_of(["True", "False", "unknown", "True"] * 100))
+    assert set(flags.categories) == {"true", "false", "unknown"}
+
+
+def test_numbers_of_cards_are_left_out_and_never_shown() -> None:
+    def card(i: int) -> int:
+        body = 411111111110000 + i * 37
+        total = sum(sum(divmod(int(d) * (2 - n % 2), 10)) for n, d in enumerate(str(body)))
+        return body * 10 + (-total) % 10
+
+    cards = [card(i % 150) for i in range(ROWS)]
+    for column in (pa.array(cards), texts_of([str(c) for c in cards])):
+        found = infer_schema(pa.table({"x": MEASURED, "pan": column}), {})
+        assert found.schema.features[1].kind is Kind.IGNORED
+        assert "card numbers" in found.warnings[0]
+        assert not any(str(c) in str(found) for c in cards)
+
+
+def test_addresses_are_ids_and_never_shown() -> None:
+    found = infer_schema(
+        pa.table({"x": MEASURED, "mail": texts_of([f"user{i % 90}@bank.example" for i in range(ROWS)])}), {}
+    )
+    assert found.schema.features[1].kind is Kind.ID
+    assert "user1" not in str(found)
+
+
+def test_texts_that_all_differ_are_told_from_identifiers() -> None:
+    found = inferred(texts_of([f"paid the bill number {i}" for i in range(ROWS)]))
+    assert (found.kind, found.reason) == (Kind.IGNORED, "free text: nearly every value is different")
+
+
+@pytest.mark.parametrize("form", ["21-Apr-19", "25-01-15", "09:14:00", "Jan 31, 2026", "31.01.2026"])
+def test_dates_and_times_of_day_are_no_categories(form: str) -> None:
+    assert inferred(texts_of([form, form.replace("1", "2")] * 200)).reason == "a date-time"
+
+
+def test_many_constant_columns_are_told_in_one_line() -> None:
+    found = infer_schema(pa.table({"x": MEASURED} | {f"c{i}": [1] * ROWS for i in range(93)}), {})
+    assert found.warnings == ("93 columns are left out: constant ('c0', 'c1', 'c2' and 90 more)",)
+
+
+def test_kinds_of_an_older_schema_go_on_and_an_override_is_above_them() -> None:
+    table = pa.table({"x": MEASURED, "mcc": [5411, 5412, 5413, 5411] * 100, "same": [1] * ROWS})
+    older = FeatureSchema(
+        features=(
+            Feature(name="x", kind=Kind.NUMERIC),
+            Feature(name="mcc", kind=Kind.NUMERIC),
+            Feature(name="same", kind=Kind.IGNORED, reason="constant"),
+        )
+    )
+    assert infer_schema(table, {}, older).schema == older
+    above = infer_schema(table, {"mcc": ColumnOverride(kind="code")}, older)
+    assert above.schema.features[1].kind is Kind.CODE
+
+
+def test_the_categories_kept_can_be_set() -> None:
+    column = texts_of([f"c{i % 150}" for i in range(900)])
+    assert (
+        len(
+            infer_schema(pa.table({"s": column}), {"s": ColumnOverride(categories=150)})
+            .schema.features[0]
+            .categories
+        )
+        == 150
+    )
+
+
+@pytest.mark.parametrize("kind", ["categorical", "code", "boolean"])
+def test_what_cannot_be_of_a_kind_is_refused_by_its_column(kind: str) -> None:
+    for column in (pa.array(range(ROWS), pa.timestamp("s")), pa.array([[1]] * ROWS)):
+        with pytest.raises(ConfigError, match=r"\[schema\.column\]"):
+            inferred(column, ColumnOverride.model_validate({"kind": kind}))

@@ -16,7 +16,7 @@ def relabelled(anomalies: int) -> Dataset:
     rows = np.flatnonzero(data.labels == 1)
     labels = data.labels.copy()
     labels[rows[anomalies:]] = -1
-    return Dataset(data.schema, data.numeric, data.codes, labels, None, data.facts, ())
+    return Dataset(data.schema, data.numeric, data.codes, labels, None, data.facts, (), ())
 
 
 def test_a_rank_alerts_exactly_where_the_conformal_threshold_does() -> None:

@@ -1,0 +1,62 @@
+"""docs/data.md: what becomes of what."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nearnorm.models.data.schema import Kind
+from nearnorm.training.dataset.infer import infer_schema
+
+PAGE = (Path(__file__).parents[3] / "docs/data.md").read_text(encoding="utf-8")
+LINES = re.findall(r"^\| (.*) \| `(\w+)` \| (yes|no) \|$", PAGE, flags=re.M)
+ROWS = 300
+CARDS = ["4111111111111111", "5500005555555559", "4012888888881881", "4222222222222"]
+rng = np.random.default_rng(0)
+
+COLUMNS: dict[str, list[Any]] = {
+    "`1.5, 20.25, 3.0`": rng.normal(size=ROWS).tolist(),
+    "`18, NULL, 44`": ["18", "NULL", "44"],
+    "`true, false`": [True, False],
+    "`DE, FR, DE`": ["DE", "FR", "DE"],
+    "`DE, NA, FR`": ["DE", "NA", "FR"],
+    "`01067, 80331, 10115`": ["01067", "80331", "10115"],
+    "`5411, 5812, 7995`": [5411, 5812, 7995],
+    "`True, False, unknown`": ["True", "False", "unknown"],
+    "`1, 2, 3` counting the rows": list(range(1, ROWS + 1)),
+    "`u-1, u-2, u-3` nearly all different": [f"u-{i}" for i in range(ROWS)],
+    "`mei@bank.example`": ["mei@bank.example", "ola@bank.example"],
+    "`2026-01-31, 31.01.2026, 09:14:00`": ["2026-01-31", "31.01.2026", "09:14:00"],
+    "sentences, nearly all different": [f"paid for order {i} at last" for i in range(ROWS)],
+    "one value throughout": ["EUR"],
+    "lists, structs, bytes": [[1]],
+}
+
+
+def with_check_digit(body: str) -> str:
+    doubled = [sum(divmod(2 * int(d), 10)) for d in body[::-2]]
+    return body + str(-(sum(doubled) + sum(map(int, body[-2::-2]))) % 10)
+
+
+COLUMNS["`4111111111111111` with the check digit of cards"] = [
+    with_check_digit(f"411111111111{i:03}") for i in range(60)
+]
+
+
+@pytest.mark.parametrize(("column", "kind", "warned"), LINES)
+def test_a_column_becomes_what_the_page_says(column: str, kind: str, warned: str) -> None:
+    values = COLUMNS[column] * (ROWS // len(COLUMNS[column]))
+    array = pa.array(values)
+    if pa.types.is_string(array.type):
+        array = array.dictionary_encode()
+    found = infer_schema(pa.table({"x": rng.normal(size=len(array)), "column": array}), {})
+    assert str(found.schema.features[1].kind) == kind
+    assert bool(found.warnings) == (warned == "yes")
+
+
+def test_the_page_names_every_kind_and_every_line_is_tried() -> None:
+    assert {column for column, _, _ in LINES} == COLUMNS.keys()
+    assert set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.M)) == {str(kind) for kind in Kind}

@@ -1,0 +1,198 @@
+"""What kind of column one is, by its values and its name, why, and what else it could be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nearnorm.models.data.schema import Kind
+from nearnorm.models.errors import DataError
+from nearnorm.training.dataset.digits import are_cards, digits_of_numbers, digits_of_texts, why_code
+from nearnorm.training.dataset.distinct import DistinctValues
+from nearnorm.training.dataset.marks import usual_marks
+from nearnorm.training.dataset.masks import is_email, masked
+from nearnorm.training.dataset.toml_text import quoted, toml_text
+
+MOST_CATEGORIES = 100
+FEWEST_ROWS_OF_AN_IDENTIFIER = 50
+"""In fewer rows than these, distinct values say nothing."""
+IDENTIFIER_SHARE = 0.9
+IDENTIFIER_SPAN = 2
+"""Distinct integers within a range of this many times their number: a counter, whatever the order."""
+NUMBER_SHARE = 0.9
+DATE_SHARE = 0.9
+EMAIL_SHARE = 0.9
+WORDS_OF_A_TEXT = 3
+HALF_WAY = 0.2
+"""A column whose first fifth is numbers and then is not has changed; a mixed one shows it earlier."""
+FEW_NUMBERS = 20
+"""Whole numbers of so few values could be categories as well."""
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+DATE = (
+    r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]+\d{1,2}:\d{2}.*)?"  # 2026-01-31, 2026-01-31T10:00Z
+    r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})([T ].*)?"  # 31.01.2026, 31/01/26
+    r"|\d{1,2}[- ./][A-Za-z]{3,9}[- ./,]+(\d{4}|\d{2})([T ].*)?"  # 31-Jan-26
+    r"|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}([T ].*)?"  # Jan 31, 2026
+    r"|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?)\s*$"  # 10:00:00
+)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """`missing` are marks that are taken as missing; `warning` says what could hurt, and the mend."""
+
+    kind: Kind
+    why: str
+    others: tuple[Kind, ...] = ()
+    missing: tuple[str, ...] = ()
+    warning: str = ""
+
+
+def guess(
+    name: str, column: pa.ChunkedArray, found: DistinctValues | None, marks: tuple[str, ...] | None = None
+) -> Guess:
+    """The kind by rule; `marks` of missing values, where they are known.
+
+    Raises DataError for a column that changes its type half-way.
+    """
+    if column.null_count == len(column):
+        return _left_out(name, "every value is missing")
+    if pa.types.is_temporal(column.type):
+        return _left_out(name, "a date-time")
+    if found is None:
+        return _left_out(name, f"values of type {column.type} cannot be scored")
+    if len(found.values) == 1 and found.rows == len(column):
+        return _left_out(name, "constant")
+    if pa.types.is_boolean(column.type):
+        return Guess(Kind.BOOLEAN, "true and false")
+    if found.is_text:
+        return _of_text(found, usual_marks(found.texts) if marks is None else marks, marks is None)
+    return _of_numbers(found)
+
+
+def _left_out(name: str, why: str, kind: Kind = Kind.IGNORED) -> Guess:
+    return Guess(kind, why, warning=f"column {name!r} is left out: {why}")
+
+
+def _of_numbers(found: DistinctValues) -> Guess:
+    kind = found.values.type
+    integer = pa.types.is_integer(kind)
+    if integer and len(found.values) == found.rows and _is_counter(found):
+        return _left_out(found.name, "an identifier: every value is different, as a counter's are", Kind.ID)
+    numbers = found.values.cast(pa.float64(), safe=False).to_numpy()
+    exact = found.values.to_numpy() if integer else numbers
+    digits = digits_of_numbers(exact, found.rows)
+    if digits is not None and are_cards(digits):
+        return _left_out(found.name, "card numbers")
+    why = "" if digits is None else why_code(found.name, digits)
+    if why:
+        return _code(found.name, why)
+    few = digits is not None and len(numbers) <= FEW_NUMBERS
+    return Guess(Kind.NUMERIC, "numbers", (Kind.CODE,) if few else ())
+
+
+def _is_counter(found: DistinctValues) -> bool:
+    """All values differ: do they fill their range, or rise from row to row, as measurements do not?"""
+    if found.rows < FEWEST_ROWS_OF_AN_IDENTIFIER:
+        return False
+    bounds = pc.min_max(found.values).as_py()
+    if bounds["max"] - bounds["min"] < IDENTIFIER_SPAN * found.rows:
+        return True
+    ordered = found.column.drop_null().to_numpy()
+    return bool((ordered[1:] > ordered[:-1]).all())
+
+
+def _code(name: str, why: str, missing: tuple[str, ...] = ()) -> Guess:
+    return Guess(
+        Kind.CODE,
+        why,
+        (Kind.NUMERIC, Kind.ID),
+        missing,
+        f"column {name!r} is taken as a code, not as a number: {why}. "
+        f'If it is an amount, set kind = "numeric" in [schema.{quoted(name)}]',
+    )
+
+
+def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> Guess:
+    """`proposed`: nobody said that the marks are some, so that texts keep them."""
+    rest = found.without(marks)
+    if not len(rest.values):
+        return _left_out(found.name, f"every value is missing ({_listed(marks)})")
+    if len(rest.values) <= 2 and {text.lower() for text in rest.texts} <= {"true", "false"}:
+        return Guess(Kind.BOOLEAN, "true and false", (Kind.CATEGORICAL,), marks, _of_marks(found, marks))
+    numbers = _matches(rest.values, NUMBER)
+    share = rest.share(numbers)
+    if share == 1.0:
+        return _of_written_numbers(found, rest, marks)
+    if share > 0.0:
+        _refuse_half_numbers(found, rest.values.filter(pa.array(~numbers)), share)
+    if rest.share(_matches(rest.values, DATE)) >= DATE_SHARE:
+        return _left_out(found.name, "a date-time")
+    if rest.share(np.array([is_email(text) for text in rest.texts])) >= EMAIL_SHARE:
+        return _left_out(found.name, "e-mail addresses", Kind.ID)
+    if len(rest.values) >= IDENTIFIER_SHARE * rest.rows and rest.rows >= FEWEST_ROWS_OF_AN_IDENTIFIER:
+        words = np.mean([len(text.split()) for text in rest.texts])
+        if words >= WORDS_OF_A_TEXT:
+            return _left_out(found.name, "free text: nearly every value is different")
+        return _left_out(found.name, "an identifier: nearly every value is different", Kind.ID)
+    warning = ""
+    if marks and proposed:
+        warning = (
+            f"column {found.name!r} holds {_listed(marks)}, taken as a category. If that means missing, set "
+            f"missing = [{_listed(marks)}] in [schema.{quoted(found.name)}]"
+        )
+    return Guess(Kind.CATEGORICAL, "texts that come again", (Kind.ID, Kind.IGNORED), warning=warning)
+
+
+def _of_written_numbers(found: DistinctValues, rest: DistinctValues, marks: tuple[str, ...]) -> Guess:
+    """Texts that are numbers, marks aside."""
+    digits = digits_of_texts(rest.texts, rest.rows)
+    if digits is not None and are_cards(digits):
+        return _left_out(found.name, "card numbers")
+    why = "" if digits is None else why_code(found.name, digits)
+    if why:
+        return _code(found.name, why, marks)
+    if marks:
+        return Guess(
+            Kind.NUMERIC,
+            "numbers, and marks of missing ones",
+            (Kind.CODE, Kind.CATEGORICAL),
+            marks,
+            _of_marks(found, marks),
+        )
+    if len(rest.values) > MOST_CATEGORIES:
+        return Guess(Kind.NUMERIC, "texts that are numbers", (Kind.CODE,))
+    return Guess(Kind.CATEGORICAL, "texts that are numbers, of few values", (Kind.NUMERIC, Kind.CODE))
+
+
+def _of_marks(found: DistinctValues, marks: tuple[str, ...]) -> str:
+    if not marks:
+        return ""
+    share = found.rows / max(found.rows_in_all, 1) - found.without(marks).rows / max(found.rows_in_all, 1)
+    return (
+        f"column {found.name!r}: {_listed(marks)} ({share:.1%} of its rows) is taken as missing. If it is a "
+        f'value, set kind = "categorical" and missing = [] in [schema.{quoted(found.name)}]'
+    )
+
+
+def _listed(marks: tuple[str, ...]) -> str:
+    return ", ".join(toml_text(mark) for mark in marks)
+
+
+def _matches(texts: pa.Array, pattern: str) -> np.ndarray:
+    matched: np.ndarray = pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
+    return matched
+
+
+def _refuse_half_numbers(found: DistinctValues, texts: pa.Array, share: float) -> None:
+    column = found.column
+    row = pc.index(pc.is_in(column.cast(pa.string()), texts), True).as_py()
+    if share >= NUMBER_SHARE or row >= HALF_WAY * len(column):
+        held = column[row].as_py()
+        where = f"[schema.{quoted(found.name)}]"
+        raise DataError(
+            f"column {found.name!r} changes its type: row {row + 1} holds {masked(held)!r} where others hold "
+            f"numbers: mend the row, or in {where} set missing = [{toml_text(held)}], if that means missing, "
+            'or kind = "categorical"'
+        )
