@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     gate: Literal["measured", "auto", "manual"] = "measured"
     """Which accepted models serve at once: those that could be measured, all of them (auto), or none
     (manual); the others wait for POST /models/{version}/activate."""
+    second_opinion_below: float = Field(default=95.0, ge=0, le=100)
+    """A record below this percentile that is called an anomaly waits for a second opinion before it trains;
+    0: no label waits."""
     shadow_seconds: float = Field(default=0.0, ge=0)
     """How long an accepted model scores live traffic beside the champion before it may serve; 0: not at
     all."""

@@ -1,5 +1,6 @@
 """Analysts' verdicts: taken, and what became of them."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -10,8 +11,11 @@ from fastapi.responses import JSONResponse
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, schema_of, services_of
 from nearnorm.service.feedback import receipts, submit
+from nearnorm.service.feedback.opinions import opinions
 from nearnorm.service.feedback.request import FeedbackRequest, Item, read
+from nearnorm.service.feedback.second_opinion import Opinion
 from nearnorm.service.feedback.submit import Accepted
+from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.serving.registry import Registry
 
@@ -40,9 +44,12 @@ async def post_feedback(
         found: Registry = registry
         return found.get(model).encoder
 
+    def judge(labels: Sequence[Label]) -> dict[str, Opinion]:
+        found: Registry = registry
+        return opinions(found.get(sent.model), labels)
+
     def store(connection: sa.Connection) -> Accepted:
-        most_an_hour = services.settings.analyst_labels_per_hour
-        return submit.submit(connection, sent, services.log, encoder, services.rule, most_an_hour)
+        return submit.submit(connection, sent, services.log, encoder, judge, services.settings, services.rule)
 
     accepted = await services.ledger.written(store)
     services.follower.learn(registry.get(sent.model), accepted.standings)

@@ -23,7 +23,8 @@ router = APIRouter(prefix="/queue", tags=["feedback"])
 
 
 class QueueItem(BaseModel):
-    """`why` it is here; `probability` is that of a record like it being kept, for estimates without bias."""
+    """`why` it is here; `said`: the label that waits for a second opinion;
+    `probability` is that of a record like it being kept, for estimates without bias."""
 
     event_id: str
     why: queue.Why
@@ -37,6 +38,7 @@ class QueueItem(BaseModel):
     record: dict[str, Any]
     reasons: list[dict[str, Any]] | None = None
     id: str | None = None
+    said: str | None = None
 
 
 class QueuePage(BaseModel):
@@ -55,8 +57,9 @@ async def get_queue(
     cursor: str | None = None,
     explain: bool = False,
 ) -> QueuePage:
-    """What nobody has judged: a new model's highest reference rows, then kept events: the strangest, the
-    uncertain, and some at random. `explain` adds the reasons that the serving model has."""
+    """What contradicts the model and waits for a second opinion; then what nobody has judged: a new model's
+    highest reference rows, and kept events: the strangest, the uncertain, and some at random. `explain` adds
+    the reasons that the serving model has."""
     services = services_of(request)
     registry: Registry = request.app.state.registry
     loaded, begin = registry.get(model), queue.read_cursor(cursor)
@@ -64,11 +67,14 @@ async def get_queue(
     version, threshold = loaded.ref.version, lowest_percentile(loaded.ranks.policy.budget)
 
     def look(connection: sa.Connection) -> tuple[list[Pick], queue.Cursor | None]:
-        first, at = queue.review_reference(connection, model, version, wanted, limit, begin)
-        if len(first) == limit:
-            return first, at
-        rest, end = queue.review(connection, model, threshold, limit - len(first), at)
-        return [*first, *rest], end
+        doubted, at = queue.review_doubts(connection, model, limit, begin)
+        left = limit - len(doubted)
+        first, at = queue.review_reference(connection, model, version, wanted, left, at)
+        left -= len(first)
+        if not left:
+            return [*doubted, *first], at
+        rest, end = queue.review(connection, model, threshold, left, at)
+        return [*doubted, *first, *rest], end
 
     picks, end = await services.ledger.seen(look)
     found = [_item(pick, loaded) for pick in picks]
@@ -81,12 +87,13 @@ async def get_queue(
 
 def _item(pick: Pick, model: LoadedModel) -> QueueItem:
     event = pick.event
-    if pick.why == "reference":  # its rank changes with every verdict on another row
+    if pick.why in ("reference", "second_opinion"):  # its rank changes with every verdict on another row
         (percentile,), (anomaly,) = model.ranks.judge(np.array([event.score], np.float32))
         event = replace(event, percentile=float(percentile), anomaly=bool(anomaly))
     return QueueItem(
         event_id=event.event_id,
         why=pick.why,
+        said=pick.said,
         probability=event.probability,
         id=event.record_id,
         at=iso(event.at),

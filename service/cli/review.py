@@ -1,5 +1,6 @@
 """`nearnorm review`: the highest rows of the champion's reference, judged on the terminal."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -64,6 +65,8 @@ def _store(ledger: Ledger, settings: Settings, model: str, event: Event, label: 
     from nearnorm.service.events.log import EventLog  # numpy, which no other command of the ledger needs
     from nearnorm.service.feedback import submit
     from nearnorm.service.feedback.request import read
+    from nearnorm.service.feedback.second_opinion import Opinion
+    from nearnorm.service.ledger.label_history import Label
     from nearnorm.service.records.encoder import Encoder
     from nearnorm.service.retraining.requests import Rule
 
@@ -75,8 +78,11 @@ def _store(ledger: Ledger, settings: Settings, model: str, event: Event, label: 
         core = settings.open_store().open(event.model_version).manifest.core
         return Encoder(core.features, settings.max_rows)
 
-    rule, most = Rule.of(settings), settings.analyst_labels_per_hour
+    def no_doubt(_: Sequence[Label]) -> dict[str, Opinion]:
+        return {}  # whoever may run this may operate
+
+    rule = Rule.of(settings)
     try:
-        written(ledger, lambda c: submit.submit(c, sent, log, encoder, rule, most))
+        written(ledger, lambda c: submit.submit(c, sent, log, encoder, no_doubt, settings, rule))
     except ServiceError as error:
         raise ConfigError(error.detail) from None

@@ -19,12 +19,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nearnorm.service.errors import InvalidRequest
-from nearnorm.service.ledger.tables import reference_rows
+from nearnorm.service.ledger.tables import reference_rows, second_opinions
 from nearnorm.service.ledger.tables.candidates import Candidate, Ranks, callers, candidates, open_of, ranked
 from nearnorm.service.ledger.tables.events import Event, of_ids
 from nearnorm.service.ledger.tables.reference_rows import Place
 
-Why = Literal["reference", "top", "uncertain", "audit"]
+Why = Literal["second_opinion", "reference", "top", "uncertain", "audit"]
 
 MIX: tuple[Why, ...] = (*("top",) * 9, "uncertain", *("top",) * 9, "audit")
 """In this order, again and again; a stream that has run dry leaves its places to the others. Shares by
@@ -46,6 +46,7 @@ Order: TypeAlias = tuple[sa.UnaryExpression[Any], ...]
 class Pick(Struct, frozen=True):
     event: Event
     why: Why
+    said: str | None = None
 
 
 class QueuePosition(msgspec.Struct, array_like=True, frozen=True):
@@ -58,13 +59,15 @@ class QueuePosition(msgspec.Struct, array_like=True, frozen=True):
 
 class Cursor(msgspec.Struct, array_like=True, frozen=True):
     """What was handed out: all above `top`, between `low` and `high`, audits from `audit` on, reference rows
-    down to `reference`; of every caller's alerts all above a place, and how many of theirs in all."""
+    down to `reference`, doubted labels up to `doubted`; of every caller's alerts all above a place,
+    and how many of theirs in all."""
 
     top: QueuePosition | None = None
     low: QueuePosition | None = None
     high: QueuePosition | None = None
     audit: str | None = None
     reference: tuple[float, str] | None = None
+    doubted: str | None = None
     alerts: dict[str, QueuePosition] = {}
     given: dict[str, int] = {}
 
@@ -81,6 +84,21 @@ def read_cursor(text: str | None) -> Cursor:
 
 def write_cursor(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+
+
+def review_doubts(
+    connection: sa.Connection, model: str, limit: int, cursor: Cursor
+) -> tuple[list[Pick], Cursor]:
+    """Up to `limit` records whose label waits for a second opinion, the oldest first."""
+    found = second_opinions.waiting(connection, model, limit, cursor.doubted)
+    if found:
+        cursor = replace(cursor, doubted=found[-1].feedback_id)
+    picks = [
+        Pick(event, "second_opinion", doubt.label)
+        for doubt in found
+        if (event := second_opinions.find(connection, model, doubt.feedback_id))
+    ]
+    return picks, cursor
 
 
 def review_reference(

@@ -1,5 +1,6 @@
 """GET /feedback/{id}: where a label stands, and what was learnt from it."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import sqlalchemy as sa
@@ -10,15 +11,18 @@ from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.record_ids import NamedEvent
 from nearnorm.service.feedback.resolve import Bound
 from nearnorm.service.ledger.label_history import Label, LabelHistory
-from nearnorm.service.ledger.tables import events, labels
+from nearnorm.service.ledger.tables import events, labels, second_opinions
 
-Status = Literal["stored", "waiting", "learned", "superseded", "retracted", "quarantined", "erased"]
+Status = Literal[
+    "stored", "waiting", "second_opinion", "learned", "superseded", "retracted", "quarantined", "erased"
+]
 
 
 class Receipt(Struct, omit_defaults=True):
     """`conflicts_with`: standing labels of other analysts that say the opposite, the 20 newest.
 
-    A label in quarantine is kept, and does not count. `event` is what an id stood for; `imputed`, `unknown`
+    A label in quarantine is kept, and does not count; one that waits for a second opinion trains
+    nothing. `event` is what an id stood for; `imputed`, `unknown`
     and `warnings` tell of a record that came with the label, as /score does.
     """
 
@@ -41,18 +45,36 @@ class Receipt(Struct, omit_defaults=True):
     score_held_out: float | None = None
 
 
-def taken(bound: Bound, said: LabelHistory) -> Receipt:
+def waits(connection: sa.Connection, model: str, of: Sequence[Label]) -> set[str]:
+    """The digests of those labels that wait for a second opinion."""
+    found = second_opinions.about(connection, model, [label.digest for label in of])
+    return {
+        label.digest
+        for label in of
+        if label.digest in found
+        and found[label.digest].confirmed is None
+        and found[label.digest].label == label.label
+    }
+
+
+def taken(bound: Bound, said: LabelHistory, waits: bool) -> Receipt:
     """What is answered to a label as soon as it is stored."""
     label, read = bound.label, bound.read
     return Receipt(
         label.feedback_id,
-        "stored" if said.counts(label) else "quarantined",
+        _first_status(label, said, waits),
         event=NamedEvent.of(bound.event) if bound.event else None,
         imputed=read.imputed.get(0) if read else None,
         unknown=list(read.unknown.get(0, ())) or None if read else None,
         warnings=read.warnings or None if read else None,
         conflicts_with=said.opponents(label),
     )
+
+
+def _first_status(label: Label, said: LabelHistory, waits: bool) -> Status:
+    if not said.counts(label):
+        return "quarantined"
+    return "second_opinion" if waits else "stored"
 
 
 def receipt(connection: sa.Connection, feedback_id: str, log: EventLog) -> Receipt:
@@ -63,7 +85,7 @@ def receipt(connection: sa.Connection, feedback_id: str, log: EventLog) -> Recei
     said = labels.about(connection, label.model, [label.digest]).get(label.digest)
     return Receipt(
         feedback_id,
-        _status(label, said),
+        _status(label, said, bool(waits(connection, label.model, [label]))),
         label=label.label if label.label != "retract" else None,
         retracts=label.retracts,
         analyst=label.analyst,
@@ -85,7 +107,7 @@ def _event(connection: sa.Connection, event_id: str, log: EventLog) -> NamedEven
     return NamedEvent.of(event) if event else None
 
 
-def _status(label: Label, said: LabelHistory | None) -> Status:
+def _status(label: Label, said: LabelHistory | None, waits: bool) -> Status:
     if said is None:
         return "erased"
     if not said.counts(label):
@@ -95,4 +117,6 @@ def _status(label: Label, said: LabelHistory | None) -> Status:
             return "retracted"
         if not said.stands(label):
             return "superseded"
+        if waits:
+            return "second_opinion"
     return "learned" if label.job_id else "waiting"

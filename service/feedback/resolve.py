@@ -16,7 +16,7 @@ from nearnorm.service.feedback.record_ids import MOST_CHOICES, NamedEvent, by_id
 from nearnorm.service.feedback.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import events, labels, reference_rows
+from nearnorm.service.ledger.tables import events, labels, reference_rows, second_opinions
 from nearnorm.service.ledger.tables.events import Event
 from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.records.shapes import Envelope, IndexedProblem
@@ -104,6 +104,7 @@ class Resolver:
                 self._log.waiting(item.event_id)
                 or events.find(self._connection, item.event_id)
                 or reference_rows.find(self._connection, self._sent.model, item.event_id)
+                or second_opinions.find(self._connection, self._sent.model, item.event_id)
             )
             if event is None:
                 raise Mistake(

@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from nearnorm.service.errors import Conflict, InvalidRequest, TooManyLabels
 from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback import receipts
 from nearnorm.service.feedback.check import Checks
-from nearnorm.service.feedback.receipts import taken
 from nearnorm.service.feedback.request import Submission
 from nearnorm.service.feedback.resolve import Bound, Mistake, Resolver
+from nearnorm.service.feedback.second_opinion import Judge, weigh
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
@@ -22,6 +23,7 @@ from nearnorm.service.ledger.tables.labels import Histories, Standing
 from nearnorm.service.records.encoder import MOST_WARNED, Encoder
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.settings import Settings
 
 _HOUR_MS = 3600 * 1000
 
@@ -36,8 +38,9 @@ def submit(
     sent: Submission,
     log: EventLog,
     encoder: Callable[[str], Encoder],
+    judge: Judge,
+    settings: Settings,
     rule: Rule,
-    most_an_hour: int,
 ) -> Accepted:
     """Store every item, or none.
 
@@ -53,10 +56,14 @@ def submit(
         return Accepted(answered.answer, [])
     bound, before = _bind(sent, Resolver(connection, sent, log, encoder(sent.model)), connection)
     statements = [one.label for one in bound]
-    _check_rates(connection, statements, most_an_hour)
+    _check_rates(connection, statements, settings.analyst_labels_per_hour)
     said = labels.append(connection, change, statements, before)
+    weigh(connection, change, bound, settings.second_opinion_below, judge, sent.operates)
+    waiting = receipts.waits(connection, sent.model, [one.label for one in bound])
     answer = {
-        "receipts": msgspec.to_builtins([taken(one, said[one.label.digest]) for one in bound]),
+        "receipts": msgspec.to_builtins(
+            [receipts.taken(one, said[one.label.digest], one.label.digest in waiting) for one in bound]
+        ),
         "retraining": requests.labelled(connection, sent.model, rule, sent.actor),
     }
     if warnings := _warnings(bound):

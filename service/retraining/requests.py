@@ -9,7 +9,7 @@ from msgspec import Struct
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.ids import iso, new_id, now_ms
 from nearnorm.service.ledger.label_history import LabelHistory, Verdict
-from nearnorm.service.ledger.tables import audit, jobs
+from nearnorm.service.ledger.tables import audit, jobs, second_opinions
 from nearnorm.service.ledger.tables.jobs import ENDED, Job
 from nearnorm.service.ledger.tables.labels import about, labels, verdicts
 from nearnorm.service.settings import Settings
@@ -50,19 +50,27 @@ def unread(connection: sa.Connection, model: str, most: int = MOST_COUNTED) -> U
     """
     read = jobs.read_up_to(connection, model)
     changed = sa.and_(verdicts.c.model == model, verdicts.c.change > read)
+    waits, confirmed = second_opinions.is_waiting(), second_opinions.confirmed_since(read)
     same = sa.and_(labels.c.model == verdicts.c.model, labels.c.digest == verdicts.c.digest)
     known = sa.exists().where(same, labels.c.change <= read) if read else sa.false()
     fresh = (
         sa.select(verdicts.c.at)
-        .where(changed, verdicts.c.verdict.in_(_LEARNT), ~known)
+        .where(changed, verdicts.c.verdict.in_(_LEARNT), ~waits, ~known)
         .limit(most)
         .subquery()
     )
     count, oldest = connection.execute(sa.select(sa.func.count(), sa.func.min(fresh.c.at))).one()
-    again = connection.execute(sa.select(verdicts.c.digest, verdicts.c.at).where(changed, known).limit(most))
-    at: dict[str, int] = dict(iter(again))
+    again = connection.execute(
+        sa.select(verdicts.c.digest, verdicts.c.at, confirmed.label("confirmed"))
+        .where(changed, known, ~waits)
+        .limit(most)
+    ).all()
+    at: dict[str, int] = {row.digest: row.at for row in again}
+    heard = {row.digest for row in again if row.confirmed}
     said = about(connection, model, at)
-    differ = [at[digest] for digest, history in said.items() if _learns_otherwise(history, read)]
+    differ = [
+        at[digest] for digest, history in said.items() if digest in heard or _learns_otherwise(history, read)
+    ]
     return Unread(min(count + len(differ), most), min([*differ, *([oldest] if count else [])], default=None))
 
 
@@ -75,6 +83,8 @@ def labelled(connection: sa.Connection, model: str, rule: Rule, by: str) -> dict
     """Let a job wait if labels are enough, in the transaction that stores them. Tells how it stands."""
     count = unread(connection, model, max(rule.after, MOST_COUNTED)).records
     standing: dict[str, Any] = {"new_labels": count, "triggers_at": rule.after}
+    if waiting := second_opinions.count(connection, model):
+        standing["waiting"] = waiting
     job = jobs.waiting(connection, model)
     if job is None and count >= rule.after:
         job = jobs.add(connection, _new(connection, model, rule, "labels", by))

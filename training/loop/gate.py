@@ -17,12 +17,10 @@ MARGIN = 0.05
 """A share of the champion's depth: trusted anomalies may lie so much deeper by a challenger."""
 FINEST = 0.01
 """Above the highest so many of traffic it does not matter how high: analysts look at all of those."""
-FEWEST = 20
-"""With fewer trusted anomalies than these, the depth must differ by more than chance too."""
 FEWEST_TRUSTED = 5
 """With fewer trusted anomalies than these, new labels are judged by all labels, themselves among them."""
 CHANCE = 1.0
-"""Standard errors of the difference that count as chance there."""
+"""Standard errors of the difference that count as chance where the labels are not trusted."""
 CONFIDENCE = 0.9
 """How sure the gate is that alerts exceed the budget before it refuses."""
 MOST_FLIPPED = 0.1
@@ -154,7 +152,7 @@ def _depth(evidence: GateEvidence, seed: int) -> Decision:
         depths(rank[found], ranked.weight[found]) for rank in (ranked.champion, ranked.challenger)
     )
     more, chance = deeper(ranked)
-    allowed = MARGIN + (chance if count < FEWEST else 0.0)
+    allowed = MARGIN + (0.0 if ranked.trusted else chance)
     how = "of the trust set, which neither trained on" if ranked.of_artefact else "by cross-fitting"
     which = "trusted anomalies" if ranked.trusted else "anomalies, each the word of one labeller alone,"
     text = (

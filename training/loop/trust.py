@@ -16,8 +16,9 @@ from nearnorm.models.data.digest import record_digest
 from nearnorm.models.data.records import records
 from nearnorm.models.retraining import Verdict
 from nearnorm.training.dataset.load import ANOMALY, UNLABELLED, Dataset
-from nearnorm.training.loop.gate import FEWEST
 
+FEWEST = 20
+"""Trusted anomalies without which there is no trust set."""
 SHARE = 0.25
 """Of the labelled records, those that may be held out."""
 

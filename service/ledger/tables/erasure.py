@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
-from nearnorm.service.ledger.tables import audit, candidates, quarantine
+from nearnorm.service.ledger.tables import audit, candidates, quarantine, second_opinions
 from nearnorm.service.ledger.tables.labels import ERASED, labels, verdicts
 
 
@@ -24,6 +24,7 @@ def erase_record(connection: sa.Connection, record_id: str) -> int:
         connection.execute(blank.where(sa.or_(same, labels.c.record_id == record_id)))
         gone = sa.and_(verdicts.c.model == model, verdicts.c.digest.in_(digests))
         connection.execute(sa.update(verdicts).where(gone).values(verdict="none", change=change, at=now_ms()))
+        second_opinions.erase(connection, model, sorted(digests))
         candidates.judge(connection, model, digests)
     return len(doomed)
 

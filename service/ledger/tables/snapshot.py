@@ -10,6 +10,7 @@ from nearnorm.service.ledger.clock import clock
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.jobs import jobs
 from nearnorm.service.ledger.tables.labels import about, labels, verdicts
+from nearnorm.service.ledger.tables.second_opinions import is_waiting
 
 
 class LedgerSnapshot(Struct, frozen=True):
@@ -38,6 +39,7 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
         .join(labels, labels.c.feedback_id == verdicts.c.feedback_id)
         .outerjoin(events, events.c.event_id == labels.c.event_id)
         .where(verdicts.c.model == model, verdicts.c.verdict.in_(("anomaly", "normal")))
+        .where(~is_waiting())
         .order_by(verdicts.c.digest)
     )
     found = connection.execute(standing).all()

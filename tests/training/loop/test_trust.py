@@ -7,8 +7,7 @@ import pytest
 
 from nearnorm.models.retraining import Verdict
 from nearnorm.training.dataset.load import ANOMALY, UNLABELLED, Dataset, load
-from nearnorm.training.loop.gate import FEWEST
-from nearnorm.training.loop.trust import SHARE, draw, is_drawn
+from nearnorm.training.loop.trust import FEWEST, SHARE, draw, is_drawn
 from tests.training.conftest import PAYMENTS
 
 

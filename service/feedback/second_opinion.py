@@ -1,0 +1,128 @@
+"""A label that contradicts the models strongly is kept, acts on its own record, and waits to be confirmed.
+
+A truly new kind of anomaly looks like that, and so do a slip and a planted label. Whoever is asked again says
+it once more: another labeller where there is one, else the same, or a key that may operate.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from nearnorm.service.feedback.resolve import Bound
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.tables import audit, second_opinions
+from nearnorm.service.ledger.tables.labels import labels
+from nearnorm.service.ledger.tables.second_opinions import Doubt
+from nearnorm.service.logs import log
+
+NORMAL_FROM = 99.99
+"""A record with this percentile or more that is called normal waits; it takes 10,000 reference rows to say
+so."""
+ACTIVE_MS = 30 * 24 * 3600 * 1000
+"""Who labelled within this time is asked."""
+BURST = 20
+HOUR_MS = 3600 * 1000
+
+
+class Opinion(Struct, frozen=True):
+    """What the serving model says of a record."""
+
+    score: float
+    percentile: float
+    prototype: int
+    model_version: str
+
+
+Judge = Callable[[Sequence[Label]], Mapping[str, Opinion]]
+"""What the serving model says of the records of labels, by digest; nothing of those that it cannot read."""
+
+
+def weigh(
+    connection: sa.Connection, change: int, bound: Sequence[Bound], below: float, judge: Judge, operates: bool
+) -> None:
+    """Let the labels of one request wait that contradict the models, or confirm what waits.
+
+    `below`: the percentile under which an anomaly contradicts; 0: nothing ever waits.
+    """
+    new = {one.label.digest: one for one in bound if one.label.label != "retract"}
+    if not below or not new:
+        return
+    model = next(iter(new.values())).label.model
+    known = second_opinions.about(connection, model, list(new))
+    again = {
+        digest: known[digest]
+        for digest, one in new.items()
+        if digest in known and known[digest].label == one.label.label
+    }
+    asked = {digest: doubt for digest, doubt in again.items() if doubt.confirmed is None}
+    if asked:
+        alone = _is_alone(connection, model)
+        said = [
+            d for d, doubt in asked.items() if operates or _is_other(connection, doubt, new[d].label, alone)
+        ]
+        second_opinions.confirm(connection, model, said, change)
+    fresh = [one for digest, one in new.items() if digest not in again]
+    opinions = judge([one.label for one in fresh])
+    doubts = [
+        Doubt(
+            model,
+            one.label.digest,
+            one.label.label,
+            one.label.feedback_id,
+            one.label.actor,
+            one.label.at,
+            change,
+            opinion.score,
+            opinion.percentile,
+            opinion.prototype,
+            opinion.model_version,
+        )
+        for one in fresh
+        if (opinion := opinions.get(one.label.digest)) and _contradicts(one, opinion, below)
+    ]
+    if doubts:
+        _tell_burst(connection, model, doubts)
+
+
+def _contradicts(one: Bound, opinion: Opinion, below: float) -> bool:
+    """The version that serves, and the one that scored the event."""
+    percentiles = [opinion.percentile, *([one.event.percentile] if one.event else [])]
+    if one.label.label == "anomaly":
+        return max(percentiles) < below
+    return min(percentiles) >= NORMAL_FROM
+
+
+def _is_alone(connection: sa.Connection, model: str) -> bool:
+    """Whether one labeller alone is active."""
+    recent = sa.and_(
+        labels.c.model == model, labels.c.at >= now_ms() - ACTIVE_MS, labels.c.label != "retract"
+    )
+    query = sa.select(labels.c.analyst, labels.c.actor).where(recent).distinct().limit(2)
+    return len(connection.execute(query).all()) < 2
+
+
+def _is_other(connection: sa.Connection, doubt: Doubt, label: Label, alone: bool) -> bool:
+    """Whether a label is a second opinion: of another key; under the same key, of another analyst where that
+    key is the only one, and of the same one who is asked again where nobody else is there."""
+    if alone or label.actor != doubt.actor:
+        return True
+    query = sa.select(labels.c.actor).where(
+        labels.c.model == doubt.model, labels.c.at >= now_ms() - ACTIVE_MS
+    )
+    if len(connection.execute(query.distinct().limit(2)).all()) > 1:
+        return False
+    first = sa.select(labels.c.analyst).where(labels.c.feedback_id == doubt.feedback_id)
+    return bool(connection.execute(first).scalar() != label.analyst)
+
+
+def _tell_burst(connection: sa.Connection, model: str, doubts: Sequence[Doubt]) -> None:
+    """Keep doubts, and tell once an hour of a key that sends many."""
+    actor, since = doubts[0].actor, now_ms() - HOUR_MS
+    before = second_opinions.count(connection, model, actor, since)
+    second_opinions.put(connection, doubts)
+    if before < BURST <= before + len(doubts):
+        records = before + len(doubts)
+        audit.note(connection, actor, "second_opinion.burst", model, records=records)
+        log.warning("many labels contradict the model", key=actor, model=model, records=records)
