@@ -58,6 +58,12 @@ def threshold(reference: NDArray[np.floating], budget: float) -> float:
     return float(np.sort(reference)[beaten[0] - 1]) if beaten[0] else -math.inf
 
 
+def lowest_anomaly(reference: NDArray[np.float32], budget: float) -> float:
+    """The lowest score that is an anomaly by its rank among the reference: what `threshold` is just below."""
+    above = np.nextafter(np.float32(threshold(reference, budget)), np.float32(np.inf))
+    return max(float(above), 0.0)
+
+
 def usable_budget(budget: float, rows: int) -> float:
     """The budget, or as little as `rows` reference rows allow where it is finer than they are."""
     return max(budget, 1.0 / (rows + 1))

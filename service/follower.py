@@ -23,7 +23,6 @@ from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.stand_in import stand_in
 from nearnorm.service.verdict.policies import InForce, Policies
-from nearnorm.service.verdict.reviewed_reference import reviewed_scores
 from nearnorm.service.verdict.solve import Ground
 
 FOLLOWING = "following the ledger"
@@ -111,8 +110,7 @@ class Follower:
         """What the model's verdicts stand on, as people have reviewed it so far."""
         reference = model.manifest.core.reference
         confirmed = self._verdicts.of(model.ref.name).anomalies(row.digest for row in reference.review)
-        scores = reviewed_scores(reference, confirmed)
-        return Ground(model.ref.name, model.ref.version, scores, reference.known_normal)
+        return Ground.of(model.manifest, model.ref.name, confirmed)
 
     def _apply(self, model: LoadedModel) -> None:
         in_force = self._policies.of(model.ref.name)

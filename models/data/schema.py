@@ -106,5 +106,10 @@ class FeatureSchema(BaseModel):
         return self.numeric + self.categorical
 
     @cached_property
+    def line(self) -> str:
+        """What versions share that read the same columns, whatever their kinds and categories."""
+        return digest(sorted(feature.name for feature in self.features))
+
+    @cached_property
     def digest(self) -> str:
         return digest(self.model_dump(mode="json"))

@@ -33,6 +33,7 @@ async def get_policy(
     in_force = await services.ledger.seen(
         lambda c: policies.current(c, services.follower.ground(loaded), services.policies.of(model))
     )
+    services.follower.adopt(loaded, in_force)  # what is told is in force
     return {"model": model, "policy": in_force.as_dict()}
 
 

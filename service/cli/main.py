@@ -16,6 +16,7 @@ from nearnorm.service.cli.analysts import analysts_cli
 from nearnorm.service.cli.keys import forget, keys_cli, migrate_ledger
 from nearnorm.service.cli.retraining import replay, retrain, worker
 from nearnorm.service.cli.review import review
+from nearnorm.service.cli.score import score
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -98,7 +99,7 @@ models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, sign
 cli.add_typer(models_cli, name="models")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(analysts_cli, name="analysts")
-for command in (forget, worker, retrain, replay, review):
+for command in (score, forget, worker, retrain, replay, review):
     cli.command()(command)
 cli.command("migrate")(migrate_ledger)
 
@@ -128,20 +129,6 @@ def serve_beside(number: int, fileno: int, folder: Path) -> None:
     from nearnorm.service.settings import load_settings
 
     run_beside(load_settings(), number, fileno, folder)
-
-
-@cli.command()
-def score(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
-    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a quoted glob of them.")],
-    out: Annotated[Path, typer.Option(help="Where the scores go: a .csv or .parquet file.")],
-) -> None:
-    """Score the rows of a file, with the numbers that the service would give."""
-    from nearnorm.service.serving.score_file import score_file
-    from nearnorm.service.settings import load_settings
-
-    settings = load_settings()
-    score_file(bundle, data, out, settings.device, settings.threads)
 
 
 @models_cli.command("list")
@@ -192,7 +179,7 @@ def activate(
     _check_serves(settings, store, model, found)
     with _audited("activate", model, found):
         entry = store.activate(found, by="cli", model=model)
-    typer.echo(f"{entry.model} is now {entry.version}")
+    _echo_champion(store, entry.model, entry.version)
 
 
 @models_cli.command()
@@ -206,7 +193,20 @@ def rollback(
     _check_serves(settings, store, model, before)
     with _audited("rollback", model, before):
         entry = store.rollback(by="cli", model=model, to=before)
-    typer.echo(f"{entry.model} is now {entry.version}")
+    _echo_champion(store, entry.model, entry.version)
+
+
+def _echo_champion(store: "ModelStore", model: str, version: str) -> None:
+    """What serves from now on, and by which policy it alerts: one belongs to models of the same columns."""
+    from nearnorm.service.cli.keys import in_ledger, written
+    from nearnorm.service.verdict import policies
+
+    core = store.open(version).manifest.core
+    typer.echo(f"{model} is now {version}")
+    rows = core.reference.rows
+    typer.echo(
+        in_ledger(lambda ledger: written(ledger, lambda c: policies.describe(c, model, core.features, rows)))
+    )
 
 
 def _settings() -> "Settings":

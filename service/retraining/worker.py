@@ -19,7 +19,7 @@ from typing import IO, Any
 import msgspec
 from msgspec.structs import replace
 
-from nearnorm.models.bundle.bundle import read_bundle
+from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.models.bundle.review import REVIEW, read_review
 from nearnorm.models.bundle.signature import SigningKey
 from nearnorm.models.errors import BundleError, ConfigError, NearnormError
@@ -169,7 +169,9 @@ class Worker:
         if self._key is not None:
             self._key.sign(folder / "bundle")
         self.store.publish(folder / "bundle")
-        self._keep_reference(folder / "bundle")
+        bundle = read_bundle(folder / "bundle")
+        self._keep_reference(bundle)
+        self._keep_policy(job, bundle)
         now = self._renew_lease(job, stage="activate", progress=0.99)
         obstacle = self._activate(now, result)
         self._succeed(job, result, [obstacle, *reasons] if obstacle else reasons, obstacle is None)
@@ -253,13 +255,25 @@ class Worker:
             self._greet()
             self._stop.wait(POLL)
 
-    def _keep_reference(self, folder: Path) -> None:
+    def _keep_reference(self, bundle: Bundle) -> None:
         """The rows that people can review go into the ledger, the only place where records are kept."""
-        bundle = read_bundle(folder)
-        rows = read_review(folder, bundle.manifest.core)
+        rows = read_review(bundle.path, bundle.manifest.core)
         with self.ledger.write() as connection:
             reference_rows.put(connection, bundle.version, rows)
-        (folder / REVIEW).unlink(missing_ok=True)
+        (bundle.path / REVIEW).unlink(missing_ok=True)
+
+    def _keep_policy(self, job: Job, bundle: Bundle) -> None:
+        """Whatever columns the data has by now, a retraining goes on with its champion's policy."""
+        from nearnorm.service.verdict import policies  # numpy, as above
+
+        champion = self._renew_lease(job).champion
+        if champion not in self.store.versions():  # somebody took it away meanwhile
+            return
+        before = self.store.open(champion).manifest.core.features.line
+        after = bundle.manifest.core.features.line
+        if before != after:
+            with self.ledger.write() as connection:
+                policies.go_on(connection, job.model, before, after, _name(job))
 
     def _activate(self, job: Job, result: TrainingResult) -> str | None:
         """Activate once, however often it is tried: the log tells whose entry is there. Answers why not."""

@@ -12,7 +12,8 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from nearnorm.models.bundle.bundle import Bundle
-from nearnorm.models.conformal import default_policy, usable_budget
+from nearnorm.models.conformal import default_policy, lowest_anomaly, usable_budget
+from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import Conflict, InvalidRequest
 from nearnorm.service.ids import iso, now_ms
@@ -27,10 +28,14 @@ _DAY_MS = 24 * 3600 * 1000
 
 
 class InForce(Struct, frozen=True):
-    """A policy and what it comes to now, for one version of the model; `at` is monotonic."""
+    """A policy and what it comes to now, for one version of the model; `at` is monotonic.
+
+    `threshold` is the lowest score that alerts."""
 
     policy: PolicyVersion
     model_version: str
+    line: str
+    threshold: float
     rows: int  # of the reference that it was solved by
     solved: Solved
     at: float
@@ -52,7 +57,9 @@ class InForce(Struct, frozen=True):
         rows = solved.rows_a_day
         found = {
             "version": self.policy.version,
+            "default": not self.policy.version,
             "budget": self.policy.budget,
+            "threshold": self.threshold,
             "share": round(solved.share, 9),
             "promised": solved.promised(),
             "forecast": forecast and {name: round(value, 2) for name, value in asdict(forecast).items()},
@@ -94,7 +101,7 @@ class Policies:
 
     def refresh(self, connection: sa.Connection, ground: Ground) -> None:
         """Take up the newest version, and solve it anew when that is due or the ground has changed."""
-        version = policy.current(connection, ground.model) or _default(ground)
+        version = _current(connection, ground)
         known, rows = self._in_force.get(ground.model), len(ground.reference)
         same = known and (known.policy, known.model_version, known.rows) == (version, ground.version, rows)
         if known and same and time.monotonic() - known.at < SOLVE_EVERY:
@@ -102,24 +109,22 @@ class Policies:
         self.adopt(ground.model, _solved_or_kept(connection, ground, version, known))
 
     def adopt(self, model: str, new: InForce) -> None:
-        """An older version than the known one changes nothing."""
+        """An older version than the known one of the same line changes nothing."""
         with self._lock:
             known = self._in_force.get(model)
-            if known is None or new.policy.version >= known.policy.version:
+            if known is None or known.line != new.line or new.policy.version >= known.policy.version:
                 self._in_force[model] = new
 
 
 def current(connection: sa.Connection, ground: Ground, known: InForce | None) -> InForce:
     """What the ledger says is in force, as it comes to now; what cannot be solved stays as it was."""
-    version = policy.current(connection, ground.model) or _default(ground)
-    return _solved_or_kept(connection, ground, version, known)
+    return _solved_or_kept(connection, ground, _current(connection, ground), known)
 
 
 def share_in_force(connection: sa.Connection, bundle: Bundle, model: str) -> float:
     """The share of a version's reference that the policy of `model` comes to, as fine as that allows."""
-    reference = bundle.manifest.core.reference
-    ground = Ground(model, bundle.version, np.asarray(reference.scores, np.float32), reference.known_normal)
-    return usable_budget(current(connection, ground, None).share, reference.rows)
+    ground = Ground.of(bundle.manifest, model)
+    return usable_budget(current(connection, ground, None).share, len(ground.reference))
 
 
 def put(connection: sa.Connection, change: Change, ground: Ground, actor: str) -> tuple[InForce, InForce]:
@@ -136,11 +141,11 @@ def put(connection: sa.Connection, change: Change, ground: Ground, actor: str) -
             field="suppress_days",
         )
     tick(connection, "policies")
-    now = policy.current(connection, change.model) or _default(ground)
+    now = _current(connection, ground)
     suppress = change.suppress_confirmed_normals
     wanted = replace(
         now,
-        version=now.version + 1,
+        version=_next(connection, ground.model),
         budget=now.budget if change.budget is None else change.budget.strip(),
         suppress_confirmed_normals=now.suppress_confirmed_normals if suppress is None else suppress,
         suppress_days=now.suppress_days if days is None else days,
@@ -148,6 +153,7 @@ def put(connection: sa.Connection, change: Change, ground: Ground, actor: str) -
         beneath=now.version,
         at=now_ms(),
         actor=actor,
+        line=ground.line,
     )
     return _write(connection, ground, now, wanted, "policy.put")
 
@@ -155,19 +161,56 @@ def put(connection: sa.Connection, change: Change, ground: Ground, actor: str) -
 def undo(connection: sa.Connection, ground: Ground, actor: str) -> tuple[InForce, InForce]:
     """Put the policy before this one back, as a new version. Raises Conflict where there is none."""
     tick(connection, "policies")
-    now = policy.current(connection, ground.model)
+    now = policy.current(connection, ground.model, ground.line)
     if now is None or now.beneath is None:
         raise Conflict("nothing to undo: the default policy is in force")
     before = policy.version(connection, ground.model, now.beneath) or _default(ground)
-    wanted = replace(before, version=now.version + 1, at=now_ms(), actor=actor)
+    number = _next(connection, ground.model)
+    wanted = replace(before, version=number, at=now_ms(), actor=actor, line=ground.line)
     return _write(connection, ground, now, wanted, "policy.undo")
+
+
+def go_on(connection: sa.Connection, model: str, before: str, after: str, actor: str) -> None:
+    """A retraining on data with other columns goes on with its champion's policy, unless its line has one."""
+    tick(connection, "policies")
+    now = policy.current(connection, model, before)
+    if now is None or policy.current(connection, model, after) is not None:
+        return
+    number = _next(connection, model)
+    wanted = replace(now, version=number, beneath=0, at=now_ms(), actor=actor, line=after)
+    policy.add(connection, model, wanted)
+    audit.note(connection, actor, "policy.put", model, version=number, budget=now.budget)
+
+
+def describe(connection: sa.Connection, model: str, features: FeatureSchema, reference_rows: int) -> str:
+    """Which policy a version of `model` has, in a sentence."""
+    now = policy.current(connection, model, features.line)
+    if now is not None:
+        return f'policy {now.version} is in force: "{now.budget}"'
+    sentence = f'the default policy is in force: "{_default_budget(reference_rows)}"'
+    other = policy.newest(connection, model)
+    if other is None:
+        return sentence
+    return (
+        f'{sentence}; policy {other.version} ("{other.budget}") was set for a model of other columns, and '
+        "comes back with one"
+    )
+
+
+def _current(connection: sa.Connection, ground: Ground) -> PolicyVersion:
+    return policy.current(connection, ground.model, ground.line) or _default(ground)
+
+
+def _next(connection: sa.Connection, model: str) -> int:
+    newest = policy.newest(connection, model)
+    return newest.version + 1 if newest else 1
 
 
 def _write(
     connection: sa.Connection, ground: Ground, now: PolicyVersion, wanted: PolicyVersion, action: str
 ) -> tuple[InForce, InForce]:
     try:
-        new = _solved(connection, ground, wanted)
+        new = solved(connection, ground, wanted)
     except ConfigError as error:
         raise InvalidRequest(str(error), field="budget") from None
     policy.add(connection, ground.model, wanted)
@@ -176,16 +219,19 @@ def _write(
 
 
 def _default(ground: Ground) -> PolicyVersion:
-    share = default_policy(len(ground.reference)).budget
+    budget = _default_budget(len(ground.reference))
+    return PolicyVersion(0, budget, False, 30.0, True, None, 0, "", ground.line)
+
+
+def _default_budget(reference_rows: int) -> str:
+    share = default_policy(reference_rows).budget
     percent = math.ceil(share * 1e8 - 1e-3) / 1e6  # never finer than the reference allows
-    return PolicyVersion(0, f"{percent:.6f}".rstrip("0").rstrip(".") + "%", False, 30.0, True, None, 0, "")
+    return f"{percent:.6f}".rstrip("0").rstrip(".") + "%"
 
 
-def _solved(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> InForce:
-    """Raises ConfigError for a budget that cannot be read or solved."""
-    return InForce(
-        version, ground.version, len(ground.reference), solve(connection, ground, version), time.monotonic()
-    )
+def solved(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> InForce:
+    """What a policy comes to. Raises ConfigError for a budget that cannot be read or solved."""
+    return _in_force(ground, version, solve(connection, ground, version))
 
 
 def _solved_or_kept(
@@ -193,8 +239,17 @@ def _solved_or_kept(
 ) -> InForce:
     """A number a day without traffic for weeks cannot be solved: what was solved before stands."""
     try:
-        return _solved(connection, ground, version)
+        return solved(connection, ground, version)
     except ConfigError:
         same = known is not None and known.model_version == ground.version
         kept = known.solved if known and same else by_default(connection, ground)
-        return InForce(version, ground.version, len(ground.reference), kept, time.monotonic())
+        return _in_force(ground, version, kept)
+
+
+def _in_force(ground: Ground, version: PolicyVersion, solved: Solved) -> InForce:
+    rows = len(ground.reference)
+    if solved.threshold is None:
+        lowest = lowest_anomaly(ground.reference, usable_budget(solved.share, rows))
+    else:
+        lowest = float(np.float32(solved.threshold))  # as scores are compared
+    return InForce(version, ground.version, ground.line, lowest, rows, solved, time.monotonic())

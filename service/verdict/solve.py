@@ -1,14 +1,22 @@
 """From a budget to a threshold: by the reference, by the traffic, or by analysts' verdicts."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Sequence, Set
+from typing import Any, Self
 
 import numpy as np
 import sqlalchemy as sa
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.models.conformal import Policy, Ranks, default_policy, share_of, threshold
+from nearnorm.models.bundle.manifest import Manifest
+from nearnorm.models.conformal import (
+    Policy,
+    Ranks,
+    default_policy,
+    lowest_anomaly,
+    share_of,
+    usable_budget,
+)
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import reference_rows, traffic
@@ -18,6 +26,7 @@ from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.verdict import budget
 from nearnorm.service.verdict.budget import Budget, NormalShare, PerDay, Precision, TrafficShare
 from nearnorm.service.verdict.precision import Judged, lowest_threshold
+from nearnorm.service.verdict.reviewed_reference import reviewed_scores
 from nearnorm.service.verdict.traffic.history import DAY, SKETCH_DAYS, VOLUME_DAYS, History, trailing
 from nearnorm.service.verdict.traffic.pace import Forecast, Paced, forecast_at, pace, threshold_for_share
 
@@ -27,12 +36,21 @@ WEEK = 7 * DAY
 
 class Ground(Struct, frozen=True):
     """What a verdict of a version stands on: the scores of its reference, ascending, without the anomalies
-    that people found there. `known_normal`: it is a sample of rows known to be normal."""
+    that people found there. `line`: which versions share its policy. `known_normal`: it is a sample of rows
+    known to be normal."""
 
     model: str
     version: str
+    line: str
     reference: NDArray[np.float32]
     known_normal: bool = False
+
+    @classmethod
+    def of(cls, manifest: Manifest, model: str, confirmed: Set[str] = frozenset()) -> Self:
+        """A version's, as `model`; `confirmed` are the digests of anomalies in its reference."""
+        core = manifest.core
+        scores = reviewed_scores(core.reference, confirmed)
+        return cls(model, manifest.version, core.features.line, scores, core.reference.known_normal)
 
 
 class Raised(Struct, frozen=True):
@@ -138,7 +156,8 @@ def _solved(
     hours: Sequence[Counted],
     history: History,
 ) -> Solved:
-    lowest = paced.threshold if paced else float(np.nextafter(threshold(ground.reference, share), np.inf))
+    usable = usable_budget(share, len(ground.reference))
+    lowest = paced.threshold if paced else lowest_anomaly(ground.reference, usable)
     review = reference_rows.progress(connection, ground.model, ground.version)
     return Solved(
         wanted,

@@ -129,6 +129,14 @@ def find(connection: sa.Connection, feedback_id: str) -> Label | None:
     return None if row is None else _label(row)
 
 
+def anomalies(connection: sa.Connection, model: str, digests: Iterable[str]) -> frozenset[str]:
+    """Those of the records, a few hundred, that stand as confirmed anomalies."""
+    query = sa.select(verdicts.c.digest).where(
+        verdicts.c.model == model, verdicts.c.digest.in_(list(digests)), verdicts.c.verdict == "anomaly"
+    )
+    return frozenset(connection.scalars(query))
+
+
 def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> Histories:
     """All that was said about records, by digest. Not what else is stored with it: that may be much."""
     statements: dict[str, list[Statement]] = defaultdict(list)

@@ -1,4 +1,8 @@
-"""Policies, one row a version, never changed."""
+"""Policies, one row a version, never changed.
+
+A policy is set for a line of a model's versions: those that read the same columns (`FeatureSchema.line`).
+Another model under the same name begins a line of its own.
+"""
 
 from typing import Any
 
@@ -20,6 +24,7 @@ policies = sa.Table(
     sa.Column("at", Milliseconds, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("alert_on_novel", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("line", sa.Text),  # null: set by a release that knew no lines, and for all of them
 )
 
 
@@ -34,10 +39,17 @@ class PolicyVersion(Struct, frozen=True):
     beneath: int | None
     at: int
     actor: str
+    line: str | None
 
 
-def current(connection: sa.Connection, model: str) -> PolicyVersion | None:
-    """The newest version."""
+def current(connection: sa.Connection, model: str, line: str) -> PolicyVersion | None:
+    """The newest version that was set for a line."""
+    ours = sa.or_(policies.c.line == line, policies.c.line.is_(None))
+    return _one(connection, _of(model).where(ours).order_by(policies.c.version.desc()).limit(1))
+
+
+def newest(connection: sa.Connection, model: str) -> PolicyVersion | None:
+    """The newest version, whichever line it was set for: versions are numbered by model."""
     return _one(connection, _of(model).order_by(policies.c.version.desc()).limit(1))
 
 

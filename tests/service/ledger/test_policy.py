@@ -49,11 +49,19 @@ def test_a_budget_is_in_force_at_once_and_told_with_what_was_before(client: http
 
 def test_a_policy_that_was_read_before_a_newer_one_was_put_does_not_come_back(ledger: Ledger) -> None:
     policies = Policies()
-    ground = Ground("default", "v", np.linspace(0, 1, 400, dtype=np.float32))
+    ground = Ground("default", "v", "line", np.linspace(0, 1, 400, dtype=np.float32))
     with ledger.read() as connection:
         solved = by_default(connection, ground)
     older, newer = (
-        InForce(PolicyVersion(version, "1%", False, 30.0, False, None, 0, ""), "v", 400, solved, 0.0)
+        InForce(
+            PolicyVersion(version, "1%", False, 30.0, False, None, 0, "", "line"),
+            "v",
+            "line",
+            0.9,
+            400,
+            solved,
+            0.0,
+        )
         for version in (1, 2)
     )
     policies.adopt("default", newer)

@@ -14,6 +14,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.serving.score_file import score_file
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict.novelty import ALLOWED
+from nearnorm.service.verdict.offline import without_ledger
 from tests.service.bundles import SEEN, make_bundle
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_bulk import ARROW, stream
@@ -74,7 +75,8 @@ def test_records_columns_arrow_and_files_say_the_same(
     assert [row["anomaly"] for row in streamed] == [row.get("anomaly") for row in rows]
 
     pq.write_table(table, tmp_path / "rows.parquet")
-    score_file(quiet.path, str(tmp_path / "rows.parquet"), tmp_path / "scores.parquet", "cpu", None)
+    data, out = str(tmp_path / "rows.parquet"), tmp_path / "scores.parquet"
+    score_file(quiet, without_ledger(quiet.manifest, None), data, out, "cpu", None)
     written = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     assert [row["novel"] for row in written] == [
         ", ".join(row["novel"]) if "novel" in row else None for row in rows

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
-from nearnorm.models.errors import BundleError, ConfigError, DataError
+from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.service.serving.score_file import score_file
+from nearnorm.service.verdict.offline import without_ledger
 
 RECORDS = [
     {"amount": 20.0, "epoch": 1_700_000_000, "new device": True, "country": "DE", "channel": "web"},
@@ -19,6 +20,10 @@ RECORDS = [
     {"amount": 41.0, "epoch": 1_700_050_000, "new device": None, "country": "7", "channel": "shop"},
 ]
 NUMBERS = ("score", "percentile", "anomaly", "prototype", "distance", "reconstruction_error")
+
+
+def scored(bundle: Bundle, data: Path, out: Path, *keep: str) -> None:
+    score_file(bundle, without_ledger(bundle.manifest, None), str(data), out, "cpu", None, keep)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -31,7 +36,7 @@ def test_a_files_scores_are_those_of_the_service(
         pa_csv.write_csv(table, data)
     else:
         pq.write_table(table, data)
-    score_file(bundle.path, str(data), out, "cpu", None)
+    scored(bundle, data, out)
     found = (pa_csv.read_csv(out) if ending == "csv" else pq.read_table(out)).to_pylist()
     served = client.post("/score", json={"records": RECORDS}).json()["results"]
     assert len(found) == len(served)
@@ -49,7 +54,7 @@ def test_more_rows_than_a_batch_come_back_in_order(bundle: Bundle, tmp_path: Pat
     data, out = tmp_path / "rows.parquet", tmp_path / "scores.parquet"
     amounts = [float(i % 97) for i in range(20_000)]
     pq.write_table(pa.table({"amount": amounts, "channel": ["web"] * len(amounts)}), data)
-    score_file(bundle.path, str(data), out, "cpu", 1)
+    scored(bundle, data, out)
     scores = pq.read_table(out)["score"].to_pylist()
     assert scores[:97] == pytest.approx(scores[97 * 100 : 97 * 101], rel=1e-5)
 
@@ -58,10 +63,37 @@ def test_what_cannot_be_read_or_written_is_told(bundle: Bundle, tmp_path: Path) 
     data = tmp_path / "rows.csv"
     data.write_text("amount,channel\n1,web\n")
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
-        score_file(bundle.path, str(data), tmp_path / "scores.txt", "cpu", None)
+        scored(bundle, data, tmp_path / "scores.txt")
     with pytest.raises(DataError, match="cannot be written"):
-        score_file(bundle.path, str(data), tmp_path / "nowhere" / "scores.csv", "cpu", None)
+        scored(bundle, data, tmp_path / "nowhere" / "scores.csv")
     with pytest.raises(DataError, match="does not exist"):
-        score_file(bundle.path, str(tmp_path / "no.csv"), tmp_path / "scores.csv", "cpu", None)
-    with pytest.raises(BundleError, match="not a bundle"):
-        score_file(tmp_path, str(data), tmp_path / "scores.csv", "cpu", None)
+        scored(bundle, tmp_path / "no.csv", tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_kept_columns_stand_before_the_scores_as_they_came(
+    bundle: Bundle, tmp_path: Path, ending: str
+) -> None:
+    data, out = tmp_path / "rows.csv", tmp_path / f"scores.{ending}"
+    data.write_text("id,amount,channel,ts\n007,1,web,2026-11-29 09:00\n,900,shop,\n008,,web,now\n")
+    scored(bundle, data, out, "ts", "id", "amount", "channel")
+    if ending == "csv":
+        head, *lines = out.read_text().splitlines()
+        assert head.startswith('"ts","id","amount","channel","score","percentile","anomaly"')
+        assert lines[0].startswith('"2026-11-29 09:00","007",1,"web",')
+        assert lines[1].startswith(',,900,"shop",')
+    else:
+        rows = pq.read_table(out).to_pylist()
+        assert [row["id"] for row in rows] == ["007", None, "008"]
+        assert [bool(row["error"]) for row in rows] == [False, False, True]
+
+
+def test_a_column_that_cannot_be_kept_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    data, out = tmp_path / "rows.parquet", tmp_path / "scores.csv"
+    pq.write_table(pa.table({"amount": [1.0], "channel": ["web"], "score": [1], "tags": [["a"]]}), data)
+    with pytest.raises(DataError, match=r"--keep when: .* has no such column"):
+        scored(bundle, data, out, "when")
+    with pytest.raises(ConfigError, match="--keep score: the output has a column of that name"):
+        scored(bundle, data, out, "score")
+    with pytest.raises(DataError, match="cannot be written"):
+        scored(bundle, data, out, "tags")
