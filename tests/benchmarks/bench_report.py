@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from nearnorm.models.conformal import ranks
+from nearnorm.training.dataset.load import REFERENCE_FLOOR, REFERENCE_SHARE
 from nearnorm.training.evaluation.held_out import measure
 from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.protocol import data_sets
@@ -30,9 +31,14 @@ def truth(cell: Verdicts) -> dict[str, float]:
     return {"half within": within, "found": np.nan if found is None else found}
 
 
+def held_out_share(rows: int) -> float:
+    """The share of the unlabelled rows that a split holds out, from how many those are."""
+    return REFERENCE_SHARE if rows > REFERENCE_FLOOR else 0.5
+
+
 def line(name: str, figure: str, group: Sequence[Verdicts]) -> str:
     metric = FIGURES[figure]
-    told = [measure(cell.crossed, len(cell.reference)) for cell in group]
+    told = [measure(cell.crossed, rows := len(cell.reference), held_out_share(rows)) for cell in group]
     true = np.array([truth(cell)[figure] for cell in group])
     shown, low, high = (
         np.array([np.nan if (value := t[metric + end]) is None else value for t in told], float)

@@ -4,8 +4,10 @@ import numpy as np
 
 from nearnorm.models.conformal import threshold
 from tests.benchmarks import robustness_report as robustness
+from tests.benchmarks.bench_report import line
 from tests.benchmarks.quality_report import Cell, differences, table
 from tests.benchmarks.robustness_report import Figure, band
+from tests.benchmarks.verdict_cells import Verdicts
 
 SETS = ("12_fault", "iot23:Okiru")
 
@@ -52,3 +54,23 @@ def test_unseen_kinds_are_compared_with_the_cold_start_pair_by_pair() -> None:
         for what, values in found.items()
     ]
     assert robustness.unseen(figures).splitlines()[-1] == "| iot23 | 2 | 0.300 | 0.350 | 0.300 | 50%, 100% |"
+
+
+def verdicts(labelled: float, tested: float) -> Verdicts:
+    """1,000 reference rows and as many test rows, of which ten are anomalies, at these ranks."""
+    rows = np.arange(1_000) / 1_000
+    test = np.r_[rows, np.full(10, tested)]
+    truth = np.arange(1_010) >= 1_000
+    return Verdicts(rows, np.zeros(1_000, bool), test, truth, np.full(10, labelled), np.stack([rows, rows]))
+
+
+def test_a_report_is_measured_by_how_its_figures_go_with_the_truth_and_how_often_that_lies_within() -> None:
+    right = [verdicts(rank, rank) for rank in (0.5, 0.9, 0.99)]
+    told = line("right", "half within", right)
+    assert told.startswith("| right | half within | 100% | 1.00 | 0.00 |"), (
+        "ten equal ranks: an interval of none"
+    )
+    wrong = [verdicts(1 - cell.crossed[0], cell.crossed[0]) for cell in right]
+    assert line("wrong", "half within", wrong).split("|")[4].strip() == "-1.00"
+    found = line("right", "found", [verdicts(0.995, 0.9951), verdicts(0.5, 0.5)])
+    assert found.startswith("| right | found | 100% | 1.00 | 1.00 | 0.500 (0.500) |")

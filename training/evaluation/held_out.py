@@ -45,14 +45,20 @@ class Evidence:
     metrics: dict[str, float | None]
 
 
-def measure(rank: np.ndarray, reference_rows: int) -> dict[str, float | None]:
-    """Where anomalies rank: `rank` [N] is theirs. The rarity of half of them, a share of the reference rows,
-    and what share of them alerts at the default budget, with intervals; None where they are too few."""
+def measure(rank: np.ndarray, reference_rows: int, weight: float = 0.0) -> dict[str, float | None]:
+    """Where anomalies rank: `rank` [N] is theirs. Among how many of the strangest records half of them are,
+    and what share of them alerts at the default budget, with intervals; None where they are too few.
+
+    Anomalies that were labelled are not among the reference rows, but are among the records to come:
+    `weight` is how many reference rows each would have been.
+    """
     metrics: dict[str, float | None] = dict.fromkeys(METRICS)
-    rarity = median_interval(1.0 - rank)
-    if rarity is not None:
+    as_strange = len(rank) - np.searchsorted(np.sort(rank), rank, side="left")
+    records = reference_rows + 1 + weight * len(rank)
+    median = median_interval(((1.0 - rank) * (reference_rows + 1) + weight * as_strange) / records)
+    if median is not None:
         names = ("median_rarity_low", "median_rarity", "median_rarity_high")
-        metrics.update(zip(names, rarity, strict=True))
+        metrics.update(zip(names, median, strict=True))
     if len(rank) and usable_budget(DEFAULT_BUDGET, reference_rows) == DEFAULT_BUDGET:
         hits = int((rank >= lowest_rank(DEFAULT_BUDGET)).sum())
         low, high = share_interval(hits, len(rank))
@@ -73,7 +79,9 @@ def of_labels(data: Dataset, split: Split, crossed: CrossFit | None) -> Evidence
         headline = "How well it finds anomalies is not known: label some, and train again."
         return Evidence(headline, how, np.empty(0), np.empty(0), measure(np.empty(0), 0))
     anomalous = data.labels[crossed.rows] == ANOMALY
-    metrics = measure(crossed.rank[anomalous], len(split.reference))
+    unlabelled = int((data.labels == UNLABELLED).sum())
+    weight = 0.0 if split.sample else len(split.reference) / unlabelled
+    metrics = measure(crossed.rank[anomalous], len(split.reference), weight)
     how = (
         f"Cross-fitting: {anomalies} labelled anomalies, each ranked by a model that trained on half of the "
         f"labels and not on this one, among {len(split.reference):,} {records} that no model trained on. It "

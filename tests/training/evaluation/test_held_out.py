@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
@@ -53,9 +55,25 @@ def test_the_headline_is_a_sentence_to_repeat() -> None:
     rank = np.r_[[0.998] * 9, 0.9, 0.8, 0.5]
     crossed = CrossFit(rows.fit[data.labels[rows.fit] == 1], rank, rank, np.stack([reference] * 2))
     assert of_labels(data, rows, crossed).headline == (
-        "Of anomalies like the 12 labelled ones half are among the strangest 0.2% of records (between 0.2% "
+        "Of anomalies like the 12 labelled ones half are among the strangest 0.5% of records (between 0.5% "
         "and 20%), and at the default budget about 75% of them alert (between 43% and 92%)."
     )
+
+
+def test_labelled_anomalies_count_among_the_records_as_if_nobody_had_labelled_them() -> None:
+    """Ten anomalies above all of 99 rows, of an eighth of the data: 1 of 100 places is a normal one's."""
+    metrics = measure(np.full(10, 0.99), 99, weight=0.125)
+    assert metrics["median_rarity"] == pytest.approx((1 + 1.25) / (100 + 1.25))
+    data = relabelled(12)
+    rows = split(data, 0)
+    crossed = CrossFit(
+        rows.fit[data.labels[rows.fit] == 1], np.zeros(12), np.full(12, 596 / 597), np.zeros((2, 596))
+    )
+    median = of_labels(data, rows, crossed).metrics["median_rarity"]
+    weight = len(rows.reference) / (data.labels == -1).sum()
+    assert median == pytest.approx((1 + 12 * weight) / (len(rows.reference) + 1 + 12 * weight), rel=1e-3)
+    known = of_labels(data, replace(rows, sample="a digest"), crossed).metrics["median_rarity"]
+    assert known == pytest.approx(1 / 597), "a sample of normals has no anomalies to count"
 
 
 def test_with_too_few_labels_for_an_interval_no_figure_is_claimed() -> None:
