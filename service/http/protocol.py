@@ -33,6 +33,7 @@ from nearnorm.service.http.backpressure import Backpressure
 from nearnorm.service.http.body import size_of_body, size_of_plain_json
 from nearnorm.service.http.bounds import Bounds
 from nearnorm.service.http.fast_path import FastCycle, Host
+from nearnorm.service.http.in_turn import MOST_AHEAD, InTurn
 from nearnorm.service.http.single_write import SingleWriteCycle
 from nearnorm.service.http.upgrade import head_without_offer
 from nearnorm.service.http.watch import Place, Stage, Watch
@@ -100,6 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = InTurn(transport, self.pipeline)
         shared, bounds = self._shared, self._shared.bounds
         shared.watch.add(self)
         over = len(self.connections) - bounds.connections
@@ -141,6 +143,8 @@ class HttpProtocol(HttpToolsProtocol):
     # --- from the parser
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_AHEAD:
+            raise MalformedRequest(f"more than {MOST_AHEAD} requests were sent ahead of their answers")
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -213,9 +217,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
             self._run(*self.pipeline.pop())
+        self.flow.resume_reading()
 
     # --- from the watch
 
