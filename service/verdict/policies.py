@@ -65,6 +65,7 @@ class InForce(Struct, frozen=True):
             "forecast": forecast and {name: round(value, 2) for name, value in asdict(forecast).items()},
             "raised": asdict(solved.raised),
             "budget_exceeded": solved.exceeded,
+            "problem": solved.problem,
             "reference": {"reviewable": solved.reviewable, "reviewed": solved.reviewed},
             "expected_alert_rate": round(forecast.mean / rows, 9) if forecast and rows else solved.share,
             "expected_alerts_per_day": forecast and round(forecast.mean, 3),
@@ -237,13 +238,14 @@ def solved(connection: sa.Connection, ground: Ground, version: PolicyVersion) ->
 def _solved_or_kept(
     connection: sa.Connection, ground: Ground, version: PolicyVersion, known: InForce | None
 ) -> InForce:
-    """A number a day without traffic for weeks cannot be solved: what was solved before stands."""
+    """What cannot be solved, as after a swap to a reference too small for it, is told, and what was solved
+    before stands, or the default."""
     try:
         return solved(connection, ground, version)
-    except ConfigError:
+    except ConfigError as error:
         same = known is not None and known.model_version == ground.version
         kept = known.solved if known and same else by_default(connection, ground)
-        return _in_force(ground, version, kept)
+        return _in_force(ground, version, replace(kept, problem=str(error)))
 
 
 def _in_force(ground: Ground, version: PolicyVersion, solved: Solved) -> InForce:

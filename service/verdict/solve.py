@@ -81,6 +81,7 @@ class Solved(Struct, frozen=True):
     reviewed: int
     reviewable: int
     known_normal: bool
+    problem: str | None = None  # why the budget that was asked for is not what is in force
 
     def promised(self) -> dict[str, Any]:
         """What the budget says, and what stands behind it."""

@@ -15,6 +15,7 @@ from nearnorm.service.ledger.tables import traffic
 from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.settings import Settings
+from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import InForce, Policies
 from nearnorm.service.verdict.solve import Ground, by_default
 from nearnorm.service.verdict.traffic import score_bins
@@ -48,7 +49,7 @@ def test_a_budget_is_in_force_at_once_and_told_with_what_was_before(client: http
 
 
 def test_a_policy_that_was_read_before_a_newer_one_was_put_does_not_come_back(ledger: Ledger) -> None:
-    policies = Policies()
+    held = Policies()
     ground = Ground("default", "v", "line", np.linspace(0, 1, 400, dtype=np.float32))
     with ledger.read() as connection:
         solved = by_default(connection, ground)
@@ -64,12 +65,25 @@ def test_a_policy_that_was_read_before_a_newer_one_was_put_does_not_come_back(le
         )
         for version in (1, 2)
     )
-    policies.adopt("default", newer)
-    policies.adopt("default", older)
-    assert policies.of("default") is newer
+    held.adopt("default", newer)
+    held.adopt("default", older)
+    assert held.of("default") is newer
     solved_again = replace(newer, at=1.0)
-    policies.adopt("default", solved_again)
-    assert policies.of("default") is solved_again
+    held.adopt("default", solved_again)
+    assert held.of("default") is solved_again
+
+
+def test_a_budget_that_a_version_cannot_keep_is_told_and_the_default_stands(ledger: Ledger) -> None:
+    large, small = (
+        Ground("default", version, "line", np.linspace(0, 1, rows, dtype=np.float32))
+        for version, rows in (("large", 2_000), ("small", 400))
+    )
+    with ledger.write() as connection:
+        policies.put(connection, policies.Change(budget="0.1%"), large, "ops")
+        told = policies.current(connection, small, None).as_dict()
+    assert told["budget"] == "0.1%"
+    assert told["promised"]["share_of_normal"] == 0.01
+    assert "needs 999 reference rows" in told["problem"]
 
 
 def test_an_undo_goes_back_step_by_step(client: httpx.Client) -> None:
