@@ -1,7 +1,7 @@
-"""`nearnorm train` and `nearnorm evaluate`: what they take and what they tell."""
+"""`nearnorm inspect`, `nearnorm train` and `nearnorm evaluate`: what they take and what they tell."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nearnorm.models.data.schema import FeatureSchema
+from nearnorm.models.errors import ConfigError
 
 if TYPE_CHECKING:
+    from nearnorm.training.dataset.infer import Finding
     from nearnorm.training.job import Watcher
 
 
@@ -29,6 +30,9 @@ def train(
     ] = "label",
     config: Annotated[
         Path | None, typer.Option(help="A TOML file with tables \\[fit] and \\[schema.COLUMN].")
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="Tables \\[schema.COLUMN], as `nearnorm inspect --write` writes them.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same data, config and seed give the same model.")] = 0,
     time_column: Annotated[
@@ -54,7 +58,7 @@ def train(
     job = TrainingJob(
         source=data,
         out=out,
-        recipe=Recipe.read(config),
+        recipe=Recipe.read(config, schema),
         label_column=label_column,
         time_column=time_column,
         held_out=held_out,
@@ -70,6 +74,45 @@ def train(
         _line(stage="done", progress=1.0, bundle=str(out), version=bundle.version)
     else:
         typer.echo(f"{out}: version {bundle.version}")
+
+
+def inspect(
+    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a quoted glob of them.")],
+    label_column: Annotated[str, typer.Option(help="Column of labels, which is no feature.")] = "label",
+    schema: Annotated[
+        Path | None, typer.Option(help="Tables \\[schema.COLUMN] with what is known already.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="A new file for the schema, to edit and to train by.")
+    ] = None,
+) -> None:
+    """Show what each column of DATA is taken for, why, and what else it could be."""
+    from nearnorm.models.data.tables import read_table
+    from nearnorm.training.dataset.infer import infer_schema
+    from nearnorm.training.dataset.inspect import as_schema, as_table
+    from nearnorm.training.dataset.recipe import Recipe
+
+    columns = Recipe.read(None, schema).columns
+    table = read_table(data, [name for name, told in columns.items() if told.is_text])
+    if label_column in table.column_names:
+        table = table.drop_columns([label_column])
+    found = infer_schema(table, columns)
+    for line in as_table(found.findings):
+        typer.echo(line)
+    for warning in found.warnings:
+        _show_warning(warning)
+    if write is not None:
+        _write_new(write, as_schema(found.findings, data))
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already: remove it, or name a new file") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def evaluate(
@@ -132,11 +175,11 @@ def _bar() -> Iterator[Callable[[str, float], None]]:
         yield lambda stage, done: progress.update(task, completed=done, description=stage)
 
 
-def _show_schema(schema: FeatureSchema) -> None:
-    width = max(len(feature.name) for feature in schema.features)
-    for feature in schema.features:
-        note = feature.reason or (f"{len(feature.categories)} categories" if feature.categories else "")
-        typer.echo(f"  {feature.name:<{width}}  {feature.kind:<11}  {note}".rstrip(), err=True)
+def _show_schema(findings: "Sequence[Finding]") -> None:
+    from nearnorm.training.dataset.inspect import as_table
+
+    for line in as_table(findings):
+        typer.echo(line, err=True)
 
 
 def _show_warning(warning: str) -> None:

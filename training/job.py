@@ -1,15 +1,15 @@
 """What a training is asked to do, and everything that can be refused before the heavy work: no torch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from nearnorm.models.bundle.bundle import refuse_other_files
-from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.data.tables import Arrays
+from nearnorm.training.dataset.infer import Finding
 from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap
 from nearnorm.training.dataset.load import Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
@@ -35,11 +35,11 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Whom training tells: `step(stage, done)` with done from 0 to 1 of the whole, the schema once it is
-    known, and every warning."""
+    """Whom training tells: `step(stage, done)` with done from 0 to 1 of the whole, what every column is
+    taken for, and every warning."""
 
     step: Callable[[str, float], None]
-    schema: Callable[[FeatureSchema], None]
+    schema: Callable[[Sequence[Finding]], None]
     warning: Callable[[str], None]
 
 
@@ -70,7 +70,7 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
         data, rows = judged_by(data, sample, job.seed)
         if trained_on is not None:
             data = replace(data, warnings=(*data.warnings, trained_on))
-    watcher.schema(data.schema)
+    watcher.schema(data.findings)
     for warning in data.warnings:
         watcher.warning(warning)
     held_out = load_labelled(job.held_out, job.label_column, data.schema) if job.held_out else None

@@ -106,3 +106,29 @@ def test_help_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "--label-column" in done.stdout
     assert done.stdout.strip().endswith("False False")
+
+
+def test_inspect_shows_columns_and_writes_a_schema_that_train_takes(config: Path, tmp_path: Path) -> None:
+    schema, fit = tmp_path / "schema.toml", tmp_path / "fit.toml"
+    done = nearnorm("inspect", PAYMENTS, "--write", schema)
+    assert done.returncode == 0, done.stderr
+    assert "merchant         categorical  14 categories" in done.stdout
+    assert "warning: column 'payment_id' is left out" in done.stderr
+    fit.write_text(QUICK.partition("[schema")[0])
+    schema.write_text(schema.read_text().replace("[schema.hour]", "[schema.hour]\nnullable = false", 1))
+    done = nearnorm(
+        "train",
+        PAYMENTS,
+        "--out",
+        tmp_path / "model",
+        "--config",
+        fit,
+        "--schema",
+        schema,
+        "--progress",
+        "off",
+    )
+    assert done.returncode == 0, done.stderr
+    features = {f.name: f for f in read_bundle(tmp_path / "model").manifest.core.features.features}
+    assert features["hour"].nullable is False
+    assert features["merchant"].nullable is True

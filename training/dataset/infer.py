@@ -62,15 +62,20 @@ def infer_schema(
         if name not in table.column_names:
             raise ConfigError(f"[schema.{quoted(name)}]: the data has no column of that name")
     before = {} if older is None else {feature.name: feature for feature in older.features}
-    findings = tuple(
-        _find(name, table.column(name), overrides.get(name, ColumnOverride()), before.get(name))
-        for name in table.column_names
-    )
+    findings, refused = [], []
+    for name in table.column_names:
+        override = overrides.get(name, ColumnOverride())
+        try:
+            findings.append(_find(name, table.column(name), override, before.get(name)))
+        except DataError as error:
+            refused.append(str(error))
+    if refused:
+        raise DataError("; ".join(refused))
     schema = FeatureSchema(features=tuple(finding.feature for finding in findings))
     if not schema.scored:
         reasons = "; ".join(f"{f.name}: {f.reason}" for f in schema.ignored)
         raise DataError(f"no column is left to learn from ({reasons})")
-    return Inferred(schema, findings, tuple(_warnings(findings)))
+    return Inferred(schema, tuple(findings), tuple(_warnings(findings)))
 
 
 def _find(name: str, column: pa.ChunkedArray, override: ColumnOverride, before: Feature | None) -> Finding:

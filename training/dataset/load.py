@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nearnorm.models.bundle.manifest import DataFacts
 from nearnorm.models.data.schema import FIRST_CODE, Feature, FeatureSchema, Kind
@@ -13,6 +12,7 @@ from nearnorm.models.data.tables import Arrays, read_table, to_arrays
 from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.infer import Finding, infer_schema
 from nearnorm.training.dataset.recipe import ColumnOverride
+from nearnorm.training.dataset.times import parse_time
 
 ANOMALY, NORMAL, UNLABELLED = 1, 0, -1
 
@@ -66,7 +66,7 @@ def load(
     Raises DataError or ConfigError naming the column and the row.
     """
     overrides = overrides or {}
-    text = [name for name, override in overrides.items() if override.kind in ("categorical", "code")]
+    text = [name for name, override in overrides.items() if override.is_text]
     text += [] if older is None else [feature.name for feature in older.categorical]
     table = read_table(source, text)
     labels = _labels(source, table, label_column)
@@ -130,23 +130,6 @@ def parse_labels(column: pa.ChunkedArray, name: str) -> np.ndarray:
             "a label is 1 (anomaly), 0 (normal) or nothing (unlabelled)"
         )
     return np.asarray(np.nan_to_num(arrays.numeric[:, 0], nan=UNLABELLED), np.int8)
-
-
-def parse_time(column: pa.ChunkedArray, name: str) -> np.ndarray:
-    """What orders the rows, float64 [N]. Raises DataError for missing or unordered values."""
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
-        raise DataError(f"time column {name!r}: row {row + 1} has no time")
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.timestamp("us")) if pa.types.is_date(column.type) else column
-        ticks: np.ndarray = column.cast(pa.int64()).to_numpy().astype(np.float64)
-        return ticks
-    if pa.types.is_dictionary(column.type):  # ISO 8601 text sorts by time
-        text = column.cast(pa.string()).to_numpy()
-        return np.unique(text, return_inverse=True)[1].astype(np.float64)
-    feature = Feature(name=name, kind=Kind.NUMERIC)
-    arrays = to_arrays(pa.table({name: column}), FeatureSchema(features=(feature,)))
-    return np.asarray(arrays.numeric[:, 0])
 
 
 def refuse_bad_rows(source: str, arrays: Arrays) -> None:

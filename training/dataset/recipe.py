@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nearnorm.models.errors import ConfigError
+from nearnorm.training.dataset.toml_text import quoted
 from nearnorm.training.method.config import FitConfig
 
 
@@ -22,6 +23,11 @@ class ColumnOverride(BaseModel):
     categories: int | None = Field(default=None, ge=1)
     """The most categories that are kept."""
 
+    @property
+    def is_text(self) -> bool:
+        """Whether CSV is to be read as it is written."""
+        return self.kind in ("categorical", "code")
+
 
 class Recipe(BaseModel):
     """The table `[fit]` as in FitConfig, and a table `[schema.COLUMN]` for each overridden column."""
@@ -32,19 +38,23 @@ class Recipe(BaseModel):
     columns: dict[str, ColumnOverride]
 
     @classmethod
-    def read(cls, path: Path | None) -> "Recipe":
-        """The recipe of a TOML file, or the default one. Raises ConfigError naming the key."""
-        document: dict[str, object] = {}
-        if path is not None:
-            try:
-                document = tomllib.loads(path.read_text(encoding="utf-8"))
-            except OSError as error:
-                raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{path} is not TOML: {error}") from None
-        unknown = sorted(set(document) - {"fit", "schema"})
-        if unknown:
-            raise ConfigError(f"{path}: unknown key {unknown[0]!r}: a table is [fit] or [schema.COLUMN]")
+    def read(cls, path: Path | None, schema: Path | None = None) -> "Recipe":
+        """The recipe of a TOML file, or the default one, with the columns of a schema file beside its own.
+
+        Raises ConfigError naming the key.
+        """
+        document = {} if path is None else _document(path, {"fit", "schema"})
+        if schema is None:
+            return cls._checked(path, document)
+        own = cls._checked(path, document)
+        told = cls._checked(schema, _document(schema, {"schema"}))
+        twice = sorted(own.columns.keys() & told.columns.keys())
+        if twice:
+            raise ConfigError(f"[schema.{quoted(twice[0])}] is in {path} and in {schema}: keep one of them")
+        return own.model_copy(update={"columns": own.columns | told.columns})
+
+    @classmethod
+    def _checked(cls, path: Path | None, document: dict[str, object]) -> "Recipe":
         try:
             return cls.model_validate({"fit": document.get("fit", {}), "columns": document.get("schema", {})})
         except ValidationError as error:
@@ -53,3 +63,17 @@ class Recipe(BaseModel):
             if first["type"] == "extra_forbidden":
                 raise ConfigError(f"{path}: unknown key {key!r}: see docs/training.md") from None
             raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _document(path: Path, tables: set[str]) -> dict[str, object]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    unknown = sorted(set(document) - tables)
+    if unknown:
+        known = " or ".join("[fit]" if table == "fit" else "[schema.COLUMN]" for table in sorted(tables))
+        raise ConfigError(f"{path}: unknown key {unknown[0]!r}: a table is {known}")
+    return document
