@@ -10,6 +10,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.manifest import Manifest
+from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.data.tables import read_table
 from nearnorm.models.errors import BundleError, DataError
 from nearnorm.models.retraining import TrainingRequest
@@ -116,9 +117,7 @@ def test_a_champion_without_a_known_reference_has_none_whatever_stands_outside_i
 
 def test_a_known_reference_is_kept_by_another_schema_too(calibrated: Manifest) -> None:
     schema = calibrated.core.features
-    fewer = schema.model_copy(
-        update={"features": tuple(f for f in schema.features if f.name != schema.scored[0].name)}
-    )
+    fewer = FeatureSchema(features=tuple(f for f in schema.features if f.name != schema.scored[0].name))
     sample, changed = read_reference(calibrated, None, fewer, trusted=True)
     assert sample is not None
     assert (sample.source, changed) == (calibrated.reference_source, None)
