@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 run: setup ## serve the starter model on 127.0.0.1:8000
-	@echo "==> Serving on http://127.0.0.1:8000 (README shows what to send; Ctrl-C stops)"
+	@echo "==> Serving on http://127.0.0.1:$${NEARNORM_PORT:-8000} (README shows what to send; Ctrl-C stops)"
 	@$(BIN)/nearnorm serve
 
 test: setup ## run every test; says first what it skips, and what to install for it
