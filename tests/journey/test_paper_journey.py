@@ -1,0 +1,58 @@
+"""The published method goes the whole way too: trained, served, labelled, retrained through the gate."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tests.journey.loop import NEARNORM, ended, serving
+from tests.training.conftest import SAMPLES
+
+QUICK = '[fit]\npreset = "paper"\nrepresentation_epochs = 1\njoint_epochs = 2\n'
+
+
+def test_the_paper_preset_is_trained_imported_served_labelled_and_retrained(tmp_path: Path) -> None:
+    home, bundle = tmp_path / "home", tmp_path / "bundle"
+    environment = os.environ | {"NEARNORM_HOME": str(home)}
+
+    def nearnorm(*words: str) -> list[str]:
+        run = subprocess.run([NEARNORM, *words], env=environment, capture_output=True, text=True, timeout=180)
+        assert run.returncode == 0, run.stderr
+        return run.stdout.splitlines()
+
+    (tmp_path / "quick.toml").write_text(QUICK)
+    data = str(tmp_path / "rows.parquet")
+    pq.write_table(pq.read_table(SAMPLES / "shuttle_train.parquet").slice(0, 1_500), data)
+    words = ["--out", str(bundle), "--config", str(tmp_path / "quick.toml"), "--progress", "off"]
+    nearnorm("train", data, *words)
+    version = nearnorm("models", "import", str(bundle))[-1]
+    nearnorm("models", "activate", version)
+
+    held_out = pq.read_table(SAMPLES / "shuttle_held_out.parquet").to_pylist()
+    odd = [row for row in held_out if row["label"] == 1][:12]
+    usual = [row for row in held_out if row["label"] == 0][:12]
+    labels = [row.pop("label") for row in odd + usual]
+    with serving(home, audit_rate="1.0", retrain_after="1000") as client:
+        answer = client.post("/score", json={"records": odd + usual, "explain": True}).json()
+        assert answer["model"]["version"] == version
+        manifest = client.get(f"/models/{version}").json()
+        assert manifest["core"]["config"]["fit"]["preset"] == "paper"
+        results = answer["results"]
+        assert all(0 <= result["score"] <= 1 and "distance" in result for result in results)
+        verdicts = [
+            {"event_id": result["event_id"], "label": "anomaly" if label else "normal", "analyst": "mei"}
+            for result, label in zip(results, labels, strict=True)
+        ]
+        receipts = client.post("/feedback", json={"labels": verdicts}).raise_for_status().json()["receipts"]
+        job = ended(client, client.post("/jobs", json={}).raise_for_status().json()["job_id"])
+        assert job["state"] in ("succeeded", "refused"), job
+        assert job["reasons"]  # of the gate
+        if job["state"] == "succeeded":
+            retrained = client.get(f"/models/{job['version']}").json()
+            assert retrained["core"]["config"]["fit"]["preset"] == "paper"
+            receipt = client.get(f"/feedback/{receipts[0]['feedback_id']}").json()
+            assert receipt["status"] == "learned"
+        again = client.post("/score", json={"records": odd[:1]}).json()["results"][0]
+        assert again["matched_feedback"]["label"] == "anomaly"
+        assert again["anomaly"] is True
