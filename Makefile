@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-robustness bench-verdict \
-        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-report bench-budget bench-gate bench-swaps chaos fuzz mutations soak docs clean
+        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-report bench-budget bench-recall bench-gate bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ bench-report: setup ## whether a report's figures from ten labels are true (need
 
 bench-budget: setup ## whether "40 a day" is kept: three simulated weeks, ten seeds
 	@$(BIN)/python -m tests.benchmarks.bench_budget
+
+bench-recall: setup ## whether the interval of estimated recall holds the truth
+	@$(BIN)/python -m tests.benchmarks.bench_recall
 
 bench-queue: setup ## which mix of the queue finds most (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_queue

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from nearnorm.models.errors import ConfigError
 
 DEFAULT_BUDGET = 0.01
-_DIGITS = 6
-"""Of a percentile: it is told, kept and compared so."""
+PERCENTILE_DIGITS = 6
+"""A percentile is told, kept and compared so."""
 _SLACK = 1e-8
 """A share of 1 that is rounding: 1 - 0.07 is less than 0.93, and percentiles have but so many digits."""
 
@@ -95,7 +95,7 @@ class Ranks:
         Raises ConfigError, with the rows it needs, for a budget finer than the reference.
         """
         self._reference = np.asarray(reference, np.float32)  # as scores are: a tie must be seen as one
-        self._percentiles = np.round(100.0 * np.arange(self.rows + 1) / (self.rows + 1), _DIGITS)
+        self._percentiles = np.round(100.0 * np.arange(self.rows + 1) / (self.rows + 1), PERCENTILE_DIGITS)
         self._anomalous = _rank_of_count(self.rows) >= lowest_rank(policy.budget)
         self.policy = policy
         self.threshold = threshold

@@ -53,13 +53,23 @@ class TrafficRecord(Struct, frozen=True):
     record: dict[str, Any]
 
 
+class Placement(Struct, frozen=True):
+    """Where a model puts a record: its score, which no other model's compares with, the percentile of that
+    among the model's reference rows (0 to 100), and whether it alerts by it at the budget."""
+
+    score: float
+    percentile: float
+    anomaly: bool
+
+
 class LearntRecord(Struct, frozen=True):
-    """A labelled record's scores: by the champion, by the challenger, and by a fit that left it out."""
+    """Where a labelled record lies: by the champion, by the challenger, and by a fit that left it out (None:
+    there was none)."""
 
     digest: str
-    before: float
-    after: float
-    held_out: float | None
+    before: Placement
+    after: Placement
+    held_out: Placement | None
 
 
 class TrainingResult(Struct, frozen=True):

@@ -99,7 +99,7 @@ class Follower:
                 self._verdicts.refresh(connection, name, anew)
                 self._policies.refresh(connection, self.ground(model))
             if self._figures and self._figures.due:
-                self._figures.refresh(connection, loaded)
+                self._figures.refresh(connection, {n: model.ref.version for n, model in loaded.items()})
         for model in loaded.values():
             self._apply(model)
             if self._drift_rule and (model.drift.lasting or model.novelty_watch.ceased):

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request
+from msgspec.structs import asdict
 from pydantic import BaseModel, ConfigDict
 
 from nearnorm.service.access.keyring import Caller
@@ -100,14 +101,26 @@ class ServedModel(BaseModel):
         return cls(name=ref.name, version=ref.version)
 
 
-class EstimatedRecall(Shown):
-    """Share of anomalies that are alerted on, with its 95% interval, from labels of the audit slice."""
+class EstimatedRecall(BaseModel):
+    """Share of anomalies that this version alerted on, with its 95% interval, from `labelled` events of which
+    `anomalies` are. Without these three until the `random_labels` are `needs` more, and `needs_alerts` more
+    alerts are judged."""
 
-    estimate: float
-    low: float
-    high: float
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
     labelled: int
     anomalies: int
+    random_labels: int
+    needs: int
+    needs_alerts: int
+
+    @classmethod
+    def of(cls, recall: Recall) -> "EstimatedRecall":
+        hidden = set() if recall.shown else {"estimate", "low", "high"}
+        return cls(
+            **{name: value for name, value in asdict(recall).items() if name not in {"version", *hidden}}
+        )
 
 
 class DriftState(BaseModel):
@@ -168,7 +181,7 @@ def _shown(loaded: LoadedModel, snapshot: DriftSnapshot, recall: Recall | None) 
             )
             for report in reversed(snapshot.reports)
         ],
-        recall=EstimatedRecall.model_validate(recall) if recall else None,
+        recall=EstimatedRecall.of(recall) if recall and recall.version == loaded.ref.version else None,
     )
 
 

@@ -23,7 +23,8 @@ class Receipt(Struct, omit_defaults=True):
 
     A label in quarantine is kept, and does not count; one that waits for a second opinion trains
     nothing. `event` is what an id stood for; `imputed`, `unknown`
-    and `warnings` tell of a record that came with the label, as /score does.
+    and `warnings` tell of a record that came with the label, as /score does. Percentiles and verdicts of
+    different models compare; their scores lie on scales of their own.
     """
 
     feedback_id: str
@@ -41,8 +42,14 @@ class Receipt(Struct, omit_defaults=True):
     job_id: str | None = None
     model_version: str | None = None
     score_before: float | None = None
+    percentile_before: float | None = None
+    anomaly_before: bool | None = None
     score_after: float | None = None
+    percentile_after: float | None = None
+    anomaly_after: bool | None = None
     score_held_out: float | None = None
+    percentile_held_out: float | None = None
+    anomaly_held_out: bool | None = None
 
 
 def waits(connection: sa.Connection, model: str, of: Sequence[Label]) -> set[str]:
@@ -96,8 +103,14 @@ def receipt(connection: sa.Connection, feedback_id: str, log: EventLog) -> Recei
         job_id=label.job_id,
         model_version=label.model_version,
         score_before=label.score_before,
+        percentile_before=label.percentile_before,
+        anomaly_before=label.anomaly_before,
         score_after=label.score_after,
+        percentile_after=label.percentile_after,
+        anomaly_after=label.anomaly_after,
         score_held_out=label.score_held_out,
+        percentile_held_out=label.percentile_held_out,
+        anomaly_held_out=label.anomaly_held_out,
     )
 
 

@@ -86,7 +86,8 @@ class Resolver:
         if item.record is not UNSET:
             encoded = self._read(item.record)
             record = self._encoder.record(encoded, 0)
-            return Bound(replace(blank, digest=record_digest(record), record=record), read=encoded)
+            label = replace(blank, digest=record_digest(record), record=record, named_by="record")
+            return Bound(label, read=encoded)
         event = self._event(item)
         label = replace(
             blank,
@@ -94,7 +95,10 @@ class Resolver:
             record=event.record,
             event_id=event.event_id,
             record_id=event.record_id,
+            named_by="record_id" if item.event_id is UNSET else "event_id",
             score_before=event.score,
+            percentile_before=event.percentile,
+            anomaly_before=event.anomaly,
         )
         return Bound(label, event=event)
 

@@ -8,6 +8,10 @@ from msgspec import Struct
 
 from nearnorm.service.ledger.tables.quarantine import Silenced
 
+NamedBy = Literal["event_id", "record_id", "record"]
+"""What a label named its record by. One that the queue handed out goes by its event; who reports what was
+missed has the record or their own id."""
+
 Verdict = Literal["anomaly", "normal", "conflict", "none"]
 
 MOST_OPPONENTS = 20
@@ -30,9 +34,16 @@ class Label(Struct, frozen=True):
     record_id: str | None = None
     class_: str | None = None
     comment: str | None = None
+    named_by: NamedBy | None = None
     score_before: float | None = None
+    percentile_before: float | None = None
+    anomaly_before: bool | None = None
     score_after: float | None = None
+    percentile_after: float | None = None
+    anomaly_after: bool | None = None
     score_held_out: float | None = None
+    percentile_held_out: float | None = None
+    anomaly_held_out: bool | None = None
     job_id: str | None = None
     model_version: str | None = None
 

@@ -5,7 +5,7 @@ waits for the ledger.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -45,7 +45,8 @@ class LabelFigures(Struct, frozen=True):
     due: int | None  # since when a job waits that nothing holds back but a worker
 
 
-def read(connection: sa.Connection, model: str) -> LabelFigures:
+def read(connection: sa.Connection, model: str, version: str) -> LabelFigures:
+    """`version` is the one that serves."""
     verdict_ = verdicts.c.verdict
     standing = sa.select(verdict_, sa.func.count()).where(verdicts.c.model == model).group_by(verdict_)
     counted: dict[str, int] = dict(iter(connection.execute(standing)))
@@ -57,7 +58,7 @@ def read(connection: sa.Connection, model: str) -> LabelFigures:
         {verdict: counted.get(verdict, 0) for verdict in VERDICTS},
         unread.records,
         unread.oldest,
-        recall.read(connection, model),
+        recall.read(connection, model, version),
         {state: ended.get(state, 0) for state in STATES},
         max(job.at, job.not_before) if job else None,
     )
@@ -87,8 +88,9 @@ class Figures(Collector):
     def due(self) -> bool:
         return time.monotonic() - self._read_at >= READ_EVERY
 
-    def refresh(self, connection: sa.Connection, models: Iterable[str]) -> None:
-        self._labels = {model: read(connection, model) for model in models}
+    def refresh(self, connection: sa.Connection, versions: Mapping[str, str]) -> None:
+        """`versions` has the serving one of each model."""
+        self._labels = {model: read(connection, model, version) for model, version in versions.items()}
         self._workers = len(jobs.alive(connection, now_ms() - requests.GREETED))
         self._read_at = time.monotonic()
 
@@ -212,13 +214,19 @@ class Figures(Collector):
             "Estimated share of anomalies that are alerted on; low and high are its 95% interval.",
             labels=("model", "bound"),
         )
+        needed = GaugeMetricFamily(
+            "nearnorm_recall_labels_needed",
+            "Random labels, and verdicts on alerts, until recall is estimated.",
+            labels=_MODEL,
+        )
         for model, figures in self._labels.items():
             for verdict, count in figures.verdicts.items():
                 standing.add_metric((model, verdict), count)
             unlearned.add_metric((model,), figures.unlearned)
             lag.add_metric((model,), time.time() - figures.oldest / 1000 if figures.oldest else 0.0)
             if figures.recall:
-                for bound in ("estimate", "low", "high"):
+                needed.add_metric((model,), figures.recall.needs + figures.recall.needs_alerts)
+                for bound in ("estimate", "low", "high") if figures.recall.shown else ():
                     estimate.add_metric((model, bound), getattr(figures.recall, bound))
         unfit = GaugeMetricFamily(
             "nearnorm_labels_not_matched",
@@ -227,7 +235,7 @@ class Figures(Collector):
         )
         for name, loaded in self._registry.loaded().items():
             unfit.add_metric((name,), self._known.of(name).unfit(loaded.manifest.core.features))
-        yield from (standing, unlearned, lag, estimate, unfit)
+        yield from (standing, unlearned, lag, estimate, needed, unfit)
 
     def _of_jobs(self) -> Iterator[Family]:
         states = GaugeMetricFamily("nearnorm_jobs", "Retraining jobs.", labels=("model", "state"))

@@ -300,9 +300,6 @@ class Worker:
         return any(entry.by == _name(job) for entry in self.store.activations())
 
     def _succeed(self, job: Job, result: TrainingResult, reasons: list[str], activated: bool) -> None:
-        scores = {
-            one.digest: labels.LabelScores(one.before, one.after, one.held_out) for one in result.learnt
-        }
         with self.ledger.write() as connection:
             now = jobs.find(connection, job.job_id)
             if now is None or now.watermark is None:
@@ -320,7 +317,7 @@ class Worker:
                 activated=activated,
             ):
                 raise Lost
-            labels.learnt(connection, job.model, now.watermark, job.job_id, result.version, scores)
+            labels.learnt(connection, job.model, now.watermark, job.job_id, result.version, result.learnt)
             if activated:
                 audit.note(connection, _name(job), "activate", job.model, version=result.version)
         self._forget_records(job)

@@ -8,6 +8,7 @@ import pytest
 from nearnorm.models.errors import DataError
 from nearnorm.models.retraining import (
     LearntRecord,
+    Placement,
     TrafficRecord,
     TrainingRequest,
     TrainingResult,
@@ -18,7 +19,7 @@ from nearnorm.models.retraining import (
 
 def test_a_request_and_a_result_are_read_as_they_were_written(tmp_path: Path) -> None:
     request = TrainingRequest(champion="/models/a", version="v", budget=0.02, source="s3://b/base.parquet")
-    learnt = LearntRecord("d", 0.1, 0.9, None)
+    learnt = LearntRecord("d", Placement(0.9, 98.0, False), Placement(0.8, 99.5, True), None)
     result = TrainingResult(True, ["because"], {"confirmed": 1}, "v", "d", 7, [learnt], [])
     for part in (request, result):
         (tmp_path / "part.json").write_bytes(msgspec.json.encode(part))

@@ -29,12 +29,13 @@ from pydantic import ValidationError
 
 from nearnorm.models.bundle.bundle import Bundle, read_bundle, write_durably
 from nearnorm.models.bundle.operators import check_operators
-from nearnorm.models.conformal import lowest_rank, ranks
+from nearnorm.models.conformal import PERCENTILE_DIGITS, lowest_rank, ranks
 from nearnorm.models.data.records import records
 from nearnorm.models.data.tables import Arrays
 from nearnorm.models.errors import BundleError, NearnormError
 from nearnorm.models.retraining import (
     LearntRecord,
+    Placement,
     TrafficRecord,
     TrainingRequest,
     TrainingResult,
@@ -141,8 +142,9 @@ def retrain(folder: Path) -> TrainingResult:
             theirs = _rank_held_out(champion, data, kept) if refitted is None else refitted.result()
             artefacts.append((theirs, _rank_held_out(bundle, data, kept)))
 
-    before_scores, _ = _answers(champion, convert([v.record for v in verdicts], core.features))
-    after_scores, _ = _answers(bundle, convert([v.record for v in verdicts], data.schema))
+    said = [v.record for v in verdicts]
+    before = _placements(*_answers(champion, convert(said, core.features)), request.budget)
+    after = _placements(*_answers(bundle, convert(said, data.schema)), request.budget)
     weight = weights(len(data.labels), snapshot.place, verdicts)
     measured = [*artefacts, *recipes]
     ranked = (
@@ -158,9 +160,11 @@ def retrain(folder: Path) -> TrainingResult:
     )
     decision = gate.decide(evidence, core.seed)
     left_out = {
-        row: score
+        row: placement
         for _, side in measured
-        for row, score in zip(side.rows.tolist(), side.score.tolist(), strict=True)
+        for row, placement in zip(
+            side.rows.tolist(), _placements(side.score, side.rank, request.budget), strict=True
+        )
     }
     return TrainingResult(
         accepted=decision.accepted,
@@ -172,8 +176,8 @@ def retrain(folder: Path) -> TrainingResult:
         learnt=[
             LearntRecord(
                 digest=v.digest,
-                before=float(before_scores[i]),
-                after=float(after_scores[i]),
+                before=before[i],
+                after=after[i],
                 held_out=left_out.get(int(snapshot.place[i])),
             )
             for i, v in enumerate(verdicts)
@@ -224,6 +228,13 @@ def _rank_held_out(bundle: Bundle, data: Dataset, rows: np.ndarray) -> CrossFit:
     arrays = convert(records(data.schema, data.numeric[rows], data.codes[rows], {}), schema)
     scores, ranked = _answers(bundle, arrays)
     return CrossFit(rows, scores, ranked, evenly_spread())
+
+
+def _placements(scores: np.ndarray, ranked: np.ndarray, budget: float) -> list[Placement]:
+    """Of scores [N] and their ranks [N]; percentiles are told as /score tells them."""
+    percentiles = np.round(100 * ranked, PERCENTILE_DIGITS)
+    alerts = ranked >= lowest_rank(budget)
+    return list(map(Placement, scores.tolist(), percentiles.tolist(), alerts.tolist()))
 
 
 def _traffic(

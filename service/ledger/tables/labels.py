@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
-from msgspec.structs import fields
+from msgspec.structs import asdict, fields
 
+from nearnorm.models.retraining import LearntRecord, Placement
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Milliseconds, Number, insert, metadata
 from nearnorm.service.ledger.label_history import Label, LabelHistory, Statement, Verdict
@@ -38,9 +39,12 @@ labels = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),  # the API key that brought it
     sa.Column("class", sa.Text),
     sa.Column("comment", sa.Text),
-    sa.Column("score_before", sa.Double),
-    sa.Column("score_after", sa.Double),
-    sa.Column("score_held_out", sa.Double),
+    sa.Column("named_by", sa.Text),  # event_id, record_id or record; null: said before that was noted
+    *(
+        sa.Column(f"{name}_{when}", kind)
+        for when in ("before", "after", "held_out")
+        for name, kind in (("score", sa.Double), ("percentile", sa.Double), ("anomaly", sa.Boolean))
+    ),
     sa.Column("job_id", sa.Text),  # the first job that trained on it
     sa.Column("model_version", sa.Text),  # what that job made
     sa.Index("labels_by_digest", "model", "digest"),
@@ -76,15 +80,6 @@ class Standing(Struct, frozen=True):
     at: int
     change: int
     record: str
-
-
-class LabelScores(Struct, frozen=True):
-    """A record's scores by the champion that was, by the model that learnt from it, and by a fit that did
-    not (None: there was none)."""
-
-    before: float
-    after: float
-    held_out: float | None
 
 
 _FIELDS = tuple(field.name for field in fields(Label))
@@ -205,28 +200,31 @@ def learnt(
     up_to: int,
     job_id: str,
     version: str,
-    scores: Mapping[str, LabelScores],
+    records: Iterable[LearntRecord],
 ) -> None:
     """Fill in the receipts of what a job has read and no job before it had."""
+    by_digest = {record.digest: record for record in records}
     query = (
-        sa.select(labels.c.feedback_id, labels.c.digest, verdicts.c.verdict)
+        sa.select(labels.c.feedback_id, labels.c.digest, labels.c.score_before, verdicts.c.verdict)
         .join(verdicts, sa.and_(verdicts.c.model == labels.c.model, verdicts.c.digest == labels.c.digest))
         .where(labels.c.model == model, labels.c.change <= up_to, labels.c.job_id.is_(None))
         .where(verdicts.c.verdict != "conflict", ~is_silenced(labels.c.analyst, labels.c.actor))
     )
-    for feedback_id, digest, verdict in connection.execute(query).all():
-        found = scores.get(digest)
+    for feedback_id, digest, scored, verdict in connection.execute(query).all():
+        found = by_digest.get(digest)
         if found is None and verdict != "none":
             continue  # its record did not fit
         values: dict[str, Any] = {"job_id": job_id, "model_version": version}
         if found is not None:
-            values |= {
-                "score_before": sa.func.coalesce(labels.c.score_before, found.before),
-                "score_after": found.after,
-                "score_held_out": found.held_out,
-            }
+            if scored is None:  # otherwise it stays as its event had it
+                values |= _cells("before", found.before)
+            values |= _cells("after", found.after) | _cells("held_out", found.held_out)
         same = labels.c.feedback_id == feedback_id
         connection.execute(sa.update(labels).where(same).values(values))
+
+
+def _cells(when: str, placement: Placement | None) -> dict[str, Any]:
+    return {f"{name}_{when}": value for name, value in asdict(placement).items()} if placement else {}
 
 
 def sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]) -> None:

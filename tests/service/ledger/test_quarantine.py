@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.retraining import LearntRecord, Placement
 from nearnorm.service.access import keyring
 from nearnorm.service.app import create_app
 from nearnorm.service.feedback import analysts
@@ -21,7 +22,6 @@ from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import erasure, jobs, labels, snapshot
-from nearnorm.service.ledger.tables.labels import LabelScores
 from nearnorm.service.retraining.requests import Rule, request, unread
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
@@ -252,9 +252,10 @@ def test_the_next_snapshot_and_the_receipts_after_it_know_nothing_of_one_in_quar
         seen = snapshot.read(connection, "default", "champion", 10)
     assert len(seen.verdicts) == 1
     assert "record of ann" in seen.verdicts[0]
-    scores = {f"record of {who}": LabelScores(0.1, 0.9, None) for who in ("ann", "eve")}
+    before, after = Placement(0.1, 90.0, False), Placement(0.9, 99.9, True)
+    records = [LearntRecord(f"record of {who}", before, after, None) for who in ("ann", "eve")]
     with poisoned.write() as connection:
-        labels.learnt(connection, "default", seen.watermark, "job", "version", scores)
+        labels.learnt(connection, "default", seen.watermark, "job", "version", records)
         found = {who: labels.find(connection, f"{who}-record of {who}") for who in ("ann", "eve")}
     assert [label and label.job_id for label in found.values()] == ["job", None]
 

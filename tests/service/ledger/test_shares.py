@@ -211,10 +211,10 @@ def test_the_estimate_of_recall_uses_only_the_time_of_which_all_is_there(ledger:
     everything = kept(ledger)
     judge(ledger, [event for event in everything if event.record["amount"] % 100 in (19, 99)])
     with ledger.read() as connection:
-        before = recall.read(connection, "default")
+        before = recall.read(connection, "default", everything[0].model_version)
     log.sweep()
     with ledger.read() as connection:
-        after = recall.read(connection, "default")
+        after = recall.read(connection, "default", everything[0].model_version)
     assert before is not None
     assert after is not None
     assert len(kept(ledger)) == 160

@@ -9,6 +9,7 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.drift.monitor import LONG
+from nearnorm.service.feedback import recall as recall_figures
 from nearnorm.service.metrics import collectors
 from nearnorm.service.settings import Settings
 from nearnorm.service.token_bucket import TokenBucket
@@ -54,7 +55,9 @@ def test_kept_events_and_labels_have_gauges(fresh: httpx.Client) -> None:
     assert 0 < value(fresh, "nearnorm_label_lag_seconds", model="default") < 60
 
 
-def test_recall_has_a_gauge_once_the_audit_slice_has_labels(fresh: httpx.Client) -> None:
+def test_recall_is_not_told_before_there_are_random_labels_enough_but_what_it_needs_is(
+    fresh: httpx.Client,
+) -> None:
     assert "recall" not in fresh.get("/drift").json()
     strange = RECORD | {"amount": 1e6}
     results = fresh.post("/score", json={"records": [RECORD, strange]}).json()["results"]
@@ -63,11 +66,28 @@ def test_recall_has_a_gauge_once_the_audit_slice_has_labels(fresh: httpx.Client)
         {"event_id": results[1]["event_id"], "label": "anomaly"},
     ]
     fresh.post("/feedback", json={"labels": labels}).raise_for_status()
+    becomes(fresh, "nearnorm_recall_labels_needed", recall_figures.FEWEST - 1, model="default")
+    assert "nearnorm_recall_ratio{" not in fresh.get("/metrics").text
+    recall = fresh.get("/drift").json()["recall"]
+    expected = {"labelled": 2, "anomalies": 1, "random_labels": 1, "needs": 499, "needs_alerts": 0}
+    assert recall == expected
+
+
+def test_recall_has_a_gauge_once_there_are(fresh: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall_figures, "MOST", 1)
+    strange = RECORD | {"amount": 1e6}
+    results = fresh.post("/score", json={"records": [RECORD, strange]}).json()["results"]
+    labels = [
+        {"event_id": result["event_id"], "label": label}
+        for result, label in zip(results, ("normal", "anomaly"), strict=True)
+    ]
+    fresh.post("/feedback", json={"labels": labels}).raise_for_status()
     becomes(fresh, "nearnorm_recall_ratio", 1.0, model="default", bound="estimate")
     recall = fresh.get("/drift").json()["recall"]
-    assert (recall["estimate"], recall["labelled"], recall["anomalies"]) == (1.0, 2, 1)
+    assert (recall["estimate"], recall["needs"], recall["random_labels"]) == (1.0, 0, 1)
     assert recall["low"] < 0.9
     assert value(fresh, "nearnorm_recall_ratio", bound="low") == pytest.approx(recall["low"])
+    assert value(fresh, "nearnorm_recall_labels_needed", model="default") == 0
 
 
 def test_jobs_and_workers_have_gauges(fresh: httpx.Client) -> None:
