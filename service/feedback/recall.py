@@ -112,7 +112,8 @@ def _sum(cells: Cells, which: NDArray[np.bool_]) -> _Sum:
     """Of a stratum: by all verdicts as far down as they are a census, below by the random ones."""
     order = np.flatnonzero(which)
     order = order[np.argsort(-cells.percentile[order], kind="stable")]
-    ordered = Cells(*(part[order] for part in cells))
+    alert, percentile, count, rows, squares = cells
+    ordered = Cells(alert[order], percentile[order], count[order], rows[order], squares[order])
     cut = _census(ordered)
     return _banded(ordered, slice(cut), JUDGED, ANOMALOUS).plus(
         _banded(ordered, slice(cut, None), DRAWN, DRAWN_ANOMALOUS)
@@ -167,7 +168,8 @@ def _interval(found: _Sum, missed: _Sum) -> tuple[float, float, float]:
 
 def _ratio(found: Floats, missed: Floats) -> Floats:
     total = found + missed
-    return np.divide(found, total, out=np.full(total.shape, 0.5), where=total > 0)
+    ratio: Floats = np.divide(found, total, out=np.full(total.shape, 0.5), where=total > 0)
+    return ratio
 
 
 def _draws(part: _Sum, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ from nearnorm.service.feedback.recall import FEWEST, MOST, Cells, Recall, estima
 from tests.benchmarks.bench_recall import How, repetition
 
 Row = tuple[bool, float, int, int, int, int, int]
-"""Events of one verdict and percentile: alert, percentile, kept, judged, anomalous, drawn, of these anomalous."""
+"""Events alike: alert, percentile, kept, judged, anomalous, drawn, anomalous of the drawn."""
 
 
 def cells(*rows: Row, weight: float = 1.0) -> Cells:
@@ -36,7 +36,7 @@ def test_a_row_of_the_random_slice_weighs_as_much_as_the_rows_it_stands_for() ->
 
 
 def test_labels_near_the_threshold_speak_for_their_band_alone() -> None:
-    """As the queue's uncertain picks do: all of the highest hundred are judged, of the rest one in a hundred."""
+    """As the queue's uncertain picks do: of the highest all are judged, of the rest one in a hundred."""
     alerts, near = (True, 99.9, 100, 100, 50, 0, 0), (False, 98.5, 100, 100, 40, 100, 40)
     recall = found(alerts, near, (False, 50, 10_000, 100, 1, 100, 1))
     assert recall.estimate == pytest.approx(50 / (50 + 40 + 10_000 * 1 / 100))
