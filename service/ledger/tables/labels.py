@@ -39,14 +39,17 @@ labels = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),  # the API key that brought it
     sa.Column("class", sa.Text),
     sa.Column("comment", sa.Text),
+    sa.Column("score_before", sa.Double),
+    sa.Column("score_after", sa.Double),
+    sa.Column("score_held_out", sa.Double),
+    sa.Column("job_id", sa.Text),  # the first job that trained on it
+    sa.Column("model_version", sa.Text),  # what that job made
     sa.Column("named_by", sa.Text),  # event_id, record_id or record; null: said before that was noted
     *(
         sa.Column(f"{name}_{when}", kind)
         for when in ("before", "after", "held_out")
-        for name, kind in (("score", sa.Double), ("percentile", sa.Double), ("anomaly", sa.Boolean))
+        for name, kind in (("percentile", sa.Double), ("anomaly", sa.Boolean))
     ),
-    sa.Column("job_id", sa.Text),  # the first job that trained on it
-    sa.Column("model_version", sa.Text),  # what that job made
     sa.Index("labels_by_digest", "model", "digest"),
     sa.Index("labels_retracted", "retracts"),
     sa.Index("labels_by_job", "model", "job_id"),
