@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nearnorm.models.data.files.format import FileFormat
+from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separator, file_format
 from nearnorm.models.errors import ConfigError
 
 if TYPE_CHECKING:
+    from nearnorm.models.bundle.manifest import Reading
     from nearnorm.training.dataset.infer import Finding
     from nearnorm.training.job import Watcher
+
+
+AnomalyValue = Annotated[
+    str | None,
+    typer.Option(help="The label of an anomaly, such as fraud; else 1, true, yes."),
+]
+NormalValue = Annotated[
+    str | None, typer.Option(help="The label of a confirmed normal; other rows are unlabelled then.")
+]
 
 
 class ProgressStyle(StrEnum):
@@ -23,7 +35,7 @@ class ProgressStyle(StrEnum):
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a quoted glob of them.")],
+    data: Annotated[str, typer.Argument(help="CSV or Parquet: a file, folder, quoted glob or s3:// URL.")],
     out: Annotated[Path, typer.Option(help="The folder for the bundle: new, empty, or a bundle.")],
     label_column: Annotated[
         str, typer.Option(help="Column with 1 (anomaly), 0 (normal) or nothing (unlabelled).")
@@ -47,6 +59,12 @@ def train(
             help="A file of rows that are known to be normal: percentiles and the budget come from it."
         ),
     ] = None,
+    anomaly_value: AnomalyValue = None,
+    normal_value: NormalValue = None,
+    csv_separator: Separator = None,
+    csv_encoding: Encoding = None,
+    csv_decimal: Decimal = None,
+    csv_quote: Quote = None,
     progress: Annotated[
         ProgressStyle, typer.Option(help="A bar on stderr, a JSON object a line on stdout, or nothing.")
     ] = ProgressStyle.BAR,
@@ -55,6 +73,7 @@ def train(
     from nearnorm.training.dataset.recipe import Recipe
     from nearnorm.training.job import TrainingJob, prepare
 
+    files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
     job = TrainingJob(
         source=data,
         out=out,
@@ -64,6 +83,7 @@ def train(
         held_out=held_out,
         reference=reference,
         seed=seed,
+        reading=_reading(files, anomaly_value, normal_value),
     )
     with _watcher(progress) as watcher:
         prepared = prepare(job, watcher)
@@ -77,7 +97,7 @@ def train(
 
 
 def inspect(
-    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a quoted glob of them.")],
+    data: Annotated[str, typer.Argument(help="CSV or Parquet: a file, folder, quoted glob or s3:// URL.")],
     label_column: Annotated[str, typer.Option(help="Column of labels, which is no feature.")] = "label",
     schema: Annotated[
         Path | None, typer.Option(help="Tables \\[schema.COLUMN] with what is known already.")
@@ -85,15 +105,20 @@ def inspect(
     write: Annotated[
         Path | None, typer.Option(help="A new file for the schema, to edit and to train by.")
     ] = None,
+    csv_separator: Separator = None,
+    csv_encoding: Encoding = None,
+    csv_decimal: Decimal = None,
+    csv_quote: Quote = None,
 ) -> None:
     """Show what each column of DATA is taken for, why, and what else it could be."""
-    from nearnorm.models.data.tables import read_table
+    from nearnorm.models.data.files.read import read_table
     from nearnorm.training.dataset.infer import infer_schema
     from nearnorm.training.dataset.inspect import as_schema, as_table
     from nearnorm.training.dataset.recipe import Recipe
 
     columns = Recipe.read(None, schema).columns
-    table = read_table(data, [name for name, told in columns.items() if told.is_text])
+    files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
+    table = read_table(data, [n for n, told in columns.items() if told.is_text], files, _show_warning)
     if label_column in table.column_names:
         table = table.drop_columns([label_column])
     found = infer_schema(table, columns)
@@ -116,7 +141,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def evaluate(
-    data: Annotated[str, typer.Argument(help="A labelled CSV or Parquet file, or a quoted glob of them.")],
+    data: Annotated[str, typer.Argument(help="As for train, labelled.")],
     out: Annotated[Path, typer.Option(help="The folder for evaluation.html and evaluation.json.")],
     label_column: Annotated[
         str, typer.Option(help="Column with 1 (anomaly), 0 (normal) or nothing (unlabelled).")
@@ -127,13 +152,23 @@ def evaluate(
         Path | None, typer.Option(help="A TOML file with tables \\[fit] and \\[schema.COLUMN].")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same data and seed give the same splits.")] = 0,
+    anomaly_value: AnomalyValue = None,
+    normal_value: NormalValue = None,
+    csv_separator: Separator = None,
+    csv_encoding: Encoding = None,
+    csv_decimal: Decimal = None,
+    csv_quote: Quote = None,
 ) -> None:
     """Tell whether Nearnorm is worth it on DATA: it and the usual alternatives, judged alike."""
     from nearnorm.training.dataset.load import load
     from nearnorm.training.dataset.recipe import Recipe
 
     recipe = Recipe.read(config)
-    loaded = load(data, label_column, recipe.columns)
+    files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
+    reading = _reading(files, anomaly_value, normal_value)
+    loaded = load(data, label_column, recipe.columns, reading=reading)
+    for warning in loaded.warnings:
+        _show_warning(warning)
     with _bar() as step:
         step("evaluate", 0.0)
         from nearnorm.training.trial.comparison import hold_trial, verdict
@@ -145,6 +180,14 @@ def evaluate(
     (out / "evaluation.html").write_text(trial_html(trial, data, seed), encoding="utf-8")
     typer.echo(verdict(trial))
     typer.echo(str(out / "evaluation.html"))
+
+
+def _reading(files: FileFormat, anomaly_value: str | None, normal_value: str | None) -> "Reading":
+    from nearnorm.models.bundle.manifest import Reading
+
+    if normal_value is not None and anomaly_value is None:
+        raise ConfigError("--normal-value says what the labels' other word is: give --anomaly-value too")
+    return Reading(files=files, anomaly_value=anomaly_value, normal_value=normal_value)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from nearnorm.models.bundle.bundle import refuse_other_files
+from nearnorm.models.bundle.manifest import Reading
 from nearnorm.models.data.tables import Arrays
 from nearnorm.training.dataset.infer import Finding
 from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap
-from nearnorm.training.dataset.load import Dataset, Split, load, load_labelled, split
+from nearnorm.training.dataset.load import AS_FOUND, Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
 
 STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1.0}
@@ -31,6 +32,7 @@ class TrainingJob:
     held_out: str | None = None
     reference: str | None = None
     seed: int = 0
+    reading: Reading = AS_FOUND
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     started = time.perf_counter()
     watcher.step("read", 0.0)
     refuse_other_files(job.out)
-    data = load(job.source, job.label_column, job.recipe.columns, job.time_column)
+    data = load(job.source, job.label_column, job.recipe.columns, job.time_column, reading=job.reading)
     if job.reference is None:
         rows = split(data, job.seed)
     else:
-        sample = load_known_normal(job.reference, job.label_column, data.schema)
+        sample = load_known_normal(job.reference, job.label_column, data.schema, job.reading)
         trained_on = overlap(data, sample)
         data, rows = judged_by(data, sample, job.seed)
         if trained_on is not None:
@@ -73,5 +75,9 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     watcher.schema(data.findings)
     for warning in data.warnings:
         watcher.warning(warning)
-    held_out = load_labelled(job.held_out, job.label_column, data.schema) if job.held_out else None
+    held_out = (
+        load_labelled(job.held_out, job.label_column, data.schema, job.reading, watcher.warning)
+        if job.held_out
+        else None
+    )
     return Prepared(job, data, rows, held_out, time.perf_counter() - started)

@@ -15,7 +15,8 @@ from nearnorm.models.bundle.bundle import MODEL, Bundle, write_bundle
 from nearnorm.models.bundle.manifest import Core, Manifest, Seen, Tolerance
 from nearnorm.models.bundle.review import REVIEW, reviewable, write_review
 from nearnorm.models.conformal import ranks
-from nearnorm.training.dataset.load import ANOMALY, Dataset, Split
+from nearnorm.training.dataset.labels import ANOMALY
+from nearnorm.training.dataset.load import Dataset, Split
 from nearnorm.training.dataset.source import recorded
 from nearnorm.training.evaluation.calibrate import calibrate, score
 from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurable
@@ -118,6 +119,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     manifest = Manifest(
         version=core.version,
         source=recorded(job.source),
+        reading=job.reading,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         fit_seconds=fitted.fit_seconds,
         machine=f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPUs",

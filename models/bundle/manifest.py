@@ -9,6 +9,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from nearnorm.models.canonical import digest
+from nearnorm.models.data.files.format import FOUND, FileFormat
 from nearnorm.models.data.schema import FeatureSchema
 
 FORMAT_VERSION: Final = 1
@@ -168,15 +169,25 @@ class Core(Part):
         return digest(self.model_dump(mode="json"))
 
 
+class Reading(Part):
+    """How the training data was read, where its user said so: its files, and the words of its labels."""
+
+    files: FileFormat = FOUND
+    anomaly_value: str | None = None
+    normal_value: str | None = None
+
+
 class Manifest(Part):
     """manifest.json. `created_at` is ISO 8601 in UTC; `machine` is free text.
 
     `source` is where the training data was read, `reference_source` where the sample that is known to be
-    normal was, if there is one. They stand outside the core: the same rows elsewhere are the same.
+    normal was, if there is one, and `reading` how. They stand outside the core: the same rows elsewhere,
+    written otherwise, are the same.
     """
 
     version: str
     source: str
+    reading: Reading = Reading()
     created_at: str
     fit_seconds: float
     machine: str

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separator, file_format
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.cli.keys import in_ledger, written
 from nearnorm.service.settings import Settings, listed, load_settings
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def score(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
-    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a quoted glob of them.")],
+    data: Annotated[str, typer.Argument(help="CSV or Parquet: a file, folder, quoted glob or s3:// URL.")],
     out: Annotated[Path, typer.Option(help="Where the scores go: a .csv or .parquet file.")],
     budget: Annotated[
         str | None,
@@ -28,6 +29,13 @@ def score(
     keep: Annotated[
         str, typer.Option(help="Columns of the file to write before the scores, with commas between.")
     ] = "",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Score it without most of the model's columns, too.")
+    ] = False,
+    csv_separator: Separator = None,
+    csv_encoding: Encoding = None,
+    csv_decimal: Decimal = None,
+    csv_quote: Quote = None,
 ) -> None:
     """Score the rows of a file, with the numbers and verdicts that the service would give."""
     from nearnorm.models.bundle.bundle import read_bundle
@@ -36,8 +44,14 @@ def score(
     settings = load_settings()
     opened = read_bundle(bundle)
     verdict = _verdict(settings, opened.manifest, budget)
-    score_file(opened, verdict, data, out, settings.device, settings.threads, listed(keep))
+    files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
+    device, threads = settings.device, settings.threads
+    score_file(opened, verdict, data, out, device, threads, listed(keep), files, allow_missing, _warn)
     typer.echo(verdict.told)
+
+
+def _warn(sentence: str) -> None:
+    typer.secho(f"warning: {sentence}", fg="yellow", err=True)
 
 
 def _verdict(settings: Settings, manifest: "Manifest", budget: str | None) -> "OfflineVerdict":

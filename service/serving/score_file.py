@@ -1,6 +1,6 @@
 """`nearnorm score`: a file's rows through the service's own engine, verdict and numbers."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nearnorm.models.bundle.bundle import Bundle
-from nearnorm.models.data.tables import read_table, to_arrays
+from nearnorm.models.data.files.find import refuse_overwriting
+from nearnorm.models.data.files.format import FOUND, FileFormat
+from nearnorm.models.data.files.read import ignore, read_table
+from nearnorm.models.data.match import absent_columns
+from nearnorm.models.data.tables import to_arrays
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.service.inference.batches import score_rows
 from nearnorm.service.inference.engine import Device, Engine, cpus
@@ -21,6 +25,8 @@ from nearnorm.service.verdict.offline import OfflineVerdict
 WATCHED_TOGETHER = 1024
 """Rows after which novelty that has become usual ceases to alert: those of the service's largest batch."""
 
+MEND = " --allow-missing takes it all the same"
+
 
 def score_file(
     bundle: Bundle,
@@ -30,18 +36,26 @@ def score_file(
     device: Device,
     threads: int | None,
     keep: Collection[str] = (),
+    file_format: FileFormat = FOUND,
+    allow_missing: bool = False,
+    warn: Callable[[str], object] = ignore,
 ) -> None:
     """Write one row of scores for each row of `data`, the columns `keep` of it before them; a row with an
     error gets the error and no score.
 
-    Raises BundleError, DataError, ConfigError.
+    `allow_missing`: score it although most of the model's columns are not in it. Raises BundleError,
+    DataError, ConfigError.
     """
     if out.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--out {out}: its name must end in .csv or .parquet")
+    refuse_overwriting(out, data)
     core = bundle.manifest.core
     engine = Engine(bundle, device, threads or cpus())
     text = {f.name for f in core.features.categorical}
-    given = read_table(data, text | set(keep) - {f.name for f in core.features.numeric})
+    kept_as_text = set(keep) - {f.name for f in core.features.numeric}
+    given = read_table(data, text | kept_as_text, file_format, warn)
+    for sentence in absent_columns(data, given.column_names, core.features, allow_missing, MEND):
+        warn(sentence)
     arrays = to_arrays(given, core.features)
     rows = Rows(arrays.numeric, arrays.codes)
     outputs = score_rows(engine, rows)

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from nearnorm.models.bundle.bundle import MANIFEST, MODEL, read_bundle
 from nearnorm.models.canonical import digest
-from nearnorm.models.data.tables import read_table, to_arrays
+from nearnorm.models.data.files.read import read_table
+from nearnorm.models.data.tables import to_arrays
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.serving.model import LoadedModel

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.records import records
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
-from nearnorm.models.data.tables import Arrays, read_table, to_arrays
+from nearnorm.models.data.tables import Arrays, to_arrays
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.scoring import arrow

@@ -17,8 +17,9 @@ import torch
 from nearnorm.models.bundle.bundle import MODEL, Bundle, read_bundle
 from nearnorm.models.bundle.review import REVIEW
 from nearnorm.models.conformal import ranks
+from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.schema import Kind
-from nearnorm.models.data.tables import read_table, to_arrays
+from nearnorm.models.data.tables import to_arrays
 from nearnorm.models.errors import BundleError, DataError
 from nearnorm.training.fitting.fit import Progress, fit
 from nearnorm.training.job import Watcher, prepare

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 from nearnorm import models
 from nearnorm.models.bundle.bundle import read_bundle
 from nearnorm.models.conformal import Ranks, default_policy
-from nearnorm.models.data.tables import read_table, to_arrays
+from nearnorm.models.data.files.read import read_table
+from nearnorm.models.data.tables import to_arrays
 from nearnorm.training.dataset.known_normal import load_known_normal
 from nearnorm.training.dataset.source import resolve
 from nearnorm.training.samples import make_payments

@@ -5,19 +5,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nearnorm.models.bundle.manifest import Reading
+from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.schema import FeatureSchema
-from nearnorm.models.data.tables import read_table, to_arrays
+from nearnorm.models.data.tables import to_arrays
 from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.equal import row_keys
+from nearnorm.training.dataset.labels import ANOMALY, NORMAL, parse_labels
 from nearnorm.training.dataset.load import (
-    ANOMALY,
+    AS_FOUND,
     FEWEST_ROWS,
-    NORMAL,
     REFERENCE_CEILING,
     Dataset,
     Split,
     digest_of,
-    parse_labels,
     refuse_bad_rows,
     refuse_unfit_for_training,
 )
@@ -36,14 +37,17 @@ class KnownNormal:
     digest: str
 
 
-def load_known_normal(source: str, label_column: str, schema: FeatureSchema) -> KnownNormal:
+def load_known_normal(
+    source: str, label_column: str, schema: FeatureSchema, reading: Reading = AS_FOUND
+) -> KnownNormal:
     """Read a file by the schema of a model. It needs no labels; a row that is labelled an anomaly is refused.
 
     Raises DataError naming the column and the row.
     """
-    table = read_table(source, [f.name for f in schema.categorical])
+    table = read_table(source, [f.name for f in schema.categorical], reading.files)
     if label_column in table.column_names:
-        anomalies = np.flatnonzero(parse_labels(table.column(label_column), label_column) == ANOMALY)
+        labels = parse_labels(table.column(label_column), label_column, reading, every=False)
+        anomalies = np.flatnonzero(labels == ANOMALY)
         if len(anomalies):
             raise DataError(
                 f"{source}: row {anomalies[0] + 1} is labelled an anomaly: a reference holds rows that are "

@@ -1,26 +1,29 @@
 """A data file -> typed columns, labels, and an honest split into rows to train on and rows to judge by."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from nearnorm.models.bundle.manifest import DataFacts
-from nearnorm.models.data.schema import FIRST_CODE, Feature, FeatureSchema, Kind
-from nearnorm.models.data.tables import Arrays, read_table, to_arrays
-from nearnorm.models.errors import DataError
+from nearnorm.models.bundle.manifest import DataFacts, Reading
+from nearnorm.models.data.files.read import ignore, read_table
+from nearnorm.models.data.match import absent_columns
+from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema
+from nearnorm.models.data.tables import Arrays, to_arrays
+from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.infer import Finding, infer_schema
+from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
 from nearnorm.training.dataset.recipe import ColumnOverride
 from nearnorm.training.dataset.times import parse_time
-
-ANOMALY, NORMAL, UNLABELLED = 1, 0, -1
 
 REFERENCE_SHARE = 0.2
 REFERENCE_FLOOR = 200
 """Of small data half may be held out, up to this many rows: fewer give no percentile to alert by."""
 REFERENCE_CEILING = 10_000
 FEWEST_ROWS = 10
+AS_FOUND = Reading()
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,24 @@ def load(
     overrides: dict[str, ColumnOverride] | None = None,
     time_column: str | None = None,
     older: FeatureSchema | None = None,
+    reading: Reading = AS_FOUND,
 ) -> Dataset:
     """Read a data file for training; kinds of an `older` schema go on as they are.
 
     Raises DataError or ConfigError naming the column and the row.
     """
     overrides = overrides or {}
-    text = [name for name, override in overrides.items() if override.is_text]
-    text += [] if older is None else [feature.name for feature in older.categorical]
-    table = read_table(source, text)
-    labels = _labels(source, table, label_column)
+    declared = [name for name, override in overrides.items() if override.is_text]
+    text = declared + ([] if older is None else [feature.name for feature in older.categorical])
+    warnings: list[str] = []
+    table = read_table(source, text, reading.files, warnings.append)
+    labels = _labels(source, table, label_column, reading)
+    if table.num_columns < 2:
+        raise DataError(
+            f"{source} has one column: records need at least one feature beside their label "
+            "(where it holds more, give --csv-separator)"
+        )
+    _refuse_categories(table, declared)
     if time_column is not None and time_column not in table.column_names:
         raise _no_column(source, table, time_column, "--time-column")
     time = None if time_column is None else parse_time(table.column(time_column), time_column)
@@ -96,40 +107,47 @@ def load(
             unlabelled=int((labels == UNLABELLED).sum()),
         ),
         findings=inferred.findings,
-        warnings=inferred.warnings,
+        warnings=(*warnings, *inferred.warnings),
     )
 
 
-def load_labelled(source: str, label_column: str, schema: FeatureSchema) -> tuple[Arrays, np.ndarray]:
-    """Read a file by the schema of a model, and its labels [N]. Raises DataError."""
-    table = read_table(source, [f.name for f in schema.categorical])
-    labels = _labels(source, table, label_column)
+def load_labelled(
+    source: str,
+    label_column: str,
+    schema: FeatureSchema,
+    reading: Reading = AS_FOUND,
+    warn: Callable[[str], object] = ignore,
+) -> tuple[Arrays, np.ndarray]:
+    """Read a file by the schema of a model, and its labels [N]. Raises DataError, also where most of the
+    schema's columns are not in it."""
+    table = read_table(source, [f.name for f in schema.categorical], reading.files, warn)
+    for sentence in absent_columns(source, table.column_names, schema):
+        warn(sentence)
+    labels = _labels(source, table, label_column, reading, every=False)
     arrays = to_arrays(table.drop_columns([label_column]), schema)
     refuse_bad_rows(source, arrays)
     return arrays, labels
 
 
-def _labels(source: str, table: pa.Table, label_column: str) -> np.ndarray:
+def _refuse_categories(table: pa.Table, declared: list[str]) -> None:
+    for name in declared:
+        kind = table.schema.field(name).type if name in table.column_names else pa.null()
+        if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
+            raise ConfigError(
+                f"[schema.{name}]: values of type {kind} cannot be categorical: ignore the column"
+            )
+
+
+def _labels(
+    source: str, table: pa.Table, label_column: str, reading: Reading, every: bool = True
+) -> np.ndarray:
     if label_column not in table.column_names:
         raise _no_column(source, table, label_column, "--label-column")
-    return parse_labels(table.column(label_column), label_column)
+    return parse_labels(table.column(label_column), label_column, reading, every)
 
 
 def _no_column(source: str, table: pa.Table, name: str, option: str) -> DataError:
     return DataError(f"{source} has no column {name!r} (it has {_listed(table.column_names)}): give {option}")
-
-
-def parse_labels(column: pa.ChunkedArray, name: str) -> np.ndarray:
-    """1, 0 or nothing (or their text, or true and false) -> int8 [N]. Raises DataError."""
-    feature = Feature(name=name, kind=Kind.BOOLEAN)
-    arrays = to_arrays(pa.table({name: column}), FeatureSchema(features=(feature,)))
-    if arrays.errors:
-        row = min(arrays.errors)
-        raise DataError(
-            f"label column {name!r}: row {row + 1} holds {column[row].as_py()!r}: "
-            "a label is 1 (anomaly), 0 (normal) or nothing (unlabelled)"
-        )
-    return np.asarray(np.nan_to_num(arrays.numeric[:, 0], nan=UNLABELLED), np.int8)
 
 
 def refuse_bad_rows(source: str, arrays: Arrays) -> None:

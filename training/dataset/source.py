@@ -10,7 +10,9 @@ ROOT = Path(nearnorm.training.__file__).parent.parent
 
 def recorded(source: str) -> str:
     """How a manifest names its data, so that a worker elsewhere on this machine finds it: in full, or
-    beside the packages, wherever those are installed."""
+    beside the packages, wherever those are installed. A URL is the same everywhere."""
+    if "://" in source:
+        return source
     path = Path(source).absolute()
     for folder in (ROOT / "training", (ROOT / "training").resolve()):  # in a checkout it is a link
         if path.is_relative_to(folder):
@@ -20,5 +22,7 @@ def recorded(source: str) -> str:
 
 def resolve(source: str) -> str:
     """Where base data lies that a manifest names."""
+    if "://" in source:
+        return source
     path = Path(source)
     return source if path.is_absolute() else str(ROOT / path)

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 
 from nearnorm.models.conformal import ranks
-from nearnorm.training.dataset.load import ANOMALY, NORMAL, Dataset, Split
+from nearnorm.training.dataset.labels import ANOMALY, NORMAL
+from nearnorm.training.dataset.load import Dataset, Split
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
 from nearnorm.training.method.config import FitConfig

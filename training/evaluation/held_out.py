@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from nearnorm.models.conformal import DEFAULT_BUDGET, lowest_rank, usable_budget
-from nearnorm.training.dataset.load import ANOMALY, UNLABELLED, Dataset, Split
+from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
+from nearnorm.training.dataset.load import Dataset, Split
 from nearnorm.training.evaluation.crossfit import FOLDS, CrossFit
 from nearnorm.training.evaluation.intervals import fewest_for_a_median, median_interval, share_interval
 

@@ -34,11 +34,11 @@ def read_base(manifest: Manifest, named: str | None, recipe: Recipe, own: Recipe
     """
     facts = manifest.core.data
     source = named or resolve(manifest.source)
-    older = manifest.core.features
-    data = load(source, facts.label_column, recipe.columns, facts.time_column, older)
+    older, reading = manifest.core.features, manifest.reading
+    data = load(source, facts.label_column, recipe.columns, facts.time_column, older, reading)
     then = data
     if own.columns != recipe.columns:
-        then = load(source, facts.label_column, own.columns, facts.time_column, older)
+        then = load(source, facts.label_column, own.columns, facts.time_column, older, reading)
     changed = None
     if then.facts.digest != (facts.base_digest or facts.digest):
         changed = f"the base data {source} has changed since the champion was trained on it"
@@ -68,12 +68,12 @@ def read_reference(
             "the champion was calibrated by rows known to be normal, and its manifest does not say where "
             "they lie: name them by NEARNORM_REFERENCE_DATA"
         )
-    sample = load_known_normal(source, core.data.label_column, schema)
+    sample = load_known_normal(source, core.data.label_column, schema, manifest.reading)
     if not core.reference.known_normal:
         return sample, None
     then = sample
     if schema != core.features:
-        then = load_known_normal(source, core.data.label_column, core.features)
+        then = load_known_normal(source, core.data.label_column, core.features, manifest.reading)
     if then.digest == core.reference.sample:
         return sample, None
     changed = f"the reference {source} has changed since the champion was calibrated by it"

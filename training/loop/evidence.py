@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nearnorm.models.retraining import Verdict
-from nearnorm.training.dataset.load import ANOMALY
+from nearnorm.training.dataset.labels import ANOMALY
 from nearnorm.training.evaluation.crossfit import CrossFit
 from nearnorm.training.loop.gate import FEWEST_TRUSTED, Confirmed, Ranked
 

@@ -105,6 +105,7 @@ def retrain(folder: Path) -> TrainingResult:
         time_column=core.data.time_column,
         seed=core.seed,
         reference=None if sample is None else sample.source,
+        reading=champion.manifest.reading,
     )
     seconds = time.perf_counter() - started
     _report_progress("evaluate", SNAPSHOT)

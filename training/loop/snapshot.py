@@ -18,7 +18,8 @@ from nearnorm.models.data.tables import Arrays, to_arrays
 from nearnorm.models.errors import DataError
 from nearnorm.models.retraining import Verdict
 from nearnorm.training.dataset.equal import row_keys
-from nearnorm.training.dataset.load import ANOMALY, NORMAL, UNLABELLED, Dataset
+from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED
+from nearnorm.training.dataset.load import Dataset
 
 
 @dataclass(frozen=True)

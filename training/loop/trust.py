@@ -15,7 +15,8 @@ import numpy as np
 from nearnorm.models.data.digest import record_digest
 from nearnorm.models.data.records import records
 from nearnorm.models.retraining import Verdict
-from nearnorm.training.dataset.load import ANOMALY, UNLABELLED, Dataset
+from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
+from nearnorm.training.dataset.load import Dataset
 
 FEWEST = 20
 """Trusted anomalies without which there is no trust set."""

@@ -22,8 +22,13 @@ RECORDS = [
 NUMBERS = ("score", "percentile", "anomaly", "prototype", "distance", "reconstruction_error")
 
 
-def scored(bundle: Bundle, data: Path, out: Path, *keep: str) -> None:
-    score_file(bundle, without_ledger(bundle.manifest, None), str(data), out, "cpu", None, keep)
+def scored(bundle: Bundle, data: Path, out: Path, *keep: str, allow_missing: bool = True) -> list[str]:
+    warnings: list[str] = []
+    verdict = without_ledger(bundle.manifest, None)
+    score_file(
+        bundle, verdict, str(data), out, "cpu", None, keep, allow_missing=allow_missing, warn=warnings.append
+    )
+    return warnings
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -61,7 +66,7 @@ def test_more_rows_than_a_batch_come_back_in_order(bundle: Bundle, tmp_path: Pat
 
 def test_what_cannot_be_read_or_written_is_told(bundle: Bundle, tmp_path: Path) -> None:
     data = tmp_path / "rows.csv"
-    data.write_text("amount,channel\n1,web\n")
+    data.write_text("amount,channel,country\n1,web,DE\n")
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
         scored(bundle, data, tmp_path / "scores.txt")
     with pytest.raises(DataError, match="cannot be written"):
@@ -97,3 +102,34 @@ def test_a_column_that_cannot_be_kept_is_named(bundle: Bundle, tmp_path: Path) -
         scored(bundle, data, out, "score")
     with pytest.raises(DataError, match="cannot be written"):
         scored(bundle, data, out, "tags")
+
+
+def test_a_file_of_something_else_is_scored_only_if_its_user_insists(bundle: Bundle, tmp_path: Path) -> None:
+    data, out = tmp_path / "rows.csv", tmp_path / "scores.csv"
+    data.write_text("Amount,Channel,x\n1,web,3\n")
+    message = r"lacks 5 of 5 columns .*it spells 'Amount' what the model calls 'amount'.*--allow-missing"
+    with pytest.raises(DataError, match=message):
+        scored(bundle, data, out, allow_missing=False)
+    assert not out.exists()
+    warnings = scored(bundle, data, out)
+    assert "they count as missing in every row" in warnings[0]
+    data.write_text("amount,country,epoch,new device\n1,DE,1,true\n")
+    with pytest.raises(DataError, match=r"lacks 1 of 5 .*, and 'channel' has to be given"):
+        scored(bundle, data, out, allow_missing=False)
+
+
+def test_the_scores_never_overwrite_what_is_scored(bundle: Bundle, tmp_path: Path) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("amount,channel,country\n1,web,DE\n")
+    with pytest.raises(ConfigError, match="is what is read"):
+        scored(bundle, data, data)
+    assert data.read_text().startswith("amount")
+
+
+def test_a_european_file_is_scored_as_its_plain_twin(bundle: Bundle, tmp_path: Path) -> None:
+    plain, european = tmp_path / "plain.csv", tmp_path / "european.csv"
+    plain.write_text("amount,channel,country\n1200.5,web,DE\n3.25,shop,FR\n")
+    european.write_bytes("amount;channel;country\r\n1.200,50;web;DE\r\n3,25;shop;FR\r\n".encode("utf-16"))
+    scored(bundle, plain, tmp_path / "a.csv")
+    scored(bundle, european, tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()

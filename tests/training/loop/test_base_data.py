@@ -10,8 +10,8 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.manifest import Manifest
+from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.schema import FeatureSchema
-from nearnorm.models.data.tables import read_table
 from nearnorm.models.errors import BundleError, DataError
 from nearnorm.models.retraining import TrainingRequest
 from nearnorm.training.dataset.known_normal import load_known_normal

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nearnorm.models.bundle.bundle import Bundle, read_bundle
-from nearnorm.models.data.tables import read_table
+from nearnorm.models.data.files.read import read_table
 from nearnorm.models.retraining import TrainingRequest, Verdict
 from nearnorm.training.loop.retrain import retrain
 from tests.training.conftest import PAYMENTS_HELD_OUT, train

@@ -10,7 +10,8 @@ import pytest
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.errors import DataError
 from nearnorm.models.retraining import Verdict
-from nearnorm.training.dataset.load import ANOMALY, NORMAL, UNLABELLED, Dataset, load
+from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED
+from nearnorm.training.dataset.load import Dataset, load
 from nearnorm.training.dataset.source import ROOT, recorded, resolve
 from nearnorm.training.loop.snapshot import check_columns, take
 

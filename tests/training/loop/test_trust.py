@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nearnorm.models.retraining import Verdict
-from nearnorm.training.dataset.load import ANOMALY, UNLABELLED, Dataset, load
+from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
+from nearnorm.training.dataset.load import Dataset, load
 from nearnorm.training.loop.trust import FEWEST, SHARE, draw, is_drawn
 from tests.training.conftest import PAYMENTS
 

@@ -1,0 +1,93 @@
+"""Data in an object store (`s3://bucket/key`, a prefix ending in /, or a glob), by obstore (extra s3)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from nearnorm.models.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES = ("s3", "gs", "az")
+Opener = Callable[[], pa.NativeFile]
+
+
+def find(source: str, is_data: Callable[[str], bool]) -> list[tuple[str, str, Opener]]:
+    """URL, key below the named prefix, and opener of each object, in the order of their names.
+
+    Raises ConfigError for another scheme or without obstore, DataError where nothing is found.
+    """
+    scheme, _, rest = source.partition("://")
+    if scheme not in SCHEMES:
+        raise ConfigError(f"{source}: data is read from files and from {', '.join(SCHEMES)} URLs")
+    bucket, _, wanted = rest.partition("/")
+    try:
+        import obstore
+        from obstore.store import from_url
+    except ImportError:
+        raise ConfigError(f"{source} is a URL: that needs pip install 'nearnorm[s3]'") from None
+    with _reaching(source):
+        store = from_url(f"{scheme}://{bucket}")
+    if wanted and not wanted.endswith("/") and not _is_glob(wanted):
+        return [(source, wanted.rsplit("/", 1)[-1], partial(_opened, store, wanted, source))]
+    prefix = "/".join(_plain_parts(wanted))
+    with _reaching(source):
+        keys = sorted(e["path"] for page in obstore.list(store, prefix or None) for e in page)
+    if _is_glob(wanted):
+        found = [key for key in keys if _matches(key, wanted)]
+    else:
+        below = [(key, key.removeprefix(wanted).split("/")) for key in keys if key.startswith(wanted)]
+        found = [k for k, parts in below if is_data(k) and not any(p[:1] in ("_", ".") for p in parts)]
+    if not found:
+        raise DataError(f"{source} has no data files")
+    return [
+        (f"{scheme}://{bucket}/{key}", key, partial(_opened, store, key, f"{scheme}://{bucket}/{key}"))
+        for key in found
+    ]
+
+
+def _opened(store: "ObjectStore", key: str, url: str) -> pa.NativeFile:
+    import obstore
+
+    with _reaching(url):
+        return pa.BufferReader(obstore.get(store, key).bytes().to_bytes())
+
+
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{url} does not exist") from None
+    except (BaseError, OSError, ValueError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{url} cannot be read ({first}): credentials, region and endpoint come from the usual variables "
+            "(AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, ...)"
+        ) from None
+
+
+def _is_glob(key: str) -> bool:
+    return any(character in key for character in "*?[")
+
+
+def _plain_parts(key: str) -> list[str]:
+    """The folders before the first that is a pattern."""
+    parts = key.split("/")[:-1]
+    plain = next((i for i, part in enumerate(parts) if _is_glob(part)), len(parts))
+    return parts[:plain]
+
+
+def _matches(key: str, pattern: str) -> bool:
+    """As the shell does: a star stays within its folder, two go across."""
+    if "**" in pattern:
+        return fnmatchcase(key, pattern.replace("**/", "*"))
+    parts, patterns = key.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))

@@ -1,0 +1,114 @@
+"""Numbers as people write them: 1.234,50 or 1,234.50, with a currency sign or percent."""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nearnorm.models.data.files.plain import TEXT
+
+SIGNS = (".", ",")
+MOST_SHARE_OF_WORDS = 0.5
+"""Of a column's distinct texts that may be none (marks of missing values, mostly) beside such numbers."""
+FIRST_LOOK = 50
+_SPACES = "\u0020\u00a0\u202f'\u2019"  # between thousands: also Switzerland's apostrophe
+_UNIT = r"[€$£¥₹₽₺₩%]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|RON|TRY|BRL|CAD|AUD|MXN|ZAR"
+
+
+def _grammar(decimal: str, group: str) -> re.Pattern[str]:
+    whole = rf"\d{{1,3}}(?:[{re.escape(group)}{_SPACES}]\d{{3}})+|\d+"
+    return re.compile(
+        rf"\s*(?P<first>[+\-\u2212]?)\s?(?P<before>{_UNIT})?\s?(?P<second>[+\-\u2212]?)"
+        rf"(?P<whole>{whole})(?:{re.escape(decimal)}(?P<rest>\d+))?\s?(?P<after>{_UNIT})?\s*"
+    )
+
+
+_GRAMMARS = {".": _grammar(".", ","), ",": _grammar(",", ".")}
+
+
+def is_spelled_number(text: str) -> bool:
+    return any(grammar.fullmatch(text) for grammar in _GRAMMARS.values())
+
+
+def decimal_sign(columns: Sequence[Sequence[str]], separator: str) -> str:
+    """The decimal sign of a file from some of its cells: a comma where a column can only be read so and none
+    only by a point; 1,234 alone says little, and means a comma where the separator is none."""
+    clear: set[str] = set()
+    open_ = False
+    for column in columns:
+        texts = {cell for cell in column if cell.strip()}
+        if not any("," in text or "." in text for text in texts):
+            continue
+        fits = [sign for sign in SIGNS if all(map(_GRAMMARS[sign].fullmatch, texts))]
+        if len(fits) == 1 and any(fits[0] in text for text in texts):
+            clear.add(fits[0])
+        elif len(fits) > 1:
+            open_ |= any("," in text for text in texts)
+    if clear:
+        return "," if clear == {","} else "."
+    return "," if open_ and separator != "," else "."
+
+
+def read_spelled_numbers(
+    table: pa.Table, signs: Sequence[str], as_text: Collection[str], warn: Callable[[str], object]
+) -> pa.Table:
+    """Text columns that hold such numbers -> float64; beside a few words the numbers are respelled as 1234.5
+    and stay text. `signs` are the decimal signs that may be, the usual one first; columns named in
+    `as_text` are left as they stand."""
+    for i, name in enumerate(table.column_names):
+        if name in as_text or table.schema.types[i] != TEXT:
+            continue
+        column = table.column(i).unify_dictionaries()
+        if not column.num_chunks:
+            continue
+        texts = column.chunk(0).dictionary.to_pylist()
+        found = next((f for sign in signs if (f := _numbers(texts, sign, sign == signs[0]))), None)
+        if found is None:
+            continue
+        table = table.set_column(i, name, _respelled(column, texts, found))
+        example = next(text for text in texts if text in found)
+        warn(
+            f"column {name!r} is read as numbers: {example!r} as {found[example]:.15g}; if these are names, "
+            f'set kind = "categorical" in [schema.{name}]'
+        )
+    return table
+
+
+def _numbers(texts: Sequence[str], sign: str, usual: bool) -> dict[str, float] | None:
+    """The numbers of the texts that are such, by a sign; None: too few are, or nothing tells so."""
+    present = [text for text in texts if text.strip()]
+    grammar = _GRAMMARS[sign]
+    look = present[:FIRST_LOOK]
+    if sum(1 for text in look if grammar.fullmatch(text)) <= MOST_SHARE_OF_WORDS * len(look):
+        return None
+    matches = {text: match for text in present if (match := grammar.fullmatch(text))}
+    if len(matches) <= MOST_SHARE_OF_WORDS * len(present):
+        return None
+    units = {m[g] for m in matches.values() for g in ("before", "after") if m[g]}
+    with_sign = any(match["rest"] for match in matches.values())
+    groups = {re.sub(r"\d", "", match["whole"]) for match in matches.values()}
+    plain = all(re.fullmatch(r"[+-]?\d+(\.\d+)?", text.strip()) for text in matches)
+    # groups by spaces alone, as many in every value, are telephone numbers and the like
+    grouped = len(groups) > 1 or any(mark in ".," for group in groups for mark in group)
+    if plain or len(units) > 1 or not (with_sign or (usual and (units or grouped))):
+        return None
+    return {text: _value(match) for text, match in matches.items()}
+
+
+def _value(match: re.Match[str]) -> float:
+    digits = re.sub(r"\D", "", match["whole"])
+    value = float(f"{digits}.{match['rest'] or 0}")
+    negative = {match["first"], match["second"]} & {"-", "\u2212"}
+    return -value if negative else value
+
+
+def _respelled(column: pa.ChunkedArray, texts: Sequence[str], found: dict[str, float]) -> pa.ChunkedArray:
+    words = [text for text in texts if text.strip() and text not in found]
+    if words:
+        spelled = pa.array([repr(found[t]) if t in found else t for t in texts], pa.string())
+    else:
+        spelled = pa.array([found.get(text) for text in texts], pa.float64())
+    chunks = [pc.take(spelled, chunk.indices) for chunk in column.chunks]
+    taken = pa.chunked_array(chunks, spelled.type)
+    return taken.cast(TEXT) if words else taken

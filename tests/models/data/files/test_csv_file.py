@@ -1,0 +1,145 @@
+"""CSV files in the shapes that people's programs write."""
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from nearnorm.models.data.files.format import FileFormat
+from nearnorm.models.data.files.options import file_format
+from nearnorm.models.data.files.read import read_table
+from nearnorm.models.errors import ConfigError, DataError
+
+
+def read(path: Path, content: bytes, *as_text: str, **given: str) -> tuple[pa.Table, list[str]]:
+    path.write_bytes(content)
+    warnings: list[str] = []
+    return read_table(str(path), as_text, FileFormat(**given), warnings.append), warnings
+
+
+EUROPEAN = "Händler;Betrag\r\nMüller;1.234,50\r\nJosé;12,25\r\nMir;3,00\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_a_european_export_is_read_in_the_encoding_that_it_has(tmp_path: Path, encoding: str) -> None:
+    table, warnings = read(tmp_path / "a.csv", EUROPEAN.encode(encoding))
+    assert table.to_pydict() == {"Händler": ["Müller", "José", "Mir"], "Betrag": [1234.5, 12.25, 3.0]}
+    assert "separator ';', decimal sign ','" in warnings[0]
+    assert ("encoding cp1252" in warnings[0]) == (encoding == "cp1252")
+    assert "--csv-separator, --csv-decimal, --csv-encoding" in warnings[0]
+
+
+def test_a_sign_that_is_no_utf_8_far_from_the_beginning_is_found_too(tmp_path: Path) -> None:
+    content = "a,b\n" + "1,x\n" * 200_000 + "2,é\n"
+    table, warnings = read(tmp_path / "a.csv", content.encode("latin-1"))
+    assert table["b"][-1].as_py() == "é"
+    assert "encoding cp1252" in warnings[0]
+
+
+def test_text_that_no_guess_fits_names_the_option_and_the_option_reads_it(tmp_path: Path) -> None:
+    content = "a,b\n1,Аист\n2,Ё\n".encode("cp1251").replace(b"\xa8", b"\x81")
+    with pytest.raises(DataError, match="neither UTF-8 nor cp1252 text: give --csv-encoding"):
+        read(tmp_path / "a.csv", content)
+    table, warnings = read(tmp_path / "a.csv", "a,b\n1,Аист\n2,Я\n".encode("cp1251"), encoding="cp1251")
+    assert table["b"].to_pylist() == ["Аист", "Я"]
+    assert not warnings
+    with pytest.raises(DataError, match="is not written in utf-8"):
+        read(tmp_path / "a.csv", content, encoding="utf-8")
+    with pytest.raises(ConfigError, match="--csv-encoding klingon is no encoding"):
+        read(tmp_path / "a.csv", content, encoding="klingon")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_separators_are_found_and_excels_own_line_is_believed(tmp_path: Path, separator: str) -> None:
+    rows = [["x", "s"], ["1.5", "a"], ["2.5", "b"]]
+    content = "\n".join(separator.join(row) for row in rows).encode()
+    expected = {"x": [1.5, 2.5], "s": ["a", "b"]}
+    assert read(tmp_path / "a.csv", content)[0].to_pydict() == expected
+    assert read(tmp_path / "b.csv", f"sep={separator}\n".encode() + content)[0].to_pydict() == expected
+
+
+def test_commas_in_a_semicolon_file_s_header_and_numbers_do_not_mislead(tmp_path: Path) -> None:
+    content = b"Preis, EUR;Gewicht, kg;label\n12,50;3,1;0\n1,50;2,1;1\n"
+    table, _ = read(tmp_path / "a.csv", content)
+    assert table.to_pydict() == {"Preis, EUR": [12.5, 1.5], "Gewicht, kg": [3.1, 2.1], "label": [0, 1]}
+
+
+def test_what_is_given_is_not_looked_for(tmp_path: Path) -> None:
+    table, _ = read(tmp_path / "a.csv", b"a,b;c\n1,2;3\n", separator=";")
+    assert table.column_names == ["a,b", "c"]
+    table, _ = read(tmp_path / "a.csv", b"a;b\n1,234;x\n2,500;y\n", decimal=".")
+    assert table["a"].to_pylist() == [1234, 2500]
+    table, _ = read(tmp_path / "a.csv", b"a;b\n1,234;x\n2,500;y\n")
+    assert table["a"].to_pylist() == [1.234, 2.5]
+    table, _ = read(tmp_path / "a.csv", b"a,b\n~1,5~,~x~\n", quote="~")
+    assert table.to_pydict() == {"a": [1.5], "b": ["x"]}
+
+
+def test_single_quotes_around_every_name_are_quotes(tmp_path: Path) -> None:
+    table, _ = read(tmp_path / "a.csv", b"'a','b'\n'x,1','2'\n'y','4'\n")
+    assert table.to_pydict() == {"a": ["x,1", "y"], "b": [2, 4]}
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_line_breaks_within_quotes_are_read_at_any_size(tmp_path: Path, ending: str) -> None:
+    row = f'1.5,"{"x" * 40}{ending}second line",7{ending}'
+    table, _ = read(tmp_path / "a.csv", (f"amount,note,n{ending}" + row * 400_000).encode())
+    assert table.num_rows == 400_000
+    assert table["note"].unique().to_pylist() == ["x" * 40 + "\nsecond line"]
+    assert table["n"].unique().to_pylist() == [7]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_packed_files_are_unpacked_and_cut_ones_refused(tmp_path: Path, codec: str) -> None:
+    content = b"x,s\n" + b"".join(b"%d,a\n" % (i * i % 7919) for i in range(90_000))
+    packed = gzip.compress(content) if codec == "gzip" else pa.compress(content, codec, asbytes=True)
+    path = tmp_path / {"gzip": "a.csv.gz", "zstd": "a.csv.zst"}[codec]
+    assert read(path, packed)[0].num_rows == 90_000
+    with pytest.raises(DataError, match=r"a\.csv\.\w+ cannot be read"):
+        read(path, packed[: len(packed) // 2])
+
+
+def test_money_percents_and_thousands_are_numbers_and_said_to_be(tmp_path: Path) -> None:
+    content = 'price,rate,sum\n€12.50,12%,"1,234.5"\n-€3.10,3%,99\n'
+    table, warnings = read(tmp_path / "a.csv", content.encode())
+    assert table.to_pydict() == {"price": [12.5, -3.1], "rate": [12.0, 3.0], "sum": [1234.5, 99.0]}
+    assert warnings[0] == (
+        "column 'price' is read as numbers: '€12.50' as 12.5; if these are names, "
+        'set kind = "categorical" in [schema.price]'
+    )
+
+
+def test_names_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
+    names = ["TXN1001", "192.168.100.200", "555 123 456", "12.05.2024", "1,2,3", "V57", "007"]
+    others = ["TXN1002", "192.168.100.201", "555 123 457", "13.05.2024", "1,2,4", "250.83", "010"]
+    content = "".join(f'"{a}","{b}"\n' for a, b in [*zip(names, others, strict=True)])
+    for first, second in zip(names, others, strict=True):
+        table, _ = read(tmp_path / "a.csv", f'a,b\n"{first}",1\n"{second}",2\n'.encode())
+        assert table["a"].to_pylist() == [first, second], content
+    declared, _ = read(tmp_path / "a.csv", b"a;b\n12,50;1\n", "a")
+    assert declared["a"].to_pylist() == ["12,50"]
+
+
+def test_decimal_commas_beside_a_few_words_become_points_beside_them(tmp_path: Path) -> None:
+    table, _ = read(tmp_path / "a.csv", b"a;b\n12,5;1\nNA;2\n13,25;3\n")
+    assert table["a"].to_pylist() == ["12.5", "NA", "13.25"]
+
+
+def test_a_row_with_other_fields_than_the_header_is_named_by_its_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"line 3 has 3 fields where the header has 2, separated by ','"):
+        read(tmp_path / "a.csv", b"a,b\n1,2\n3,4,5\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((";;", None, None, None), "--csv-separator ';;': give one ASCII character"),
+        ((None, None, "'", None), '--csv-decimal "\'": give a point or a comma'),
+        ((",", None, ",", None), "--csv-separator ',' cannot be the quote or the decimal sign too"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(options: tuple[str | None, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("'", ".")):
+        file_format(*options)
+    assert file_format("tab", None, None, None).separator == "\t"
