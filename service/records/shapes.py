@@ -1,5 +1,6 @@
 """The shapes of /score's requests and answers. A request's rows are typed by the model's schema."""
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -144,6 +145,9 @@ def _json_type(feature: Feature) -> object:
     return str | None
 
 
+_UNWORDED = re.compile(r'[\x00-\x1f"\\]')
+
+
 def row_fields(schema: FeatureSchema) -> tuple[Feature, ...]:
     """The fields of a typed row, in order: numbers first, then categories, then what is ignored."""
     return schema.scored + schema.ignored
@@ -152,9 +156,12 @@ def row_fields(schema: FeatureSchema) -> tuple[Feature, ...]:
 def request_type(schema: FeatureSchema) -> type[Envelope]:
     """An Envelope whose records and columns are decoded straight into the schema's types.
 
-    A missing number is NAN, a missing category None. Feature names need not be identifiers.
+    A missing number is NAN, a missing category None. Feature names need not be identifiers; where msgspec
+    has no word for one (a line break, a quotation mark), rows are read as plain JSON.
     """
     features = row_fields(schema)
+    if any(_UNWORDED.search(feature.name) for feature in features):
+        return Envelope
     rename = {f"f{i}": feature.name for i, feature in enumerate(features)}
     row: list[tuple[str, Any, Any]] = []
     columns: list[tuple[str, Any, Any]] = []

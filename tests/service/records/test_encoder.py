@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.records.loose_json import decode_envelope
@@ -116,3 +117,16 @@ def test_the_rows_of_a_request_are_counted_before_they_are_looked_at() -> None:
     with pytest.raises(InvalidRequest, match="3 rows"):
         ENCODER.encode(ENCODER.decode(body(records=[{}, {}, {}], ids=["a"])))
     assert ENCODER.decode(body(records=[{}])).ids is UNSET
+
+
+@pytest.mark.parametrize("name", ["Amount\n(EUR)", 'height (")', "back\\slash", "tab\t"])
+def test_a_column_whose_name_needs_escapes_in_json_is_read(name: str) -> None:
+    schema = FeatureSchema(
+        features=(Feature(name=name, kind=Kind.NUMERIC), Feature(name="f0", kind=Kind.NUMERIC))
+    )
+    encoder = Encoder(schema, 10)
+    for sent in ({"records": [{name: 20, "f0": 3}]}, {"columns": {name: [20], "f0": [3]}}):
+        encoded = encoder.encode(encoder.decode(json.dumps(sent).encode()))
+        np.testing.assert_array_equal(encoded.rows.numeric, [[20.0, 3.0]])
+    wrong = encoder.encode(encoder.decode(json.dumps({"records": [{name: "x"}]}).encode()))
+    assert wrong.errors[0].field == name
