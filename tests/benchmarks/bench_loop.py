@@ -49,6 +49,7 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[
         seconds: list[float] = []
         why: list[str] = []
         judged: dict[int, int] = {}
+        confirmed = 0  # reviews that were second opinions
         with serving(home, audit_rate="1.0", retrain_after=str(reviews)) as client:
             client.put("/policy", json={"budget": budget}).raise_for_status()
             first: list[float] = []
@@ -60,6 +61,7 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[
                 until(lambda: logged(client), 60)
                 queue = client.get("/queue", params={"limit": reviews}).json()["queue"]
                 chosen = [int(item["id"]) for item in queue]
+                confirmed += sum(item["why"] == "second_opinion" for item in queue)
                 judged |= {i: int(pool.truth[i]) for i in chosen}
                 items = [
                     {"event_id": item["event_id"], "label": "anomaly" if judged[i] else "normal"}
@@ -68,7 +70,8 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[
                 found.append(sum(judged.values()))
                 started = time.perf_counter()
                 told = client.post("/feedback", json={"labels": items}).raise_for_status().json()
-                job = ended(client, told["retraining"]["job_id"], LONGEST_JOB)
+                asked = told["retraining"] if "job_id" in told["retraining"] else client.post("/jobs").json()
+                job = ended(client, asked["job_id"], LONGEST_JOB)
                 wait_for(client, job)
                 seconds.append(round(time.perf_counter() - started, 1))
                 states.append(job["state"])
@@ -82,7 +85,14 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[
         order = np.argsort(-np.array(first), kind="stable")
         truth = pool.truth[order].cumsum()
         still = [int(truth[min((n + 1) * reviews, len(truth)) - 1]) for n in range(rounds)]
-        return {"ours": found, "no learning": still, "jobs": states, "seconds": seconds, "why": why}
+        return {
+            "ours": found,
+            "no learning": still,
+            "jobs": states,
+            "seconds": seconds,
+            "why": why,
+            "confirmed": confirmed,
+        }
 
 
 def wait_for(client: Any, job: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ def measured(bundle: Bundle, rows: int, folder: Path) -> dict[str, Any]:
     store = ModelStore(folder / "models")
     store.activate(store.publish(bundle.path), by="bench")
     records, said = verdicts()
-    with serving(folder, audit_rate="1.0", retrain_after=str(LABELS)) as client:
+    with serving(folder, audit_rate="1.0", retrain_after=str(LABELS), second_opinion_below="0") as client:
         while "\nnearnorm_workers 1.0" not in client.get("/metrics").text:
             time.sleep(0.2)  # it is there before the labels are, as in life
         client.put("/policy", json={"budget": "60%"}).raise_for_status()  # half of it are anomalies

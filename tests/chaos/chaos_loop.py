@@ -115,6 +115,8 @@ def run(database: str, kills: int, seed: int = 0, minutes: float = float("inf"))
             url,
             worker="auto",
             retrain_after="5",
+            gate="auto",  # tiny trainings tell little, and swaps are what is wanted
+            second_opinion_below="0",  # analysts here label at random
             training_config=str(home / "quick.toml"),
             training_data=str(home / "base.parquet"),
             retrain_traffic_rows="300",

@@ -155,6 +155,8 @@ def soak(minutes: float, database: str, csv_file: Path, image: Path) -> bool:
             url,
             worker="auto",
             retrain_after="10",
+            gate="auto",  # tiny trainings tell little, and swaps are what is wanted
+            second_opinion_below="0",  # analysts here label at random
             training_config=str(home / "quick.toml"),
             training_data=str(home / "base.parquet"),
             retrain_traffic_rows="300",
