@@ -29,7 +29,7 @@ COLUMNS: dict[str, list[Any]] = {
     "`1, 2, 3` counting the rows": list(range(1, ROWS + 1)),
     "`u-1, u-2, u-3` nearly all different": [f"u-{i}" for i in range(ROWS)],
     "`mei@bank.example`": ["mei@bank.example", "ola@bank.example"],
-    "`2026-01-31, 31.01.2026, 09:14:00`": ["2026-01-31", "31.01.2026", "09:14:00"],
+    "`2026-01-31, 31.01.2026, 31-Jan-26`": ["2026-01-31", "31.01.2026", "31-Jan-26"],
     "sentences, nearly all different": [f"paid for order {i} at last" for i in range(ROWS)],
     "one value throughout": ["EUR"],
     "lists, structs, bytes": [[1]],
