@@ -11,7 +11,7 @@ from nearnorm.models.bundle.bundle import refuse_other_files
 from nearnorm.models.bundle.manifest import Reading
 from nearnorm.models.data.tables import Arrays
 from nearnorm.training.dataset.infer import Finding
-from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap
+from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap, shared_rows
 from nearnorm.training.dataset.load import AS_FOUND, Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.suspicious import suspicious
@@ -82,4 +82,11 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
         if job.held_out
         else None
     )
+    if held_out is not None:
+        both = shared_rows(data, held_out[0].numeric, held_out[0].codes)
+        if both:
+            watcher.warning(
+                f"{both:,} of {len(held_out[1]):,} rows of {job.held_out} are in the training data too: what "
+                "is measured on them is better than it will be on new ones"
+            )
     return Prepared(job, data, rows, held_out, time.perf_counter() - started)

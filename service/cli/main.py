@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from nearnorm import __version__
 from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.models.extras import missing_extra
 from nearnorm.service.cli.analysts import analysts_cli
 from nearnorm.service.cli.keys import forget, keys_cli, migrate_ledger
 from nearnorm.service.cli.retraining import replay, retrain, worker
@@ -249,5 +250,14 @@ def main() -> None:
     try:
         cli()
     except NearnormError as error:
-        sys.stderr.write(f"nearnorm: {error}\n")
-        sys.exit(2)
+        _end(error)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error, sys.argv[1] if len(sys.argv) > 1 else "")
+        if missing is None:
+            raise
+        _end(missing)
+
+
+def _end(error: NearnormError) -> NoReturn:
+    sys.stderr.write(f"nearnorm: {error}\n")
+    sys.exit(2)

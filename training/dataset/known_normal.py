@@ -24,7 +24,7 @@ from nearnorm.training.dataset.load import (
 )
 
 OVERLAP = 0.1
-"""More reference rows than this, beyond what rows of the data have equals by chance, are no accident."""
+"""A larger share of rows than this, beyond what rows of the data have equals by chance, are no accident."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,22 @@ def load_known_normal(
 
 def overlap(data: Dataset, sample: KnownNormal) -> str | None:
     """A sentence where rows of the sample seem to be trained on as well; equal rows by chance are none."""
-    counts = Counter(row_keys(data.numeric, data.codes))
-    both = sum(key in counts for key in row_keys(sample.numeric, sample.codes))
-    by_chance = sum(count for count in counts.values() if count > 1) / len(data.labels)
-    if both / len(sample.numeric) <= by_chance + OVERLAP:
+    both = shared_rows(data, sample.numeric, sample.codes)
+    if not both:
         return None
     return (
         f"{both:,} of {len(sample.numeric):,} rows of the reference {sample.source} are trained on too, and "
         "look more normal than new ones will: expect more false alerts than the budget, or leave them out "
         "of the training data"
     )
+
+
+def shared_rows(data: Dataset, numeric: np.ndarray, codes: np.ndarray) -> int:
+    """How many rows of another file are equal to rows of the data; 0 where chance may explain it."""
+    counts = Counter(row_keys(data.numeric, data.codes))
+    both = sum(key in counts for key in row_keys(numeric, codes))
+    by_chance = sum(count for count in counts.values() if count > 1) / len(data.labels)
+    return 0 if both <= (by_chance + OVERLAP) * len(numeric) else both
 
 
 def judged_by(data: Dataset, sample: KnownNormal, seed: int) -> tuple[Dataset, Split]:
