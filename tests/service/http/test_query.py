@@ -32,7 +32,9 @@ def test_no_described_route_overlooks_one(client: Client) -> None:
 
 def test_what_the_route_reads_is_told_with_it(client: Client) -> None:
     detail = client.get("/queue", params={"limit": 5, "modle": "cards"}).json()["detail"]
-    assert detail == "there is no query parameter 'modle' here: this route reads cursor, limit, model"
+    assert (
+        detail == "there is no query parameter 'modle' here: this route reads cursor, explain, limit, model"
+    )
 
 
 def test_a_parameter_without_a_name_is_one_too(client: Client) -> None:

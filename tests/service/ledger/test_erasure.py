@@ -16,7 +16,7 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import quarantine
 from nearnorm.service.ledger.tables.quarantine import Quarantine
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, label, problem, score, stored
+from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
 from tests.service.waiting import logged, until
 
@@ -45,13 +45,13 @@ def test_a_record_is_forgotten_in_events_labels_and_verdicts(client: httpx.Clien
 
 
 def test_an_analyst_is_forgotten_and_their_verdicts_stay(client: httpx.Client) -> None:
-    item = {"record": RECORD, "label": "anomaly", "analyst": "ann", "comment": "mine"}
+    item = {"record": STRANGE, "label": "anomaly", "analyst": "ann", "comment": "mine"}
     feedback_id = stored(label(client, item))[0]
     assert client.post("/forget", json={"analyst": "ann"}).json() == {"events": 0, "labels": 1}
     receipt = client.get(f"/feedback/{feedback_id}").json()
     assert receipt["analyst"].startswith("erased-")
     assert receipt["status"] == "waiting"
-    assert score(client, RECORD)["matched_feedback"]["label"] == "anomaly"
+    assert score(client, STRANGE)["matched_feedback"]["label"] == "anomaly"
 
 
 def test_an_analyst_in_quarantine_by_two_spellings_of_older_releases_is_forgotten(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ OTHER = RECORD | {"amount": 77.0}
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"retrain_after": 5})
+    """No label waits for a second opinion: what is counted here are the others."""
+    return settings.model_copy(update={"retrain_after": 5, "second_opinion_below": 0.0})
 
 
 def new(client: httpx.Client, *items: dict[str, Any]) -> dict[str, Any]:

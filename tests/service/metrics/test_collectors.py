@@ -42,7 +42,8 @@ def test_models_queue_and_log_have_gauges(fresh: httpx.Client) -> None:
 
 
 def test_kept_events_and_labels_have_gauges(fresh: httpx.Client) -> None:
-    results = fresh.post("/score", json={"records": [RECORD] * 3}).json()["results"]
+    strange = RECORD | {"amount": 900.0}  # an ordinary record would wait for a second opinion
+    results = fresh.post("/score", json={"records": [strange] * 3}).json()["results"]
     assert value(fresh, "nearnorm_events_kept_total") == 3
     for reason in ("full", "text", "refused", "stopped"):
         assert value(fresh, "nearnorm_events_dropped_total", reason=reason) == 0

@@ -220,7 +220,9 @@ def test_models_are_listed_imported_activated_and_rolled_back(
     nearnorm(home, "models", "activate", other_bundle.version[:12])
     listed = nearnorm(home, "models", "list")
     assert set(listed) == {bundle.version, f"{other_bundle.version} default"}
-    assert bundle.version in nearnorm(home, "models", "rollback")[-1]
+    back, policy = nearnorm(home, "models", "rollback")
+    assert bundle.version in back
+    assert policy == 'the default policy is in force: "1%"'
     assert "nothing to roll back" in refused(home, "models", "rollback")
 
 
@@ -235,7 +237,7 @@ def test_a_file_is_scored_from_the_command_line(home: Path, bundle: Bundle, tmp_
     nearnorm(home, "score", str(bundle.path), str(data), "--out", str(out))
     lines = out.read_text().splitlines()
     assert lines[0].replace('"', "") == (
-        "score,percentile,anomaly,prototype,distance,reconstruction_error,error"
+        "score,percentile,anomaly,prototype,distance,reconstruction_error,novel,novel_distance,error"
     )
     assert lines[1].startswith("0.")
     assert "amount" in lines[2]
