@@ -42,6 +42,15 @@ def connect(dsn: str, patience: float) -> Patient:
         dsn, connect_timeout=max(2, int(patience)), application_name="nearnorm", autocommit=True
     )
     connection.patience = patience + 1
+    try:
+        _set_up(connection, patience)
+    except BaseException:
+        connection.close()  # nobody else could
+        raise
+    return connection
+
+
+def _set_up(connection: Patient, patience: float) -> None:
     for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         connection.execute("SELECT set_config(%s, %s, false)", (name, str(int(patience * 1000))))
     # An acknowledged label is on disk, whatever the server's default.
@@ -50,4 +59,3 @@ def connect(dsn: str, patience: float) -> Patient:
         "WHERE current_setting('synchronous_commit') = 'off'"
     )
     connection.autocommit = False
-    return connection
