@@ -32,7 +32,7 @@ test: setup ## run every test; says first what it skips, and what to install for
 test-lowest: setup ## the HTTP layer on the lowest uvicorn that pyproject.toml allows
 	@lowest=$$(sed -n 's/.*"uvicorn>=\([0-9.]*\),.*/\1/p' pyproject.toml) && echo "==> Testing on uvicorn $$lowest" \
 	  && $(BIN)/python -m venv .venv-lowest \
-	  && $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  && $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"), "$(CURDIR)/src", sep="\n")' \
 	    > $$(.venv-lowest/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lower.pth \
 	  && .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "uvicorn==$$lowest" \
 	  && .venv-lowest/bin/python -m pytest -q tests/service/http

@@ -78,8 +78,6 @@ def as_columns(schema: FeatureSchema, sent: str, folder: Path) -> object:
 
 def as_table(sent: str) -> pa.Table:
     value: Any = json.loads(sent)
-    if isinstance(value, int) and abs(value) >= 2**63:
-        pytest.skip("Arrow has no integer of that size")
     return pa.table({"x": [value], "other": [1.0]})
 
 
@@ -101,21 +99,39 @@ def as_parquet(schema: FeatureSchema, sent: str, folder: Path) -> object:
 
 def as_csv(schema: FeatureSchema, sent: str, folder: Path) -> object:
     value: Any = json.loads(sent)
-    if isinstance(value, (list, dict)):
-        pytest.skip("CSV has no lists")
-    spells_alike = schema.features[0].kind is not Kind.CATEGORICAL and value != float("inf")
-    if not (spells_alike or isinstance(value, str) or value is None):
-        pytest.skip("CSV has only text")
     text = sent if not isinstance(value, str) else value
     (folder / "a.csv").write_text(f"x,other\n{'' if value is None else text},1\n")
     names = [feature.name for feature in schema.categorical]
     return arrays_become(schema, to_arrays(read_table(str(folder / "a.csv"), names), schema))
 
 
-@pytest.mark.parametrize("way", [as_record, as_columns, as_arrow, as_parquet, as_csv])
-@pytest.mark.parametrize(("spoken", "sent", "becomes"), COERCIONS)
+Way = Callable[[FeatureSchema, str, Path], object]
+
+
+def can_hold(way: Way, spoken: str, sent: str) -> bool:
+    """Whether there is such a value on that way in."""
+    value: Any = json.loads(sent)
+    if way in (as_arrow, as_parquet):  # there is no integer of more than 64 bits
+        return not (isinstance(value, int) and abs(value) >= 2**63)
+    if way is as_csv:  # all is text, and nothing a list
+        spelled_alike = schema_of(spoken).features[0].kind is not Kind.CATEGORICAL and value != float("inf")
+        return not isinstance(value, (list, dict)) and (
+            spelled_alike or isinstance(value, str) or value is None
+        )
+    return True
+
+
+@pytest.mark.parametrize(
+    ("spoken", "sent", "becomes", "way"),
+    [
+        (*coercion, way)
+        for coercion in COERCIONS
+        for way in (as_record, as_columns, as_arrow, as_parquet, as_csv)
+        if can_hold(way, *coercion[:2])
+    ],
+)
 def test_a_value_becomes_what_the_table_says_on_every_way_in(
-    spoken: str, sent: str, becomes: str, way: Callable[[FeatureSchema, str, Path], object], tmp_path: Path
+    spoken: str, sent: str, becomes: str, way: Way, tmp_path: Path
 ) -> None:
     found = way(schema_of(spoken), sent, tmp_path)
     if becomes in (MISSING, ERROR, NOTHING):
