@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from nearnorm.models.conformal import Policy, Ranks, usable_budget
 from nearnorm.service.access.keyring import Keyring
 from nearnorm.service.background import Background
@@ -119,7 +121,8 @@ class Follower:
         scores, solved = self.ground(model).reference, in_force.solved
         ranks = model.ranks
         share = usable_budget(solved.share, len(scores))
-        if (share, solved.threshold, len(scores)) != (ranks.policy.budget, ranks.threshold, ranks.rows):
+        same = (share, solved.threshold) == (ranks.policy.budget, ranks.threshold)
+        if not same or not np.array_equal(scores, ranks.reference):
             model.ranks = Ranks(scores, Policy(share), solved.threshold)
         model.held_from = solved.held_from
         model.alert_on_novel = in_force.policy.alert_on_novel
