@@ -11,9 +11,9 @@ from nearnorm import __version__
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.api import analysts, drift, feedback, jobs, models, ops, policy, privacy, queue
 from nearnorm.service.api.openapi.document import Document
-from nearnorm.service.http import problems
-from nearnorm.service.http.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
-from nearnorm.service.http.head_requests import HeadRequests
+from nearnorm.service.http.middleware import problems
+from nearnorm.service.http.middleware.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
+from nearnorm.service.http.middleware.head_requests import HeadRequests
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics

@@ -8,6 +8,7 @@ from starlette.types import Message, Receive
 
 from nearnorm.service.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
 
+Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 ARROW = b"application/vnd.apache.arrow.stream"
 _GZIP_OR_ZLIB = 47  # zlib's code for: look which of the two it is
@@ -30,7 +31,7 @@ class MediaKind(Struct, frozen=True):
 PLAIN_JSON = MediaKind(JSON, packed=False)
 
 
-def kind_of(headers: list[tuple[bytes, bytes]]) -> MediaKind:
+def kind_of(headers: Headers) -> MediaKind:
     """What a body is, by the head; JSON where there is none. Raises UnsupportedMedia.
 
     A body without a content type is refused: a page may send such a one to other sites without their leave.
@@ -58,7 +59,7 @@ def kind_of(headers: list[tuple[bytes, bytes]]) -> MediaKind:
     return MediaKind(plain, packed)
 
 
-def size_of_plain_json(headers: list[tuple[bytes, bytes]]) -> int | None:
+def size_of_plain_json(headers: Headers) -> int | None:
     """Bytes of a JSON body that comes as it is, and of which the head says how large it is.
 
     None where it does not, or where there is more to look at: not exactly one Host, a browser's words.
@@ -78,7 +79,7 @@ def size_of_plain_json(headers: list[tuple[bytes, bytes]]) -> int | None:
     return size if typed and hosts == 1 else None
 
 
-def size_of_body(headers: list[tuple[bytes, bytes]]) -> int:
+def size_of_body(headers: Headers) -> int:
     """Bytes of a body, as its head says; 0 where it does not."""
     for name, value in headers:
         if name == b"content-length":

@@ -12,10 +12,10 @@ from starlette.types import ASGIApp
 
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.app import Application, create_app
-from nearnorm.service.http.backpressure import Backpressure
-from nearnorm.service.http.bounds import Bounds
-from nearnorm.service.http.protocol import fast_http
-from nearnorm.service.http.request_log import LoggedRequests, traced
+from nearnorm.service.http.connection.backpressure import Backpressure
+from nearnorm.service.http.connection.bounds import Bounds
+from nearnorm.service.http.connection.protocol import fast_http
+from nearnorm.service.http.middleware.request_log import LoggedRequests, traced
 from nearnorm.service.logs import configure_logs, log
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.process.listener import listen, url_of

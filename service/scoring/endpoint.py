@@ -28,15 +28,16 @@ from nearnorm.service.http.body import (
     ARROW,
     JSON,
     ClientGoneError,
+    Headers,
     check_size,
     kind_of,
     read_body,
     size_of_body,
 )
-from nearnorm.service.http.cross_site import CrossSiteRules
-from nearnorm.service.http.fast_path import Headers, Reply
-from nearnorm.service.http.query import flag, query_of
-from nearnorm.service.http.request_log import SERVED, request_ids
+from nearnorm.service.http.connection.fast_path import Reply
+from nearnorm.service.http.middleware.cross_site import CrossSiteRules
+from nearnorm.service.http.middleware.query import flag, query_of
+from nearnorm.service.http.middleware.request_log import SERVED, request_ids
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.records.encoder import Encoded, Rows

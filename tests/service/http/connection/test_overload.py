@@ -14,7 +14,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import Application, create_app
-from nearnorm.service.http.backpressure import HELD_SECONDS, Backpressure
+from nearnorm.service.http.connection.backpressure import HELD_SECONDS, Backpressure
 from nearnorm.service.settings import Settings
 from tests.service.running import home_with, serving
 
@@ -128,7 +128,7 @@ def test_the_room_is_counted_in_requests_as_large_as_those_that_wait(app: Applic
 
 
 def test_at_one_look_no_more_are_let_in_again_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearnorm.service.http.backpressure.time.process_time", lambda: 100.0)
+    monkeypatch.setattr("nearnorm.service.http.connection.backpressure.time.process_time", lambda: 100.0)
     with closing(asyncio.new_event_loop()) as loop:
         backpressure, clients = Backpressure(lambda: 3), [Client(loop) for _ in range(10)]
         for client in clients:
@@ -142,7 +142,7 @@ def test_at_one_look_no_more_are_let_in_again_than_there_is_room_for(monkeypatch
 
 def test_a_size_that_is_a_lie_costs_others_no_more_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = [100.0]
-    monkeypatch.setattr("nearnorm.service.http.backpressure.time.process_time", lambda: cpu[0])
+    monkeypatch.setattr("nearnorm.service.http.connection.backpressure.time.process_time", lambda: cpu[0])
     with closing(asyncio.new_event_loop()) as loop:
         backpressure, liar, honest = Backpressure(lambda: 0), Client(loop), Client(loop)
         backpressure.refused(liar, 10**15)
@@ -155,7 +155,7 @@ def test_a_size_that_is_a_lie_costs_others_no_more_than_a_second(monkeypatch: py
 @pytest.fixture
 def spent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time for refusals, used up for as long as a test takes."""
-    monkeypatch.setattr("nearnorm.service.http.backpressure.SHARE", 1e-9)
+    monkeypatch.setattr("nearnorm.service.http.connection.backpressure.SHARE", 1e-9)
 
 
 @pytest.mark.usefixtures("spent")

@@ -11,8 +11,8 @@ from nearnorm.models.errors import ConfigError
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings, load_settings
 from tests.contract.wire import Reply
+from tests.service.http.connection.test_trailers import created
 from tests.service.http.raw import BODY, HOST, answers, post, statuses
-from tests.service.http.test_trailers import created
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_endpoint import RECORD, problem
 

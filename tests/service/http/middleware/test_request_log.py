@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
-from nearnorm.service.http.request_log import request_ids, trace_of
+from nearnorm.service.http.middleware.request_log import request_ids, trace_of
 from tests.service.running import home_with
 from tests.service.scoring.test_endpoint import RECORD
 

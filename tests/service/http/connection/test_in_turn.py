@@ -11,7 +11,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
-from nearnorm.service.http.in_turn import MOST_AHEAD
+from nearnorm.service.http.connection.in_turn import MOST_AHEAD
 from nearnorm.service.settings import Settings
 from tests.contract.wire import replies
 from tests.service.http.raw import HEALTH, LAST, statuses

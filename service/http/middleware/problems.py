@@ -18,7 +18,7 @@ from nearnorm.service.errors import (
     problem_body,
 )
 from nearnorm.service.http.body import ClientGoneError
-from nearnorm.service.http.request_log import SentAnswer, request_ids
+from nearnorm.service.http.middleware.request_log import SentAnswer, request_ids
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 

@@ -19,9 +19,8 @@ from nearnorm.service.errors import (
     MisdirectedRequest,
     ServiceError,
 )
-from nearnorm.service.http.body import kind_of
-from nearnorm.service.http.fast_path import Headers
-from nearnorm.service.http.problems import respond
+from nearnorm.service.http.body import Headers, kind_of
+from nearnorm.service.http.middleware.problems import respond
 from nearnorm.service.settings import Settings, listed
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -12,8 +12,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from nearnorm.service.http.bounds import Bounds
-from nearnorm.service.http.protocol import GATHERED, fast_http
+from nearnorm.service.http.connection.bounds import Bounds
+from nearnorm.service.http.connection.protocol import GATHERED, fast_http
 from nearnorm.service.settings import Settings
 from tests.service.scoring.test_endpoint import RECORD
 

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-Headers = list[tuple[bytes, bytes]]
+from nearnorm.service.http.body import Headers
+
 Reply = Callable[[int, Headers, bytes], None]
 """Takes status, headers without the length, and body; once, in the event loop."""
 

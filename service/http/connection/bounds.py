@@ -5,7 +5,7 @@ import resource
 
 from msgspec import Struct
 
-from nearnorm.service.http.watch import Stage
+from nearnorm.service.http.connection.watch import Stage
 from nearnorm.service.logs import log
 from nearnorm.service.settings import Settings
 

@@ -13,12 +13,13 @@ from uvicorn.server import ServerState
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import Application, create_app
-from nearnorm.service.http.bounds import Bounds
-from nearnorm.service.http.fast_path import FastCycle, Headers, Reply
-from nearnorm.service.http.protocol import HttpProtocol, fast_http
-from nearnorm.service.http.single_write import SingleWriteCycle
+from nearnorm.service.http.body import Headers
+from nearnorm.service.http.connection.bounds import Bounds
+from nearnorm.service.http.connection.fast_path import FastCycle, Reply
+from nearnorm.service.http.connection.protocol import HttpProtocol, fast_http
+from nearnorm.service.http.connection.single_write import SingleWriteCycle
 from nearnorm.service.settings import Settings
-from tests.service.http.test_protocol import Wire
+from tests.service.http.connection.test_protocol import Wire
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_endpoint import RECORD
 

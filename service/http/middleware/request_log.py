@@ -100,7 +100,7 @@ def traced(app: ASGIApp) -> ASGIApp:
     Raises ConfigError where the extra otel is not installed.
     """
     try:
-        from nearnorm.service.http.tracing import TracedRequests
+        from nearnorm.service.http.middleware.tracing import TracedRequests
     except ImportError:
         raise ConfigError("NEARNORM_TRACES=true needs the extra otel: pip install 'nearnorm[otel]'") from None
     return TracedRequests(app)

@@ -29,14 +29,14 @@ from nearnorm.service.errors import (
     problem_response,
     raw_response,
 )
-from nearnorm.service.http.backpressure import Backpressure
 from nearnorm.service.http.body import size_of_body, size_of_plain_json
-from nearnorm.service.http.bounds import Bounds
-from nearnorm.service.http.fast_path import FastCycle, Host
-from nearnorm.service.http.in_turn import MOST_AHEAD, InTurn
-from nearnorm.service.http.single_write import SingleWriteCycle
-from nearnorm.service.http.upgrade import head_without_offer
-from nearnorm.service.http.watch import Place, Stage, Watch
+from nearnorm.service.http.connection.backpressure import Backpressure
+from nearnorm.service.http.connection.bounds import Bounds
+from nearnorm.service.http.connection.fast_path import FastCycle, Host
+from nearnorm.service.http.connection.in_turn import MOST_AHEAD, InTurn
+from nearnorm.service.http.connection.single_write import SingleWriteCycle
+from nearnorm.service.http.connection.upgrade import head_without_offer
+from nearnorm.service.http.connection.watch import Place, Stage, Watch
 
 GATHERED = 1 << 20
 """Bytes of a body that are waited for before the application sees any of them."""
