@@ -2,31 +2,27 @@
 
 Errors are problems, heads and trailers are counted, an offer of another protocol is declined. What it is made
 of: `fast_path` (no ASGI for /score), `single_write` (an answer in one write), `watch` (slow clients, and whom
-to hang up on), `backpressure` (who was refused is read again when there is a use for it).
+to hang up on), `backpressure` (who was refused is read again when there is a use for it), `target` (the path
+and query of the scope), `trailers` (fields behind a body), `refusals` (the errors in words).
 """
 
 import asyncio
-import urllib.parse
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import Any
 
 import httptools
-from msgspec import Struct
-from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from nearnorm.service.errors import (
-    HeadersTooLarge,
     MalformedRequest,
     MethodNotAllowed,
     RequestTimeout,
     ServiceError,
     TooManyConnections,
-    problem_response,
     raw_response,
 )
 from nearnorm.service.http.body import size_of_body, size_of_plain_json
@@ -34,16 +30,23 @@ from nearnorm.service.http.connection.backpressure import Backpressure
 from nearnorm.service.http.connection.bounds import Bounds
 from nearnorm.service.http.connection.fast_path import FastCycle, Host
 from nearnorm.service.http.connection.in_turn import MOST_AHEAD, InTurn
+from nearnorm.service.http.connection.refusals import (
+    head_too_large,
+    refusal,
+    too_many_connections,
+    too_many_headers,
+    trailers_too_large,
+)
+from nearnorm.service.http.connection.shared import Shared
 from nearnorm.service.http.connection.single_write import SingleWriteCycle
+from nearnorm.service.http.connection.target import scope_of_target
+from nearnorm.service.http.connection.trailers import Trailers
 from nearnorm.service.http.connection.upgrade import head_without_offer
 from nearnorm.service.http.connection.watch import Place, Stage, Watch
 
 GATHERED = 1 << 20
 """Bytes of a body that are waited for before the application sees any of them."""
 _ALWAYS = (b"/healthz", b"/readyz")
-_FRAMING = frozenset(
-    {b"connection", b"proxy-connection", b"upgrade", b"content-length", b"transfer-encoding"}
-)
 _PARTING = 0.1  # seconds that a stopping service listens on: a request may be on its way already
 
 
@@ -56,21 +59,6 @@ class _Reading(Enum):
 
 
 _NOTHING, _HEAD, _BODY = _Reading
-
-
-class Shared(Struct):
-    """What the connections of one server share.
-
-    `host` answers those of its path, unless they have to pass `asgi_alone`. `count_closed` hears why a
-    connection was hung up on.
-    """
-
-    bounds: Bounds
-    watch: Watch
-    host: Host | None = None
-    asgi_alone: bool = False
-    backpressure: Backpressure | None = None
-    count_closed: Callable[[str], None] = lambda _: None
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -93,7 +81,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._requests = 0
         self._read = 0  # bytes in the packet that is parsed now
         self._unended = 0  # bytes of a head, or of trailers, that came in packets before
-        self._trailers = self._trailer_bytes = 0
+        self._trailers: Trailers | None = None
         self._body_came = False
         self._crowded = self._closing = self._parting = False
 
@@ -154,7 +142,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._reading is not _HEAD:
-            self._drop_trailer(name, value)
+            self._trailers = self._trailers or Trailers(self._shared.bounds)
+            self._trailers.drop(name, value)
             return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
@@ -166,15 +155,15 @@ class HttpProtocol(HttpToolsProtocol):
             return  # it is read again without its offer
         host, bounds = self._host, self._shared.bounds
         if self._crowded and not self.url.startswith(_ALWAYS):
-            self._answer(_too_many(bounds.connections))
+            self._answer(too_many_connections(bounds))
         elif host is not None and host.is_full and self._may_be_refused_unread(host):
             self.transport.write(host.refuse_unread())
             if self._shared.backpressure is not None:
                 self._shared.backpressure.refused(self, size_of_body(self.headers))
         elif len(self.headers) > bounds.headers:
-            self._answer(HeadersTooLarge(f"more than {bounds.headers} headers were sent"))
+            self._answer(too_many_headers(bounds))
         elif self._may_be_too_large() and self._size_of_head() > bounds.header_bytes:
-            self._answer(self._too_large())
+            self._answer(head_too_large(bounds))
         elif host is None or self._shared.asgi_alone or (size := self._size_of_plain(host)) is None:
             self._start_asgi(self.app)
             if self._parting:
@@ -248,7 +237,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def make_room(self) -> None:
         if self.place()[0] in (Stage.SILENT, Stage.HEAD, Stage.BODY):
-            self.refuse(_too_many(self._shared.bounds.connections))
+            self.refuse(too_many_connections(self._shared.bounds))
         else:
             self._shared.count_closed(TooManyConnections.name)
             self.transport.abort()
@@ -268,7 +257,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         cycle.keep_alive = False
         if cycle.more_body:  # it waits behind others, and will never be whole
-            self.pipeline[0] = cycle, _refusal(error)
+            self.pipeline[0] = cycle, refusal(error)
 
     def _refuse_unread(self, error: httptools.HttpParserError) -> None:
         """What is no HTTP, or what a callback of ours has refused."""
@@ -300,8 +289,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi(self, app: Any) -> None:  # noqa: ANN401 - uvicorn's types and Starlette's differ
         """The way of every request that is not the hot route's, in its turn."""
-        target = httptools.parse_url(self.url)
-        path = target.path.decode("ascii")
         self.scope = {
             "type": "http",
             "asgi": {"version": self.config.asgi_version, "spec_version": "2.3"},
@@ -311,15 +298,11 @@ class HttpProtocol(HttpToolsProtocol):
             "server": self.server,
             "client": self.client,
             "root_path": self.root_path,
-            "path": self.root_path + (urllib.parse.unquote(path) if "%" in path else path),
-            "raw_path": self.root_path.encode("ascii") + target.path,
-            "query_string": target.query or b"",
             "headers": self.headers,
             "state": self.app_state.copy(),
+            **scope_of_target(self.url, self.headers, self.root_path),
         }
-        if target.host is not None:
-            self._check_authority()
-        before, self._trailers, self._trailer_bytes = self.cycle, 0, 0
+        before, self._trailers = self.cycle, None
         self.cycle = SingleWriteCycle(
             scope=self.scope,
             transport=self.transport,
@@ -347,7 +330,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _answer(self, error: ServiceError) -> None:
         """The request whose head has just come is answered in its turn, by an error."""
         self._shared.count_closed(error.name)
-        self._start_asgi(_refusal(error))
+        self._start_asgi(refusal(error))
         self.cycle.keep_alive = False
 
     def _keeps_alive(self) -> bool:
@@ -372,55 +355,23 @@ class HttpProtocol(HttpToolsProtocol):
             return False
         return self.url.partition(b"?")[0] == host.path
 
-    def _check_authority(self) -> None:
-        """Raises MalformedRequest where the target names another host than the header does."""
-        authority = self.url.partition(b"://")[2]
-        for end in (b"/", b"?", b"#"):
-            authority = authority.partition(end)[0]
-        if [value.lower() for name, value in self.headers if name == b"host"] != [authority.lower()]:
-            raise MalformedRequest("the target's host and the Host header differ")
-
-    # --- heads and trailers
+    # --- heads
 
     def _count_unended(self) -> None:
         """A head or trailers without end are refused before they fill the memory."""
         if self._reading is _BODY and self._body_came:
             self._body_came, self._unended = False, 0
             return
-        self._unended += self._read
-        if self._unended > self._shared.bounds.header_bytes and not self._closing:
-            self.refuse(self._too_large() if self._reading is _HEAD else self._too_many_trailers())
-
-    def _drop_trailer(self, name: bytes, value: bytes) -> None:
-        """Fields behind a chunked body are read by nobody, so that none says what the head did not.
-
-        The parser does heed some of them: these may not stand there (RFC 9110, 6.5.1).
-        """
         bounds = self._shared.bounds
-        if name.lower() in _FRAMING:
-            raise MalformedRequest(f"{name.decode('latin-1')} may not stand behind the body")
-        self._trailers += 1
-        self._trailer_bytes += len(name) + len(value) + 4
-        if self._trailers > bounds.headers or self._trailer_bytes > bounds.header_bytes:
-            raise self._too_many_trailers()
+        self._unended += self._read
+        if self._unended > bounds.header_bytes and not self._closing:
+            self.refuse(head_too_large(bounds) if self._reading is _HEAD else trailers_too_large(bounds))
 
     def _may_be_too_large(self) -> bool:
         return self._unended >= 0 or self._read > self._shared.bounds.header_bytes
 
     def _size_of_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
-    def _too_large(self) -> HeadersTooLarge:
-        return HeadersTooLarge(
-            f"the head of the request is larger than {self._shared.bounds.header_bytes} bytes"
-        )
-
-    def _too_many_trailers(self) -> HeadersTooLarge:
-        bounds = self._shared.bounds
-        return HeadersTooLarge(
-            f"more than {bounds.headers} fields or {bounds.header_bytes} bytes came between the chunks of "
-            "the body or behind it"
-        )
 
 
 def fast_http(
@@ -433,20 +384,3 @@ def fast_http(
     """The protocol of one server, for uvicorn: see `Shared`."""
     watch = Watch(bounds.patience)
     return partial(HttpProtocol, Shared(bounds, watch, host, asgi_alone, backpressure, count_closed))
-
-
-def _refusal(error: ServiceError) -> Any:  # noqa: ANN401 - uvicorn's types and Starlette's differ
-    """An ASGI application that answers one error, whatever is sent."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        status, headers, body = problem_response(error)
-        headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    return app
-
-
-def _too_many(most: int) -> ServiceError:
-    detail = f"more than {most} connections are open: use open ones again, and send again in 1 s"
-    return TooManyConnections(detail, headers={"Retry-After": "1"})
