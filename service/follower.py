@@ -16,8 +16,8 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import traffic
-from nearnorm.service.ledger.tables.labels import Standing
+from nearnorm.service.ledger.tables.events import traffic
+from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.retraining import requests

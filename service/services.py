@@ -13,7 +13,7 @@ from nearnorm.service.follower import Follower
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
-from nearnorm.service.ledger.tables.retention import Amount
+from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.retraining.job_watch import JobWatch
 from nearnorm.service.retraining.requests import Rule

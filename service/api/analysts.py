@@ -11,9 +11,9 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
 from nearnorm.service.feedback import analysts
 from nearnorm.service.ids import iso
-from nearnorm.service.ledger.tables import quarantine
-from nearnorm.service.ledger.tables.analysts import Tally, tallies
-from nearnorm.service.ledger.tables.quarantine import LabellerKind, Quarantine
+from nearnorm.service.ledger.tables.feedback import quarantine
+from nearnorm.service.ledger.tables.feedback.analysts import Tally, tallies
+from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, Quarantine
 
 router = APIRouter(prefix="/analysts", tags=["analysts"])
 

@@ -12,9 +12,9 @@ from nearnorm.service.errors import Conflict, InvalidRequest, NotFound
 from nearnorm.service.feedback import analysts
 from nearnorm.service.feedback.analysts import QuarantineEffect
 from nearnorm.service.ids import iso
-from nearnorm.service.ledger.tables import quarantine
-from nearnorm.service.ledger.tables.analysts import tallies
-from nearnorm.service.ledger.tables.quarantine import LabellerKind
+from nearnorm.service.ledger.tables.feedback import quarantine
+from nearnorm.service.ledger.tables.feedback.analysts import tallies
+from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import load_settings
 

@@ -148,7 +148,7 @@ def import_model(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.
     from nearnorm.models.bundle.bundle import read_bundle
     from nearnorm.models.bundle.review import read_review
     from nearnorm.service.cli.keys import in_ledger, written
-    from nearnorm.service.ledger.tables import reference_rows
+    from nearnorm.service.ledger.tables.feedback import reference_rows
 
     rows = read_review(bundle, read_bundle(bundle).manifest.core)
     version = _settings().open_store().publish(bundle)

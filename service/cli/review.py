@@ -11,9 +11,9 @@ from nearnorm.service.access.keyring import ROLES, Caller
 from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.errors import ServiceError
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import reference_rows
-from nearnorm.service.ledger.tables.events import Event
-from nearnorm.service.ledger.tables.retention import Amount
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.events.retention import Amount
+from nearnorm.service.ledger.tables.feedback import reference_rows
 from nearnorm.service.settings import Settings, load_settings
 
 VERDICTS = {"a": "anomaly", "n": "normal"}

@@ -10,7 +10,7 @@ import numpy as np
 from nearnorm.models.data.digest import text_digest
 from nearnorm.models.data.records import Value, records
 from nearnorm.models.data.schema import FeatureSchema
-from nearnorm.service.ledger.tables import events
+from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.records.encoder import Encoder
 
 MOST_TEXT = 16_384

@@ -26,10 +26,12 @@ from nearnorm.service.events.waiting import WaitingEvents
 from nearnorm.service.ids import new_ids, now_ms
 from nearnorm.service.ledger.database import PATIENCE, Ledger
 from nearnorm.service.ledger.faults import first_line, is_outage
-from nearnorm.service.ledger.tables import candidates, erasure, events, idempotency, retention, traffic
-from nearnorm.service.ledger.tables.events import Event
-from nearnorm.service.ledger.tables.retention import Amount
-from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.ledger.tables import idempotency
+from nearnorm.service.ledger.tables.events import candidates, events, retention, traffic
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.events.retention import Amount
+from nearnorm.service.ledger.tables.events.traffic import Counted
+from nearnorm.service.ledger.tables.feedback import erasure
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoded, Encoder
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nearnorm.service.ids import new_id, now_ms
-from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.verdict.traffic import score_bins
 
 MOST_CALLERS = 16

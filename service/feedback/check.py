@@ -4,7 +4,7 @@ from collections import Counter
 
 from nearnorm.service.feedback.resolve import Mistake
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables.labels import Histories
+from nearnorm.service.ledger.tables.feedback.labels import Histories
 
 MOST_ON_A_RECORD = 10_000
 """Labels of one record that are taken by one API key: all of them are read with the next one."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from nearnorm.models.data.digest import record_digest, sorted_json
 from nearnorm.models.data.schema import FeatureSchema
-from nearnorm.service.ledger.tables.labels import Standing
+from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.records.encoder import Encoded, Encoder, Rows
 from nearnorm.service.records.shapes import Envelope
 

@@ -19,10 +19,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nearnorm.service.errors import InvalidRequest
-from nearnorm.service.ledger.tables import reference_rows, second_opinions
-from nearnorm.service.ledger.tables.candidates import Candidate, Ranks, callers, candidates, open_of, ranked
-from nearnorm.service.ledger.tables.events import Event, of_ids
-from nearnorm.service.ledger.tables.reference_rows import Place
+from nearnorm.service.ledger.tables.events.candidates import (
+    Candidate,
+    Ranks,
+    callers,
+    candidates,
+    open_of,
+    ranked,
+)
+from nearnorm.service.ledger.tables.events.events import Event, of_ids
+from nearnorm.service.ledger.tables.feedback import reference_rows, second_opinions
+from nearnorm.service.ledger.tables.feedback.reference_rows import Place
 
 Why = Literal["second_opinion", "reference", "top", "uncertain", "audit"]
 

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.service.ledger.tables import labels, retention
-from nearnorm.service.ledger.tables.events import events
-from nearnorm.service.ledger.tables.labels import verdicts
+from nearnorm.service.ledger.tables.events import retention
+from nearnorm.service.ledger.tables.events.events import events
+from nearnorm.service.ledger.tables.feedback import labels
+from nearnorm.service.ledger.tables.feedback.labels import verdicts
 
 NEARLY_ALL = 0.95
 """The share of a stratum's highest events that are judged, where they are taken for a census."""

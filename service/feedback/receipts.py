@@ -11,7 +11,8 @@ from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.record_ids import NamedEvent
 from nearnorm.service.feedback.resolve import Bound
 from nearnorm.service.ledger.label_history import Label, LabelHistory
-from nearnorm.service.ledger.tables import events, labels, second_opinions
+from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.feedback import labels, second_opinions
 
 Status = Literal[
     "stored", "waiting", "second_opinion", "learned", "superseded", "retracted", "quarantined", "erased"

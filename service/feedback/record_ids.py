@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from nearnorm.models.data import values
 from nearnorm.service.ids import iso
-from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.ledger.tables.events.events import Event
 
 NEAR_MS = 24 * 3600 * 1000
 MOST_CHOICES = 20

@@ -16,8 +16,9 @@ from nearnorm.service.feedback.record_ids import MOST_CHOICES, NamedEvent, by_id
 from nearnorm.service.feedback.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import events, labels, reference_rows, second_opinions
-from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.feedback import labels, reference_rows, second_opinions
 from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.records.shapes import Envelope, IndexedProblem
 

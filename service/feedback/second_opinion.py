@@ -12,9 +12,10 @@ from msgspec import Struct
 from nearnorm.service.feedback.resolve import Bound
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import audit, second_opinions
-from nearnorm.service.ledger.tables.labels import labels
-from nearnorm.service.ledger.tables.second_opinions import Doubt
+from nearnorm.service.ledger.tables import audit
+from nearnorm.service.ledger.tables.feedback import second_opinions
+from nearnorm.service.ledger.tables.feedback.labels import labels
+from nearnorm.service.ledger.tables.feedback.second_opinions import Doubt
 from nearnorm.service.logs import log
 
 NORMAL_FROM = 99.99

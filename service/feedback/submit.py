@@ -18,8 +18,9 @@ from nearnorm.service.feedback.second_opinion import Judge, weigh
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import audit, idempotency, labels
-from nearnorm.service.ledger.tables.labels import Histories, Standing
+from nearnorm.service.ledger.tables import audit, idempotency
+from nearnorm.service.ledger.tables.feedback import labels
+from nearnorm.service.ledger.tables.feedback.labels import Histories, Standing
 from nearnorm.service.records.encoder import MOST_WARNED, Encoder
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.service.feedback.matching import Matches
-from nearnorm.service.ledger.tables import labels
-from nearnorm.service.ledger.tables.labels import Standing
+from nearnorm.service.ledger.tables.feedback import labels
+from nearnorm.service.ledger.tables.feedback.labels import Standing
 
 
 class _Known:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from nearnorm.service.ledger.tables.quarantine import Silenced
+from nearnorm.service.ledger.tables.feedback.quarantine import Silenced
 
 NamedBy = Literal["event_id", "record_id", "record"]
 """What a label named its record by. One that the queue handed out goes by its event; who reports what was

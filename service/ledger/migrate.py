@@ -90,8 +90,8 @@ def _create(connection: sa.Connection, revision: str) -> None:
         sa.Column("version_num", sa.String(32)),
         sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
     )
-    for module in pkgutil.iter_modules(tables.__path__):
-        importlib.import_module(f"{tables.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(tables.__path__, f"{tables.__name__}."):
+        importlib.import_module(module.name)
     versions.create(connection)
     connection.execute(sa.insert(versions).values(version_num=revision))
     create_tables(connection)

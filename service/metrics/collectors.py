@@ -19,8 +19,8 @@ from nearnorm.service.feedback.recall import Recall
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables.feedback.labels import verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED
-from nearnorm.service.ledger.tables.labels import verdicts
 from nearnorm.service.retraining import requests
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict.budget import PerDay

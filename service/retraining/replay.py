@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables.events import events, fetch
+from nearnorm.service.ledger.tables.events.events import events, fetch
 from nearnorm.service.retraining.rescore import Rescorer
 from nearnorm.service.serving.score_file import write_table
 from nearnorm.service.settings import Settings

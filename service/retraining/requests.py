@@ -9,9 +9,10 @@ from msgspec import Struct
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.ids import iso, new_id, now_ms
 from nearnorm.service.ledger.label_history import LabelHistory, Verdict
-from nearnorm.service.ledger.tables import audit, jobs, second_opinions
+from nearnorm.service.ledger.tables import audit, jobs
+from nearnorm.service.ledger.tables.feedback import second_opinions
+from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED, Job
-from nearnorm.service.ledger.tables.labels import about, labels, verdicts
 from nearnorm.service.settings import Settings
 
 RELEASE = installed("nearnorm")

@@ -9,7 +9,7 @@ from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.events.traffic_counter import RaisedBy
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import iso
-from nearnorm.service.ledger.tables.labels import Standing
+from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.records.encoder import Encoded
 from nearnorm.service.records.shapes import Id, Matched
 from nearnorm.service.serving.model import LoadedModel

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from nearnorm.service.ids import first_id_at, now_ms
 from nearnorm.service.inference.batches import score_rows
-from nearnorm.service.ledger.tables.events import events, fetch
-from nearnorm.service.ledger.tables.traffic import NOBODY, Counted
+from nearnorm.service.ledger.tables.events.events import events, fetch
+from nearnorm.service.ledger.tables.events.traffic import NOBODY, Counted
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.serving.model import LoadedModel

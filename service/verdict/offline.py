@@ -10,7 +10,7 @@ from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.conformal import Policy, Ranks, default_policy, lowest_anomaly
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.ids import now_ms
-from nearnorm.service.ledger.tables import labels
+from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.verdict import budget, policies
 from nearnorm.service.verdict.budget import NormalShare
 from nearnorm.service.verdict.policies import InForce

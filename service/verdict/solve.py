@@ -19,10 +19,11 @@ from nearnorm.models.conformal import (
 )
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.ids import now_ms
-from nearnorm.service.ledger.tables import reference_rows, traffic
-from nearnorm.service.ledger.tables.labels import judged_events
+from nearnorm.service.ledger.tables.events import traffic
+from nearnorm.service.ledger.tables.events.traffic import Counted
+from nearnorm.service.ledger.tables.feedback import reference_rows
+from nearnorm.service.ledger.tables.feedback.labels import judged_events
 from nearnorm.service.ledger.tables.policy import PolicyVersion
-from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.verdict import budget
 from nearnorm.service.verdict.budget import Budget, NormalShare, PerDay, Precision, TrafficShare
 from nearnorm.service.verdict.precision import Judged, lowest_threshold

@@ -19,8 +19,8 @@ from scipy.stats import norm
 
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables import traffic
-from nearnorm.service.ledger.tables.traffic import NOBODY, RESCORED, Counted
+from nearnorm.service.ledger.tables.events import traffic
+from nearnorm.service.ledger.tables.events.traffic import NOBODY, RESCORED, Counted
 from nearnorm.service.verdict.traffic.history import DAY, SKETCH_DAYS, VOLUME_DAYS, trailing
 from nearnorm.service.verdict.traffic.pace import forecast_at, pace
 from nearnorm.service.verdict.traffic.score_bins import EDGES

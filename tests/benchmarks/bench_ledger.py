@@ -36,8 +36,9 @@ from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables import events, labels, traffic
-from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.ledger.tables.events import events, traffic
+from nearnorm.service.ledger.tables.events.traffic import Counted
+from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.process.server import run
 from nearnorm.service.scoring.remember import NOTHING, Memory
 from nearnorm.service.settings import load_settings

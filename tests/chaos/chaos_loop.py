@@ -28,8 +28,8 @@ import sqlalchemy as sa
 from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables.feedback.labels import labels
 from nearnorm.service.ledger.tables.jobs import ENDED, jobs
-from nearnorm.service.ledger.tables.labels import labels
 from tests.chaos.kills import Load, Service, database_of, example_record
 from tests.training.conftest import SAMPLES
 

@@ -30,8 +30,8 @@ import httpx
 import sqlalchemy as sa
 
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables.events import events
-from nearnorm.service.ledger.tables.labels import labels
+from nearnorm.service.ledger.tables.events.events import events
+from nearnorm.service.ledger.tables.feedback.labels import labels
 from tests.service.ledger.servers import running_postgres
 
 BAD, FAR = 0.05, 8.0  # so many records in one are anomalies, and so far from the others

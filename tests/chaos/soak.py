@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables.feedback.labels import labels
 from nearnorm.service.ledger.tables.jobs import jobs
-from nearnorm.service.ledger.tables.labels import labels
 from tests.chaos.chaos_loop import CONFIG, ROWS, running
 from tests.chaos.kills import Service, database_of
 from tests.chaos.soak_report import Sample, judge, plot

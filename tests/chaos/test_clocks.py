@@ -15,7 +15,8 @@ from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables import jobs, labels
+from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import LONGEST_LEASE, Job
 from nearnorm.service.retraining.requests import Rule, labelled, request
 from nearnorm.service.retraining.worker import LEASE

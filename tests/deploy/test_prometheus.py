@@ -13,8 +13,8 @@ import yaml
 
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.ids import now_ms
-from nearnorm.service.ledger.tables import traffic
-from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.ledger.tables.events import traffic
+from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.metrics import collectors
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies

@@ -14,7 +14,8 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables import jobs, labels
+from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from nearnorm.service.ledger.clock import clock
-from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.events.events import events
+from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdicts
+from nearnorm.service.ledger.tables.feedback.second_opinions import is_waiting
 from nearnorm.service.ledger.tables.jobs import jobs
-from nearnorm.service.ledger.tables.labels import about, labels, verdicts
-from nearnorm.service.ledger.tables.second_opinions import is_waiting
 
 
 class LedgerSnapshot(Struct, frozen=True):

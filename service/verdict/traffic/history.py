@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.verdict.traffic.score_bins import BINS
 
 DAY = 24

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.service.ledger.tables.traffic import NOBODY
+from nearnorm.service.ledger.tables.events.traffic import NOBODY
 from nearnorm.service.verdict.traffic.history import DAY, History
 from nearnorm.service.verdict.traffic.score_bins import BINS, EDGES
 from nearnorm.service.verdict.traffic.volume import WEEK, Volume, expect

@@ -6,8 +6,8 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import candidates, events
-from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.ledger.tables.events import candidates, events
+from nearnorm.service.ledger.tables.events.events import Event
 
 
 def keep(ledger: Ledger, kept: Sequence[Event]) -> None:

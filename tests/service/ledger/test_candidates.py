@@ -15,8 +15,9 @@ from nearnorm.service.ledger import migrate
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import candidates, erasure, events, labels, retention
-from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.ledger.tables.events import candidates, events, retention
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.feedback import erasure, labels
 from tests.service.ledger.keeping import keep
 
 

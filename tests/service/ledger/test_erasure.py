@@ -13,8 +13,8 @@ from nearnorm.service.access.erasure import forget_analyst
 from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger, sqlite_url
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables import quarantine
-from nearnorm.service.ledger.tables.quarantine import Quarantine
+from nearnorm.service.ledger.tables.feedback import quarantine
+from nearnorm.service.ledger.tables.feedback.quarantine import Quarantine
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving

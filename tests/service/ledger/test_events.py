@@ -14,9 +14,9 @@ from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.events.traffic_counter import RaisedBy
 from nearnorm.service.ids import first_id_at, new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import events, retention, traffic
-from nearnorm.service.ledger.tables.retention import Amount
-from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.ledger.tables.events import events, retention, traffic
+from nearnorm.service.ledger.tables.events.retention import Amount
+from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS

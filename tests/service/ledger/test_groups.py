@@ -1,6 +1,6 @@
 """A group of events goes into SQLite by few different statements: its driver keeps each that it has seen."""
 
-from nearnorm.service.ledger.tables.events import ROWS_A_STATEMENT, parts
+from nearnorm.service.ledger.tables.events.events import ROWS_A_STATEMENT, parts
 
 
 def test_groups_of_every_size_are_whole_and_need_few_statements() -> None:

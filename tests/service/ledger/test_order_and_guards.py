@@ -11,7 +11,8 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import jobs, labels
+from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import Settings

@@ -11,9 +11,9 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import traffic
+from nearnorm.service.ledger.tables.events import traffic
+from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.ledger.tables.policy import PolicyVersion
-from nearnorm.service.ledger.tables.traffic import Counted
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import InForce, Policies

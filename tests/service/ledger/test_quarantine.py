@@ -21,7 +21,8 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import erasure, jobs, labels, snapshot
+from nearnorm.service.ledger.tables import jobs, snapshot
+from nearnorm.service.ledger.tables.feedback import erasure, labels
 from nearnorm.service.retraining.requests import Rule, request, unread
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored

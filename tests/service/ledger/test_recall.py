@@ -8,8 +8,8 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label, NamedBy
-from nearnorm.service.ledger.tables import labels
-from nearnorm.service.ledger.tables.events import Event
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.feedback import labels
 from tests.service.ledger.keeping import keep
 
 

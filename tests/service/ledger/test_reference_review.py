@@ -11,7 +11,7 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.review import read_review
 from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import reference_rows
+from nearnorm.service.ledger.tables.feedback import reference_rows
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, label, score, stored
 from tests.service.process.test_server import command, environment

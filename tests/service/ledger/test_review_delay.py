@@ -6,7 +6,7 @@ from nearnorm.service.background import Background
 from nearnorm.service.events import review_delay
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables.retention import Amount
+from nearnorm.service.ledger.tables.events.retention import Amount
 from tests.service.ledger.test_candidates import standing
 from tests.service.ledger.test_events import batch, offer
 

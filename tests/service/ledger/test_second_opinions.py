@@ -13,7 +13,8 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import audit, labels, second_opinions, snapshot
+from nearnorm.service.ledger.tables import audit, snapshot
+from nearnorm.service.ledger.tables.feedback import labels, second_opinions
 from nearnorm.service.retraining import requests
 from tests.service.ledger.asking import RECORD, STRANGE, label, score, stored
 

@@ -10,9 +10,10 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import labels, retention
-from nearnorm.service.ledger.tables.events import Event
-from nearnorm.service.ledger.tables.retention import Amount
+from nearnorm.service.ledger.tables.events import retention
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.events.retention import Amount
+from nearnorm.service.ledger.tables.feedback import labels
 from tests.service.ledger.keeping import keep
 from tests.service.ledger.test_events import batch, kept, offer
 

@@ -18,7 +18,7 @@ from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ledger.clock import clock, tick
 from nearnorm.service.ledger.database import Ledger, sqlite_url
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.events.events import events
 from nearnorm.service.services import Services
 from nearnorm.service.settings import Settings
 from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored

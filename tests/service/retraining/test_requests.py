@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.ids import now_ms
-from nearnorm.service.ledger.tables import jobs, labels
+from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.worker import LEASE, MOST_ATTEMPTS, Worker

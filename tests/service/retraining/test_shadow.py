@@ -13,7 +13,7 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import first_id_at
-from nearnorm.service.ledger.tables.events import events, fetch
+from nearnorm.service.ledger.tables.events.events import events, fetch
 from nearnorm.service.retraining import shadow
 from nearnorm.service.retraining.rescore import Rescorer
 from nearnorm.service.retraining.shadow import rank_correlation, spoken

@@ -22,8 +22,10 @@ from nearnorm.service.app import create_app
 from nearnorm.service.cli.main import cli
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import policy, reference_rows, traffic
-from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.ledger.tables import policy
+from nearnorm.service.ledger.tables.events import traffic
+from nearnorm.service.ledger.tables.events.traffic import Counted
+from nearnorm.service.ledger.tables.feedback import reference_rows
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.traffic import score_bins

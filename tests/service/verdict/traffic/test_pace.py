@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nearnorm.service.ledger.tables.traffic import Counted
+from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.verdict.traffic.history import DAY, History, trailing
 from nearnorm.service.verdict.traffic.pace import LIFT, forecast_at, pace, threshold_for_share
 from nearnorm.service.verdict.traffic.score_bins import BINS, EDGES, bins_of

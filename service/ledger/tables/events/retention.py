@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from nearnorm.service.fair_shares import fair_shares
 from nearnorm.service.ids import first_id_at
 from nearnorm.service.ledger.database import insert, metadata
-from nearnorm.service.ledger.tables.candidates import candidates, forget
-from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.events.candidates import candidates, forget
+from nearnorm.service.ledger.tables.events.events import events
 
 CHUNK = 5000  # rows deleted in one transaction, so that nobody waits long for the lock
 UNKNOWN_SIZE = 1000  # bytes of an event that was kept before sizes were noted

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from msgspec import Struct
 
-from nearnorm.service.ledger.tables.labels import ERASED, labels
-from nearnorm.service.ledger.tables.quarantine import is_silenced
+from nearnorm.service.ledger.tables.feedback.labels import ERASED, labels
+from nearnorm.service.ledger.tables.feedback.quarantine import is_silenced
 
 
 class Tally(Struct, frozen=True):

@@ -4,8 +4,10 @@ import sqlalchemy as sa
 
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
-from nearnorm.service.ledger.tables import audit, candidates, quarantine, second_opinions
-from nearnorm.service.ledger.tables.labels import ERASED, labels, verdicts
+from nearnorm.service.ledger.tables import audit
+from nearnorm.service.ledger.tables.events import candidates
+from nearnorm.service.ledger.tables.feedback import quarantine, second_opinions
+from nearnorm.service.ledger.tables.feedback.labels import ERASED, labels, verdicts
 
 
 def erase_record(connection: sa.Connection, record_id: str) -> int:

@@ -17,9 +17,10 @@ from nearnorm.models.retraining import LearntRecord, Placement
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Milliseconds, Number, insert, metadata
 from nearnorm.service.ledger.label_history import Label, LabelHistory, Statement, Verdict
-from nearnorm.service.ledger.tables import candidates, quarantine
-from nearnorm.service.ledger.tables.events import events
-from nearnorm.service.ledger.tables.quarantine import LabellerKind, is_silenced
+from nearnorm.service.ledger.tables.events import candidates
+from nearnorm.service.ledger.tables.events.events import events
+from nearnorm.service.ledger.tables.feedback import quarantine
+from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, is_silenced
 
 labels = sa.Table(
     "labels",

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from nearnorm.models.bundle.review import Reviewable
 from nearnorm.service.ids import new_ids, now_ms
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata
-from nearnorm.service.ledger.tables.events import Event
-from nearnorm.service.ledger.tables.labels import verdicts
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.feedback.labels import verdicts
 
 reference_rows = sa.Table(
     "reference_rows",

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from nearnorm.service.ledger.database import Milliseconds, metadata, partial_index
-from nearnorm.service.ledger.tables import candidates
+from nearnorm.service.ledger.tables.events import candidates
 
 events = sa.Table(
     "events",

@@ -11,8 +11,8 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata
-from nearnorm.service.ledger.tables.events import Event
-from nearnorm.service.ledger.tables.labels import labels, verdicts
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.feedback.labels import labels, verdicts
 
 second_opinions = sa.Table(
     "second_opinions",
