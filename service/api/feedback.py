@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, schema_of, services_of
-from nearnorm.service.feedback import receipts, submit
 from nearnorm.service.feedback.opinions import opinions
-from nearnorm.service.feedback.request import FeedbackRequest, Item, read
-from nearnorm.service.feedback.second_opinion import Opinion
-from nearnorm.service.feedback.submit import Accepted
+from nearnorm.service.feedback.submission import receipts, submit
+from nearnorm.service.feedback.submission.request import FeedbackRequest, Item, read
+from nearnorm.service.feedback.submission.second_opinion import Opinion
+from nearnorm.service.feedback.submission.submit import Accepted
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.serving.registry import Registry

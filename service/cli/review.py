@@ -63,9 +63,9 @@ def _ask(event: Event, place: str) -> str:
 def _store(ledger: Ledger, settings: Settings, model: str, event: Event, label: str) -> None:
     """As POST /feedback does. Raises ConfigError for what that would refuse."""
     from nearnorm.service.events.log import EventLog  # numpy, which no other command of the ledger needs
-    from nearnorm.service.feedback import submit
-    from nearnorm.service.feedback.request import read
-    from nearnorm.service.feedback.second_opinion import Opinion
+    from nearnorm.service.feedback.submission import submit
+    from nearnorm.service.feedback.submission.request import read
+    from nearnorm.service.feedback.submission.second_opinion import Opinion
     from nearnorm.service.ledger.label_history import Label
     from nearnorm.service.records.encoder import Encoder
     from nearnorm.service.retraining.requests import Rule

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.errors import LedgerUnavailable
-from nearnorm.service.feedback import check
+from nearnorm.service.feedback.submission import check
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger import database
 from nearnorm.service.ledger.clock import tick

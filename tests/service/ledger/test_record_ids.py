@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import pytest
 
-from nearnorm.service.feedback.record_ids import NEAR_MS, others
+from nearnorm.service.feedback.submission.record_ids import NEAR_MS, others
 from nearnorm.service.ids import first_id_at, iso, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import Event

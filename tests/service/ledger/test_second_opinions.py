@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from nearnorm.models.data.digest import record_digest
-from nearnorm.service.feedback.resolve import Bound
-from nearnorm.service.feedback.second_opinion import BURST, NORMAL_FROM, Opinion, weigh
+from nearnorm.service.feedback.submission.resolve import Bound
+from nearnorm.service.feedback.submission.second_opinion import BURST, NORMAL_FROM, Opinion, weigh
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from nearnorm.service.feedback.resolve import Mistake
+from nearnorm.service.feedback.submission.resolve import Mistake
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables.feedback.labels import Histories
 

@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from nearnorm.service.errors import Conflict, InvalidRequest, TooManyLabels
 from nearnorm.service.events.log import EventLog
-from nearnorm.service.feedback import receipts
-from nearnorm.service.feedback.check import Checks
-from nearnorm.service.feedback.request import Submission
-from nearnorm.service.feedback.resolve import Bound, Mistake, Resolver
-from nearnorm.service.feedback.second_opinion import Judge, weigh
+from nearnorm.service.feedback.submission import receipts
+from nearnorm.service.feedback.submission.check import Checks
+from nearnorm.service.feedback.submission.request import Submission
+from nearnorm.service.feedback.submission.resolve import Bound, Mistake, Resolver
+from nearnorm.service.feedback.submission.second_opinion import Judge, weigh
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label

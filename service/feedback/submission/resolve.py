@@ -12,8 +12,8 @@ from nearnorm.models.data.digest import record_digest
 from nearnorm.service.access.analyst_name import normalised
 from nearnorm.service.errors import TYPE_PREFIX, misfit
 from nearnorm.service.events.log import EventLog
-from nearnorm.service.feedback.record_ids import MOST_CHOICES, NamedEvent, by_id, choices, others
-from nearnorm.service.feedback.request import Item, Submission
+from nearnorm.service.feedback.submission.record_ids import MOST_CHOICES, NamedEvent, by_id, choices, others
+from nearnorm.service.feedback.submission.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables.events import events

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import sqlalchemy as sa
 from msgspec import Struct
 
-from nearnorm.service.feedback.resolve import Bound
+from nearnorm.service.feedback.submission.resolve import Bound
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import audit

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from nearnorm.service.errors import NotFound
 from nearnorm.service.events.log import EventLog
-from nearnorm.service.feedback.record_ids import NamedEvent
-from nearnorm.service.feedback.resolve import Bound
+from nearnorm.service.feedback.submission.record_ids import NamedEvent
+from nearnorm.service.feedback.submission.resolve import Bound
 from nearnorm.service.ledger.label_history import Label, LabelHistory
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.feedback import labels, second_opinions
