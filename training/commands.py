@@ -15,7 +15,7 @@ from nearnorm.models.errors import ConfigError
 
 if TYPE_CHECKING:
     from nearnorm.models.bundle.manifest import Reading
-    from nearnorm.training.dataset.infer import Finding
+    from nearnorm.training.dataset.columns.infer import Finding
     from nearnorm.training.job import Watcher
 
 
@@ -112,8 +112,8 @@ def inspect(
 ) -> None:
     """Show what each column of DATA is taken for, why, and what else it could be."""
     from nearnorm.models.data.files.read import read_table
-    from nearnorm.training.dataset.infer import infer_schema
-    from nearnorm.training.dataset.inspect import as_schema, as_table
+    from nearnorm.training.dataset.columns.infer import infer_schema
+    from nearnorm.training.dataset.columns.inspect import as_schema, as_table
     from nearnorm.training.dataset.recipe import Recipe
 
     columns = Recipe.read(None, schema).columns
@@ -219,7 +219,7 @@ def _bar() -> Iterator[Callable[[str, float], None]]:
 
 
 def _show_schema(findings: "Sequence[Finding]") -> None:
-    from nearnorm.training.dataset.inspect import as_table
+    from nearnorm.training.dataset.columns.inspect import as_table
 
     for line in as_table(findings):
         typer.echo(line, err=True)

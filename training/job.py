@@ -10,7 +10,7 @@ import numpy as np
 from nearnorm.models.bundle.bundle import refuse_other_files
 from nearnorm.models.bundle.manifest import Reading
 from nearnorm.models.data.tables import Arrays
-from nearnorm.training.dataset.infer import Finding
+from nearnorm.training.dataset.columns.infer import Finding
 from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap, shared_rows
 from nearnorm.training.dataset.load import AS_FOUND, Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe

@@ -18,7 +18,7 @@ from torch import nn
 
 from nearnorm.models.conformal import ranks
 from nearnorm.models.data.tables import to_arrays
-from nearnorm.training.dataset.infer import infer_schema
+from nearnorm.training.dataset.columns.infer import infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import TrainingSet, fit

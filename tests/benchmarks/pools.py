@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.data.tables import Arrays, to_arrays
-from nearnorm.training.dataset.infer import infer_schema
+from nearnorm.training.dataset.columns.infer import infer_schema
 
 SETS = (
     "adbench/19_landsat",

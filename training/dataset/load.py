@@ -13,7 +13,7 @@ from nearnorm.models.data.match import absent_columns
 from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema
 from nearnorm.models.data.tables import Arrays, to_arrays
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.training.dataset.infer import Finding, infer_schema
+from nearnorm.training.dataset.columns.infer import Finding, infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
 from nearnorm.training.dataset.recipe import ColumnOverride
 from nearnorm.training.dataset.times import parse_time

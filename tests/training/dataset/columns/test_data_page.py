@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from nearnorm.models.data.schema import Kind
-from nearnorm.training.dataset.infer import infer_schema
+from nearnorm.training.dataset.columns.infer import infer_schema
 
-PAGE = (Path(__file__).parents[3] / "docs/data.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "docs/data.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^\| (.*) \| `(\w+)` \| (yes|no) \|$", PAGE, flags=re.M)
 ROWS = 300
 CARDS = ["4111111111111111", "5500005555555559", "4012888888881881", "4222222222222"]

@@ -4,8 +4,8 @@ import pytest
 
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.training.dataset.infer import infer_schema
-from nearnorm.training.dataset.kinds import MOST_CATEGORIES
+from nearnorm.training.dataset.columns.infer import infer_schema
+from nearnorm.training.dataset.columns.kinds import MOST_CATEGORIES
 from nearnorm.training.dataset.recipe import ColumnOverride
 
 ROWS = 400

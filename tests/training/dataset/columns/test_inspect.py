@@ -8,8 +8,8 @@ import pytest
 
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.commands import inspect
-from nearnorm.training.dataset.infer import Inferred, infer_schema
-from nearnorm.training.dataset.inspect import as_schema, as_table
+from nearnorm.training.dataset.columns.infer import Inferred, infer_schema
+from nearnorm.training.dataset.columns.inspect import as_schema, as_table
 from nearnorm.training.dataset.load import load
 from nearnorm.training.dataset.recipe import Recipe
 

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 
 from nearnorm.models.data.schema import Kind
 from nearnorm.models.errors import DataError
-from nearnorm.training.dataset.digits import are_cards, digits_of_numbers, digits_of_texts, why_code
-from nearnorm.training.dataset.distinct import DistinctValues
-from nearnorm.training.dataset.marks import usual_marks
+from nearnorm.training.dataset.columns.digits import are_cards, digits_of_numbers, digits_of_texts, why_code
+from nearnorm.training.dataset.columns.distinct import DistinctValues
+from nearnorm.training.dataset.columns.marks import usual_marks
 from nearnorm.training.dataset.masks import is_email, masked
 from nearnorm.training.dataset.toml_text import quoted, toml_text
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 from nearnorm.models.data import values
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.training.dataset.distinct import DistinctValues, distinct_values
-from nearnorm.training.dataset.kinds import MOST_CATEGORIES, Guess, guess
-from nearnorm.training.dataset.marks import usual_marks
+from nearnorm.training.dataset.columns.distinct import DistinctValues, distinct_values
+from nearnorm.training.dataset.columns.kinds import MOST_CATEGORIES, Guess, guess
+from nearnorm.training.dataset.columns.marks import usual_marks
 from nearnorm.training.dataset.masks import masked
 from nearnorm.training.dataset.recipe import ColumnOverride
 from nearnorm.training.dataset.toml_text import quoted

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from nearnorm.training.dataset.infer import Finding
+from nearnorm.training.dataset.columns.infer import Finding
 from nearnorm.training.dataset.toml_text import quoted, toml_text
 
 WIDEST_NAME = 40
