@@ -21,8 +21,8 @@ from nearnorm.service.ledger.tables.jobs import LONGEST_LEASE, Job
 from nearnorm.service.retraining.requests import Rule, labelled, request
 from nearnorm.service.retraining.worker import LEASE
 from nearnorm.service.settings import Settings
+from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.bundles import make_bundle
-from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
 
 HOUR, DAY = 3600.0, 86400.0

@@ -14,8 +14,8 @@ from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
 from nearnorm.service.services import Services
 from nearnorm.service.settings import Settings
+from tests.service.asking import problem
 from tests.service.bundles import make_bundle
-from tests.service.ledger.asking import problem
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_endpoint import RECORD
 

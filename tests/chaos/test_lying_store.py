@@ -16,8 +16,8 @@ from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.chaos.lying import LyingStore, lying_store
 from tests.models.made import MODEL_BYTES, make_manifest
+from tests.service.asking import problem
 from tests.service.bundles import make_bundle
-from tests.service.ledger.asking import problem
 from tests.service.running import serving
 from tests.service.scoring.test_endpoint import RECORD
 

@@ -16,7 +16,7 @@ from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, label, score, stored
+from tests.service.asking import RECORD, label, score, stored
 from tests.service.running import home_with, serving
 
 

@@ -10,7 +10,7 @@ import psycopg
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, STRANGE, label, score, stored
+from tests.service.asking import RECORD, STRANGE, label, score, stored
 from tests.service.ledger.servers import Proxy
 from tests.service.running import home_with, serving
 

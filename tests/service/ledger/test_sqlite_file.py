@@ -21,7 +21,7 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables.events.events import events
 from nearnorm.service.services import Services
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
+from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
 from tests.service.waiting import until
 

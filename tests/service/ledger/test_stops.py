@@ -9,7 +9,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.settings import Settings
 from tests.chaos.kills import Load, Outcome, count
-from tests.service.ledger.asking import RECORD
+from tests.service.asking import RECORD
 from tests.service.ledger.servers import postgres_server
 from tests.service.running import home_with, serving
 from tests.service.waiting import until

@@ -17,7 +17,7 @@ from nearnorm.models.errors import NearnormError
 from nearnorm.service.app import create_app
 from nearnorm.service.services import Services
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
+from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.ledger.servers import Proxy
 from tests.service.running import home_with, serving
 from tests.service.waiting import until

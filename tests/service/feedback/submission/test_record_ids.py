@@ -11,7 +11,7 @@ from nearnorm.service.feedback.submission.record_ids import NEAR_MS, others
 from nearnorm.service.ids import first_id_at, iso, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import Event
-from tests.service.ledger.asking import RECORD, STRANGE, label, mistakes, score, stored
+from tests.service.asking import RECORD, STRANGE, label, mistakes, score, stored
 from tests.service.ledger.keeping import keep
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from nearnorm.service.feedback import queue
-from tests.service.ledger.asking import RECORD, label, problem
+from tests.service.asking import RECORD, label, problem
 from tests.service.waiting import logged, until
 
 

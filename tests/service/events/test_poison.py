@@ -14,8 +14,8 @@ from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.retention import Amount
-from tests.service.ledger.test_candidates import standing
-from tests.service.ledger.test_events import batch, counted, kept, offer
+from tests.service.events.test_candidates import standing
+from tests.service.events.test_events import batch, counted, kept, offer
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.feedback import reference_rows
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, label, score, stored
+from tests.service.asking import RECORD, label, score, stored
 from tests.service.process.test_server import command, environment
 from tests.service.running import serving
 

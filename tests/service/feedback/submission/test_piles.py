@@ -19,7 +19,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, STRANGE, label, mistakes, stored
+from tests.service.asking import RECORD, STRANGE, label, mistakes, stored
 from tests.service.running import serving
 
 PILE = 8_000

@@ -11,7 +11,7 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, STRANGE, label, stored
+from tests.service.asking import RECORD, STRANGE, label, stored
 
 OTHER = RECORD | {"amount": 77.0}
 

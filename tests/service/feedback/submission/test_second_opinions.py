@@ -16,7 +16,7 @@ from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import audit, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, second_opinions
 from nearnorm.service.retraining import requests
-from tests.service.ledger.asking import RECORD, STRANGE, label, score, stored
+from tests.service.asking import RECORD, STRANGE, label, score, stored
 
 BELOW = 95.0
 

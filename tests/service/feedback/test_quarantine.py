@@ -25,7 +25,7 @@ from nearnorm.service.ledger.tables import jobs, snapshot
 from nearnorm.service.ledger.tables.feedback import erasure, labels
 from nearnorm.service.retraining.requests import Rule, request, unread
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
+from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
 from tests.service.waiting import until
 

@@ -19,7 +19,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import keys
 from nearnorm.service.services import Services
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, label, problem
+from tests.service.asking import RECORD, label, problem
 from tests.service.running import home_with, serving
 
 NEARNORM = Path(sys.executable).parent / "nearnorm"

@@ -10,7 +10,7 @@ from nearnorm.service.access.analyst_name import normalised
 from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, label, mistakes, score, stored
+from tests.service.asking import RECORD, label, mistakes, score, stored
 from tests.service.running import serving
 
 EVES = [

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.ledger.asking import RECORD, STRANGE, label, mistakes, problem, score, stored
+from tests.service.asking import RECORD, STRANGE, label, mistakes, problem, score, stored
 
 
 def test_what_is_kept_has_an_event_id_and_can_be_labelled_at_once(client: httpx.Client) -> None:

@@ -19,7 +19,7 @@ from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import InForce, Policies
 from nearnorm.service.verdict.solve import Ground, by_default
 from nearnorm.service.verdict.traffic import score_bins
-from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
+from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import serving
 from tests.service.waiting import logged, until
 

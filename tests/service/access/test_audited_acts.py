@@ -15,8 +15,8 @@ from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.settings import Settings
+from tests.service.asking import problem
 from tests.service.bundles import make_bundle
-from tests.service.ledger.asking import problem
 from tests.service.process.test_server import command, environment
 from tests.service.running import home_with, serving
 

@@ -16,7 +16,7 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables.feedback import quarantine
 from nearnorm.service.ledger.tables.feedback.quarantine import Quarantine
 from nearnorm.service.settings import Settings
-from tests.service.ledger.asking import RECORD, STRANGE, label, problem, score, stored
+from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
 from tests.service.waiting import logged, until
 

@@ -1,4 +1,4 @@
-"""What tests of the ledger send, and the one shape of every error."""
+"""What tests send to the service, and the one shape of every error."""
 
 from typing import Any
 

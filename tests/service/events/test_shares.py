@@ -14,8 +14,8 @@ from nearnorm.service.ledger.tables.events import retention
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.ledger.tables.feedback import labels
+from tests.service.events.test_events import batch, kept, offer
 from tests.service.ledger.keeping import keep
-from tests.service.ledger.test_events import batch, kept, offer
 
 ALL = frozenset(range(10_000))
 

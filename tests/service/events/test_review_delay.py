@@ -7,8 +7,8 @@ from nearnorm.service.events import review_delay
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.retention import Amount
-from tests.service.ledger.test_candidates import standing
-from tests.service.ledger.test_events import batch, offer
+from tests.service.events.test_candidates import standing
+from tests.service.events.test_events import batch, offer
 
 FLOOD = review_delay.FLOOD + 1
 
