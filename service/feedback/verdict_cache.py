@@ -32,7 +32,8 @@ class VerdictCache:
 
     def of(self, model: str) -> Matches:
         """A model's verdicts: an empty table where none was ever read."""
-        return self._known.setdefault(model, _Known()).matches
+        known = self._known.get(model)  # on every request's way: no new table for nothing
+        return (known or self._known.setdefault(model, _Known())).matches
 
     def prepare(self, model: str, schema: FeatureSchema) -> None:
         """Make the table of a schema, before a model that uses it serves."""

@@ -288,21 +288,30 @@ class DirectScore:
             model, request = self._endpoint.decode(body)
             if takes_long(request, len(body)):
                 self._reading = self._endpoint.long_reads.run(lambda: model.encoder.encode(request))
-                self._reading.add_done_callback(lambda done: self._encoded(model, request, done.result))
+                self._reading.add_done_callback(lambda done: self._encoded(model, request, done))
                 return
+            encoded = model.encoder.encode(request)
         except Exception as error:
             self._end(*problem_of(error, self._headers))
             return
-        self._encoded(model, request, lambda: model.encoder.encode(request))
+        self._take(model, request, encoded)
 
-    def _encoded(self, model: LoadedModel, request: Envelope, encode: Callable[[], Encoded]) -> None:
-        reading, self._reading = self._reading, None
-        if reading is not None and reading.cancelled():
+    def _encoded(self, model: LoadedModel, request: Envelope, done: "asyncio.Future[Encoded]") -> None:
+        self._reading = None
+        if done.cancelled():
             return
         try:
-            self._asked = asked = self._endpoint.asked(model, request, encode(), self._caller)
-            if len(asked.encoded.rows):
-                self._entry = asked.model.batcher.put(asked.encoded.rows, self._scored)
+            encoded = done.result()
+        except Exception as error:
+            self._end(*problem_of(error, self._headers))
+            return
+        self._take(model, request, encoded)
+
+    def _take(self, model: LoadedModel, request: Envelope, encoded: Encoded) -> None:
+        try:
+            self._asked = self._endpoint.asked(model, request, encoded, self._caller)
+            if len(encoded.rows):
+                self._entry = model.batcher.put(encoded.rows, self._scored)
                 return
         except Exception as error:
             self._end(*problem_of(error, self._headers))

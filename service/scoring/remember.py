@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from nearnorm.service.events.log import EventLog, ScoredBatch
-from nearnorm.service.events.traffic_counter import RaisedBy
+from nearnorm.service.events.traffic_counter import NOTHING_RAISED, RaisedBy
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.feedback.labels import Standing
@@ -49,15 +49,18 @@ class Memory:
                 matched[index] = _judge(scores, index, standing, in_force)
                 by_label += scores.anomaly[index] and not alert[index]
             alert = list(map(bool.__or__, alert, scores.anomaly))
-        by_novelty = _by_novelty(model, scores) if scores.novel else 0
-        raised = RaisedBy(scores.anomaly.count(True) - by_label - by_novelty, by_novelty, by_label)
-        if model.held_from is not None:  # kept like alerts, but none of the budget's
+        raised = NOTHING_RAISED
+        if True in scores.anomaly:
+            by_novelty = _by_novelty(model, scores) if scores.novel else 0
+            by_score = scores.anomaly.count(True) - by_label - by_novelty
+            raised = RaisedBy(by_score, by_novelty, by_label)
+        if model.held_from is not None and max(scores.score) >= model.held_from:  # kept like alerts, but none of the budget's
             held = [
                 not kept and score >= model.held_from for kept, score in zip(alert, scores.score, strict=True)
             ]
             alert = list(map(bool.__or__, alert, held))
             raised = raised._replace(held_back=held.count(True))
-        self._log.traffic.note(name, model.ref.version, caller, scores.score, raised)
+        self._log.traffic.note(name, model.ref.version, caller, scores.scored, raised)
         picked = self._log.pick(alert)
         if not picked.rows:
             return Remembered({}, matched) if matched else NOTHING

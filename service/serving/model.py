@@ -53,7 +53,7 @@ class LoadedModel:
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
         self.held_from: float | None = None  # from this score on it is the budget alone that holds back
         self.novelty = Novelty(core)
-        self.novelty_watch = NoveltyWatch(self.novelty.distance + 1)
+        self.novelty_watch = NoveltyWatch()
         self.alert_on_novel = True
         self.drift = Drift(core, weakly(self._drifts))
         self.watched = TokenBucket(WATCHED_ROWS, 0.0)

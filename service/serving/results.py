@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from nearnorm.service.inference.outputs import Outputs, concatenated
 from nearnorm.service.records.encoder import Rows
@@ -51,6 +53,11 @@ class Scores(Struct, eq=False):
         if not found or len(self) == len(self.batch.score):
             return found
         return {row - self.start: found[row] for row in found if self.start <= row < self.stop}
+
+    @property
+    def scored(self) -> NDArray[np.float32]:
+        """[N], as the model gave them."""
+        return self.batch.outputs.score[self.start : self.stop]
 
     @property
     def score(self) -> list[float]:

@@ -64,7 +64,7 @@ def score_file(
     found_novel = novelty.find(rows, outputs.distance)
     novel = {row: signals for row, signals in found_novel.items() if row not in arrays.errors}
     if verdict.alert_on_novel:
-        _alert(anomaly, novel, NoveltyWatch(novelty.distance + 1))
+        _alert(anomaly, novel, NoveltyWatch())
     names: list[str | None] = [None] * len(rows)
     far = np.zeros(len(rows), bool)
     for row, signals in novel.items():

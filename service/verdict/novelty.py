@@ -5,7 +5,7 @@ thousand times too large counts for no more than a large one. So what nobody has
 there is so much of it that it is how the traffic is now: then it is drift, and wants a retraining.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import ge, le
@@ -108,11 +108,11 @@ class SignalNovelty(Struct, frozen=True):
 class NoveltyWatch:
     """How much of recent traffic is novel, and what has ceased to alert for that. One thread."""
 
-    def __init__(self, signals: int) -> None:
-        self._blocks: deque[tuple[int, NDArray[np.int64]]] = deque(maxlen=WINDOW // BLOCK - 1)
-        self._open = np.zeros(signals, np.int64)
+    def __init__(self) -> None:
+        self._blocks: deque[tuple[int, Counter[int]]] = deque(maxlen=WINDOW // BLOCK - 1)
+        self._open: Counter[int] = Counter()
         self._open_rows = 0
-        self._total = np.zeros(signals, np.int64)  # of all blocks, the open one included
+        self._total: Counter[int] = Counter()  # of all blocks, the open one included
         self.ceased: dict[int, datetime] = {}
         """Since when signals alert no longer."""
 
@@ -141,15 +141,16 @@ class NoveltyWatch:
         """Of signals with novel rows among the recent ones."""
         window = self._open_rows + sum(rows for rows, _ in self._blocks)
         return [
-            SignalNovelty(signal, int(self._total[signal]), window, self.ceased.get(signal))
-            for signal in np.flatnonzero(self._total).tolist()
+            SignalNovelty(signal, rows, window, self.ceased.get(signal))
+            for signal, rows in sorted(self._total.copy().items())
+            if rows
         ]
 
     def _turn(self) -> None:
         """A block is full: the oldest one leaves, and what has become rare again alerts again."""
         if len(self._blocks) == self._blocks.maxlen:
-            self._total -= self._blocks[0][1]
+            self._total.subtract(self._blocks[0][1])
         self._blocks.append((self._open_rows, self._open))
-        self._open, self._open_rows = np.zeros_like(self._open), 0
+        self._open, self._open_rows = Counter(), 0
         for signal in [s for s in self.ceased if self._total[s] <= ALLOWED // 2]:
             del self.ceased[signal]

@@ -56,11 +56,11 @@ class CrossSiteRules:
 
     def check_plain(self, headers: Headers) -> None:
         """The same for a request of the fast path: JSON, one Host, and no word of a browser's."""
-        if self._is_open() or self._listed:
-            for name, value in headers:
-                if name == b"host":
+        for name, value in headers:
+            if name == b"host":
+                if value not in self._good or self._is_open() is not self._found_open:
                     self._check_host(value, probed=False)
-                    return
+                return
 
     def _check_host(self, host: bytes, probed: bool) -> None:
         is_open = self._is_open()

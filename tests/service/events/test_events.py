@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -53,7 +54,7 @@ def batch(
 
 def offer(log: EventLog, scored: ScoredBatch) -> dict[int, str]:
     raised = RaisedBy(by_score=sum(scored.alert))
-    log.traffic.note(scored.model, scored.version, scored.caller, scored.score, raised)
+    log.traffic.note(scored.model, scored.version, scored.caller, np.array(scored.score, np.float32), raised)
     return log.keep(scored, log.pick(scored.alert))
 
 

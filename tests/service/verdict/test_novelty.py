@@ -74,7 +74,7 @@ def test_a_core_that_does_not_tell_what_was_seen_finds_nothing(core: Core) -> No
 
 
 def test_a_signal_ceases_to_alert_with_more_than_a_thousandth_of_recent_rows() -> None:
-    watch = NoveltyWatch(2)
+    watch = NoveltyWatch()
     for _ in range(ALLOWED):
         assert watch.count(1, {0: (0,)}) == []
         assert watch.alerting({0: (0,)}) == [0]
@@ -86,14 +86,14 @@ def test_a_signal_ceases_to_alert_with_more_than_a_thousandth_of_recent_rows() -
 
 
 def test_as_many_novel_rows_spread_wider_go_on_alerting() -> None:
-    watch = NoveltyWatch(1)
+    watch = NoveltyWatch()
     for _ in range(4 * ALLOWED):
         watch.count(BLOCK, {0: (0,)})
     assert watch.alerting({0: (0,)}) == [0]
 
 
 def test_what_has_become_rare_again_alerts_again() -> None:
-    watch = NoveltyWatch(1)
+    watch = NoveltyWatch()
     watch.count(100, dict.fromkeys(range(ALLOWED + 1), (0,)))
     assert watch.alerting({0: (0,)}) == []
     for _ in range(WINDOW // BLOCK):
