@@ -152,7 +152,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
-            return  # it is read again without its offer
+            return  # its offer is declined first
         host, bounds = self._host, self._shared.bounds
         if self._crowded and not self.url.startswith(_ALWAYS):
             self._answer(too_many_connections(bounds))
@@ -189,7 +189,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.body += body
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():
+        if self._reading is _HEAD:  # it offers another protocol, and is read again without its offer
             return
         self._reading = _NOTHING
         cycle = self.cycle

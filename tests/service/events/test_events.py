@@ -227,6 +227,15 @@ def test_all_traffic_is_counted_kept_or_not(
     assert counted(ledger, "other") == []
 
 
+def test_many_small_requests_are_counted_row_by_row_and_held_in_arrays(log: EventLog) -> None:
+    seen = np.array([0.5], np.float32)
+    for _ in range(10_000):
+        log.traffic.note("default", "v", "app", seen, RaisedBy(by_score=1))
+    log.traffic.count()
+    (app,) = log.traffic.changed()
+    assert (app.rows, app.by_score, sum(app.bins.values())) == (10_000, 10_000, 10_000)
+
+
 @pytest.fixture
 def busy(log: EventLog) -> Iterator[EventLog]:
     log.start(Background())
