@@ -138,8 +138,8 @@ fuzz: setup ## 100,000 fuzzed requests on each database, and schemathesis on bot
 	@$(BIN)/python -m tests.contract.attack --database sqlite
 	@$(BIN)/python -m tests.contract.attack --database postgresql
 
-mutations: setup ## break MODULE in one place after the other: what do TESTS not notice? (pip install mutmut)
-	@$(BIN)/python -m tests.mutation.mutate $(MODULE) $(TESTS)
+mutations: setup ## break MODULE in one place after the other (in MOST of them): what do TESTS not notice? (pip install mutmut)
+	@$(BIN)/python -m tests.mutation.mutate $(if $(MOST),--most $(MOST)) '$(MODULE)' $(TESTS)
 
 docs: setup ## write the configuration page from the settings
 	@$(BIN)/python -m nearnorm.service.cli.settings_page > docs/configuration.md
