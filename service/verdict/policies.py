@@ -20,6 +20,7 @@ from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.tables import audit, policy
 from nearnorm.service.ledger.tables.policy import PolicyVersion
+from nearnorm.service.verdict.budget import NormalShare
 from nearnorm.service.verdict.solve import Ground, Solved, by_default, solve
 
 SOLVE_EVERY = 60.0  # seconds after which a budget is solved anew: traffic and verdicts change
@@ -123,9 +124,13 @@ def current(connection: sa.Connection, ground: Ground, known: InForce | None) ->
 
 
 def share_in_force(connection: sa.Connection, bundle: Bundle, model: str) -> float:
-    """The share of a version's reference that the policy of `model` comes to, as fine as that allows."""
+    """The share of a version's reference that the policy of `model` comes to, as fine as that allows.
+
+    Without what labels on live alerts say of it: another version has none."""
     ground = Ground.of(bundle.manifest, model)
-    return usable_budget(current(connection, ground, None).share, len(ground.reference))
+    solved = current(connection, ground, None).solved
+    share = solved.budget.share if isinstance(solved.budget, NormalShare) else solved.share
+    return usable_budget(share, len(ground.reference))
 
 
 def put(connection: sa.Connection, change: Change, ground: Ground, actor: str) -> tuple[InForce, InForce]:

@@ -3,24 +3,15 @@
 import math
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from nearnorm.models.errors import ConfigError
+from nearnorm.service.ledger.tables.feedback.judged import JudgedEvent
 
 _Z = 1.2816
 """Of the one-sided 90% confidence."""
 _MOST = 100_000
 
 
-class Judged(Struct, frozen=True):
-    """A logged event with a verdict. `probability` is that of an event like it being kept."""
-
-    score: float
-    anomaly: bool
-    probability: float
-
-
-def lowest_threshold(judged: Sequence[Judged], precision: float) -> float:
+def lowest_threshold(judged: Sequence[JudgedEvent], precision: float) -> float:
     """The lowest score at which the precision of all that score as high is, with 90% confidence, at least
     `precision`. Events weigh one over their probability.
 
@@ -48,7 +39,7 @@ def _lower_bound(share: float, count: float) -> float:
     return (share + z2 / 2 - spread) / (1 + z2)
 
 
-def _needed(ordered: Sequence[Judged], precision: float) -> str:
+def _needed(ordered: Sequence[JudgedEvent], precision: float) -> str:
     """A sentence with how many more verdicts like the best so far it takes."""
     counts, right, share = 0, 0, 1.0
     if ordered:
@@ -66,5 +57,5 @@ def _needed(ordered: Sequence[Judged], precision: float) -> str:
     )
 
 
-def _share(ordered: Sequence[Judged], count: int) -> float:
+def _share(ordered: Sequence[JudgedEvent], count: int) -> float:
     return sum(event.anomaly for event in ordered[:count]) / count

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 import sqlalchemy as sa
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nearnorm.models.bundle.manifest import Manifest
@@ -21,12 +22,11 @@ from nearnorm.models.errors import ConfigError
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables.events import traffic
 from nearnorm.service.ledger.tables.events.traffic import Counted
-from nearnorm.service.ledger.tables.feedback import reference_rows
-from nearnorm.service.ledger.tables.feedback.labels import judged_events
+from nearnorm.service.ledger.tables.feedback import judged, reference_rows
 from nearnorm.service.ledger.tables.policy import PolicyVersion
-from nearnorm.service.verdict import budget
+from nearnorm.service.verdict import budget, live_labels
 from nearnorm.service.verdict.budget import Budget, NormalShare, PerDay, Precision, TrafficShare
-from nearnorm.service.verdict.precision import Judged, lowest_threshold
+from nearnorm.service.verdict.precision import lowest_threshold
 from nearnorm.service.verdict.reviewed_reference import reviewed_scores
 from nearnorm.service.verdict.traffic.history import DAY, SKETCH_DAYS, VOLUME_DAYS, History, trailing
 from nearnorm.service.verdict.traffic.pace import Forecast, Paced, forecast_at, pace, threshold_for_share
@@ -69,7 +69,8 @@ class Raised(Struct, frozen=True):
 class Solved(Struct, frozen=True):
     """What a budget comes to now. `share` is the share of normal traffic that is as high as the threshold;
     `threshold` the lowest score that alerts, None where the reference decides; from `held_from` to there the
-    budget alone holds back. `reviewed` of `reviewable` rows at the top of the reference have a verdict."""
+    budget alone holds back. `reviewed` of `reviewable` rows at the top of the reference have a verdict;
+    `labelled` verdicts on live alerts tell how much of it is normal."""
 
     budget: Budget
     share: float
@@ -82,6 +83,7 @@ class Solved(Struct, frozen=True):
     reviewed: int
     reviewable: int
     known_normal: bool
+    labelled: int = 0
     problem: str | None = None  # why the budget that was asked for is not what is in force
 
     def promised(self) -> dict[str, Any]:
@@ -99,7 +101,8 @@ class Solved(Struct, frozen=True):
     def _behind_normal(self) -> dict[str, Any]:
         if self.known_normal:
             return {"reference": "a sample known to be normal"}
-        return {"reviewed": self.reviewed} if self.reviewed else {"assumes": "a clean reference"}
+        known = {"reviewed": self.reviewed, "labelled_alerts": self.labelled}
+        return {name: count for name, count in known.items() if count} or {"assumes": "a clean reference"}
 
 
 def solve(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> Solved:
@@ -108,8 +111,7 @@ def solve(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> 
     history = trailing(hours, now_ms() // HOUR_MS)
     wanted = _wanted(ground, version)
     if isinstance(wanted, NormalShare):
-        Ranks(ground.reference, Policy(wanted.share))  # refuses what is finer than the reference
-        return _solved(connection, ground, wanted, wanted.share, None, hours, history)
+        return _of_normal(connection, ground, wanted, hours, history)
     paced = _paced(connection, ground, wanted, version, history)
     if paced is None:
         raise ConfigError(
@@ -129,6 +131,27 @@ def by_default(connection: sa.Connection, ground: Ground) -> Solved:
     )
 
 
+def _of_normal(
+    connection: sa.Connection,
+    ground: Ground,
+    wanted: NormalShare,
+    hours: Sequence[Counted],
+    history: History,
+) -> Solved:
+    """By the reference, and by what verdicts on live alerts say of it where nobody knows it to be normal."""
+    Ranks(ground.reference, Policy(wanted.share))  # refuses what is finer than the reference
+    if ground.known_normal or not len(history.tail):
+        return _solved(connection, ground, wanted, wanted.share, None, hours, history)
+    alerts = live_labels.usable(judged.named_by_labels(connection, ground.model, ground.version))
+    if not alerts:
+        return _solved(connection, ground, wanted, wanted.share, None, hours, history)
+    tail = history.tail.sum(axis=0)
+    lowest = live_labels.lowest_threshold(ground.reference, alerts, tail, wanted.share)
+    share = share_of(lowest, ground.reference)
+    found = _solved(connection, ground, wanted, share, Paced(lowest, lowest, False), hours, history)
+    return replace(found, labelled=len(alerts))
+
+
 def _paced(
     connection: sa.Connection,
     ground: Ground,
@@ -144,8 +167,7 @@ def _paced(
             lowest = threshold_for_share(history, share)
             return None if lowest is None else Paced(lowest, lowest, False)
         case Precision(share):
-            judged = [Judged(*row) for row in judged_events(connection, ground.model, ground.version)]
-            lowest = lowest_threshold(judged, share)
+            lowest = lowest_threshold(judged.scored_by(connection, ground.model, ground.version), share)
             return Paced(lowest, lowest, False)
 
 

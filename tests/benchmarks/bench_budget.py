@@ -4,8 +4,8 @@
 
 Scores of normals and anomalies are drawn as log odds; the threshold is solved anew each hour from what the
 ledger holds. A week's mean is alerts over promised, of whole weeks from the second day on, the day of an
-unannounced change left out. A day is held against the forecast that was made at its beginning. Each seed of a scenario is a line of --out, and is
-not run again.
+unannounced change left out. A day is held against the forecast that was made at its beginning. Each seed of
+a scenario is a line of --out, and is not run again.
 """
 
 import argparse

@@ -3,12 +3,13 @@
 import pytest
 
 from nearnorm.models.errors import ConfigError
-from nearnorm.service.verdict.precision import Judged, lowest_threshold
+from nearnorm.service.ledger.tables.feedback.judged import JudgedEvent
+from nearnorm.service.verdict.precision import lowest_threshold
 
 
-def judged(*verdicts: bool, probability: float = 1.0) -> list[Judged]:
+def judged(*verdicts: bool, probability: float = 1.0) -> list[JudgedEvent]:
     """Events of falling score."""
-    return [Judged(1.0 - i / 1000, right, probability) for i, right in enumerate(verdicts)]
+    return [JudgedEvent(1.0 - i / 1000, right, probability, True) for i, right in enumerate(verdicts)]
 
 
 def test_the_threshold_goes_as_low_as_the_precision_surely_holds() -> None:
@@ -20,13 +21,15 @@ def test_the_threshold_goes_as_low_as_the_precision_surely_holds() -> None:
 
 
 def test_equal_scores_are_one_threshold() -> None:
-    events = [Judged(0.9, True, 1.0)] * 20 + [Judged(0.8, right, 1.0) for right in [True] * 5 + [False] * 40]
+    events = [JudgedEvent(0.9, True, 1.0, True)] * 20 + [
+        JudgedEvent(0.8, right, 1.0, True) for right in [True] * 5 + [False] * 40
+    ]
     assert lowest_threshold(events, 0.5) == 0.9
 
 
 def test_an_event_that_is_seldom_kept_stands_for_many() -> None:
     kept = judged(*[True] * 20)
-    lower = [Judged(0.5, False, 0.01)]
+    lower = [JudgedEvent(0.5, False, 0.01, True)]
     assert lowest_threshold([*kept, *lower], 0.5) > 0.5
 
 

@@ -18,7 +18,6 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Milliseconds, Number, insert, metadata
 from nearnorm.service.ledger.label_history import Label, LabelHistory, Statement, Verdict
 from nearnorm.service.ledger.tables.events import candidates
-from nearnorm.service.ledger.tables.events.events import events
 from nearnorm.service.ledger.tables.feedback import quarantine
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, is_silenced
 
@@ -182,20 +181,6 @@ def changed_since(connection: sa.Connection, model: str, change: int) -> list[St
         Standing(r.digest, r.verdict, r.feedback_id, r.at, r.change, r.record)
         for r in connection.execute(query)
     ]
-
-
-def judged_events(connection: sa.Connection, model: str, version: str) -> list[tuple[float, bool, float]]:
-    """Of each judged record the newest event that this version scored: its score, whether it is an anomaly,
-    and the probability that an event like it is kept."""
-    query = (
-        sa.select(events.c.digest, events.c.score, verdicts.c.verdict, events.c.probability)
-        .join(verdicts, sa.and_(verdicts.c.model == events.c.model, verdicts.c.digest == events.c.digest))
-        .where(events.c.model == model, events.c.model_version == version)
-        .where(verdicts.c.verdict.in_(("anomaly", "normal")))
-        .order_by(events.c.event_id)
-    )
-    newest = {row.digest: row for row in connection.execute(query)}
-    return [(row.score, row.verdict == "anomaly", row.probability) for row in newest.values()]
 
 
 def learnt(
