@@ -23,12 +23,13 @@ ROOT = Path(__file__).parents[2]
 
 def main(module: str, tests: list[str], most: int | None) -> None:
     path = f"src/nearnorm/{module}"  # mutmut takes a module's name from its path, and follows no links
+    whole = str(Path(path).parent) if "*" in path else path
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in ("src", "tests"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         settings = (
-            f'\n[tool.mutmut]\nsource_paths = ["{path}"]\nonly_mutate = ["{path}"]\n'
+            f'\n[tool.mutmut]\nsource_paths = ["{whole}"]\nonly_mutate = ["{path}"]\n'
             'also_copy = ["src", "tests", "pyproject.toml"]\n'
             f"pytest_add_cli_args_test_selection = {tests!r}\n"
         )
