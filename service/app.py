@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nearnorm import __version__
 from nearnorm.models.errors import NearnormError
-from nearnorm.service.api import analysts, drift, feedback, jobs, models, ops, policy, privacy, queue
+from nearnorm.service.api import analysts, drift, feedback, health, jobs, models, policy, privacy, queue
 from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.http.middleware import problems
 from nearnorm.service.http.middleware.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
@@ -83,7 +83,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.state.metrics = metrics
     app.state.figures = figures
     app.state.siblings = siblings
-    app.include_router(ops.router)
+    app.include_router(health.router)
     for room in (drift, models, feedback, analysts, jobs, queue, policy, privacy):
         app.include_router(room.router)
     problems.install(app)

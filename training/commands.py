@@ -171,8 +171,8 @@ def evaluate(
         _show_warning(warning)
     with _bar() as step:
         step("evaluate", 0.0)
-        from nearnorm.training.trial.comparison import hold_trial, verdict
-        from nearnorm.training.trial.report import trial_html, trial_json
+        from nearnorm.training.comparison.compare import hold_trial, verdict
+        from nearnorm.training.comparison.report import trial_html, trial_json
 
         trial = hold_trial(loaded, recipe.fit, labels, splits, seed, lambda done: step("evaluate", done))
     out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from nearnorm.service.access.analyst_name import spellings
 from nearnorm.service.ids import new_id
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import audit
+from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.feedback import erasure, reference_rows
 

@@ -19,7 +19,8 @@ from nearnorm.service.access.quota import Meter
 from nearnorm.service.errors import Forbidden, Unauthorized
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.quota import Quota
-from nearnorm.service.ledger.tables import audit, keys
+from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import keys
 from nearnorm.service.ledger.tables.keys import Key
 
 ROLES = ("score", "feedback", "operate")

@@ -19,7 +19,7 @@ from nearnorm.service.errors import (
 )
 from nearnorm.service.http.body import JSON, kind_of, read_body
 from nearnorm.service.http.middleware.query import query_of
-from nearnorm.service.ledger.tables import audit
+from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.logs import log
 from nearnorm.service.records.limits import MOST_DOCUMENT_VALUES, check_values
 from nearnorm.service.services import Services

@@ -12,7 +12,7 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.ids import iso
-from nearnorm.service.ledger.tables import audit
+from nearnorm.service.ledger.tables import audit_trail as audit
 
 router = APIRouter(tags=["privacy"])
 

@@ -220,7 +220,7 @@ def _settings() -> "Settings":
 def _audited(action: str, model: str, version: str) -> Iterator[None]:
     """Write down an act before it happens. Raises NearnormError where that cannot be, and nothing happens."""
     from nearnorm.service.cli.keys import in_ledger, user, written
-    from nearnorm.service.ledger.tables import audit
+    from nearnorm.service.ledger.tables import audit_trail as audit
 
     by = user()
     in_ledger(lambda ledger: written(ledger, lambda c: audit.note(c, by, action, model, version=version)))

@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.events.audit_slice import AuditSlice
 from nearnorm.service.events.kept import MOST_TEXT, OVERHEAD, Kept, as_rows, text_of
-from nearnorm.service.events.random_slice import AuditSlice
 from nearnorm.service.events.review_delay import Pending
 from nearnorm.service.events.traffic_counter import TrafficCounter
 from nearnorm.service.events.waiting import WaitingEvents

@@ -7,7 +7,8 @@ from nearnorm.service.access.analyst_name import spellings
 from nearnorm.service.errors import Conflict, InvalidRequest, NotFound
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.clock import tick
-from nearnorm.service.ledger.tables import audit, jobs
+from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels, quarantine
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, Quarantine
 from nearnorm.service.retraining import requests

@@ -9,7 +9,8 @@ from msgspec import Struct
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.ids import iso, new_id, now_ms
 from nearnorm.service.ledger.label_history import LabelHistory, Verdict
-from nearnorm.service.ledger.tables import audit, jobs
+from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED, Job

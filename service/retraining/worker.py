@@ -28,7 +28,8 @@ from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.tables import audit, jobs, snapshot
+from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import jobs, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, reference_rows
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log

@@ -18,7 +18,8 @@ from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import Conflict, InvalidRequest
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.clock import tick
-from nearnorm.service.ledger.tables import audit, policy
+from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import policy
 from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.verdict.budget import NormalShare
 from nearnorm.service.verdict.solve import Ground, Solved, by_default, solve

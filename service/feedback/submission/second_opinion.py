@@ -12,7 +12,7 @@ from msgspec import Struct
 from nearnorm.service.feedback.submission.resolve import Bound
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import audit
+from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import labels
 from nearnorm.service.ledger.tables.feedback.second_opinions import Doubt

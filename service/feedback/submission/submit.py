@@ -18,7 +18,8 @@ from nearnorm.service.feedback.submission.second_opinion import Judge, weigh
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import audit, idempotency
+from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import idempotency
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.feedback.labels import Histories, Standing
 from nearnorm.service.records.encoder import MOST_WARNED, Encoder

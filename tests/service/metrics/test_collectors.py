@@ -14,7 +14,7 @@ from nearnorm.service.metrics import collectors
 from nearnorm.service.settings import Settings
 from nearnorm.service.token_bucket import TokenBucket
 from nearnorm.service.verdict.novelty import ALLOWED
-from tests.service.api.test_ops import value
+from tests.service.api.test_health import value
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_endpoint import RECORD
 from tests.service.waiting import until

@@ -17,7 +17,7 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
-from tests.service.api.test_ops import value
+from tests.service.api.test_health import value
 from tests.service.running import home_with, serving
 from tests.service.scoring.test_endpoint import RECORD, problem
 from tests.service.waiting import until

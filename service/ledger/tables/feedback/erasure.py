@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
-from nearnorm.service.ledger.tables import audit
+from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.events import candidates
 from nearnorm.service.ledger.tables.feedback import quarantine, second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import ERASED, labels, verdicts

@@ -7,8 +7,8 @@ from string import Template
 import numpy as np
 
 from nearnorm.models.conformal import DEFAULT_BUDGET
+from nearnorm.training.comparison.compare import Trial, verdict
 from nearnorm.training.reporting import plots
-from nearnorm.training.trial.comparison import Trial, verdict
 
 
 def trial_json(trial: Trial) -> dict[str, object]:

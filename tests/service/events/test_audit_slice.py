@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from nearnorm.service.events.random_slice import MOST_PER_SECOND, AuditSlice
+from nearnorm.service.events.audit_slice import MOST_PER_SECOND, AuditSlice
 
 
 def test_the_rate_holds_for_any_size_of_request() -> None:

@@ -8,12 +8,12 @@ from sklearn.metrics import average_precision_score
 
 from nearnorm.models.conformal import DEFAULT_BUDGET
 from nearnorm.models.errors import DataError
+from nearnorm.training.comparison.baselines import BASELINES, encode
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED
 from nearnorm.training.dataset.load import Dataset
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.method.config import FitConfig
-from nearnorm.training.trial.baselines import BASELINES, encode
 
 NEARNORM = "Nearnorm"
 TEST_SHARE = 0.3

@@ -1,4 +1,4 @@
-"""What operators and orchestrators ask: alive, ready, metrics."""
+"""Health, as orchestrators and operators ask for it: alive, ready, metrics."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearnorm.models.errors import DataError
+from nearnorm.training.comparison.baselines import BASELINES, encode
+from nearnorm.training.comparison.compare import NEARNORM, Trial, hold_trial, verdict
+from nearnorm.training.comparison.report import trial_html
 from nearnorm.training.dataset.load import load
-from nearnorm.training.trial.baselines import BASELINES, encode
-from nearnorm.training.trial.comparison import NEARNORM, Trial, hold_trial, verdict
-from nearnorm.training.trial.report import trial_html
 from tests.training.conftest import PAYMENTS, PAYMENTS_HELD_OUT
 from tests.training.samples import quick
 from tests.training.test_commands import nearnorm
