@@ -45,7 +45,7 @@ def retrain(
     rule = Rule.of(load_settings())
     job = in_ledger(lambda ledger: written(ledger, lambda c: requests.request(c, model, rule, user())))
     typer.echo(job.job_id)
-    told = ""
+    shown = ""
     while wait:
         now, waits = in_ledger(
             lambda ledger: written(
@@ -53,9 +53,9 @@ def retrain(
             )
         )
         line = f"{now.state} {now.stage} {now.progress:.0%}" if waits is None else f"waits for {waits}"
-        if line != told:
+        if line != shown:
             typer.echo(line, err=True)
-            told = line
+            shown = line
         if now.state in ENDED:
             for reason in now.reasons:
                 typer.echo(reason, err=True)

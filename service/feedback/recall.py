@@ -203,12 +203,12 @@ def read(connection: sa.Connection, model: str, version: str) -> Recall | None:
         return None  # without going through all events
     judged = verdicts.c.verdict.in_(("anomaly", "normal"))
     anomalous = verdicts.c.verdict == "anomaly"
-    said = labels.labels
+    statements = labels.labels
     drawn = sa.and_(
         judged,
         events.c.audit,
-        said.c.event_id.is_not(None),
-        sa.func.coalesce(said.c.named_by, "event_id") == "event_id",
+        statements.c.event_id.is_not(None),
+        sa.func.coalesce(statements.c.named_by, "event_id") == "event_id",
     )
     which = (sa.true(), judged, anomalous, drawn, sa.and_(drawn, anomalous))
     rows = 1.0 / events.c.probability
@@ -220,7 +220,7 @@ def read(connection: sa.Connection, model: str, version: str) -> Recall | None:
         .select_from(
             events.outerjoin(
                 verdicts, sa.and_(verdicts.c.model == events.c.model, verdicts.c.digest == events.c.digest)
-            ).outerjoin(said, said.c.feedback_id == verdicts.c.feedback_id)
+            ).outerjoin(statements, statements.c.feedback_id == verdicts.c.feedback_id)
         )
         .where(events.c.model == model, events.c.model_version == version, retention.is_complete(connection))
         .group_by(events.c.anomaly, events.c.percentile)

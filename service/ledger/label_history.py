@@ -84,12 +84,12 @@ class LabelHistory(Struct, frozen=True, dict=True):
 
     @property
     def verdict(self) -> Verdict:
-        said = {label.label for label in self.standing}
-        if not said:
+        verdicts = {label.label for label in self.standing}
+        if not verdicts:
             return "none"
-        if len(said) > 1:
+        if len(verdicts) > 1:
             return "conflict"
-        return "anomaly" if "anomaly" in said else "normal"
+        return "anomaly" if "anomaly" in verdicts else "normal"
 
     @property
     def is_shared(self) -> bool:
@@ -124,10 +124,10 @@ class LabelHistory(Struct, frozen=True, dict=True):
     @cached_property
     def _opposing(self) -> dict[str, list[str]]:
         """By a label, the newest that say the opposite."""
-        told = {}
+        opponents = {}
         for label in ("anomaly", "normal"):
-            told[label] = [s.feedback_id for s in self.standing if s.label != label][-MOST_OPPONENTS:]
-        return told
+            opponents[label] = [s.feedback_id for s in self.standing if s.label != label][-MOST_OPPONENTS:]
+        return opponents
 
     @cached_property
     def _retracted(self) -> set[str | None]:

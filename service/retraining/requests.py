@@ -69,9 +69,11 @@ def unread(connection: sa.Connection, model: str, most: int = MOST_COUNTED) -> U
     ).all()
     at: dict[str, int] = {row.digest: row.at for row in again}
     heard = {row.digest for row in again if row.confirmed}
-    said = about(connection, model, at)
+    histories = about(connection, model, at)
     differ = [
-        at[digest] for digest, history in said.items() if digest in heard or _learns_otherwise(history, read)
+        at[digest]
+        for digest, history in histories.items()
+        if digest in heard or _learns_otherwise(history, read)
     ]
     return Unread(min(count + len(differ), most), min([*differ, *([oldest] if count else [])], default=None))
 

@@ -44,9 +44,9 @@ def explaining_lane(
         return explain(gathered([i.rows for i in items]), concatenated([i.outputs for i in items]))
 
     limits = Limits(BLOCK_ROWS, 0, QUEUE_ROWS, deadline_seconds, 1)
-    return ExplainingLane(together, _apart, limits, executor, observe)
+    return ExplainingLane(together, _split, limits, executor, observe)
 
 
-def _apart(items: Sequence[ScoredRows], explained: list[Explained]) -> list[list[Explained]]:
+def _split(items: Sequence[ScoredRows], explained: list[Explained]) -> list[list[Explained]]:
     remaining = iter(explained)
     return [list(islice(remaining, len(item))) for item in items]

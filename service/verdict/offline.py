@@ -81,5 +81,5 @@ def _spoken(in_force: InForce, model: str) -> str:
 
 def _verdict(reference: NDArray[np.float32], threshold: float, novel: bool, by: str) -> OfflineVerdict:
     also = ", and so is what is novel" if novel else ""
-    told = f"by {by}: a score of {threshold!r} or more is an anomaly{also}"
-    return OfflineVerdict(reference, threshold, novel, told)
+    judged_by = f"by {by}: a score of {threshold!r} or more is an anomaly{also}"
+    return OfflineVerdict(reference, threshold, novel, judged_by)

@@ -47,11 +47,11 @@ class Recipe(BaseModel):
         if schema is None:
             return cls._checked(path, document)
         own = cls._checked(path, document)
-        told = cls._checked(schema, _document(schema, {"schema"}))
-        twice = sorted(own.columns.keys() & told.columns.keys())
+        given = cls._checked(schema, _document(schema, {"schema"}))
+        twice = sorted(own.columns.keys() & given.columns.keys())
         if twice:
             raise ConfigError(f"[schema.{quoted(twice[0])}] is in {path} and in {schema}: keep one of them")
-        return own.model_copy(update={"columns": own.columns | told.columns})
+        return own.model_copy(update={"columns": own.columns | given.columns})
 
     @classmethod
     def _checked(cls, path: Path | None, document: dict[str, object]) -> "Recipe":

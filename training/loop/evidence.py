@@ -35,17 +35,17 @@ def rank_among_reference(
     rows = champion.rows
     anomalous = labels[rows] == ANOMALY
     is_enough = int((anomalous & trusted[rows]).sum()) >= FEWEST_TRUSTED
-    told = trusted[rows] if is_enough else np.ones(len(rows), bool)
+    counts = trusted[rows] if is_enough else np.ones(len(rows), bool)
     if not anomalous.any():
         return None
-    rows = rows[told]
+    rows = rows[counts]
     fits, reference = challenger.reference_rank.shape
     return Ranked(
         truth=np.concatenate([(labels[rows] == ANOMALY).astype(int), np.zeros(fits * reference, int)]),
         weight=np.concatenate([weight[rows], np.full(fits * reference, 1 / fits)]),
         unit=np.concatenate([np.arange(len(rows)), len(rows) + np.tile(np.arange(reference), fits)]),
-        champion=np.concatenate([champion.rank[told], champion.reference_rank.ravel()]),
-        challenger=np.concatenate([challenger.rank[told], challenger.reference_rank.ravel()]),
+        champion=np.concatenate([champion.rank[counts], champion.reference_rank.ravel()]),
+        challenger=np.concatenate([challenger.rank[counts], challenger.reference_rank.ravel()]),
         of_artefact=of_artefact,
         trusted=is_enough,
     )

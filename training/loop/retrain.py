@@ -143,9 +143,9 @@ def retrain(folder: Path) -> TrainingResult:
             theirs = _rank_held_out(champion, data, kept) if refitted is None else refitted.result()
             artefacts.append((theirs, _rank_held_out(bundle, data, kept)))
 
-    said = [v.record for v in verdicts]
-    before = _placements(*_answers(champion, convert(said, core.features)), request.budget)
-    after = _placements(*_answers(bundle, convert(said, data.schema)), request.budget)
+    labelled = [v.record for v in verdicts]
+    before = _placements(*_answers(champion, convert(labelled, core.features)), request.budget)
+    after = _placements(*_answers(bundle, convert(labelled, data.schema)), request.budget)
     weight = weights(len(data.labels), snapshot.place, verdicts)
     measured = [*artefacts, *recipes]
     ranked = (

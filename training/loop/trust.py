@@ -42,13 +42,13 @@ def draw(data: Dataset, place: np.ndarray, verdicts: Sequence[Verdict]) -> Trust
     """`place` [V] is the row of each verdict, or -1."""
     trusted = data.labels != UNLABELLED
     drawn = np.zeros(len(trusted), bool)
-    told = np.zeros(len(trusted), bool)
+    has_verdict = np.zeros(len(trusted), bool)
     for verdict, row in zip(verdicts, place.tolist(), strict=True):
         if row >= 0:
-            told[row] = True
+            has_verdict[row] = True
             trusted[row] = verdict.known or verdict.shared or verdict.random
             drawn[row] = is_drawn(verdict.digest)
-    base = np.flatnonzero(trusted & ~told)
+    base = np.flatnonzero(trusted & ~has_verdict)
     for row, record in zip(
         base.tolist(), records(data.schema, data.numeric[base], data.codes[base], {}), strict=True
     ):

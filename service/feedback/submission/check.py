@@ -15,7 +15,7 @@ class Checks:
 
     def __init__(self, before: Histories) -> None:
         self._before = before
-        self._said: dict[tuple[str, str], tuple[int, str]] = {}
+        self._verdicts: dict[tuple[str, str], tuple[int, str]] = {}
         self._taken_back: set[str | None] = set()
         self._counts: dict[str, Counter[str]] = {}
 
@@ -28,13 +28,15 @@ class Checks:
             self._bounded(statement)
 
     def _once(self, retraction: Label) -> None:
-        said = self._before.get(retraction.digest)
-        if retraction.retracts in self._taken_back or (said and said.took_back(str(retraction.retracts))):
+        history = self._before.get(retraction.digest)
+        if retraction.retracts in self._taken_back or (
+            history and history.took_back(str(retraction.retracts))
+        ):
             raise Mistake("already-retracted", "the label was retracted before", "retract")
         self._taken_back.add(retraction.retracts)
 
     def _no_contradiction(self, index: int, label: Label) -> None:
-        first, verdict = self._said.setdefault((label.analyst, label.digest), (index, label.label))
+        first, verdict = self._verdicts.setdefault((label.analyst, label.digest), (index, label.label))
         if verdict != label.label:
             detail = f"labels {first} and {index} call the same record {verdict} and {label.label}"
             raise Mistake("contradiction", f"{detail}: send one of them", "label")
@@ -42,8 +44,10 @@ class Checks:
     def _bounded(self, label: Label) -> None:
         counts = self._counts.get(label.digest)
         if counts is None:
-            said = self._before.get(label.digest)
-            counts = Counter(s.actor for s in said.statements if s.label != "retract") if said else Counter()
+            history = self._before.get(label.digest)
+            counts = (
+                Counter(s.actor for s in history.statements if s.label != "retract") if history else Counter()
+            )
             self._counts[label.digest] = counts
         counts[label.actor] += 1
         if counts[label.actor] > MOST_ON_A_RECORD:

@@ -65,22 +65,22 @@ def waits(connection: sa.Connection, model: str, of: Sequence[Label]) -> set[str
     }
 
 
-def taken(bound: Bound, said: LabelHistory, waits: bool) -> Receipt:
+def taken(bound: Bound, history: LabelHistory, waits: bool) -> Receipt:
     """What is answered to a label as soon as it is stored."""
     label, read = bound.label, bound.read
     return Receipt(
         label.feedback_id,
-        _first_status(label, said, waits),
+        _first_status(label, history, waits),
         event=NamedEvent.of(bound.event) if bound.event else None,
         imputed=read.imputed.get(0) if read else None,
         unknown=list(read.unknown.get(0, ())) or None if read else None,
         warnings=read.warnings or None if read else None,
-        conflicts_with=said.opponents(label),
+        conflicts_with=history.opponents(label),
     )
 
 
-def _first_status(label: Label, said: LabelHistory, waits: bool) -> Status:
-    if not said.counts(label):
+def _first_status(label: Label, history: LabelHistory, waits: bool) -> Status:
+    if not history.counts(label):
         return "quarantined"
     return "second_opinion" if waits else "stored"
 
@@ -90,17 +90,17 @@ def receipt(connection: sa.Connection, feedback_id: str, log: EventLog) -> Recei
     label = labels.find(connection, feedback_id) if "\0" not in feedback_id else None
     if label is None:
         raise NotFound(f"no feedback {feedback_id[:60]!r} was ever stored", field="feedback_id")
-    said = labels.about(connection, label.model, [label.digest]).get(label.digest)
+    history = labels.about(connection, label.model, [label.digest]).get(label.digest)
     return Receipt(
         feedback_id,
-        _status(label, said, bool(waits(connection, label.model, [label]))),
+        _status(label, history, bool(waits(connection, label.model, [label]))),
         label=label.label if label.label != "retract" else None,
         retracts=label.retracts,
         analyst=label.analyst,
         event_id=label.event_id,
         event=_event(connection, label.event_id, log) if label.event_id else None,
         record_id=label.record_id,
-        conflicts_with=said.opponents(label) if said else None,
+        conflicts_with=history.opponents(label) if history else None,
         job_id=label.job_id,
         model_version=label.model_version,
         score_before=label.score_before,
@@ -121,15 +121,15 @@ def _event(connection: sa.Connection, event_id: str, log: EventLog) -> NamedEven
     return NamedEvent.of(event) if event else None
 
 
-def _status(label: Label, said: LabelHistory | None, waits: bool) -> Status:
-    if said is None:
+def _status(label: Label, history: LabelHistory | None, waits: bool) -> Status:
+    if history is None:
         return "erased"
-    if not said.counts(label):
+    if not history.counts(label):
         return "quarantined"
     if label.label != "retract":
-        if said.took_back(label.feedback_id):
+        if history.took_back(label.feedback_id):
             return "retracted"
-        if not said.stands(label):
+        if not history.stands(label):
             return "superseded"
         if waits:
             return "second_opinion"

@@ -60,10 +60,10 @@ def weigh(
     asked = {digest: doubt for digest, doubt in again.items() if doubt.confirmed is None}
     if asked:
         alone = _is_alone(connection, model)
-        said = [
+        confirmed = [
             d for d, doubt in asked.items() if operates or _is_other(connection, doubt, new[d].label, alone)
         ]
-        second_opinions.confirm(connection, model, said, change)
+        second_opinions.confirm(connection, model, confirmed, change)
     fresh = [one for digest, one in new.items() if digest not in again]
     opinions = judge([one.label for one in fresh])
     doubts = [
@@ -84,7 +84,7 @@ def weigh(
         if (opinion := opinions.get(one.label.digest)) and _contradicts(one, opinion, below)
     ]
     if doubts:
-        _tell_burst(connection, model, doubts)
+        _keep_doubts(connection, model, doubts)
 
 
 def _contradicts(one: Bound, opinion: Opinion, below: float) -> bool:
@@ -118,7 +118,7 @@ def _is_other(connection: sa.Connection, doubt: Doubt, label: Label, alone: bool
     return bool(connection.execute(first).scalar() != label.analyst)
 
 
-def _tell_burst(connection: sa.Connection, model: str, doubts: Sequence[Doubt]) -> None:
+def _keep_doubts(connection: sa.Connection, model: str, doubts: Sequence[Doubt]) -> None:
     """Keep doubts, and tell once an hour of a key that sends many."""
     actor, since = doubts[0].actor, now_ms() - HOUR_MS
     before = second_opinions.count(connection, model, actor, since)

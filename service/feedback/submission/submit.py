@@ -59,12 +59,12 @@ def submit(
     bound, before = _bind(sent, Resolver(connection, sent, log, encoder(sent.model)), connection)
     statements = [one.label for one in bound]
     _check_rates(connection, statements, settings.analyst_labels_per_hour)
-    said = labels.append(connection, change, statements, before)
+    histories = labels.append(connection, change, statements, before)
     weigh(connection, change, bound, settings.second_opinion_below, judge, sent.operates)
     waiting = receipts.waits(connection, sent.model, [one.label for one in bound])
     answer = {
         "receipts": msgspec.to_builtins(
-            [receipts.taken(one, said[one.label.digest], one.label.digest in waiting) for one in bound]
+            [receipts.taken(one, histories[one.label.digest], one.label.digest in waiting) for one in bound]
         ),
         "retraining": requests.labelled(connection, sent.model, rule, sent.actor),
     }

@@ -25,26 +25,26 @@ from nearnorm.service.metrics.counters import Metrics
 
 def install(app: FastAPI) -> None:
     """Map the exceptions of routes and routing to problems."""
-    app.add_exception_handler(ServiceError, _told)
-    app.add_exception_handler(StoreOutOfReach, _told_of_the_store)
-    app.add_exception_handler(HTTPException, _told_by_status)
-    app.add_exception_handler(RequestValidationError, _told_by_fields)
+    app.add_exception_handler(ServiceError, _service_problem)
+    app.add_exception_handler(StoreOutOfReach, _store_problem)
+    app.add_exception_handler(HTTPException, _status_problem)
+    app.add_exception_handler(RequestValidationError, _validation_problem)
 
 
 def respond(error: ServiceError) -> Response:
     return Response(problem_body(error), error.status, error.headers, PROBLEM)
 
 
-async def _told(_: Request, error: Exception) -> Response:
+async def _service_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)  # noqa: S101 - what the handler is installed for
     return respond(error)
 
 
-async def _told_of_the_store(_: Request, error: Exception) -> Response:
+async def _store_problem(_: Request, error: Exception) -> Response:
     return respond(StoreUnavailable(f"{error}", headers={"Retry-After": "5"}))
 
 
-async def _told_by_status(request: Request, error: Exception) -> Response:
+async def _status_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     headers = dict(error.headers or {})
     if error.status_code == 405:  # the router names the methods of one of the path's routes
@@ -53,7 +53,7 @@ async def _told_by_status(request: Request, error: Exception) -> Response:
     return respond(of_status(error.status_code, str(error.detail), headers))
 
 
-async def _told_by_fields(_: Request, error: Exception) -> Response:
+async def _validation_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     found: list[dict[str, object]] = [
         {"field": ".".join(str(part) for part in e["loc"][1:]) or str(e["loc"][0]), "detail": e["msg"]}

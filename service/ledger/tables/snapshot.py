@@ -43,8 +43,8 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
         .order_by(verdicts.c.digest)
     )
     found = connection.execute(standing).all()
-    said = about(connection, model, [row.digest for row in found])
-    told = [
+    histories = about(connection, model, [row.digest for row in found])
+    lines = [
         _line(
             digest=row.digest,
             feedback_id=row.feedback_id,
@@ -53,7 +53,7 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
             probability=row.probability or 1.0,
             known=row.change <= known,
             random=bool(row.audit),
-            shared=row.digest in said and said[row.digest].is_shared,
+            shared=row.digest in histories and histories[row.digest].is_shared,
         )
         for row in found
     ]
@@ -64,7 +64,7 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
         .limit(traffic_rows)
     )
     return LedgerSnapshot(
-        watermark, told, [f'{{"record":{record}}}' for record in connection.scalars(slice_)]
+        watermark, lines, [f'{{"record":{record}}}' for record in connection.scalars(slice_)]
     )
 
 

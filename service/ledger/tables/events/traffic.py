@@ -62,8 +62,8 @@ def put(connection: sa.Connection, writer: str, counted: Sequence[Counted]) -> N
     )
     if values:
         fresh = insert(connection, traffic_hours)
-        told = {name: fresh.excluded[name] for name in traffic_hours.c.keys()[len(keys) + 1 :]}
-        connection.execute(fresh.on_conflict_do_update(index_elements=[*keys, "writer"], set_=told), values)
+        newer = {name: fresh.excluded[name] for name in traffic_hours.c.keys()[len(keys) + 1 :]}
+        connection.execute(fresh.on_conflict_do_update(index_elements=[*keys, "writer"], set_=newer), values)
 
 
 def since(connection: sa.Connection, model: str, version: str, hour: int, scored_from: int) -> list[Counted]:

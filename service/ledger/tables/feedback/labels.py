@@ -113,13 +113,13 @@ def append(
     if before is None:
         before = about(connection, model, by_digest)
     silenced = quarantine.silenced(connection)
-    said = {
+    histories = {
         digest: before.get(digest, LabelHistory([], silenced)).followed_by(new, change)
         for digest, new in by_digest.items()
     }
     connection.execute(sa.insert(labels), rows)
-    _write_verdicts(connection, change, model, said)
-    return said
+    _write_verdicts(connection, change, model, histories)
+    return histories
 
 
 def find(connection: sa.Connection, feedback_id: str) -> Label | None:
@@ -145,8 +145,8 @@ def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> Hist
             .where(labels.c.model == model, labels.c.digest.in_(wanted[start : start + 500]))
             .order_by(labels.c.number)
         )
-        for digest, *said in connection.execute(query).all():  # one by one takes twice the time
-            statements[digest].append(Statement(*said))
+        for digest, *columns in connection.execute(query).all():  # one by one takes twice the time
+            statements[digest].append(Statement(*columns))
     silenced = quarantine.silenced(connection)
     return {digest: LabelHistory(found, silenced) for digest, found in statements.items()}
 
@@ -223,22 +223,22 @@ def sum_up(connection: sa.Connection, change: int, model: str, digests: set[str]
 
 def _write_verdicts(connection: sa.Connection, change: int, model: str, histories: Histories) -> None:
     rows = []
-    for digest, said in histories.items():
-        last = (said.standing or said.statements)[-1]
+    for digest, history in histories.items():
+        last = (history.standing or history.statements)[-1]
         rows.append(
             {
                 "model": model,
                 "digest": digest,
-                "verdict": said.verdict,
+                "verdict": history.verdict,
                 "feedback_id": last.feedback_id,
-                "at": last.at if said.standing else now_ms(),  # see erasure.prune
+                "at": last.at if history.standing else now_ms(),  # see erasure.prune
                 "change": change,
             }
         )
     if rows:
         fresh = insert(connection, verdicts)
-        told = {name: fresh.excluded[name] for name in ("verdict", "feedback_id", "at", "change")}
-        connection.execute(fresh.on_conflict_do_update(index_elements=["model", "digest"], set_=told), rows)
+        newer = {name: fresh.excluded[name] for name in ("verdict", "feedback_id", "at", "change")}
+        connection.execute(fresh.on_conflict_do_update(index_elements=["model", "digest"], set_=newer), rows)
         candidates.judge(connection, model, histories.keys())
 
 

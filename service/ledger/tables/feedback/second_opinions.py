@@ -54,8 +54,8 @@ def put(connection: sa.Connection, doubts: Sequence[Doubt]) -> None:
     """In the place of what was doubted of their records before."""
     for doubt in doubts:
         fresh = insert(connection, second_opinions).values(**asdict(doubt))
-        told = {column.name: fresh.excluded[column.name] for column in second_opinions.c}
-        connection.execute(fresh.on_conflict_do_update(index_elements=["model", "digest"], set_=told))
+        newer = {column.name: fresh.excluded[column.name] for column in second_opinions.c}
+        connection.execute(fresh.on_conflict_do_update(index_elements=["model", "digest"], set_=newer))
 
 
 def about(connection: sa.Connection, model: str, digests: Sequence[str]) -> dict[str, Doubt]:
