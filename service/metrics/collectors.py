@@ -23,7 +23,7 @@ from nearnorm.service.ledger.tables.feedback.labels import verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.retraining import requests
 from nearnorm.service.serving.registry import Registry
-from nearnorm.service.verdict.budget import PerDay
+from nearnorm.service.verdict.budget import NormalShare, PerDay
 from nearnorm.service.verdict.policies import Policies
 
 Family = CounterMetricFamily | GaugeMetricFamily
@@ -135,9 +135,11 @@ class Figures(Collector):
         )
         for name, model in self._registry.loaded().items():
             created.add_metric((name,), model.created_at)
-            budget.add_metric((name,), model.ranks.policy.budget)
+            share = model.ranks.policy.budget
             if in_force := self._policies.of(name):
                 solved = in_force.solved
+                if isinstance(solved.budget, NormalShare):
+                    share = solved.budget.share
                 if isinstance(solved.budget, PerDay):
                     promised.add_metric((name,), solved.budget.alerts)
                 if solved.forecast:
@@ -146,6 +148,7 @@ class Figures(Collector):
                 for window in ("hour", "day", "week"):
                     raised.add_metric((name, window), getattr(solved.raised, window))
                 exceeded.add_metric((name,), float(solved.exceeded))
+            budget.add_metric((name,), share)
             waiting.add_metric((name,), model.batcher.rows)
             room.add_metric((name,), model.batcher.limit)
         problems = GaugeMetricFamily(

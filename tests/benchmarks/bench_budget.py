@@ -44,6 +44,7 @@ class Scenario(Struct, frozen=True):
     anomalies: Callable[[int], float] = lambda day: 0.01
     version: Callable[[int], str] = lambda day: "a"
     replicas: int = 1
+    novel: float = 0.0  # alerts a day that no score raises
     changes: bool = False
     announced: bool = False  # a swap: the service knows of it
 
@@ -66,6 +67,7 @@ SCENARIOS = {
         flat(5e4), version=lambda d: "a" if d >= CHANGE else "b", changes=True, announced=True
     ),
     "nightly batch": Scenario(lambda d, h: 0.6 * flat(5e4)(d, h) + (2e4 if h == 2 else 0)),
+    "ten novel a day": Scenario(flat(5e4), novel=10.0),
     "two replicas": Scenario(flat(5e4), replicas=2),
 }
 SHAPES = {"a": ((-3.0, 1.5), (3.0, 2.0)), "b": ((-4.0, 1.8), (2.5, 1.2))}
@@ -116,11 +118,14 @@ def run(ledger: Ledger, scenario: Scenario, seed: int) -> Days:
                 )
             rows = rng.poisson(scenario.rows(day, hour))
             bins = rng.multinomial(rows, shares(version, scenario.anomalies(day)))
-            alerts += int(bins[np.float32(threshold) <= EDGES].sum())
+            novel = int(rng.poisson(scenario.novel / DAY)) if scenario.novel else 0
+            alerts += int(bins[np.float32(threshold) <= EDGES].sum()) + novel
             with ledger.write() as connection:
                 for replica in range(scenario.replicas):
                     part = bins if scenario.replicas == 1 else _half(bins, replica, rng)
-                    traffic.put(connection, f"r{replica}", [_counted(now, version, part, threshold)])
+                    traffic.put(
+                        connection, f"r{replica}", [_counted(now, version, part, threshold, novel=novel)]
+                    )
         found.alerts.append(alerts)
     return found
 
@@ -146,11 +151,12 @@ def _counted(
     threshold: float,
     caller: str = "anonymous",
     rows: int | None = None,
+    novel: int = 0,
 ) -> Counted:
     raised = int(bins[np.float32(threshold) <= EDGES].sum())
     sketch = {int(place): float(bins[place]) for place in np.flatnonzero(bins)}
     count = int(bins.sum()) if rows is None else rows
-    return Counted("m", hour, version, caller, count, raised, 0, 0, 0, sketch)
+    return Counted("m", hour, version, caller, count, raised, novel, 0, 0, sketch)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ SKETCH_DAYS = 8
 class History(Struct, frozen=True):
     """Whole trailing days, the newest first, up to the last full hour; less than a day is one short one.
 
-    `volume` [D] and `raised` [D] are rows and alerts by day; `tails` maps a caller to [S, BINS]: the rows
+    `volume` [D] and `raised` [D] are rows and alerts by day, `beside` [D] those alerts that no score raised
+    (novel and confirmed records); `tails` maps a caller to [S, BINS]: the rows
     that score at least as high as each bin, by day, of the S <= D days whose scores are known. `hours` is how
     many full hours there were.
     """
@@ -28,6 +29,7 @@ class History(Struct, frozen=True):
     hours: int
     volume: NDArray[np.float64]
     raised: NDArray[np.float64]
+    beside: NDArray[np.float64]
     tails: Mapping[str, NDArray[np.float64]]
 
     @property
@@ -43,7 +45,7 @@ def trailing(hours: Sequence[Counted], now: int) -> History:
     where they are events of another version, scored again."""
     first = min((hour.hour for hour in hours), default=now + 1)
     if first > now:
-        return History(0, np.zeros(0), np.zeros(0), {})
+        return History(0, np.zeros(0), np.zeros(0), np.zeros(0), {})
     if first == now:  # no hour is full: what there is counts as one
         now += 1
         return msgspec.structs.replace(_days(hours, now, 1), hours=0)
@@ -53,7 +55,7 @@ def trailing(hours: Sequence[Counted], now: int) -> History:
 def _days(hours: Sequence[Counted], now: int, known: int) -> History:
     days = min(max(known // DAY, 1), VOLUME_DAYS)
     span = min(days * DAY, known)
-    volume, raised = np.zeros(days), np.zeros(days)
+    volume, raised, beside = np.zeros((3, days))
     scored = min(days, SKETCH_DAYS)
     bins: dict[str, NDArray[np.float64]] = {}
     for hour in hours:
@@ -63,8 +65,10 @@ def _days(hours: Sequence[Counted], now: int, known: int) -> History:
         day = back // DAY
         volume[day] += hour.rows
         raised[day] += hour.raised
+        beside[day] += hour.raised - hour.by_score
         if day < scored and hour.bins:
             found = bins.setdefault(hour.caller, np.zeros((scored, BINS)))
             found[day, list(hour.bins)] += list(hour.bins.values())
     tails = {caller: np.cumsum(found[:, ::-1], axis=1)[:, ::-1] for caller, found in bins.items()}
-    return History(known, volume * (days * DAY / span), raised, tails)
+    whole = days * DAY / span
+    return History(known, volume * whole, raised, beside * whole, tails)

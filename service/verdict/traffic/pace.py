@@ -1,10 +1,11 @@
 """The threshold that keeps an alert budget, from the traffic itself.
 
 `40 a day` is the mean of a week: days get their share of it by how much traffic their weekday brings. What
-was raised too much or too little is made good over the next days. Nobody moves the threshold alone: under
-contention a caller counts for no more than his share of the days before, and no day lifts it so far that less
-than a sixteenth of what alerted by the week before would. Beyond that more alerts are raised, and `exceeded`
-says so.
+is novel or confirmed alerts whatever its score and uses the budget first, up to half of it. What was raised
+too much or too little is made good over the next days. Nobody moves the threshold alone: under contention a
+caller counts for no more than his share of the days before, and no day lifts it so far that less than a
+sixteenth of what alerted by the week before would. Beyond that more alerts are raised, and `exceeded` says
+so.
 """
 
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ _AGREE = 2.5  # standard errors within which two windows agree
 _GAIN = 0.35  # of what is to be made good, a day
 _MOST_OWED = 0.4  # of a day's budget
 _MOST_ABOVE = 1.25  # times the wanted rate, where bins or ties are coarse
+_LEFT_TO_SCORES = 0.5  # of a budget, at least: what alerts beside them can be sent by anybody
 _VOLUME_ERROR = 0.03  # relative, at least
 
 Every = Literal["week", "day"]
@@ -62,7 +64,8 @@ def pace(history: History, alerts: float, every: Every, since_days: int) -> Pace
         return None
     volume = expect(history.volume)
     plan = alerts * float(volume.factors[0]) if every == "week" else alerts
-    wanted = plan * _correction(history, volume, alerts, every, since_days) / max(volume.tomorrow, 1.0)
+    by_score = plan * _correction(history, volume, alerts, every, since_days) - _beside(history)
+    wanted = max(by_score, _LEFT_TO_SCORES * plan) / max(volume.tomorrow, 1.0)
     newest = _lowest(_rate(history, 1), 3 * wanted)
     window = _window(history, newest)
     counted = _counted(history, window, wanted)
@@ -85,11 +88,18 @@ def forecast_at(history: History, threshold: float) -> Forecast | None:
 
 
 def threshold_for_share(history: History, share: float) -> float | None:
-    """The lowest score at which at most `share` of all traffic alerts. None: no traffic is known."""
+    """The lowest score at which about `share` of all traffic alerts. None: no traffic is known."""
     if not len(history.tail):
         return None
     rate = _rate(history, len(history.tail))
-    return float(EDGES[_lowest(rate, share)])
+    by_score = share - _beside(history) / max(float(history.volume[:WEEK].mean()), 1.0)
+    return float(EDGES[_lowest(rate, max(by_score, _LEFT_TO_SCORES * share))])
+
+
+def _beside(history: History) -> float:
+    """Alerts of a day that no score raises: the mean of the last week."""
+    week = history.beside[:WEEK]
+    return float(week.mean()) if len(week) else 0.0
 
 
 def _rate(history: History, days: int) -> NDArray[np.float64]:
@@ -184,7 +194,7 @@ def _correction(history: History, volume: Volume, alerts: float, every: Every, s
 
 def _forecast(history: History, volume: Volume, bin_: int, window: int) -> Forecast:
     seen = float(history.tail[:window, bin_].sum())
-    mean = float(_rate(history, window)[bin_]) * volume.tomorrow
+    mean = float(_rate(history, window)[bin_]) * volume.tomorrow + _beside(history)
     per_day = DAY / min(history.hours, DAY)
     known = max(seen, 0.5)
     variance = mean + mean**2 * (0.6 * per_day / known + _VOLUME_ERROR**2 / volume.days)

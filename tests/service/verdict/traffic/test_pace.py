@@ -15,12 +15,17 @@ FRAUD = 1 / (1 + np.exp(-RNG.normal(4, 1, 20_000))).astype(np.float32)
 
 
 def hour(
-    back: int, rows: float, scores: np.ndarray = NORMAL, caller: str = "app", raised: int = 0
+    back: int,
+    rows: float,
+    scores: np.ndarray = NORMAL,
+    caller: str = "app",
+    raised: int = 0,
+    novel: int = 0,
 ) -> Counted:
     """So many rows, `back` hours ago, that lie as `scores` do."""
     bins = np.bincount(bins_of(scores), minlength=BINS) * (rows / len(scores))
     sketch = {int(place): float(bins[place]) for place in np.flatnonzero(bins)}
-    return Counted("m", NOW - back, "v", caller, round(rows), raised, 0, 0, 0, sketch)
+    return Counted("m", NOW - back, "v", caller, round(rows), raised, novel, 0, 0, sketch)
 
 
 def steady(days: int, rows: float = 1_000, raised: int = 0) -> list[Counted]:
@@ -93,6 +98,23 @@ def test_what_was_raised_too_much_or_too_little_is_made_good(raised: int, sign: 
     assert plain is not None
     assert owing is not None
     assert sign * (owing.threshold - plain.threshold) > 0
+
+
+def test_what_is_novel_or_confirmed_uses_the_budget_first_and_is_forecast() -> None:
+    history = trailing([hour(back, 1_000, raised=1, novel=back % 2) for back in range(1, 10 * DAY + 1)], NOW)
+    found = pace(history, 40, "week", 0)
+    assert found is not None
+    assert alerts_a_day(history, found.threshold) == pytest.approx(40 - 12, rel=0.1)
+    forecast = forecast_at(history, found.threshold)
+    assert forecast is not None
+    assert forecast.mean == pytest.approx(40, rel=0.1)
+
+
+def test_however_much_is_novel_or_confirmed_half_of_the_budget_is_for_scores() -> None:
+    history = trailing([hour(back, 1_000, novel=500) for back in range(1, 10 * DAY + 1)], NOW)
+    found = pace(history, 40, "week", 10)
+    assert found is not None
+    assert alerts_a_day(history, found.threshold) == pytest.approx(20, rel=0.15)
 
 
 def test_a_flood_of_one_caller_does_not_lift_the_threshold_over_the_alerts_of_another() -> None:
