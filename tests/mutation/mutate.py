@@ -26,11 +26,11 @@ def main(module: str, tests: list[str], most: int | None) -> None:
     whole = str(Path(path).parent) if "*" in path else path
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in ("src", "tests"):
+        for name in ("src", "tests", "training/samples"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         settings = (
             f'\n[tool.mutmut]\nsource_paths = ["{whole}"]\nonly_mutate = ["{path}"]\n'
-            'also_copy = ["src", "tests", "pyproject.toml"]\n'
+            'also_copy = ["src", "tests", "training", "pyproject.toml"]\n'
             f"pytest_add_cli_args_test_selection = {tests!r}\n"
         )
         (copy / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + settings)

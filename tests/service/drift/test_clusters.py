@@ -1,6 +1,6 @@
 """New dense regions among the rows that are far from every prototype."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -57,6 +57,18 @@ def test_a_dense_region_far_from_all_is_a_candidate_with_examples() -> None:
     assert len(candidate.examples) == EXAMPLES
     assert candidate.typical == {"n0": 7.5, "c0": "v1"}
     assert candidate.since == NOW
+
+
+def test_a_group_is_as_old_as_its_first_row() -> None:
+    rng = np.random.default_rng(0)
+    clusters = watching()
+    place = np.zeros(8)
+    place[[2, 5]] = 0.7, 0.7
+    far = place + rng.normal(0, 0.02, (80, 8))
+    clusters.add(rows_at(far[:1]), NOW)
+    clusters.add(rows_at(far[1:], first=1), NOW + timedelta(hours=1))
+    (candidate,) = clusters.candidates()
+    assert (candidate.rows, candidate.since) == (80, NOW)
 
 
 def test_rows_scattered_far_from_all_are_no_group() -> None:

@@ -45,6 +45,18 @@ def test_unchanged_traffic_is_not_reported() -> None:
     assert max(state.psi for state in snapshot.signals) < 0.05
 
 
+def test_missing_values_are_told_of_every_feature_and_of_nothing_else() -> None:
+    drift = watching()
+    drift.count(scored(traffic(3_000, seed=1)))
+    states = {state.signal.name: state for state in drift.snapshot().signals}
+    missing = {name for name, state in states.items() if state.missing is not None}
+    assert missing == {"n0", "n1", "n2", "c0"}
+    assert missing == {name for name, state in states.items() if state.reference_missing is not None}
+    assert states["n0"].missing == pytest.approx(0.05, abs=0.02)
+    assert states["score"].signal.kind == "score"
+    assert states["distance"].signal.kind == "distance"
+
+
 def shift_mean(rows: Traffic) -> None:
     rows.numeric[:, 0] += 0.45  # a PSI of 0.2 for a normal distribution: the square of the shift
 

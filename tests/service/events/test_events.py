@@ -236,6 +236,24 @@ def test_many_small_requests_are_counted_row_by_row_and_held_in_arrays(log: Even
     assert (app.rows, app.by_score, sum(app.bins.values())) == (10_000, 10_000, 10_000)
 
 
+def test_counts_of_traffic_are_held_for_35_days(log: EventLog, ledger: Ledger) -> None:
+    now = now_ms() // 3_600_000
+    hours = [now - 35 * 24 - 1, now - 35 * 24 + 1, now]
+    with ledger.write() as connection:
+        traffic.put(connection, "me", [Counted("default", h, "v", "app", 1, 0, 0, 0, 0, {}) for h in hours])
+    log.sweep()
+    assert sorted(hour.hour for hour in counted(ledger)) == hours[1:]
+
+
+def test_a_flood_is_swept_before_the_minute_is_over(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "CHUNK", 10)
+    log = EventLog(ledger, rate=1.0, bounds=Amount(40, 10**9), days=1.0)
+    log.start(Background())
+    offer(log, batch(100))
+    until(lambda: len(kept(ledger)) == 40)
+    log.stop()
+
+
 @pytest.fixture
 def busy(log: EventLog) -> Iterator[EventLog]:
     log.start(Background())

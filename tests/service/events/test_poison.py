@@ -16,6 +16,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.retention import Amount
 from tests.service.events.test_candidates import standing
 from tests.service.events.test_events import batch, counted, kept, offer
+from tests.service.waiting import until
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def test_of_a_group_only_the_rows_at_fault_are_dropped_and_counted(log: EventLog
     log.flush()
     assert {event.event_id for event in kept(ledger)} == {ids[i] for i in ids if i not in {0, 7, 8, 29}}
     assert log.drops == {"full": 0, "text": 0, "refused": 4, "stopped": 0}
+    assert log.waiting(ids[1]) is None
     log.flush()
     assert len(standing(ledger)) == 26
     assert log.backlog == 0
@@ -94,6 +96,25 @@ def test_an_outage_that_begins_while_a_group_is_divided_drops_nothing(log: Event
     _rename_back(ledger)
     log.flush()
     assert (log.drops["refused"], len(kept(ledger))) == (1, 3)
+
+
+def test_a_ledger_that_comes_back_gets_what_waited_and_its_trouble_was_told(
+    log: EventLog, ledger: Ledger
+) -> None:
+    background = Background()
+    log.start(background)
+    ids = list(offer(log, batch(1, frozenset({0}))).values())
+    until(lambda: len(kept(ledger)) == 1)
+    with ledger.write() as connection:
+        connection.execute(sa.text("ALTER TABLE events RENAME TO elsewhere"))
+    ids += offer(log, batch(1, frozenset({0}))).values()
+    until(background.problems)
+    (problem,) = background.problems()
+    assert "events" in problem.removeprefix("writing the event log waits: "), "what the database said of it"
+    _rename_back(ledger)
+    until(lambda: [event.event_id for event in kept(ledger)] == ids)
+    until(lambda: background.problems() == [])
+    log.stop()
 
 
 def test_stopping_waits_for_a_ledger_that_comes_back(log: EventLog, ledger: Ledger) -> None:

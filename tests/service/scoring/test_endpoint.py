@@ -283,9 +283,9 @@ def test_columns_tell_of_errors_gaps_and_unknown_categories_by_row(client: Clien
     results = answer["results"]
     assert results["id"] == ["a", "b", "c", "d"]
     assert [score is None for score in results["score"]] == [False, True, True, False]
-    assert [(e["index"], e["id"], e["field"]) for e in answer["errors"]] == [
-        (1, "b", "amount"),
-        (2, "c", "amount"),
+    assert [(e["index"], e["id"], e["field"], e["type"]) for e in answer["errors"]] == [
+        (1, "b", "amount", TYPE_PREFIX + "missing-value"),
+        (2, "c", "amount", TYPE_PREFIX + "invalid-value"),
     ]
     assert results["imputed"] == {"epoch": [0, 3], "new device": [3]}
     assert results["unknown"] == {"country": [3]}
