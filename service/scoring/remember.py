@@ -54,9 +54,8 @@ class Memory:
             by_novelty = _by_novelty(model, scores) if scores.novel else 0
             by_score = scores.anomaly.count(True) - by_label - by_novelty
             raised = RaisedBy(by_score, by_novelty, by_label)
-        if (
-            model.held_from is not None and max(scores.score) >= model.held_from
-        ):  # kept like alerts, but none of the budget's
+        # what the budget alone held back is kept like alerts
+        if model.held_from is not None and max(scores.score) >= model.held_from:
             held = [
                 not kept and score >= model.held_from for kept, score in zip(alert, scores.score, strict=True)
             ]
