@@ -5,8 +5,10 @@
 A real `nearnorm serve` with its worker. Records come at a steady rate; analysts label out of the queue and
 disagree; labels make job after job, of tiny trainings; an operator swaps versions by hand meanwhile. Before
 that, what is held by design is there: a verdict on every record that comes, as many events as are kept.
-Memory, descriptors, threads, the database's size and latencies go into soak.csv and a plot; ends with 1 where
-memory or descriptors grow, the last quarter is slower than the first, or a request failed.
+Half of the time a hostile caller with a key of his own is at work (hostile_caller). Memory, descriptors,
+threads, the database's size and latencies go into soak.csv and a plot; ends with 1 where memory or descriptors
+grow, the last quarter is slower than the first, the others wait longer beside the hostile caller than without
+him, or a request of theirs failed.
 """
 
 import argparse
@@ -27,10 +29,13 @@ import httpx
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from nearnorm.service.access import keyring
+from nearnorm.service.access.keyring import ROLES
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.feedback.labels import labels
 from nearnorm.service.ledger.tables.jobs import jobs
 from tests.chaos.chaos_loop import CONFIG, ROWS, running
+from tests.chaos.hostile_phases import HostilePhases
 from tests.chaos.kills import Service, database_of
 from tests.chaos.soak_report import Sample, judge, plot
 from tests.training.conftest import SAMPLES
@@ -46,8 +51,8 @@ ENOUGH = 400  # samples in a run, at most one a second
 class Clients:
     """Those who score, label, operate and watch, each a thread with a pace of its own."""
 
-    def __init__(self, url: str, records: list[dict[str, Any]]) -> None:
-        self._url, self._records = url, records
+    def __init__(self, url: str, key: str, records: list[dict[str, Any]]) -> None:
+        self._url, self._headers, self._records = url, _with_key(key), records
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.latencies: list[tuple[float, float]] = []  # when, milliseconds: requests of one record
@@ -79,7 +84,7 @@ class Clients:
         """At the pace of a clock, not of the answers: slow ones do not make the load lighter."""
         chance = random.Random(seed)  # noqa: S311
         number, due = 0, time.monotonic()
-        with httpx.Client(base_url=self._url, timeout=60) as client:
+        with httpx.Client(base_url=self._url, headers=self._headers, timeout=60) as client:
             while not self._stop.wait(max(0.0, due - time.monotonic())):
                 work(client, chance, number)
                 number, due = number + 1, due + pause
@@ -95,7 +100,8 @@ class Clients:
             self.answers[answer.status_code] += 1
             if answer.status_code >= 400:
                 told = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
-                (self.failures if answer.status_code >= 500 else self.refusals).append(told)
+                failed = answer.status_code == 429 or answer.status_code >= 500
+                (self.failures if failed else self.refusals).append(told)
         return answer.json() if answer.headers["content-type"].startswith("application/json") else {}
 
     def _score(self, client: httpx.Client, chance: random.Random, number: int) -> None:
@@ -165,13 +171,17 @@ def soak(minutes: float, database: str, csv_file: Path, image: Path) -> bool:
         service.start()
         ledger = Ledger.at(url, home)
         records = _records(service.url)
-        _fill(service.url, records)
-        clients = Clients(service.url, records)
+        with ledger.write() as connection:
+            key, _ = keyring.create(connection, "good", ROLES, "the soak")
+            hostile_key, _ = keyring.create(connection, "hostile", ["score"], "the soak")
+        _fill(service.url, key, records)
+        clients = Clients(service.url, key, records)
+        hostile = HostilePhases(service.port, hostile_key)
         samples: list[Sample] = []
         began = time.monotonic()
         pause = max(1.0, 60 * minutes / ENOUGH)
         try:
-            with clients.at_work(), csv_file.open("w", newline="") as file:
+            with clients.at_work(), hostile.at_work(), csv_file.open("w", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(Sample._fields)
                 while (elapsed := time.monotonic() - began) < 60 * minutes:
@@ -186,8 +196,10 @@ def soak(minutes: float, database: str, csv_file: Path, image: Path) -> bool:
             ledger.close()
     print(json.dumps(told))
     latencies = [(when - began, ms) for when, ms in clients.latencies]
-    plot(samples, image)
-    judged = judge(samples, latencies, clients.failures)
+    phases = [(first - began, last - began) for first, last in hostile.phases]
+    print("the hostile caller was answered:", json.dumps(hostile.answers))
+    plot(samples, phases, image)
+    judged = judge(samples, latencies, phases, clients.failures)
     print("\n".join(judged.lines))
     return judged.ok
 
@@ -201,9 +213,14 @@ def _records(url: str) -> list[dict[str, Any]]:
     return [{name: row[name] for name in names if name in row} for row in table.to_pylist()]
 
 
-def _fill(url: str, records: list[dict[str, Any]]) -> None:
+def _with_key(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _fill(url: str, key: str, records: list[dict[str, Any]]) -> None:
     """A verdict on every record, and events until no more are kept."""
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with httpx.Client(base_url=url, headers=_with_key(key), timeout=60) as client:
+        _wait_for_key(client)
         for start in range(0, len(records), 100):
             labels = [
                 {
@@ -219,6 +236,14 @@ def _fill(url: str, records: list[dict[str, Any]]) -> None:
             for start in range(0, len(records), 500):
                 answer = client.post("/score", json={"records": records[start : start + 500]})
                 kept += sum("event_id" in result for result in answer.raise_for_status().json()["results"])
+
+
+def _wait_for_key(client: httpx.Client) -> None:
+    """A new key is known within seconds."""
+    deadline = time.monotonic() + 60
+    while client.get("/models").status_code == 401:
+        assert time.monotonic() < deadline, "the service does not know its key"
+        time.sleep(0.2)
 
 
 def _sample(seconds: float, service: Service, home: Path, ledger: Ledger, recent: list[float]) -> Sample:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.chaos.hostile_phases import MOST_BESIDE_OVER_WITHOUT, beside_over_without
 from tests.chaos.trends import late_over_early, trend
 
 MOST_LATE_OVER_EARLY = 1.2
@@ -35,9 +36,15 @@ class Judged:
 
 
 def judge(
-    samples: Sequence[Sample], latencies: Sequence[tuple[float, float]], failures: Sequence[str]
+    samples: Sequence[Sample],
+    latencies: Sequence[tuple[float, float]],
+    hostile: Sequence[tuple[float, float]],
+    failures: Sequence[str],
 ) -> Judged:
-    """Slopes with their noise, p99 late over early, and what failed: a line each."""
+    """Slopes with their noise, p99 late over early and beside a hostile caller, what failed: a line each.
+
+    `hostile` are the phases in which he was at work.
+    """
     seconds = [sample.seconds for sample in samples]
     lines, ok = [], True
     for name in (*FLAT, *TOLD):
@@ -48,18 +55,28 @@ def judge(
             f"{name:20} {found.level:9.2f}, {found.slope:+9.3f} an hour, +-{found.noise:.3f}: {verdict}"
         )
         ok &= not bad
+    if not any(sample.worker_mb for sample in samples):
+        lines.append("the worker was never seen")
+        ok = False
     first, last, ratio = late_over_early(*zip(*latencies, strict=True))
     slower = ratio > MOST_LATE_OVER_EARLY
     lines.append(
         f"p99 {first:.2f} ms in the first quarter, {last:.2f} ms in the last: {ratio:.2f}"
         f"{' SLOWER' if slower else ''}"
     )
+    beside, without, more = beside_over_without(latencies, hostile)
+    hurt = more > MOST_BESIDE_OVER_WITHOUT
+    lines.append(
+        f"p99 {beside:.2f} ms beside the hostile caller, {without:.2f} ms without him: {more:.2f}"
+        f"{' HURT' if hurt else ''}"
+    )
     lines.append(f"{len(failures)} of the requests failed")
     lines += [f"  {failure}" for failure in failures[:20]]
-    return Judged(ok and not slower and not failures, lines)
+    return Judged(ok and not slower and not hurt and not failures, lines)
 
 
-def plot(samples: Sequence[Sample], image: Path) -> None:
+def plot(samples: Sequence[Sample], hostile: Sequence[tuple[float, float]], image: Path) -> None:
+    """The samples over time; the phases of the hostile caller are shaded."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -76,6 +93,8 @@ def plot(samples: Sequence[Sample], image: Path) -> None:
     for axis, (title, names) in zip(axes, panels, strict=True):
         for name in names:
             axis.plot(minutes, [getattr(sample, name) for sample in samples], label=name, linewidth=1)
+        for first, last in hostile:
+            axis.axvspan(first / 60, last / 60, color="#d98c2b", alpha=0.15, linewidth=0)
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_ylim(bottom=0)
         if len(names) > 1:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.chaos.hostile_phases import beside_over_without
 from tests.chaos.trends import late_over_early, trend
 
 SECONDS = [5.0 * i for i in range(360)]  # half an hour
@@ -44,3 +45,9 @@ def test_too_short_a_run_says_nothing() -> None:
         trend(SECONDS[:20], [1.0] * 20)
     with pytest.raises(ValueError, match="no samples"):
         trend([], [])
+
+
+def test_waits_beside_the_hostile_caller_are_held_against_those_between_his_phases() -> None:
+    latencies = [(0.0, 900.0)] + [(float(s), 6.0 if 20 <= s <= 30 else 3.0) for s in range(10, 60)]
+    assert beside_over_without(latencies, [(20.0, 30.0), (50.0, 49.0)]) == (6.0, 3.0, 2.0)
+    assert beside_over_without([(5.0, 900.0), *latencies], [(10.0, 15.0)])[0] == 3.0
