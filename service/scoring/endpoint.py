@@ -408,14 +408,12 @@ def show_to_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mappin
     for part in parts:
         if not part.batch.watched:
             model.watch(part.batch)
-    if not event_ids:
-        return
-    first = 0
-    for part in parts:
-        for index, event_id in event_ids.items():
-            if first <= index < first + len(part):
-                part.batch.event_ids[part.start + index - first] = event_id
-        first += len(part)
+    ahead, first, stop = iter(parts), 0, 0
+    for index, event_id in event_ids.items():  # in the order of rows
+        while index >= stop:
+            part = next(ahead)
+            first, stop = stop, stop + len(part)
+        part.batch.event_ids[part.start + index - first] = event_id
 
 
 async def _unless_gone(waiting: "asyncio.Future[list[Scores]]", receive: Receive) -> None:

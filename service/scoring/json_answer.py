@@ -78,10 +78,12 @@ def _rows(model: LoadedModel, batch: Batch) -> list[bytes]:
 
 def _say_novel(model: LoadedModel, results: list[Any], novel: Novel) -> None:
     """What nobody has seen, of the rows that have any."""
+    named: dict[tuple[int, ...], list[str]] = {}  # thousands of rows may be novel in the same way
     for row, signals in novel.items():
-        features = model.novelty.features(signals)
-        if features:
-            results[row].novel = features
+        if signals not in named:
+            named[signals] = model.novelty.features(signals)
+        if named[signals]:
+            results[row].novel = named[signals]
         if model.novelty.distance in signals:
             results[row].novel_distance = True
 

@@ -84,7 +84,7 @@ class Memory:
 def _by_novelty(model: LoadedModel, scores: Scores) -> int:
     """Alerts that the score alone would not have raised."""
     rows = [row for row in scores.novel if scores.anomaly[row]]
-    _, alone = model.ranks.judge(np.array([scores.score[row] for row in rows], np.float32))
+    _, alone = model.ranks.judge(scores.scored[rows])
     return len(rows) - int(np.count_nonzero(alone))
 
 

@@ -8,6 +8,7 @@ there is so much of it that it is how the traffic is now: then it is drift, and 
 from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from operator import ge, le
 
 import numpy as np
@@ -126,10 +127,11 @@ class NoveltyWatch:
         """Take a batch; the signals that cease to alert with it."""
         self._open_rows += rows
         fresh: list[int] = []
-        for signals in novel.values():
-            for signal in signals:
-                self._open[signal] += 1
-                self._total[signal] += 1
+        if novel:
+            found = Counter(chain.from_iterable(novel.values()))
+            self._open.update(found)
+            self._total.update(found)
+            for signal in found:
                 if self._total[signal] > ALLOWED and signal not in self.ceased:
                     self.ceased[signal] = datetime.now(UTC)
                     fresh.append(signal)

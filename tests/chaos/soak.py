@@ -6,9 +6,9 @@ A real `nearnorm serve` with its worker. Records come at a steady rate; analysts
 disagree; labels make job after job, of tiny trainings; an operator swaps versions by hand meanwhile. Before
 that, what is held by design is there: a verdict on every record that comes, as many events as are kept.
 Half of the time a hostile caller with a key of his own is at work (hostile_caller). Memory, descriptors,
-threads, the database's size and latencies go into soak.csv and a plot; ends with 1 where memory or descriptors
-grow, the last quarter is slower than the first, the others wait longer beside the hostile caller than without
-him, or a request of theirs failed.
+threads, the database's size and latencies go into soak.csv and a plot; ends with 1 where something grows,
+the last quarter is slower than the first, the others wait longer beside the hostile caller than without him,
+or a request of theirs failed.
 """
 
 import argparse
