@@ -12,6 +12,7 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 ARROW = b"application/vnd.apache.arrow.stream"
 _GZIP_OR_ZLIB = 47  # zlib's code for: look which of the two it is
+_JOINED_AT_ONCE = 2**21
 _AT_ONCE = 1 << 14  # packed bytes: what follows a member is copied
 _MEMBERS = 4096  # of one gzip body: the smallest of them take 20 bytes, and 5 microseconds
 _TAKES_MORE = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"origin", b"sec-fetch-site"})
@@ -111,7 +112,8 @@ async def _gathered(message: Message, receive: Receive, max_body: int) -> bytes:
         size += len(chunk)
         check_size(size, max_body)
         if not message.get("more_body"):
-            return b"".join(chunks)
+            # tens of megabytes take tens of milliseconds; the interpreter is left to others meanwhile
+            return await asyncio.to_thread(b"".join, chunks) if size > _JOINED_AT_ONCE else b"".join(chunks)
         message = await receive()
 
 

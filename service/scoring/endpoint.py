@@ -62,6 +62,8 @@ from nearnorm.service.verdict.reasons import Explained
 PATH = "/score"
 
 
+INLINE_RESULTS = 2_000
+"""Rows up to which an answer is written in the event loop."""
 _OVERLOADED = raw_response(overloaded())
 
 
@@ -176,11 +178,11 @@ class ScoreEndpoint:
         parts: Sequence[Scores],
         scores: Scores | None,
         reasons: Reasons | None = None,
-    ) -> tuple[bytes, Remembered]:
-        """The answer's JSON, and what is remembered. `scores` are all `parts`; None: no row has any."""
+    ) -> bytes:
+        """The answer's JSON. `scores` are all `parts`; None: no row has any."""
         model, request, encoded = asked.model, asked.request, asked.encoded
         noted = self._note(model, encoded, scores, parts, request, asked.caller)
-        return answered(model, request, encoded, scores, noted, reasons), noted
+        return answered(model, request, encoded, scores, noted, reasons)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         if scope["method"] != "POST":
@@ -200,7 +202,9 @@ class ScoreEndpoint:
         parts = await scored_rows(asked.model, asked.encoded, receive)
         scores = _whole(asked.encoded, parts)
         reasons = await _explained(asked.model, asked.encoded, scores) if asked.request.explain else None
-        payload, noted = self.answer(asked, parts, scores, reasons)
+        model, request, encoded = asked.model, asked.request, asked.encoded
+        noted = self._note(model, encoded, scores, parts, request, caller.name)
+        payload = await _written(encoded, lambda: answered(model, request, encoded, scores, noted, reasons))
         scope[SERVED] = asked.model.ref.version, noted.event_ids.values()
         return JSON, payload
 
@@ -231,7 +235,7 @@ class ScoreEndpoint:
         reasons = await _explained(model, encoded, scores) if explain else None
         noted = self._note(model, encoded, scores, parts, None, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
-        return ARROW, arrow.write(model, encoded, scores, noted, reasons)
+        return ARROW, await _written(encoded, lambda: arrow.write(model, encoded, scores, noted, reasons))
 
     async def _with_arrow(self) -> Any:  # noqa: ANN401 - a module
         """What reads and writes Arrow. Its import takes two tenths of a second: not in the event loop.
@@ -335,7 +339,7 @@ class DirectScore:
             if asked.request.explain and scores is not None:
                 self._explain(outcome, scores)
                 return
-            payload, _ = self._endpoint.answer(asked, outcome, scores)
+            payload = self._endpoint.answer(asked, outcome, scores)
         except Exception as error:
             self._end(*problem_of(error, self._headers))
             return
@@ -351,7 +355,7 @@ class DirectScore:
                 if isinstance(outcome, Exception):
                     raise outcome
                 reasons = explanation.reasons(asked.model, asked.encoded, outcome)
-                payload, _ = self._endpoint.answer(asked, parts, scores, reasons)
+                payload = self._endpoint.answer(asked, parts, scores, reasons)
             except Exception as error:
                 self._end(*problem_of(error, self._headers))
                 return
@@ -362,6 +366,11 @@ class DirectScore:
     def _end(self, status: int, headers: Headers, payload: bytes) -> None:
         self._reply(status, headers, payload)
         self._endpoint.count(status, time.perf_counter() - self._started)
+
+
+async def _written(encoded: Encoded, write: Callable[[], bytes]) -> bytes:
+    """The answer; that of thousands of rows takes tens of milliseconds, and is written in another thread."""
+    return await asyncio.to_thread(write) if encoded.count > INLINE_RESULTS else write()
 
 
 def problem_of(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.serving.batcher import overloaded
 
-INLINE_BYTES = 2**20
+INLINE_BYTES = 2**18
 """Largest body of JSON that is read in the event loop, where its rows are typed."""
 INLINE_LOOSE_BYTES = 2**16
 """The same where they are not: that takes ten times as long."""
-INLINE_ARROW_BYTES = 2**18
+INLINE_ARROW_BYTES = 2**17
 MOST_WAITING = 8
 """Bodies that wait for the thread, the one in work among them."""
 Read = TypeVar("Read")

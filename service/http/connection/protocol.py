@@ -46,6 +46,8 @@ from nearnorm.service.http.connection.watch import Place, Stage, Watch
 
 GATHERED = 1 << 20
 """Bytes of a body that are waited for before the application sees any of them."""
+PLAIN = 1 << 18
+"""Bytes of a body that goes the fast path: a larger one saves nothing there, and keeps others waiting."""
 _ALWAYS = (b"/healthz", b"/readyz")
 _PARTING = 0.1  # seconds that a stopping service listens on: a request may be on its way already
 
@@ -346,7 +348,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.flow.write_paused or self.transport.is_closing():
             return None
         size = size_of_plain_json(self.headers)
-        return None if size is None or size > GATHERED else size
+        return None if size is None or size > PLAIN else size
 
     def _may_be_refused_unread(self, host: Host) -> bool:
         """Whether its answer may go at once, and its body be dropped: it was answered here before."""
