@@ -43,8 +43,7 @@ class Verdict(Struct, frozen=True):
     record: dict[str, Any]
     probability: float
     known: bool
-    random: bool = False
-    shared: bool = False
+    key: str | None = None
 
 
 class TrafficRecord(Struct, frozen=True):
@@ -75,7 +74,7 @@ class LearntRecord(Struct, frozen=True):
 class TrainingResult(Struct, frozen=True):
     """The gate's decision on the bundle of `version`, trained on `rows` rows with `digest`. `problems` are
     sentences about labels that could not be used. `measured`: whether it is known how well it finds unseen
-    anomalies."""
+    anomalies. `left_out`: the API key whose words it was trained without, as with them it was worse."""
 
     accepted: bool
     reasons: list[str]
@@ -86,6 +85,7 @@ class TrainingResult(Struct, frozen=True):
     learnt: list[LearntRecord]
     problems: list[str]
     measured: bool = True
+    left_out: str | None = None
 
 
 def read_part(path: Path, kind: type[Part]) -> Part:

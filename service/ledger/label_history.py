@@ -92,9 +92,11 @@ class LabelHistory(Struct, frozen=True, dict=True):
         return "anomaly" if "anomaly" in verdicts else "normal"
 
     @property
-    def is_shared(self) -> bool:
-        """Whether two API keys brought the verdict that stands: a name is what its sender says."""
-        return self.verdict in ("anomaly", "normal") and len({label.actor for label in self.standing}) > 1
+    def alone(self) -> str | None:
+        """The API key that alone stands behind the verdict; None: several do. Not the analyst: a name is what
+        its sender says."""
+        keys = {label.actor for label in self.standing}
+        return keys.pop() if len(keys) == 1 else None
 
     def took_back(self, feedback_id: str) -> bool:
         return feedback_id in self._retracted

@@ -322,6 +322,10 @@ class Worker:
             labels.learnt(connection, job.model, now.watermark, job.job_id, result.version, result.learnt)
             if activated:
                 audit.note(connection, _name(job), "activate", job.model, version=result.version)
+            if result.left_out is not None:
+                key, version = result.left_out, result.version
+                audit.note(connection, _name(job), "labels.left_out", job.model, key=key, version=version)
+                log.warning("labels of a key are left out", job_id=job.job_id, key=key)
         self._forget_records(job)
         log.info("job succeeded", job_id=job.job_id, version=result.version, activated=activated)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 from sklearn.metrics import average_precision_score
 from torch import nn
 
 from nearnorm.models.conformal import ranks
+from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.tables import to_arrays
 from nearnorm.training.dataset.columns.infer import infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
@@ -87,7 +87,7 @@ class Drawn:
     """One set, drawn by a seed: base rows, the traffic of the queue, trusted anomalies, test rows."""
 
     def __init__(self, data: Path, name: str, seed: int) -> None:
-        table = pq.read_table(data / f"{name}.parquet")
+        table = read_table(str(data / f"{name}.parquet"))
         rng = np.random.default_rng([seed, 7])
         if table.num_rows > _READ:
             table = table.take(rng.choice(table.num_rows, _READ, replace=False))

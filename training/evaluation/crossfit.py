@@ -15,13 +15,17 @@ from nearnorm.training.method.config import FitConfig
 
 FOLDS = 2
 """Each fold costs a fit; two measure every label once."""
+FEW, FINE_FOLDS = 100, 5
+"""With fewer anomalies than FEW, half of them teach too little: bad labels seem to help where few are known,
+and do harm to the model that learns from all. So where two models are compared, a fifth is left out at a
+time."""
 REFERENCE_POINTS = 1_000
 
 
 @dataclass(frozen=True)
 class CrossFit:
     """`rows` [L] are the labelled rows, `score` and `rank` [L] what the fit that left a row's fold out
-    gives it: `rank` is the share of reference rows that score lower. `reference_rank` [FOLDS, R] has the
+    gives it: `rank` is the share of reference rows that score lower. `reference_rank` [folds, R] has the
     reference rows among themselves, by each fit."""
 
     rows: np.ndarray
@@ -30,13 +34,19 @@ class CrossFit:
     reference_rank: np.ndarray
 
 
-def folds(labels: np.ndarray, seed: int) -> np.ndarray:
+def fold_count(labels: np.ndarray) -> int:
+    """Into how many folds labels are dealt where two models are compared."""
+    anomalies = int((labels == ANOMALY).sum())
+    return max(FOLDS, min(FINE_FOLDS, anomalies)) if anomalies < FEW else FOLDS
+
+
+def deal(labels: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
     """The fold of each row [N], -1 for unlabelled ones; anomalies and normals are dealt out evenly."""
     fold = np.full(len(labels), -1)
     rng = np.random.default_rng([seed, 3])
     for label in (ANOMALY, NORMAL):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        fold[rows] = np.arange(len(rows)) % FOLDS
+        fold[rows] = np.arange(len(rows)) % folds
     return fold
 
 
@@ -48,6 +58,7 @@ def cross_fit(
     progress: Callable[[float], None] = lambda done: None,
     known: np.ndarray | None = None,
     present: np.ndarray | None = None,
+    folds: int = FOLDS,
 ) -> CrossFit:
     """Rank every label of `data` that is not among the reference rows.
 
@@ -55,16 +66,16 @@ def cross_fit(
     by default all. So two recipes that knew more and less are measured on the same folds of all labels.
     """
     labels = data.labels[split.fit]
-    fold = folds(labels, seed)
+    fold = deal(labels, seed, folds)
     learnt = labels if known is None else known[split.fit]
     seen = np.ones(len(labels), bool) if present is None else present[split.fit]
     rows, scores, ranked, reference_ranks = [], [], [], []
-    for number in range(FOLDS):
+    for number in range(folds):
         kept = split.fit[(fold != number) & seen]
         training = TrainingSet(
             data.numeric[kept], data.codes[kept], data.cardinalities, learnt[(fold != number) & seen]
         )
-        beat = partial(_beat, progress, number / FOLDS)
+        beat = partial(_beat, progress, number / folds)
         detector = fit(training, config, seed=seed, progress=beat).detector
         left_out = split.fit[fold == number]
         reference = score(detector, data.numeric[split.reference], data.codes[split.reference]).score
@@ -73,7 +84,7 @@ def cross_fit(
         scores.append(scored)
         ranked.append(ranks(scored, reference))
         reference_ranks.append(ranks(reference, reference))
-        progress((number + 1) / FOLDS)
+        progress((number + 1) / folds)
     return CrossFit(
         np.concatenate(rows), np.concatenate(scores), np.concatenate(ranked), np.stack(reference_ranks)
     )

@@ -1,6 +1,7 @@
 """What the gate judges by: held-out ranks of labelled rows, by either side.
 
-Either both sides' bundles rank the trust set, or both sides' recipes rank every label by cross-fitting.
+Both sides' bundles rank the trust set, once there is one, and both sides' recipes rank the labels that train
+by cross-fitting.
 """
 
 from collections.abc import Sequence
@@ -27,26 +28,38 @@ def weights(rows: int, place: np.ndarray, verdicts: Sequence[Verdict]) -> np.nda
 
 
 def rank_among_reference(
-    labels: np.ndarray, weight: np.ndarray, trusted: np.ndarray, sides: Sides, of_artefact: bool
+    labels: np.ndarray, weight: np.ndarray, trusted: np.ndarray, measured: Sequence[Sides], artefacts: int
 ) -> Ranked | None:
-    """The trusted labels among the reference rows, which count once each; all labels where hardly any
-    is trusted, None where none of them is an anomaly. `labels`, `weight`, `trusted` are of N rows."""
-    champion, challenger = sides
-    rows = champion.rows
+    """The trusted labels, of each of `measured`, among the reference rows of the first, which count once
+    each; all labels where hardly any is trusted, None where none of them is an anomaly. `labels`, `weight`,
+    `trusted` are of N rows; the first `artefacts` of `measured` are bundles, the others recipes."""
+    if not measured:
+        return None
+    rows = np.concatenate([champion.rows for champion, _ in measured])
     anomalous = labels[rows] == ANOMALY
-    is_enough = int((anomalous & trusted[rows]).sum()) >= FEWEST_TRUSTED
-    counts = trusted[rows] if is_enough else np.ones(len(rows), bool)
     if not anomalous.any():
         return None
-    rows = rows[counts]
-    fits, reference = challenger.reference_rank.shape
+    is_enough = int((anomalous & trusted[rows]).sum()) >= FEWEST_TRUSTED
+    is_counted = trusted[rows] if is_enough else np.ones(len(rows), bool)
+    by_artefact = sum(len(champion.rows) for champion, _ in measured[:artefacts])
+    fits, reference = measured[0][1].reference_rank.shape
+    ranks = [
+        np.concatenate(
+            [
+                np.concatenate([sides[side].rank for sides in measured])[is_counted],
+                measured[0][side].reference_rank.ravel(),
+            ]
+        )
+        for side in (0, 1)
+    ]
+    rows = rows[is_counted]
     return Ranked(
         truth=np.concatenate([(labels[rows] == ANOMALY).astype(int), np.zeros(fits * reference, int)]),
         weight=np.concatenate([weight[rows], np.full(fits * reference, 1 / fits)]),
         unit=np.concatenate([np.arange(len(rows)), len(rows) + np.tile(np.arange(reference), fits)]),
-        champion=np.concatenate([champion.rank[counts], champion.reference_rank.ravel()]),
-        challenger=np.concatenate([challenger.rank[counts], challenger.reference_rank.ravel()]),
-        of_artefact=of_artefact,
+        champion=ranks[0],
+        challenger=ranks[1],
+        by_artefact=int(anomalous[:by_artefact][is_counted[:by_artefact]].sum()),
         trusted=is_enough,
     )
 

@@ -8,34 +8,23 @@ stderr for what a user can mend. Whoever starts it holds its stdin: when that
 closes, its starter is gone and it ends itself, so that nothing trains for nobody.
 """
 
-import json
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
-import onnxruntime as ort
 from pydantic import ValidationError
 
 from nearnorm.models.bundle.bundle import Bundle, read_bundle, write_durably
 from nearnorm.models.bundle.operators import check_operators
-from nearnorm.models.conformal import PERCENTILE_DIGITS, lowest_rank, ranks
-from nearnorm.models.data.records import records
-from nearnorm.models.data.tables import Arrays
 from nearnorm.models.errors import BundleError, NearnormError
 from nearnorm.models.retraining import (
-    LearntRecord,
-    Placement,
     TrafficRecord,
     TrainingRequest,
     TrainingResult,
@@ -43,71 +32,36 @@ from nearnorm.models.retraining import (
     read_lines,
     read_part,
 )
-from nearnorm.training.dataset.known_normal import judged_by
-from nearnorm.training.dataset.load import Dataset, split
 from nearnorm.training.dataset.recipe import Recipe
-from nearnorm.training.evaluation.crossfit import (
-    CrossFit,
-    cross_fit,
-    evenly_spread,
-    measurable,
-    rank_left_out,
-)
-from nearnorm.training.job import Prepared, TrainingJob, Watcher
-from nearnorm.training.loop import gate
 from nearnorm.training.loop.base_data import read_base, read_reference
-from nearnorm.training.loop.evidence import Sides, confirmed, rank_among_reference, weights
-from nearnorm.training.loop.snapshot import Snapshot, convert, take
-from nearnorm.training.loop.trust import draw
-from nearnorm.training.pipeline import train_bundle
+from nearnorm.training.loop.challenger import Challenge, Setting, challenge, rank_verdicts
+from nearnorm.training.loop.progress import report_progress, warn
+from nearnorm.training.loop.suspect import suspect
 
 GIVE_MORE = "give the worker more, or less base data"
 NO_MEMORY = ("allocate memory", "bad_alloc", "start new thread")
 """What torch, onnxruntime and threads say of it; they have no exception for it."""
-SNAPSHOT, MEASURED, TRAINED = 0.05, 0.4, 0.95
-"""The share of the whole that is done when a stage ends."""
 
 
 def retrain(folder: Path) -> TrainingResult:
     """Raises NearnormError for what a user can mend."""
-    _report_progress("snapshot", 0.0)
+    report_progress("snapshot", 0.0)
     started = time.perf_counter()
     request = read_part(folder / "request.json", TrainingRequest)
     champion = _champion(request)
-    core = champion.manifest.core
     given = Recipe.read(Path(request.config)) if request.config else None
     own = _own_recipe(champion, given)
     recipe = given or own
     base = read_base(champion.manifest, request.source, recipe, own, request.trusted)
     verdicts = read_lines(folder / "labels.jsonl", Verdict)
     traffic = [line.record for line in read_lines(folder / "traffic.jsonl", TrafficRecord)]
-    snapshot = take(base.data, traffic, verdicts)
-    problems = [base.changed, *snapshot.problems] if base.changed else snapshot.problems
-    trust = draw(snapshot.data, snapshot.place, verdicts)
-    held_out = int(trust.held_out.sum())
-    data = replace(snapshot.data, facts=snapshot.data.facts.model_copy(update={"held_out": held_out}))
-    sample, changed = read_reference(champion.manifest, request.reference, data.schema, request.trusted)
-    if changed:
-        problems = [changed, *problems]
-    if sample is None:
-        rows = split(data, core.seed)
-    else:
-        data, rows = judged_by(data, sample, core.seed)
-    rows = replace(rows, fit=np.setdiff1d(rows.fit, np.flatnonzero(trust.held_out)))
+    sample, changed = read_reference(champion.manifest, request.reference, base.data.schema, request.trusted)
+    problems = [problem for problem in (changed, base.changed) if problem]
     for problem in problems:
-        _write_event(warning=problem)
-
-    job = TrainingJob(
-        source=base.source,
-        out=folder / "bundle",
-        recipe=recipe,
-        label_column=core.data.label_column,
-        time_column=core.data.time_column,
-        seed=core.seed,
-        reference=None if sample is None else sample.source,
-        reading=champion.manifest.reading,
-    )
+        warn(problem)
+    setting = Setting(champion, own, recipe, base, sample, traffic, request.budget)
     seconds = time.perf_counter() - started
+<<<<<<< HEAD
     _report_progress("evaluate", SNAPSHOT)
     with ProcessPoolExecutor(1, get_context("spawn")) as beside:
         crossed, rival, refitted = None, None, None
@@ -167,26 +121,53 @@ def retrain(folder: Path) -> TrainingResult:
             side.rows.tolist(), _placements(side.score, side.rank, request.budget), strict=True
         )
     }
+=======
+    made = challenge(setting, verdicts, folder / "bundle", seconds)
+    left_out = None
+    if not made.decision.accepted:
+        made, left_out = _without_suspect(setting, verdicts, folder, made, seconds)
+    decision = made.decision
+>>>>>>> 6694b37 (Judge challengers by more of what they did not learn, and without the labeller whose words do harm)
     return TrainingResult(
         accepted=decision.accepted,
         reasons=list(decision.reasons),
         figures=decision.figures,
-        version=bundle.version,
-        digest=snapshot.digest,
-        rows=len(snapshot.data.labels),
-        learnt=[
-            LearntRecord(
-                digest=v.digest,
-                before=before[i],
-                after=after[i],
-                held_out=left_out.get(int(snapshot.place[i])),
-            )
-            for i, v in enumerate(verdicts)
-            if snapshot.place[i] >= 0
-        ],
-        problems=list(problems),
+        version=made.bundle.version,
+        digest=made.snapshot.digest,
+        rows=len(made.snapshot.data.labels),
+        learnt=made.learnt,
+        problems=[*problems, *made.snapshot.problems],
         measured=decision.measured,
+        left_out=left_out,
     )
+
+
+def _without_suspect(
+    setting: Setting, verdicts: list[Verdict], folder: Path, refused: Challenge, seconds: float
+) -> tuple[Challenge, str | None]:
+    """One labeller's words shall not keep out what the others found: try without those of the likeliest, and
+    go by what was refused where that does not help."""
+    key = suspect(verdicts, rank_verdicts(setting.champion, verdicts))
+    if key is None:
+        return refused, None
+    rest = [verdict for verdict in verdicts if verdict.key != key]
+    warn(f"refused with the labels of key {key!r}: tried again without them")
+    again = challenge(setting, rest, folder / "again", seconds)
+    if not again.decision.accepted:
+        shutil.rmtree(folder / "again")
+        return refused, None
+    shutil.rmtree(folder / "bundle")
+    (folder / "again").rename(folder / "bundle")
+    reason = (
+        f"{len(verdicts) - len(rest)} labels that key {key!r} alone brought are left out: with them it was "
+        f"refused, as {refused.decision.reasons[0]}"
+    )
+    decision = replace(
+        again.decision,
+        reasons=(reason, *again.decision.reasons),
+        figures={**again.decision.figures, "left_out": key},
+    )
+    return replace(again, bundle=read_bundle(folder / "bundle"), decision=decision), key
 
 
 def _champion(request: TrainingRequest) -> Bundle:
@@ -205,75 +186,8 @@ def _own_recipe(champion: Bundle, given: Recipe | None) -> Recipe:
     except ValidationError:  # made by a release with other knobs
         if given is not None:
             return given
-        _write_event(warning="the champion's recipe is not known to this release: the default one is used")
+        warn("the champion's recipe is not known to this release: the default one is used")
         return Recipe.read(None)
-
-
-def _answers(bundle: Bundle, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Scores [N] of a bundle's own graph, and their ranks among its reference rows."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
-    wanted = {node.name for node in session.get_inputs()}
-    feed = {"numeric": arrays.numeric, "codes": arrays.codes}
-    scores = np.asarray(session.run(["score"], {n: a for n, a in feed.items() if n in wanted})[0])
-    return scores, ranks(scores, np.asarray(bundle.manifest.core.reference.scores, np.float32))
-
-
-def _rank_held_out(bundle: Bundle, data: Dataset, rows: np.ndarray) -> CrossFit:
-    """Rows of `data` by a bundle that did not train on them, in the shape of a cross-fit.
-
-    Ranks of its own reference rows among themselves are the same for every bundle: evenly spread.
-    """
-    schema = bundle.manifest.core.features
-    arrays = convert(records(data.schema, data.numeric[rows], data.codes[rows], {}), schema)
-    scores, ranked = _answers(bundle, arrays)
-    return CrossFit(rows, scores, ranked, evenly_spread())
-
-
-def _placements(scores: np.ndarray, ranked: np.ndarray, budget: float) -> list[Placement]:
-    """Of scores [N] and their ranks [N]; percentiles are told as /score tells them."""
-    percentiles = np.round(100 * ranked, PERCENTILE_DIGITS)
-    alerts = ranked >= lowest_rank(budget)
-    return list(map(Placement, scores.tolist(), percentiles.tolist(), alerts.tolist()))
-
-
-def _traffic(
-    champion: Bundle,
-    challenger: Bundle,
-    records: Sequence[Mapping[str, Any]],
-    snapshot: Snapshot,
-    budget: float,
-) -> gate.RecentTraffic:
-    """Alerts on all but confirmed anomalies: an alert on one of those is no excess."""
-    open_ = ~snapshot.confirmed
-    if not open_.any():
-        return gate.RecentTraffic(0, 0, 0)
-    _, before = _answers(champion, convert(records, champion.manifest.core.features))
-    _, after = _answers(challenger, snapshot.traffic)
-    alerts = (int((ranked[open_] >= lowest_rank(budget)).sum()) for ranked in (before, after))
-    return gate.RecentTraffic(int(open_.sum()), *alerts)
-
-
-def _silent(done: float) -> None:
-    """Progress of what runs beside."""
-
-
-def _report_evaluation(done: float) -> None:
-    _report_progress("evaluate", SNAPSHOT + (MEASURED - SNAPSHOT) * done)
-
-
-def _report_training(stage: str, done: float) -> None:
-    _report_progress(stage, MEASURED + (TRAINED - MEASURED) * done)
-
-
-def _report_progress(stage: str, progress: float) -> None:
-    _write_event(stage=stage, progress=round(progress, 3))
-
-
-def _write_event(**event: object) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
 
 
 def _end_with_starter() -> None:

@@ -29,7 +29,8 @@ class Snapshot:
     `place` [V] is the row of each verdict, -1 where its record does not fit the schema; `traffic` is the
     slice of all traffic rows [T] as arrays, and `confirmed` [T] is true where an analyst's verdict on such a
     record is that it is an anomaly. `known` [N] are the labels that the champion learnt, `present` [N]
-    the rows it may have seen. `problems` are sentences about what was left out.
+    the rows it may have seen. The last `added` rows are the labelled records that the base does not hold.
+    `problems` are sentences about what was left out.
     """
 
     data: Dataset
@@ -38,6 +39,7 @@ class Snapshot:
     confirmed: np.ndarray
     known: np.ndarray
     present: np.ndarray
+    added: int
     problems: tuple[str, ...]
     digest: str
 
@@ -102,7 +104,7 @@ def take(base: Dataset, records: Sequence[Mapping[str, Any]], verdicts: Sequence
     digest = _digest(base, numeric, codes, labels)
     facts = _facts(base, labels, digest)
     data = replace(base, numeric=numeric, codes=codes, labels=labels, time=time, facts=facts)
-    return Snapshot(data, place, traffic, confirmed, known, present, problems, digest)
+    return Snapshot(data, place, traffic, confirmed, known, present, len(added), problems, digest)
 
 
 def convert(records: Sequence[Mapping[str, Any]], schema: FeatureSchema) -> Arrays:

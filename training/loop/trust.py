@@ -1,12 +1,16 @@
-"""The trust set: labelled records that no retraining learns from, so that the gate can judge by them.
+"""Whose labels the gate takes for the truth, and the trust set: those of them that no retraining learns from.
 
-Which records are in it is fixed by their digests, never by a model, and grows with the labels. It begins when
-it has enough trusted anomalies; before that every label trains, and the gate goes by cross-fitting.
+A label is *shared* where no single labeller's word alone stands for it: it is of the base data, or two API
+keys brought it. It is *trusted* where it is shared, or the champion knew it already. A new word of one key
+alone trains, and is never the yardstick. Where several keys label, what one of them alone said weighs
+together at most as much as all that is shared, so that nobody becomes the yardstick by saying much.
 
-A label is trusted where it is not a new word of one labeller alone: it stands in the base data, the champion
-knew it, two labellers agree on it, or its record is of the random slice, which nobody chose.
+Which records are in the trust set is fixed by their digests, never by a model, and it grows with the labels.
+It begins when it has enough trusted anomalies; before that every label trains, and the gate goes by
+cross-fitting.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,14 +26,18 @@ FEWEST = 20
 """Trusted anomalies without which there is no trust set."""
 SHARE = 0.25
 """Of the labelled records, those that may be held out."""
+FEWEST_SHARED = 5
+"""What one key alone said weighs as much as so many shared anomalies, where there are fewer."""
 
 
 @dataclass(frozen=True)
 class TrustSet:
-    """Of the N rows of a dataset: `trusted` [N], whose label the gate takes for the truth, and `held_out`
-    [N], the rows that do not train."""
+    """Of the N rows of a dataset: `trusted` and `shared` [N], see above; `weight` [N], how much a trusted
+    label weighs; and `held_out` [N], the rows that do not train."""
 
     trusted: np.ndarray
+    shared: np.ndarray
+    weight: np.ndarray
     held_out: np.ndarray
 
 
@@ -40,6 +48,7 @@ def is_drawn(digest: str) -> bool:
 
 def draw(data: Dataset, place: np.ndarray, verdicts: Sequence[Verdict]) -> TrustSet:
     """`place` [V] is the row of each verdict, or -1."""
+<<<<<<< HEAD
     trusted = data.labels != UNLABELLED
     drawn = np.zeros(len(trusted), bool)
     has_verdict = np.zeros(len(trusted), bool)
@@ -49,9 +58,37 @@ def draw(data: Dataset, place: np.ndarray, verdicts: Sequence[Verdict]) -> Trust
             trusted[row] = verdict.known or verdict.shared or verdict.random
             drawn[row] = is_drawn(verdict.digest)
     base = np.flatnonzero(trusted & ~has_verdict)
+=======
+    shared = data.labels != UNLABELLED
+    trusted = shared.copy()
+    drawn = np.zeros(len(shared), bool)
+    told = np.zeros(len(shared), bool)
+    for verdict, row in zip(verdicts, place.tolist(), strict=True):
+        if row >= 0:
+            told[row] = True
+            shared[row] = verdict.key is None
+            trusted[row] = verdict.known or verdict.key is None
+            drawn[row] = is_drawn(verdict.digest)
+    base = np.flatnonzero(shared & ~told)
+>>>>>>> 6694b37 (Judge challengers by more of what they did not learn, and without the labeller whose words do harm)
     for row, record in zip(
         base.tolist(), records(data.schema, data.numeric[base], data.codes[base], {}), strict=True
     ):
         drawn[row] = is_drawn(record_digest(record))
-    enough = int((drawn & trusted & (data.labels == ANOMALY)).sum()) >= FEWEST
-    return TrustSet(trusted, drawn if enough else np.zeros(len(drawn), bool))
+    anomalous = data.labels == ANOMALY
+    enough = int((drawn & trusted & anomalous).sum()) >= FEWEST
+    weight = _weights(int((shared & anomalous).sum()), len(shared), place, verdicts)
+    return TrustSet(trusted, shared, weight, drawn if enough else np.zeros(len(drawn), bool))
+
+
+def _weights(shared: int, rows: int, place: np.ndarray, verdicts: Sequence[Verdict]) -> np.ndarray:
+    """1, and less for what a key alone said of more anomalies than are `shared`, where several keys label."""
+    weight = np.ones(rows)
+    said = Counter(verdict.key for verdict in verdicts if verdict.known and verdict.anomaly)
+    if len({verdict.key for verdict in verdicts}) < 2:
+        return weight
+    most = max(shared, FEWEST_SHARED)
+    for verdict, row in zip(verdicts, place.tolist(), strict=True):
+        if row >= 0 and verdict.key is not None:
+            weight[row] = min(1.0, most / max(said[verdict.key], 1))
+    return weight

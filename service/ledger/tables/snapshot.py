@@ -10,7 +10,7 @@ from nearnorm.service.ledger.clock import clock
 from nearnorm.service.ledger.tables.events.events import events
 from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdicts
 from nearnorm.service.ledger.tables.feedback.second_opinions import is_waiting
-from nearnorm.service.ledger.tables.jobs import jobs
+from nearnorm.service.ledger.tables.jobs import jobs, of_version
 
 
 class LedgerSnapshot(Struct, frozen=True):
@@ -26,6 +26,8 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
     watermark = connection.execute(sa.select(clock.c.value).where(clock.c.name == "labels")).scalar() or 0
     learnt = sa.select(sa.func.max(jobs.c.watermark)).where(jobs.c.model == model, jobs.c.version == champion)
     known = int(connection.execute(learnt).scalar_one() or 0)
+    made = of_version(connection, champion)
+    left_out = (made.evidence or {}).get("left_out") if made else None
     standing = (
         sa.select(
             verdicts.c.digest,
@@ -34,7 +36,6 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
             verdicts.c.change,
             labels.c.record,
             events.c.probability,
-            events.c.audit,
         )
         .join(labels, labels.c.feedback_id == verdicts.c.feedback_id)
         .outerjoin(events, events.c.event_id == labels.c.event_id)
@@ -44,19 +45,20 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
     )
     found = connection.execute(standing).all()
     histories = about(connection, model, [row.digest for row in found])
-    lines = [
-        _line(
-            digest=row.digest,
-            feedback_id=row.feedback_id,
-            anomaly=row.verdict == "anomaly",
-            record=json.loads(row.record),
-            probability=row.probability or 1.0,
-            known=row.change <= known,
-            random=bool(row.audit),
-            shared=row.digest in histories and histories[row.digest].is_shared,
+    lines = []
+    for row in found:
+        key = histories[row.digest].alone
+        lines.append(
+            _line(
+                digest=row.digest,
+                feedback_id=row.feedback_id,
+                anomaly=row.verdict == "anomaly",
+                record=json.loads(row.record),
+                probability=row.probability or 1.0,
+                known=row.change <= known and (key is None or key != left_out),
+                key=key,
+            )
         )
-        for row in found
-    ]
     slice_ = (
         sa.select(events.c.record)
         .where(events.c.model == model, events.c.audit)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nearnorm.training.dataset.load import Dataset, Split, load, split
-from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, folds, measurable
+from nearnorm.training.evaluation.crossfit import FEW, CrossFit, cross_fit, deal, fold_count, measurable
 from tests.training.conftest import PAYMENTS
 from tests.training.samples import quick
 
@@ -35,7 +35,7 @@ def crossed(data: Dataset, rows: Split) -> CrossFit:
 @pytest.fixture(scope="module")
 def first(data: Dataset, rows: Split) -> np.ndarray:
     """The labelled rows of the first fold."""
-    labelled: np.ndarray = rows.fit[folds(data.labels[rows.fit], 0) == 0]
+    labelled: np.ndarray = rows.fit[deal(data.labels[rows.fit], 0) == 0]
     return labelled
 
 
@@ -52,12 +52,12 @@ def test_every_label_that_may_be_trained_on_is_ranked_once(
 
 def test_folds_deal_out_anomalies_and_normals_evenly() -> None:
     labels = np.array([1] * 5 + [-1] * 4 + [0] * 6, np.int8)
-    fold = folds(labels, 0)
+    fold = deal(labels, 0)
     assert (fold[labels == -1] == -1).all()
     assert sorted(np.bincount(fold[labels == 1])) == [2, 3]
     assert np.bincount(fold[labels == 0]).tolist() == [3, 3]
-    assert (fold == folds(labels, 0)).all()
-    assert any((fold != folds(labels, seed)).any() for seed in (1, 2, 3))
+    assert (fold == deal(labels, 0)).all()
+    assert any((fold != deal(labels, seed)).any() for seed in (1, 2, 3))
 
 
 def test_a_label_that_is_left_out_tells_its_fit_nothing(
@@ -99,6 +99,15 @@ def test_labels_by_chance_are_found_no_better_than_by_chance(data: Dataset) -> N
     by_chance = replace(data, labels=labels)
     crossed = cross_fit(by_chance, split(by_chance, 0), CONFIG, 0)
     assert 0.3 < crossed.rank.mean() < 0.7
+
+
+def test_to_compare_two_models_few_labels_are_dealt_into_more_folds(data: Dataset, rows: Split) -> None:
+    """Of few anomalies a half teaches too little."""
+    counts = {n: fold_count(np.array([1] * n + [-1, 0], np.int8)) for n in (0, 2, 3, 5, FEW - 1, FEW)}
+    assert counts == {0: 2, 2: 2, 3: 3, 5: 5, FEW - 1: 5, FEW: 2}
+    crossed = cross_fit(data, rows, CONFIG, 0, folds=3)
+    assert sorted(crossed.rows.tolist()) == rows.fit[data.labels[rows.fit] != -1].tolist()
+    assert crossed.reference_rank.shape == (3, len(rows.reference))
 
 
 def test_two_anomalies_can_be_measured_and_one_cannot() -> None:

@@ -25,7 +25,7 @@ def test_a_record_that_is_seldom_kept_weighs_one_over_its_probability() -> None:
     rows, reference = [2, 5, 6], [[0.1, 0.2], [0.3, 0.4]]
     champion = side(rows, [0.5, 0.6, 0.7], reference)
     challenger = side(rows, [0.9, 0.8, 0.0], [[0.0, 0.5], [0.5, 0.0]])
-    ranked = rank_among_reference(labels, weight, labels >= 0, (champion, challenger), of_artefact=False)
+    ranked = rank_among_reference(labels, weight, labels >= 0, [(champion, challenger)], 0)
     assert ranked is not None
     assert ranked.weight.tolist() == [1.0, 4.0, 2.0, 0.5, 0.5, 0.5, 0.5], "either fit's reference counts half"
     assert ranked.truth.tolist() == [1, 1, 0, 0, 0, 0, 0]
@@ -42,9 +42,7 @@ def test_new_words_of_one_labeller_are_the_truth_only_where_hardly_any_label_is_
 ) -> None:
     labels = np.ones(20, np.int8)
     both = side(list(range(20)), [0.5] * 20, [[0.1, 0.2]])
-    ranked = rank_among_reference(
-        labels, np.ones(20), np.arange(20) < trusted, (both, both), of_artefact=False
-    )
+    ranked = rank_among_reference(labels, np.ones(20), np.arange(20) < trusted, [(both, both)], 0)
     assert ranked is not None
     assert int(ranked.truth.sum()) == measured
     assert ranked.trusted is (trusted == FEWEST_TRUSTED)
@@ -53,7 +51,8 @@ def test_new_words_of_one_labeller_are_the_truth_only_where_hardly_any_label_is_
 def test_where_no_anomaly_was_measured_nothing_is_ranked() -> None:
     both = side([0], [0.5], [[0.1, 0.2]])
     labels = np.array([0, -1], np.int8)
-    assert rank_among_reference(labels, np.ones(2), labels >= 0, (both, both), of_artefact=True) is None
+    assert rank_among_reference(labels, np.ones(2), labels >= 0, [(both, both)], 1) is None
+    assert rank_among_reference(labels, np.ones(2), labels >= 0, [], 0) is None
 
 
 def test_a_confirmed_record_is_judged_by_ranks_of_models_that_did_not_train_on_it() -> None:
@@ -68,3 +67,15 @@ def test_a_confirmed_record_is_judged_by_ranks_of_models_that_did_not_train_on_i
         ("held out", 0.1, 0.2),
         ("crossed", 0.3, 0.4),
     ]
+
+
+def test_anomalies_of_the_trust_set_and_cross_fitted_ones_count_alike_among_one_reference() -> None:
+    artefact = (side([0, 1], [0.1, 0.2], [[0.5]]), side([0, 1], [0.3, 0.4], [[0.5]]))
+    recipe = (side([2], [0.6], [[0.7]]), side([2], [0.8], [[0.7]]))
+    labels = np.array([1, 0, 1], np.int8)
+    ranked = rank_among_reference(labels, np.ones(3), labels >= 0, [artefact, recipe], 1)
+    assert ranked is not None
+    assert ranked.truth.tolist() == [1, 0, 1, 0]
+    assert ranked.champion.tolist() == [0.1, 0.2, 0.6, 0.5]
+    assert ranked.challenger.tolist() == [0.3, 0.4, 0.8, 0.5]
+    assert ranked.by_artefact == 1, "the other one of the trust set is a normal"

@@ -88,6 +88,20 @@ def test_labels_that_nobody_trusts_must_differ_by_more_than_chance_too() -> None
     assert not decide(GateEvidence(replace(moved(10, by), trusted=False), (), QUIET, 0.01)).accepted
 
 
+def test_what_single_labellers_said_may_not_have_made_it_worse_though_the_champion_is_as_bad() -> None:
+    as_good, lost = moved(20, 0.0), moved(20, MARGIN + 0.2)
+    decision = decide(GateEvidence(as_good, (), QUIET, 0.01, plain=lost))
+    assert not decision.accepted
+    assert decision.reasons[0].startswith(
+        "what single labellers said made it worse: shared anomalies lie +25%"
+    )
+    figures = decision.figures["without_single_words"]
+    assert figures == {"deeper": pytest.approx(0.25), "allowed": pytest.approx(MARGIN)}
+    assert decide(GateEvidence(as_good, (), QUIET, 0.01, plain=moved(20, -0.5))).accepted
+    few = moved(6, 0.2, noise=0.5)
+    assert decide(GateEvidence(as_good, (), QUIET, 0.01, plain=few)).accepted, "that may be chance"
+
+
 def test_a_depth_is_the_share_of_traffic_above_a_typical_anomaly() -> None:
     assert depths(np.array([0.9, 0.99]), np.ones(2)) == pytest.approx(np.sqrt(0.1 * 0.01))
     assert depths(np.array([0.9, 0.99]), np.array([1.0, 0.0])) == pytest.approx(0.1)
@@ -111,13 +125,15 @@ def test_without_anomalies_to_find_it_is_neither_refused_nor_measured_and_says_s
 
 def test_the_sentence_tells_who_was_measured_and_by_whose_word() -> None:
     few = moved(30, 0.0)
-    of_artefact = Ranked(
-        few.truth, few.weight, few.unit, few.champion, few.challenger, of_artefact=True, trusted=True
-    )
+    of_artefact = Ranked(few.truth, few.weight, few.unit, few.champion, few.challenger, by_artefact=20)
     own_word = Ranked(few.truth, few.weight, few.unit, few.champion, few.challenger, trusted=False)
     for ranked, text in (
         (few, "30 trusted anomalies by cross-fitting: 10.00% of traffic lies above a typical one"),
-        (of_artefact, "30 trusted anomalies of the trust set, which neither trained on: 10.00%"),
+        (
+            of_artefact,
+            "30 trusted anomalies (20 of the trust set, which neither trained on, the others by "
+            "cross-fitting): 10.00%",
+        ),
         (own_word, "30 anomalies, each the word of one labeller alone, by cross-fitting"),
     ):
         assert any(text in reason for reason in decide(GateEvidence(ranked, (), QUIET, 0.01)).reasons)
@@ -317,6 +333,7 @@ def test_the_figures_of_a_decision_are_these() -> None:
     assert depth["deeper"] == pytest.approx(depth["challenger"] / depth["champion"] - 1)
     assert decision.figures == {
         "judged_by": "cross-fitting",
+        "by_artefact": 0,
         "trusted": True,
         "average_precision": {"champion": before, "challenger": after, "difference": after - before},
         "recall_at_budget": {"champion": 2 / 5, "challenger": 3 / 5},

@@ -1,0 +1,102 @@
+"""A challenger by real fits: judged by what it did not train on, and made again without whose labels harm."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nearnorm.models.bundle.bundle import Bundle, read_bundle
+from nearnorm.models.retraining import TrainingRequest, TrainingResult, Verdict
+from nearnorm.training.dataset.load import Dataset
+from nearnorm.training.dataset.recipe import Recipe
+from nearnorm.training.evaluation.crossfit import CrossFit
+from nearnorm.training.loop import challenger
+from nearnorm.training.loop.retrain import retrain
+from nearnorm.training.samples.make_payments import make
+from tests.training.conftest import train
+from tests.training.samples import quick
+
+SMALL = Recipe(fit=quick(forests=1, trees=20, members=1, joint_epochs=1), columns={})
+
+
+def base(path: Path, normals: int, frauds: int, seed: int = 1) -> str:
+    """A file of payments in which all frauds are labelled."""
+    table, truth = make(40 * frauds, np.random.default_rng(seed))
+    rows = np.sort(np.r_[np.flatnonzero(truth == 1)[:frauds], np.flatnonzero(truth == 0)[:normals]])
+    label = pa.array(truth[rows], pa.int8(), mask=truth[rows] == 0)
+    pq.write_table(table.take(rows).append_column("label", label), path)
+    return str(path)
+
+
+def payments(rows: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Frauds and others."""
+    table, truth = make(rows, np.random.default_rng(seed))
+    records = table.to_pylist()
+    return [r for r, t in zip(records, truth, strict=True) if t], [
+        r for r, t in zip(records, truth, strict=True) if not t
+    ]
+
+
+def retrained(folder: Path, champion: Bundle, verdicts: list[Verdict]) -> TrainingResult:
+    folder.mkdir()
+    request = TrainingRequest(champion=str(champion.path), version=champion.version, budget=0.01)
+    (folder / "request.json").write_bytes(msgspec.json.encode(request))
+    (folder / "traffic.jsonl").write_text("")
+    (folder / "labels.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, verdicts)))
+    return retrain(folder)
+
+
+def said(records: list[dict[str, Any]], key: str) -> list[Verdict]:
+    """New anomalies by one key; none is drawn for the trust set."""
+    return [
+        Verdict(f"ffffffff-{key}-{i}", f"{key}{i}", True, record, 1.0, False, key)
+        for i, record in enumerate(records)
+    ]
+
+
+def test_labels_of_one_key_that_do_harm_are_left_out_and_those_of_the_others_learnt(tmp_path: Path) -> None:
+    champion = train(tmp_path / "champion", base(tmp_path / "base.parquet", 500, 15), recipe=SMALL)
+    frauds, others = payments(1_000, seed=2)
+    planted = others[:100]
+    result = retrained(tmp_path / "job", champion, [*said(frauds[:6], "soc"), *said(planted, "eve")])
+    assert result.accepted, result.reasons
+    assert result.left_out == result.figures["left_out"] == "eve"
+    assert result.reasons[0].startswith(
+        "100 labels that key 'eve' alone brought are left out: with them it was refused, as "
+    )
+    assert {record.digest for record in result.learnt} == {v.digest for v in said(frauds[:6], "soc")}
+    made = read_bundle(tmp_path / "job" / "bundle")
+    assert made.version == result.version
+    assert made.manifest.core.data.anomalies == 15 + 6
+    assert not (tmp_path / "job" / "again").exists()
+
+
+def test_a_champion_that_may_have_trained_on_the_trust_set_is_represented_by_one_fit_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time it has not, and its own bundle is asked."""
+    asked: list[str] = []
+    real = challenger._rank_held_out
+
+    def noted(bundle: Bundle, data: Dataset, rows: np.ndarray) -> CrossFit:
+        asked.append(bundle.version)
+        return real(bundle, data, rows)
+
+    monkeypatch.setattr(challenger, "_rank_held_out", noted)
+    champion = train(tmp_path / "champion", base(tmp_path / "base.parquet", 400, 110), recipe=SMALL)
+    frauds, _ = payments(1_000, seed=2)
+    first = retrained(tmp_path / "one", champion, said(frauds[:4], "soc"))
+    assert first.figures["judged_by"] == "artefact"
+    assert first.figures["by_artefact"] >= 20
+    assert asked == [first.version], "the champion's bundle knows the answers"
+    follower = read_bundle(tmp_path / "one" / "bundle")
+    held_out = follower.manifest.core.data.held_out
+    assert held_out >= first.figures["by_artefact"]
+
+    second = retrained(tmp_path / "two", follower, said(frauds[4:8], "soc"))
+    assert asked[1:] == [follower.version, second.version]
+    assert second.figures["by_artefact"] == first.figures["by_artefact"]
