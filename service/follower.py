@@ -16,6 +16,7 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables import swaps
 from nearnorm.service.ledger.tables.events import traffic
 from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.logs import log
@@ -100,6 +101,7 @@ class Follower:
             for name, model in loaded.items():
                 self._verdicts.refresh(connection, name, anew)
                 self._policies.refresh(connection, self.ground(model))
+                model.watch_problem = swaps.problem(connection, name, model.ref.version)
             if self._figures and self._figures.due:
                 self._figures.refresh(connection, {n: model.ref.version for n, model in loaded.items()})
         for model in loaded.values():

@@ -134,6 +134,11 @@ class Settings(BaseSettings):
     second_opinion_below: float = Field(default=95.0, ge=0, le=100)
     """A record below this percentile that is called an anomaly waits for a second opinion before it trains;
     0: no label waits."""
+    watch: Literal["off", "tell", "rollback"] = "tell"
+    """What becomes of a version that the loop put into service and that is clearly worse than the one before:
+    it is told, or rolled back as well; off: nobody looks."""
+    watch_seconds: float = Field(default=86_400.0, gt=0)
+    """How long after its activation such a version is compared with the one before."""
     shadow_seconds: float = Field(default=0.0, ge=0)
     """How long an accepted model scores live traffic beside the champion before it may serve; 0: not at
     all."""

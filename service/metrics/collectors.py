@@ -19,6 +19,7 @@ from nearnorm.service.feedback.recall import Recall
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.retraining import requests
@@ -39,6 +40,7 @@ class LabelFigures(Struct, frozen=True):
 
     verdicts: dict[str, int]
     unlearned: int
+    doubted: int
     oldest: int | None
     recall: Recall | None
     jobs: dict[str, int]
@@ -57,6 +59,7 @@ def read(connection: sa.Connection, model: str, version: str) -> LabelFigures:
     return LabelFigures(
         {verdict: counted.get(verdict, 0) for verdict in VERDICTS},
         unread.records,
+        second_opinions.count(connection, model),
         unread.oldest,
         recall.read(connection, model, version),
         {state: ended.get(state, 0) for state in STATES},
@@ -127,6 +130,11 @@ class Figures(Collector):
             "1 while more alerts are raised than the budget, as nobody may lift the threshold so far.",
             labels=_MODEL,
         )
+        worse = GaugeMetricFamily(
+            "nearnorm_champion_worse",
+            "1 while the watch after the swap holds something against the serving version.",
+            labels=_MODEL,
+        )
         waiting = GaugeMetricFamily(
             "nearnorm_queue_rows", "Rows accepted and not answered yet.", labels=_MODEL
         )
@@ -136,6 +144,7 @@ class Figures(Collector):
         for name, model in self._registry.loaded().items():
             created.add_metric((name,), model.created_at)
             share = model.ranks.policy.budget
+            worse.add_metric((name,), float(model.watch_problem is not None))
             if in_force := self._policies.of(name):
                 solved = in_force.solved
                 if isinstance(solved.budget, NormalShare):
@@ -168,7 +177,7 @@ class Figures(Collector):
         for name in {model for model, _ in logged}:
             for action in ("activate", "rollback"):  # zeros too: an increase from nothing is not seen
                 activations.add_metric((name, action), logged.get((name, action), 0))
-        yield from (created, budget, promised, forecast, raised, exceeded)
+        yield from (created, worse, budget, promised, forecast, raised, exceeded)
         yield from (waiting, room, problems, failures, activations)
 
     def _of_events(self) -> Iterator[Family]:
@@ -204,6 +213,11 @@ class Figures(Collector):
         standing = GaugeMetricFamily(
             "nearnorm_verdicts", "Records with a standing verdict.", labels=("model", "verdict")
         )
+        doubted = GaugeMetricFamily(
+            "nearnorm_labels_second_opinion",
+            "Records whose label contradicts the model and waits for a second opinion.",
+            labels=_MODEL,
+        )
         unlearned = GaugeMetricFamily(
             "nearnorm_labels_waiting", "Records whose verdict no retraining has read.", labels=_MODEL
         )
@@ -226,6 +240,7 @@ class Figures(Collector):
             for verdict, count in figures.verdicts.items():
                 standing.add_metric((model, verdict), count)
             unlearned.add_metric((model,), figures.unlearned)
+            doubted.add_metric((model,), figures.doubted)
             lag.add_metric((model,), time.time() - figures.oldest / 1000 if figures.oldest else 0.0)
             if figures.recall:
                 needed.add_metric((model,), figures.recall.needs + figures.recall.needs_alerts)
@@ -238,7 +253,7 @@ class Figures(Collector):
         )
         for name, loaded in self._registry.loaded().items():
             unfit.add_metric((name,), self._known.of(name).unfit(loaded.manifest.core.features))
-        yield from (standing, unlearned, lag, estimate, needed, unfit)
+        yield from (standing, unlearned, doubted, lag, estimate, needed, unfit)
 
     def _of_jobs(self) -> Iterator[Family]:
         states = GaugeMetricFamily("nearnorm_jobs", "Retraining jobs.", labels=("model", "state"))

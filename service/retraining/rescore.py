@@ -1,6 +1,7 @@
 """Logged events through a version: what it would have said of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -37,13 +38,26 @@ class Rescorer:
 
     def rescore(self, logged: Sequence[Event]) -> Rescored:
         """What the version says of `logged`, of which there is at least one."""
-        encoded = self._encoder.encode(Envelope(records=[event.record for event in logged]))
-        rows = Rows(encoded.rows.numeric, encoded.rows.codes)
-        fits = [logged[place] for place in encoded.places()]
+        places, rows = self._read([event.record for event in logged])
+        fits = [logged[place] for place in places]
         if not fits:
             return Rescored([], rows, np.zeros(0, np.float32), np.zeros(0), np.zeros(0, bool))
         score = score_rows(self.engine, rows).score
         return Rescored(fits, rows, score, *self._ranks.judge(score))
+
+    def judge_records(
+        self, records: Sequence[dict[str, Any]]
+    ) -> tuple[list[int], NDArray[np.float64], NDArray[np.bool_]]:
+        """Of `records`, at least one: the places of those that fit the version, and for each its percentile
+        and verdict there."""
+        places, rows = self._read(records)
+        if not places:
+            return [], np.zeros(0), np.zeros(0, bool)
+        return places, *self._ranks.judge(score_rows(self.engine, rows).score)
+
+    def _read(self, records: Sequence[dict[str, Any]]) -> tuple[list[int], Rows]:
+        encoded = self._encoder.encode(Envelope(records=list(records)))
+        return list(encoded.places()), Rows(encoded.rows.numeric, encoded.rows.codes)
 
     def judge(self, logged: Sequence[Event]) -> NDArray[np.bool_]:
         """Which of the events this version alerts on by the scores that they have already, being its own."""

@@ -45,6 +45,7 @@ from nearnorm.service.settings import Settings
 POLL = 0.5  # seconds between looks at the ledger: how soon a job starts and a cancellation is seen
 LEASE = 10_000  # ms that a worker may be silent before its job is taken from it
 GREET = 5.0  # seconds
+LOOK_EVERY = 300.0  # seconds between looks at what was put into service
 REPORT_SHADOW = 5.0  # seconds between reports of a shadow period: each is an event to whoever watches
 FORGOTTEN = 24 * 3600 * 1000  # ms
 MOST_ATTEMPTS = 3
@@ -77,6 +78,7 @@ class Worker:
         self._key = SigningKey(settings.signing_key) if settings.signing_key else None
         self._trusted = settings.read_trusted_keys()
         self._greeted = -GREET
+        self._looked = -LOOK_EVERY
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -98,6 +100,8 @@ class Worker:
                     job = self._next()
                     if job is not None:
                         self.work(job)
+                    else:
+                        self._watch()
                     warned = False
                 except LedgerUnavailable as error:
                     if not warned:
@@ -140,6 +144,27 @@ class Worker:
             with self.ledger.write() as connection:
                 jobs.greet(connection, self.name, RELEASE, now, now - FORGOTTEN)
             self._greeted = time.monotonic()
+
+    def _watch(self) -> None:
+        """Look after what was put into service, now and then. Raises LedgerUnavailable."""
+        if self.settings.watch == "off" or time.monotonic() - self._looked < self._between_looks:
+            return
+        self._looked = time.monotonic()
+        if not any(entry.by.startswith("job:") for entry in self.store.activations()):
+            return  # numpy and onnxruntime, which a worker without a swap can do without
+        from nearnorm.service.retraining.swap_watch import SwapWatch
+
+        try:
+            SwapWatch(self.settings, self.ledger, self.store).look()
+        except LedgerUnavailable:
+            raise
+        except Exception as error:  # jobs go on, whatever it was
+            log.error("the watch failed", exc_info=error)
+
+    @property
+    def _between_looks(self) -> float:
+        """Seconds: a short watch has several looks too."""
+        return min(LOOK_EVERY, self.settings.watch_seconds / 4)
 
     def _next(self) -> Job | None:
         with self.ledger.read() as connection:

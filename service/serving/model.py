@@ -57,6 +57,7 @@ class LoadedModel:
         self.alert_on_novel = True
         self.drift = Drift(core, weakly(self._drifts))
         self.watched = TokenBucket(WATCHED_ROWS, 0.0)
+        self.watch_problem: str | None = None  # what the watch after its swap has against it
         self.batcher: Batcher[Rows, Ran, Scores]
         self.explaining: ExplainingLane
         self.meter: ModelMeter
@@ -140,11 +141,12 @@ class LoadedModel:
 
     def problems(self) -> list[str]:
         """What is wrong with its verdicts."""
-        return [
+        found = [
             f"model {self.ref.name!r}: {self.novelty.name(signal)} is beyond what training saw in more than "
             f"{ALLOWED} of {WINDOW:,} rows, and no longer alerts for that: retrain on newer data"
             for signal in self.novelty_watch.ceased.copy()
         ]
+        return [self.watch_problem, *found] if self.watch_problem else found
 
     def watch(self, batch: Batch) -> None:
         """Let drift see a batch, as much of it as its allowance grants."""

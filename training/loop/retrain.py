@@ -61,73 +61,11 @@ def retrain(folder: Path) -> TrainingResult:
         warn(problem)
     setting = Setting(champion, own, recipe, base, sample, traffic, request.budget)
     seconds = time.perf_counter() - started
-<<<<<<< HEAD
-    _report_progress("evaluate", SNAPSHOT)
-    with ProcessPoolExecutor(1, get_context("spawn")) as beside:
-        crossed, rival, refitted = None, None, None
-        if held_out and not core.data.held_out:  # it may have trained on what is held out now
-            refitted = beside.submit(
-                rank_left_out,
-                data,
-                rows,
-                own.fit,
-                core.seed,
-                np.flatnonzero(trust.held_out),
-                snapshot.known,
-                snapshot.present,
-            )
-        if measurable(data.labels[rows.fit]):
-            news = (snapshot.known != snapshot.data.labels).any() or not snapshot.present.all()
-            if own.fit != recipe.fit or news:
-                rival = beside.submit(
-                    cross_fit, data, rows, own.fit, core.seed, _silent, snapshot.known, snapshot.present
-                )
-            crossed = cross_fit(data, rows, recipe.fit, core.seed, _report_evaluation)
-        watcher = Watcher(
-            _report_training, lambda schema: None, lambda warning: _write_event(warning=warning)
-        )
-        bundle = train_bundle(Prepared(job, data, rows, None, seconds), watcher, crossed)
-        _report_progress("gate", TRAINED)
-        recipes: list[Sides] = []
-        if crossed is not None:
-            recipes.append((crossed if rival is None else rival.result(), crossed))
-        artefacts: list[Sides] = []
-        if held_out:
-            kept = np.flatnonzero(trust.held_out)
-            theirs = _rank_held_out(champion, data, kept) if refitted is None else refitted.result()
-            artefacts.append((theirs, _rank_held_out(bundle, data, kept)))
-
-    labelled = [v.record for v in verdicts]
-    before = _placements(*_answers(champion, convert(labelled, core.features)), request.budget)
-    after = _placements(*_answers(bundle, convert(labelled, data.schema)), request.budget)
-    weight = weights(len(data.labels), snapshot.place, verdicts)
-    measured = [*artefacts, *recipes]
-    ranked = (
-        rank_among_reference(data.labels, weight, trust.trusted, measured[0], bool(artefacts))
-        if measured
-        else None
-    )
-    evidence = gate.GateEvidence(
-        ranked=ranked,
-        confirmed=confirmed(snapshot.place, verdicts, measured),
-        traffic=_traffic(champion, bundle, traffic, snapshot, request.budget),
-        budget=request.budget,
-    )
-    decision = gate.decide(evidence, core.seed)
-    left_out = {
-        row: placement
-        for _, side in measured
-        for row, placement in zip(
-            side.rows.tolist(), _placements(side.score, side.rank, request.budget), strict=True
-        )
-    }
-=======
     made = challenge(setting, verdicts, folder / "bundle", seconds)
     left_out = None
     if not made.decision.accepted:
         made, left_out = _without_suspect(setting, verdicts, folder, made, seconds)
     decision = made.decision
->>>>>>> 6694b37 (Judge challengers by more of what they did not learn, and without the labeller whose words do harm)
     return TrainingResult(
         accepted=decision.accepted,
         reasons=list(decision.reasons),

@@ -48,17 +48,6 @@ def is_drawn(digest: str) -> bool:
 
 def draw(data: Dataset, place: np.ndarray, verdicts: Sequence[Verdict]) -> TrustSet:
     """`place` [V] is the row of each verdict, or -1."""
-<<<<<<< HEAD
-    trusted = data.labels != UNLABELLED
-    drawn = np.zeros(len(trusted), bool)
-    has_verdict = np.zeros(len(trusted), bool)
-    for verdict, row in zip(verdicts, place.tolist(), strict=True):
-        if row >= 0:
-            has_verdict[row] = True
-            trusted[row] = verdict.known or verdict.shared or verdict.random
-            drawn[row] = is_drawn(verdict.digest)
-    base = np.flatnonzero(trusted & ~has_verdict)
-=======
     shared = data.labels != UNLABELLED
     trusted = shared.copy()
     drawn = np.zeros(len(shared), bool)
@@ -70,7 +59,6 @@ def draw(data: Dataset, place: np.ndarray, verdicts: Sequence[Verdict]) -> Trust
             trusted[row] = verdict.known or verdict.key is None
             drawn[row] = is_drawn(verdict.digest)
     base = np.flatnonzero(shared & ~told)
->>>>>>> 6694b37 (Judge challengers by more of what they did not learn, and without the labeller whose words do harm)
     for row, record in zip(
         base.tolist(), records(data.schema, data.numeric[base], data.codes[base], {}), strict=True
     ):
