@@ -21,7 +21,8 @@ By = Annotated[LabellerKind, Query(description="Whether `name` is an analyst's, 
 
 
 class Analyst(BaseModel):
-    """`disagreement`: the contradicted share of the records that another analyst judged too."""
+    """`disagreement`: the contradicted share of the records that another analyst judged too. `doubted`:
+    records that they labelled against the model, of which `confirmed` were confirmed since."""
 
     analyst: str
     keys: list[str]
@@ -29,6 +30,8 @@ class Analyst(BaseModel):
     records: int
     compared: int
     contradicted: int
+    doubted: int
+    confirmed: int
     disagreement: float | None = None
     first_at: str
     last_at: str
@@ -133,6 +136,8 @@ def _with_share(tally: Tally) -> Analyst:
         records=tally.records,
         compared=tally.compared,
         contradicted=tally.contradicted,
+        doubted=tally.doubted,
+        confirmed=tally.confirmed,
         disagreement=round(tally.contradicted / tally.compared, 4) if tally.compared else None,
         first_at=iso(tally.first_at),
         last_at=iso(tally.last_at),

@@ -33,10 +33,11 @@ def list_analysts() -> None:
         lambda ledger: written(ledger, lambda c: (tallies(c, MOST, 0), quarantine.every(c)))
     )
     for t in found:
+        doubted = f"; {t.confirmed} of {t.doubted} second opinions confirmed" if t.doubted else ""
         share = f"{t.contradicted / t.compared:.0%}" if t.compared else "-"
         typer.echo(
             f"{t.analyst}: {t.labels} labels by {', '.join(t.keys)}; "
-            f"{t.compared} of {t.records} records judged by others too, {share} contradicted"
+            f"{t.compared} of {t.records} records judged by others too, {share} contradicted{doubted}"
         )
     for q in in_force:
         typer.echo(f"in quarantine: {q.kind} {q.name} since {iso(q.at)} by {q.actor}: {q.why}")

@@ -24,10 +24,10 @@ BOUNDS = ((-1.0, -0.1), (-0.1, -0.05), (-0.05, -0.02), (-0.02, 0.02), (0.02, 1.0
 PREVALENCE, REFERENCE, ANOMALIES, DRAWN = 0.05, 2_000, 30, 1_000
 
 
-def accepted(champion: np.ndarray, challenger: np.ndarray, of_artefact: bool) -> bool:
+def accepted(champion: np.ndarray, challenger: np.ndarray) -> bool:
     """The gate's word on held-out ranks [A] of trusted anomalies."""
     rows = len(champion)
-    ranked = Ranked(np.ones(rows, int), np.ones(rows), np.arange(rows), champion, challenger, of_artefact)
+    ranked = Ranked(np.ones(rows, int), np.ones(rows), np.arange(rows), champion, challenger)
     confirmed = tuple(Confirmed(str(i), True, float(champion[i]), float(challenger[i])) for i in range(rows))
     return decide(GateEvidence(ranked, confirmed, RecentTraffic(0, 0, 0), BUDGET)).accepted
 
@@ -88,9 +88,7 @@ def _shift(precision: float) -> float:
 def simulate(correlation: float, before: float, after: float, seed: int = 0) -> float:
     """How often the rule accepts, of two models with these average precisions whose ranks correlate so."""
     rng = np.random.default_rng(seed)
-    shifts = [
-        brentq(lambda shift, wanted=wanted: _precision(shift) - wanted, 0.1, 8) for wanted in (before, after)
-    ]
+    shifts = [_shift(before), _shift(after)]
     words = []
     for _ in range(DRAWN):
         hidden = rng.random(REFERENCE) < PREVALENCE
@@ -100,7 +98,7 @@ def simulate(correlation: float, before: float, after: float, seed: int = 0) -> 
             ranks(side[REFERENCE:] + shift, side[:REFERENCE] + hidden * shift)
             for side, shift in zip(sides, shifts, strict=True)
         ]
-        words.append(accepted(ranked[0], ranked[1], of_artefact=True))
+        words.append(accepted(ranked[0], ranked[1]))
     return float(np.mean(words))
 
 
@@ -125,7 +123,7 @@ def main() -> None:
         for seed in options.seeds:
             for name in options.sets:
                 for cell in cells(data.parent, options.kept, name, seed, count):
-                    word = accepted(cell.champion, cell.challenger, of_artefact=count >= TRUSTED)
+                    word = accepted(cell.champion, cell.challenger)
                     found.append((cell, word))
         these = [pair for pair in found if pair[0].labels == count]
         print(f"\n{count} labels, {len(options.sets)} sets, seeds {options.seeds}\n\n{table(these)}")

@@ -21,6 +21,7 @@ from nearnorm.models.data.tables import to_arrays
 from nearnorm.training.dataset.columns.infer import infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
 from nearnorm.training.evaluation.calibrate import score
+from nearnorm.training.evaluation.crossfit import FINE_FOLDS
 from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.method.config import FitConfig
 
@@ -124,17 +125,16 @@ class Drawn:
         training = TrainingSet(numeric, codes, self.cardinalities, told)
         return Trained(self, fit(training, FitConfig.preset_of("default"), seed=self.seed).detector)
 
-    def cross(self, rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ranks of the KNOWN anomalies by fits that left their fold out, and of the reference rows [2, R]."""
-        rank, reference = np.zeros(KNOWN), []
-        dealt = np.arange(len(rows)) % 2
-        for number in range(2):
-            kept = np.flatnonzero(np.arange(KNOWN) % 2 != number)
+    def cross(self, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Ranks of the KNOWN anomalies by fits that left their fold out."""
+        rank = np.zeros(KNOWN)
+        dealt = np.arange(len(rows)) % FINE_FOLDS
+        for number in range(FINE_FOLDS):
+            kept = np.flatnonzero(np.arange(KNOWN) % FINE_FOLDS != number)
             detector = self.train(kept, rows[dealt != number], labels[dealt != number])
             scores = detector.score("base", self.reference)
-            rank[number::2] = ranks(detector.score("known")[number::2], scores)
-            reference.append(ranks(scores, scores))
-        return rank, np.stack(reference)
+            rank[number::FINE_FOLDS] = ranks(detector.score("known")[number::FINE_FOLDS], scores)
+        return rank
 
 
 class Trained:
@@ -202,7 +202,7 @@ class Fits:
         return self.drawn.train(np.arange(KNOWN), self._none, self._none)
 
     @cached_property
-    def crossed(self) -> tuple[np.ndarray, np.ndarray]:
+    def crossed(self) -> np.ndarray:
         return self.drawn.cross(self._none, self._none)
 
     def write(self, file: Path, how: Labelling, count: int) -> None:
@@ -216,8 +216,8 @@ class Fits:
         challenger = drawn.train(np.arange(KNOWN), rows, labels)
         found: dict[str, np.ndarray] = {"truth": drawn.truth["test"], "waiting": np.array(waits.sum())}
         if count < TRUSTED:
-            found["c_rank"], _ = self.crossed
-            found["x_rank"], _ = drawn.cross(rows, labels)
+            found["c_rank"] = self.crossed
+            found["x_rank"] = drawn.cross(rows, labels)
         for prefix, side in (("c", champion.side()), ("x", challenger.side())):
             found |= {f"{prefix}{part}": getattr(side, part) for part in ("trusted", "reference", "test")}
         np.savez(file, **found)  # type: ignore[arg-type]  # numpy's stub takes the names for its own option

@@ -53,6 +53,10 @@ def test_kept_events_and_labels_have_gauges(fresh: httpx.Client) -> None:
     fresh.post("/feedback", json={"labels": [label]}).raise_for_status()
     becomes(fresh, "nearnorm_verdicts", 1, model="default", verdict="anomaly")
     becomes(fresh, "nearnorm_labels_waiting", 1, model="default")
+    becomes(fresh, "nearnorm_labels_second_opinion", 0, model="default")
+    fresh.post("/feedback", json={"labels": [{"record": RECORD, "label": "anomaly"}]}).raise_for_status()
+    becomes(fresh, "nearnorm_labels_second_opinion", 1, model="default")
+    becomes(fresh, "nearnorm_labels_waiting", 1, model="default")
     assert 0 < value(fresh, "nearnorm_label_lag_seconds", model="default") < 60
 
 

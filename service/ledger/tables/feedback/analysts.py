@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from nearnorm.service.ledger.tables.feedback.labels import ERASED, labels
 from nearnorm.service.ledger.tables.feedback.quarantine import is_silenced
+from nearnorm.service.ledger.tables.feedback.second_opinions import second_opinions
 
 
 class Tally(Struct, frozen=True):
     """Of `labels` that an analyst sent, `records` were judged and not withdrawn, of those `compared` by
-    another analyst too, who in `contradicted` said the opposite or retracted the label.
+    another analyst too, who in `contradicted` said the opposite or retracted the label. `doubted` records
+    contradicted the model when this analyst labelled them first; `confirmed` of them were confirmed since.
     """
 
     analyst: str
@@ -20,13 +22,16 @@ class Tally(Struct, frozen=True):
     records: int
     compared: int
     contradicted: int
+    doubted: int
+    confirmed: int
     first_at: int
     last_at: int
     keys: list[str]
 
 
 def tallies(connection: sa.Connection, limit: int, offset: int) -> list[Tally]:
-    """The most contradicted first. What somebody in quarantine said contradicts nobody."""
+    """The most contradicted first, then who has most that nobody confirmed. What somebody in quarantine said
+    contradicts nobody."""
     judged = _judged().subquery()
     sent = (
         sa.select(
@@ -49,13 +54,30 @@ def tallies(connection: sa.Connection, limit: int, offset: int) -> list[Tally]:
         .group_by(judged.c.analyst)
         .subquery()
     )
-    counts = [
-        sa.func.coalesce(agreed.c[name], 0).label(name) for name in ("records", "compared", "contradicted")
-    ]
+    doubts = (
+        sa.select(
+            labels.c.analyst,
+            sa.func.count().label("doubted"),
+            sa.func.count(second_opinions.c.confirmed).label("confirmed"),
+        )
+        .join(second_opinions, second_opinions.c.feedback_id == labels.c.feedback_id)
+        .group_by(labels.c.analyst)
+        .subquery()
+    )
+    counts = {
+        name: sa.func.coalesce(of.c[name], 0)
+        for of, names in (
+            (agreed, ("records", "compared", "contradicted")),
+            (doubts, ("doubted", "confirmed")),
+        )
+        for name in names
+    }
+    unconfirmed = counts["doubted"] - counts["confirmed"]
     query = (
-        sa.select(sent, *counts)
+        sa.select(sent, *(count.label(name) for name, count in counts.items()))
         .outerjoin(agreed, agreed.c.analyst == sent.c.analyst)
-        .order_by(sa.func.coalesce(agreed.c.contradicted, 0).desc(), sent.c.analyst)
+        .outerjoin(doubts, doubts.c.analyst == sent.c.analyst)
+        .order_by(counts["contradicted"].desc(), unconfirmed.desc(), sent.c.analyst)
         .limit(limit)
         .offset(offset)
     )

@@ -15,6 +15,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import audit_trail, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, second_opinions
+from nearnorm.service.ledger.tables.feedback.analysts import tallies
 from nearnorm.service.retraining import requests
 from tests.service.asking import RECORD, STRANGE, label, score, stored
 
@@ -159,3 +160,19 @@ def test_a_burst_of_one_key_is_in_the_trail_once(ledger: Ledger) -> None:
             if entry["action"] == "second_opinion.burst"
         ]
     assert [(entry["actor"], entry["detail"]["records"]) for entry in told] == [("mine", BURST + 5)]
+
+
+def test_the_track_record_of_a_labeller_tells_what_was_confirmed_of_what_contradicted_the_model(
+    ledger: Ledger,
+) -> None:
+    other = {**RECORD, "amount": 4.0}
+    sent(ledger, said(RECORD, "anomaly", analyst="eve"), said(other, "anomaly", analyst="eve"))
+    sent(ledger, said({**RECORD, "amount": 5.0}, "anomaly", analyst="ann"), percentile=99.0)
+    sent(ledger, said(RECORD, "anomaly", actor="other", analyst="bob"))
+    with ledger.read() as connection:
+        found = tallies(connection, 10, 0)
+    assert [(tally.analyst, tally.doubted, tally.confirmed) for tally in found] == [
+        ("eve", 2, 1),
+        ("ann", 0, 0),
+        ("bob", 0, 0),
+    ]
