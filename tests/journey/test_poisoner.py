@@ -88,7 +88,7 @@ def test_a_poisoner_who_plants_for_ten_rounds_leaves_a_model_as_good_as_without_
             planted = [
                 *normal[:PLANTED],
                 *normal[-CLUMSY:],
-            ]  # what the model finds strange too, and a few more
+            ]
             honest = [{"record": records[i], "label": "anomaly" if truth[i] else "normal"} for i in reviewed]
             client.post("/feedback", json={"labels": honest}).raise_for_status()
             lies = [
