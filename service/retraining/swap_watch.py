@@ -16,7 +16,7 @@ from nearnorm.models.errors import NearnormError, StoreError
 from nearnorm.models.store.folder import Activation, ModelStore
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import audit, jobs, swaps
+from nearnorm.service.ledger.tables import audit_trail, jobs, swaps
 from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdicts
 from nearnorm.service.ledger.tables.feedback.second_opinions import is_waiting
 from nearnorm.service.ledger.tables.swaps import Swap
@@ -143,7 +143,7 @@ class SwapWatch:
             if swap.outcome not in ("watching", "kept"):
                 action = "rollback" if swap.outcome == "rolled_back" else f"watch.{swap.outcome}"
                 detail = {"version": swap.version, "before": swap.before, "reason": swap.reason}
-                audit.note(connection, WATCH, action, swap.model, **detail, figures=swap.figures)
+                audit_trail.note(connection, WATCH, action, swap.model, **detail, figures=swap.figures)
         if swap.outcome not in ("watching", "kept"):
             log.warning("watch", model=swap.model, outcome=swap.outcome, reason=swap.reason)
         if swap.outcome == "rolled_back":
@@ -154,7 +154,7 @@ class SwapWatch:
             self._store.rollback(by=WATCH, model=swap.model, to=swap.before)
         except NearnormError as error:
             with self._ledger.write() as connection:
-                audit.note_failure(connection, WATCH, "rollback", swap.model, swap.version, str(error))
+                audit_trail.note_failure(connection, WATCH, "rollback", swap.model, swap.version, str(error))
                 reason = f"{swap.reason}; it could not be rolled back: {error}"
                 swaps.put(connection, replace(swap, outcome="worse", reason=reason))
 

@@ -51,14 +51,14 @@ def draw(data: Dataset, place: np.ndarray, verdicts: Sequence[Verdict]) -> Trust
     shared = data.labels != UNLABELLED
     trusted = shared.copy()
     drawn = np.zeros(len(shared), bool)
-    told = np.zeros(len(shared), bool)
+    has_verdict = np.zeros(len(shared), bool)
     for verdict, row in zip(verdicts, place.tolist(), strict=True):
         if row >= 0:
-            told[row] = True
+            has_verdict[row] = True
             shared[row] = verdict.key is None
             trusted[row] = verdict.known or verdict.key is None
             drawn[row] = is_drawn(verdict.digest)
-    base = np.flatnonzero(shared & ~told)
+    base = np.flatnonzero(shared & ~has_verdict)
     for row, record in zip(
         base.tolist(), records(data.schema, data.numeric[base], data.codes[base], {}), strict=True
     ):

@@ -14,7 +14,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.ledger.tables import audit, jobs, swaps
+from nearnorm.service.ledger.tables import audit_trail, jobs, swaps
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.swaps import Swap
 from nearnorm.service.retraining.rescore import Rescorer
@@ -94,7 +94,7 @@ def look(worker: Worker, **changes: Any) -> Swap | None:
 
 def trail(worker: Worker, action: str) -> list[dict[str, Any]]:
     with worker.ledger.read() as connection:
-        return [entry for entry in audit.page(connection, 50, None) if entry["action"] == action]
+        return [entry for entry in audit_trail.page(connection, 50, None) if entry["action"] == action]
 
 
 def test_a_clear_loss_is_told_once_in_readyz_a_metric_and_the_trail(
