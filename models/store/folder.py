@@ -206,7 +206,11 @@ class ModelStore:
         return stack
 
     def _next_number(self) -> int:
-        return max(self._numbers(), default=0) + 1
+        """Raises StoreError where an entry has the last number that there is."""
+        last = max(self._numbers(), default=0)
+        if not _ENTRY.fullmatch(f"{last + 1:08}.json"):
+            raise StoreError(f"{self.name}/activations/{last}.json has the last number there is: remove it")
+        return last + 1
 
     def _append(
         self, number: int, action: Literal["activate", "rollback"], version: str, by: str, model: str
@@ -270,4 +274,5 @@ def plain_files(folder: Path) -> list[Path]:
 def numbered(names: Iterable[str]) -> list[int]:
     """The numbers of the log's entries, by the names of their files."""
     found = [_ENTRY.fullmatch(name) for name in names]
-    return sorted(int(entry[1]) for entry in found if entry)
+    # as `_append` would name it: 000000005.json is no entry, as nobody reads it back
+    return sorted(int(entry[1]) for entry in found if entry and f"{int(entry[1]):08}" == entry[1])

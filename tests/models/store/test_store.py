@@ -103,7 +103,7 @@ def test_other_files_in_the_log_are_no_entries_and_a_rollback_from_nothing_takes
     first, second = publish(store, 0), publish(store, 1)
     store.activate(first, by="ann")
     log = store.root / "activations"
-    for name in ("²².json", "1.json", "00000009.json.part", "notes.json"):
+    for name in ("²².json", "1.json", "000000009.json", "00000009.json.part", "notes.json"):
         (log / name).write_text("{}")
     entry = {"number": 2, "at": "now", "action": "rollback", "model": "other", "version": first, "by": "x"}
     (log / "00000002.json").write_text(json.dumps(entry))
@@ -111,6 +111,18 @@ def test_other_files_in_the_log_are_no_entries_and_a_rollback_from_nothing_takes
     store.activate(second, by="ann", model="other")
     assert store.previous("other") == first
     assert len(store.activations()) == 4
+
+
+@pytest.mark.timeout(10)
+def test_a_log_with_the_last_number_there_is_ends_in_a_sentence_and_not_in_a_search_for_ever(
+    store: ModelStore,
+) -> None:
+    version = publish(store, 0)
+    entry = store.activate(version, by="ann")
+    (store.root / "activations" / f"{10**18 - 1}.json").write_text(entry.model_dump_json())
+    for _ in range(2):
+        with pytest.raises(StoreError, match=f"activations/{10**18 - 1}.json has the last number"):
+            store.activate(version, by="ann")
 
 
 @pytest.mark.timeout(10)
