@@ -86,7 +86,13 @@ def training(job_id: str) -> int:
     raise AssertionError("no training began")
 
 
-def with_result(worker: Worker, bundle: Bundle, accepted: bool = True, measured: bool = True) -> Job:
+def with_result(
+    worker: Worker,
+    bundle: Bundle,
+    accepted: bool = True,
+    measured: bool = True,
+    left_out: str | None = None,
+) -> Job:
     """A job whose training has ended: its folder holds a bundle and a result."""
     job_id = asked(worker)
     job = taken(worker)
@@ -100,13 +106,14 @@ def with_result(worker: Worker, bundle: Bundle, accepted: bool = True, measured:
     result = TrainingResult(
         accepted=accepted,
         reasons=["because"],
-        figures={"confirmed": 0},
+        figures={"confirmed": 0} | ({"left_out": left_out} if left_out else {}),
         version=bundle.version,
         digest="d",
         rows=1,
         learnt=[],
         problems=[],
         measured=measured,
+        left_out=left_out,
     )
     (folder / "result.json").write_bytes(msgspec.json.encode(result))
     return job
