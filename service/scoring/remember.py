@@ -1,6 +1,6 @@
 """What /score remembers of a request: analysts' verdicts decide, and events are kept for review."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -39,7 +39,8 @@ class Memory:
         self, model: LoadedModel, encoded: Encoded, scores: Scores, ids: list[Id] | None, caller: str
     ) -> Remembered:
         """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`."""
-        name, alert, by_label = model.ref.name, scores.anomaly, 0
+        name, by_label = model.ref.name, 0
+        alert = judged = scores.anomaly
         found = self._verdicts.of(name).find(model.encoder.schema, encoded)
         matched = {}
         if found:
@@ -51,7 +52,7 @@ class Memory:
             alert = list(map(bool.__or__, alert, scores.anomaly))
         raised = NOTHING_RAISED
         if True in scores.anomaly:
-            by_novelty = _by_novelty(model, scores) if scores.novel else 0
+            by_novelty = _by_novelty(model, scores, judged) if scores.novel else 0
             by_score = scores.anomaly.count(True) - by_label - by_novelty
             raised = RaisedBy(by_score, by_novelty, by_label)
         # what the budget alone held back is kept like alerts
@@ -81,9 +82,9 @@ class Memory:
         return Remembered(self._log.keep(batch, picked), matched)
 
 
-def _by_novelty(model: LoadedModel, scores: Scores) -> int:
-    """Alerts that the score alone would not have raised."""
-    rows = [row for row in scores.novel if scores.anomaly[row]]
+def _by_novelty(model: LoadedModel, scores: Scores, judged: Sequence[bool]) -> int:
+    """Alerts that the score alone would not have raised; `judged` is the verdict before analysts' labels."""
+    rows = [row for row in scores.novel if judged[row] and scores.anomaly[row]]
     _, alone = model.ranks.judge(scores.scored[rows])
     return len(rows) - int(np.count_nonzero(alone))
 
