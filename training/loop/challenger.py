@@ -32,8 +32,12 @@ from nearnorm.training.loop import gate, progress
 from nearnorm.training.loop.base_data import BaseData
 from nearnorm.training.loop.evidence import Sides, confirmed, rank_among_reference, weights
 from nearnorm.training.loop.snapshot import Snapshot, convert, take
-from nearnorm.training.loop.trust import FEWEST_SHARED, TrustSet, draw
+from nearnorm.training.loop.trust import TrustSet, draw
 from nearnorm.training.pipeline import train_bundle
+
+FEWEST_COMPARED = 10
+"""Shared anomalies without which a comparison with the recipe without single labellers' words would refuse by
+chance too often."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def _is_single(snapshot: Snapshot, trust: TrustSet, verdicts: Sequence[Verdict])
     """Whether the champion learnt words of single labellers, and enough anomalies are shared to tell what
     came of that."""
     shared = int((trust.shared & (snapshot.data.labels == ANOMALY)).sum())
-    return shared >= FEWEST_SHARED and any(v.known and v.key is not None for v in verdicts)
+    return shared >= FEWEST_COMPARED and any(v.known and v.key is not None for v in verdicts)
 
 
 def _without_single_words(

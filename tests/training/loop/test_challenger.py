@@ -1,5 +1,6 @@
 """A challenger by real fits: judged by what it did not train on, and made again without whose labels harm."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.models.retraining import TrainingRequest, TrainingResult, Verdict
-from nearnorm.training.dataset.load import Dataset
+from nearnorm.training.dataset.load import Dataset, load
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.evaluation.crossfit import CrossFit
 from nearnorm.training.loop import challenger
 from nearnorm.training.loop.retrain import retrain
+from nearnorm.training.loop.snapshot import take
+from nearnorm.training.loop.trust import draw
 from nearnorm.training.samples.make_payments import make
 from tests.training.conftest import train
 from tests.training.samples import quick
@@ -100,3 +104,28 @@ def test_a_champion_that_may_have_trained_on_the_trust_set_is_represented_by_one
     second = retrained(tmp_path / "two", follower, said(frauds[4:8], "soc"))
     assert asked[1:] == [follower.version, second.version]
     assert second.figures["by_artefact"] == first.figures["by_artefact"]
+
+
+def test_the_recipe_without_single_words_knows_the_base_data_and_what_two_keys_said(tmp_path: Path) -> None:
+    data = load(base(tmp_path / "base.parquet", 30, challenger.FEWEST_COMPARED), "label")
+    frauds, _ = payments(200, seed=2)
+    of_base = pq.read_table(tmp_path / "base.parquet").drop_columns(["label"]).to_pylist()
+    normal = int(np.flatnonzero(data.labels != 1)[0])
+    said_before = [
+        Verdict("f0", "0", True, frauds[0], 1.0, True, key="eve"),
+        Verdict("f1", "1", True, frauds[1], 1.0, True, key=None),
+        Verdict("f2", "2", True, of_base[normal], 1.0, True, key="eve"),
+    ]
+    snapshot = take(data, [], said_before)
+    trust = draw(snapshot.data, snapshot.place, said_before)
+    known, present = challenger._without_single_words(snapshot, trust, said_before)
+    eves, shared, in_base = snapshot.place.tolist()
+    assert (known[eves], known[shared], known[in_base]) == (-1, 1, -1)
+    assert (present[eves], present[shared], present[in_base]) == (False, True, True)
+    assert (known[: len(data.labels)] == data.labels).all()
+    assert challenger._is_single(snapshot, trust, said_before)
+
+    new = [replace(one, known=False) for one in said_before]
+    assert not challenger._is_single(snapshot, trust, new), "the champion learnt no such word"
+    few = dataclasses.replace(trust, shared=np.arange(len(known)) == shared)
+    assert not challenger._is_single(snapshot, few, said_before), "hardly an anomaly is shared"
