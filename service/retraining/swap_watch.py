@@ -54,7 +54,7 @@ class SwapWatch:
                 swap = replace(
                     swap, outcome="failed", reason=f"the watch over {swap.version} failed: {error}"
                 )
-            self._conclude(swap)
+            self._conclude(swap, entry.by.removeprefix(BY_JOB))
 
     def _swap(self, entry: Activation) -> Swap | None:
         """What is to be looked at now; None: a person activated it, or it was looked after before."""
@@ -136,10 +136,14 @@ class SwapWatch:
             if all(i in side for side in sides)
         ]
 
-    def _conclude(self, swap: Swap) -> None:
+    def _conclude(self, swap: Swap, job_id: str) -> None:
         """Keep what was found; the first time that something is wrong it is told."""
         with self._ledger.write() as connection:
             swaps.put(connection, swap)
+            told = {"outcome": swap.outcome, "before": swap.before, **swap.figures}
+            jobs.add_evidence(
+                connection, job_id, "watch", told | ({"reason": swap.reason} if swap.reason else {})
+            )
             if swap.outcome not in ("watching", "kept"):
                 action = "rollback" if swap.outcome == "rolled_back" else f"watch.{swap.outcome}"
                 detail = {"version": swap.version, "before": swap.before, "reason": swap.reason}

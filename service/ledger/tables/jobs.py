@@ -220,6 +220,14 @@ def end(
     return bool(connection.execute(sa.update(jobs).where(_held(job_id, worker)).values(values)).rowcount)
 
 
+def add_evidence(connection: sa.Connection, job_id: str, name: str, value: dict[str, Any]) -> None:
+    """Put something beside what the gate went by, of a job that has ended."""
+    job = find(connection, job_id)
+    if job is not None:
+        evidence = json.dumps({**(job.evidence or {}), name: value})
+        connection.execute(sa.update(jobs).where(jobs.c.job_id == job_id).values(evidence=evidence))
+
+
 def hand_back(connection: sa.Connection, job_id: str, worker: str) -> None:
     """Let another worker take a job up at once, and as if this one had not tried."""
     values = {"lease": 0, "attempts": jobs.c.attempts - 1}

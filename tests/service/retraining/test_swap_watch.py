@@ -106,6 +106,9 @@ def test_a_clear_loss_is_told_once_in_readyz_a_metric_and_the_trail(
     assert swap.outcome == "worse"
     assert champions(worker)[-1] == versions[1].version, "it is told, and serves on"
     look(worker)
+    with worker.ledger.read() as connection:
+        (job,) = jobs.newest(connection, 10, None, None)
+    assert (job.evidence or {})["watch"]["reason"] == swap.reason
     (entry,) = trail(worker, "watch.worse")
     assert entry["detail"]["reason"] == swap.reason
     assert f"{versions[1].version} is worse: {FEWEST} anomalies that were confirmed since" in swap.reason
@@ -206,6 +209,9 @@ def test_alerts_and_ranks_on_the_same_traffic_are_compared_and_the_watch_ends(
         assert set(swap.figures["alerts"]) == {"version", "before"}
         assert 0 < swap.figures["rank_correlation"] < 1
         assert swap.outcome == "watching"
+        (job,) = client.get("/jobs").json()["jobs"]
+        assert job["evidence"]["watch"] == {"outcome": "watching", "before": swap.before, **swap.figures}
+        assert job["evidence"]["confirmed"] == 0, "what the gate went by stays"
         swap = look(worker, watch_seconds=0.01)
         assert swap is not None
         assert swap.outcome == "kept"
