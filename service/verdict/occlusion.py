@@ -1,9 +1,10 @@
 """Occlusion: what a score loses when values of a record are replaced by normal ones.
 
 Singly, and the best few together: at every step the feature is taken whose replacement, on top of those
-already replaced, takes most from the logit. What it takes beneath an ordinary score counts for nothing: a
-record that scores like any other has nothing to explain. An odd value counts for a little more than it takes,
-so that of two that take as much the odder one is named, and an odd one is named where the score hardly moved.
+already replaced, takes most from the logit. What it takes beneath an ordinary score counts for nothing there:
+a record that scores like any other has nothing to explain. An odd value counts for a little more than it
+takes, so that of two that take as much the odder one is named, and an odd one where the score hardly moves.
+What takes nothing by itself is no reason, but for what is as odd as can be: that comes after what takes more.
 """
 
 from collections.abc import Callable
@@ -19,18 +20,22 @@ MOST = 5
 """Features named of one record."""
 CONSIDERED = 32
 """Features tried of one record: the oddest."""
-PER_ODDITY = 0.3
 ODDEST = 12.0
-LEAST = 0.35
+PER_ODDITY = 0.4
+LEAST = 0.3
 """In logits: what a feature is worth at least that is named, of which PER_ODDITY for as much oddity as the
-oddest usual value has. Chosen on sixteen sets (docs/detection.md)."""
+oddest usual value has. Chosen on nineteen sets (docs/detection.md)."""
+NOTHING = 1e-3
+UNSEEN = 1.0
+"""In logits: what takes no more takes nothing, and what it is worth where it is as odd as can be."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
 class Effect(Struct, frozen=True):
-    """`alone` is what replacing this feature takes from the logit, `together` with all named before it."""
+    """`alone` is what replacing this feature takes from the logit, `together` with all named before it; what
+    they take beneath an ordinary score too."""
 
     feature: int
     alone: float
@@ -42,7 +47,7 @@ class Occlusion:
 
     def __init__(self, run: Callable[[Rows], Outputs], ordinary: float) -> None:
         self._run = run
-        self._ordinary = np.float32(ordinary)
+        self._ordinary = float(_logit(np.float32(ordinary)))
 
     def effects(
         self, rows: Rows, score: NDArray[np.float32], normal: Rows, oddity: Floats
@@ -58,36 +63,43 @@ class Occlusion:
         features = np.argsort(-odd, axis=1, kind="stable")[:, :tried]  # [N, tried]
         worth = PER_ODDITY * np.take_along_axis(odd, features, axis=1)
         now = Rows(rows.numeric.copy(), rows.codes.copy())
-        before = self._logit(score)
+        before = _logit(score)
+        excess = np.maximum(before, self._ordinary)
         taken = np.zeros(count)
         alone = np.zeros((count, tried))
         found: list[list[Effect]] = [[] for _ in range(count)]
         going = np.arange(count)
         for step in range(min(MOST, tried)):
-            variants = self._run(_replaced(now, normal, features, going)).score
-            takes = before[going, None] - self._logit(variants).reshape(len(going), tried)
+            left = _logit(self._run(_replaced(now, normal, features, going)).score).reshape(-1, tried)
+            takes = excess[going, None] - np.maximum(left, self._ordinary)
             if step == 0:
-                alone = takes
+                alone = before[:, None] - left
+                unseen = np.take_along_axis(odd, features, axis=1) >= ODDEST
+                worth = np.where(alone > NOTHING, worth, np.where(unseen, UNSEEN - takes, -np.inf))
             worths = takes - taken[going, None] + worth[going]
             best = worths.argmax(axis=1)
             each = np.arange(len(going))
             telling = worths[each, best] >= LEAST
-            going, best, takes = going[telling], best[telling], takes[each, best][telling]
+            takes, left = takes[each, best][telling], left[each, best][telling]
+            going, best = going[telling], best[telling]
             if not len(going):
                 break
             taken[going] = takes
             worth[going, best] = -np.inf  # named once
             chosen = features[going, best]
             _replace(now, going, normal, going, chosen)
-            for row, place, feature in zip(going.tolist(), best.tolist(), chosen.tolist(), strict=True):
-                found[row].append(Effect(feature, float(alone[row, place]), float(taken[row])))
+            together = (before[going] - left).tolist()
+            for row, place, feature, all_ in zip(
+                going.tolist(), best.tolist(), chosen.tolist(), together, strict=True
+            ):
+                found[row].append(Effect(feature, float(alone[row, place]), all_))
         return found
 
-    def _logit(self, score: NDArray[np.float32]) -> Floats:
-        """The log-odds of scores, an ordinary one's at least; float32 keeps them within about 16."""
-        share = np.clip(np.maximum(score, self._ordinary).astype(np.float64), 1e-7, 1.0 - 1e-7)
-        odds: Floats = np.log(share / (1.0 - share))
-        return odds
+
+def _logit(score: NDArray[np.float32] | np.float32) -> Floats:
+    """The log-odds of scores; float32 keeps them within about 16."""
+    share = np.clip(np.asarray(score, np.float64), 1e-7, 1.0 - 1e-7)
+    return np.asarray(np.log(share / (1.0 - share)))
 
 
 def _replaced(now: Rows, normal: Rows, features: Integers, going: Integers) -> Rows:

@@ -55,7 +55,10 @@ class Explainer:
         bounds = {} if core.seen is None else core.seen.numeric
         profiles = [[group.numeric[f.name] for f in numeric] for group in settled]
         self._numbers = _Numbers(profiles, numeric, [bounds.get(f.name, _UNBOUNDED) for f in numeric])
-        self._categories = [_Categories([g.categorical[f.name] for g in settled], f) for f in categorical]
+        closed = () if core.seen is None else core.seen.closed
+        self._categories = [
+            _Categories([g.categorical[f.name] for g in settled], f, f.name in closed) for f in categorical
+        ]
 
     def group(self, prototype: int) -> dict[str, Any] | None:
         """How the normal group of a prototype looks."""
@@ -149,13 +152,14 @@ class _Numbers:
 class _Categories:
     """How one feature's categories look in G groups: an array [G, codes]."""
 
-    def __init__(self, profiles: list[CategoryProfile], feature: Feature) -> None:
+    def __init__(self, profiles: list[CategoryProfile], feature: Feature, closed: bool) -> None:
+        """`closed`: what training never saw there is novel."""
         self._odd = np.zeros((len(profiles), FIRST_CODE + len(feature.categories)))
         self.normal = np.full(len(profiles), UNKNOWN_CODE)
         for odd, profile in zip(self._odd, profiles, strict=True):
             rest = 1.0 - profile.missing - sum(profile.shares.values())
             odd[:] = float(rest < RARE or len(profile.shares) < _LISTED)
-            odd[UNKNOWN_CODE] *= _NEVER_SEEN
+            odd[UNKNOWN_CODE] = ODDEST if closed else _NEVER_SEEN * odd[UNKNOWN_CODE]
             odd[MISSING_CODE] = float(profile.missing < RARE)
             for category, share in profile.shares.items():
                 odd[feature.code_of[category]] = float(share < RARE)

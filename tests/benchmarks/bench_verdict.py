@@ -99,8 +99,9 @@ def pairs(trained: Trained) -> Iterator[float]:
         best = np.maximum(trained.engine.run(variants).score, ordinary).min()
         most = _logit(max(outputs.score[i], ordinary)) - _logit(best)
         if most > 0.05:
-            taken = [effect.together for effect in explained.effects[:2]]
-            yield max(taken, default=0.0) / most
+            taken = max((effect.together for effect in explained.effects[:2]), default=0.0)
+            left = max(_logit(outputs.score[i]) - taken, _logit(ordinary))
+            yield (most + _logit(best) - left) / most
 
 
 def planted(trained: Trained, beyond: bool) -> Iterator[float]:
