@@ -23,8 +23,9 @@ from nearnorm.training.evaluation.crossfit import CrossFit, cross_fit, measurabl
 from nearnorm.training.evaluation.groups import describe_groups
 from nearnorm.training.evaluation.held_out import held_out, of_labels
 from nearnorm.training.evaluation.seen import what_was_seen
+from nearnorm.training.evaluation.training_rows import training_rows
 from nearnorm.training.export.onnx_graph import ABSOLUTE, RELATIVE, assert_parity, golden_rows, to_onnx
-from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
+from nearnorm.training.fitting.fit import Progress, fit
 from nearnorm.training.job import STAGES, Prepared, Watcher
 from nearnorm.training.method.network import Detector
 from nearnorm.training.reporting.report import MAP_ROWS, EmbeddedRows, Findings, report_html, report_json
@@ -67,9 +68,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     def evaluate_progress(done: float) -> None:
         watcher.step("evaluate", STAGES["fit"] + (STAGES["evaluate"] - STAGES["fit"]) * done)
 
-    training = TrainingSet(
-        data.numeric[rows.fit], data.codes[rows.fit], data.cardinalities, data.labels[rows.fit]
-    )
+    training = training_rows(data, rows.fit, data.labels[rows.fit])
     fitted = fit(training, job.recipe.fit, seed=job.seed, progress=fit_progress)
     detector = fitted.detector
     clock.ended("fit")

@@ -21,6 +21,7 @@ OPERATORS = frozenset(  # of training/export, then of bundles of format 1 that e
         "Concat",
         "Div",
         "Equal",
+        "Floor",
         "Gather",
         "GatherElements",
         "Gemm",

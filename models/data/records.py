@@ -5,9 +5,19 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema, Kind
+from nearnorm.models.data.schema import FIRST_CODE, Feature, FeatureSchema, Kind
+from nearnorm.models.data.times import spelled
 
 Value = float | bool | str | None
+
+
+def value_of(feature: Feature, number: float) -> Value:
+    """A number of a model's arrays as a caller would send it; NaN is None."""
+    if number != number:
+        return None
+    if feature.kind is Kind.BOOLEAN:
+        return bool(number)
+    return number if feature.format is None else spelled(number, feature.format)
 
 
 def records(
@@ -26,6 +36,8 @@ def records(
     for j, feature in enumerate(schema.numeric):
         if feature.kind is Kind.BOOLEAN:
             cells[:, j] = numeric[:, j] != 0.0
+        elif feature.format is not None:
+            cells[:, j] = [value_of(feature, number) for number in numeric[:, j].tolist()]
     cells[:, :width][np.isnan(numeric)] = None
     for j, feature in enumerate(schema.categorical, width):
         texts = np.array([*[None] * FIRST_CODE, *feature.categories], object)
@@ -34,6 +46,6 @@ def records(
     order = sorted(range(len(names)), key=names.__getitem__)
     names.sort()
     found = [dict(zip(names, row, strict=True)) for row in cells[:, order].tolist()]
-    for index, spelled in unknown.items():
-        found[index].update(spelled)
+    for index, texts_of in unknown.items():
+        found[index].update(texts_of)
     return found

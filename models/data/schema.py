@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import cached_property, partial
 from operator import not_
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nearnorm.models.canonical import digest
 from nearnorm.models.data import values
+from nearnorm.models.data.times import TimeFormat, reader, zone_of
 
 MISSING_CODE = 0
 UNKNOWN_CODE = 1
@@ -22,6 +23,8 @@ class Kind(StrEnum):
     CATEGORICAL = "categorical"
     CODE = "code"
     """Digits that are names: 5411, "5411" and 5411.0 are one of them."""
+    TIME = "time"
+    """Seconds since 1970 on the clocks of its time zone: a model sees hour, weekday and day of the month."""
     ID = "id"
     """What tells rows apart: never a feature."""
     IGNORED = "ignored"
@@ -39,11 +42,22 @@ _COERCIONS: dict[Kind, Callable[[object], float | str | None]] = {
 }
 
 
+class TimeColumns(NamedTuple):
+    """Times among the numbers, by their places; `since`: pairs of which the first counts from the second."""
+
+    columns: tuple[int, ...] = ()
+    since: tuple[tuple[int, int], ...] = ()
+
+
+NO_TIMES = TimeColumns()
+
+
 class Feature(BaseModel):
     """One column. `categories[i]` has the code FIRST_CODE + i; `reason` says why one is no feature.
 
     `missing` are texts that stand for a missing value; codes are filled up with zeros to `width` digits.
-    Both are left out of JSON where they say nothing, so that versions of older bundles stay as they are.
+    Times are written in `format`, are read on the clocks of `zone` ("": UTC), and count from times `since`.
+    What says nothing is left out of JSON, so that versions of older bundles stay as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,11 +69,27 @@ class Feature(BaseModel):
     reason: str = ""
     missing: tuple[str, ...] = Field(default=(), exclude_if=not_)
     width: int = Field(default=0, ge=0, exclude_if=not_)
+    format: TimeFormat | None = Field(default=None, exclude_if=not_)
+    zone: str = Field(default="", exclude_if=not_)
+    since: tuple[str, ...] = Field(default=(), exclude_if=not_)
+
+    @model_validator(mode="after")
+    def _times_alone_have_a_format(self) -> Self:
+        if (self.kind is Kind.TIME) != (self.format is not None):
+            raise ValueError(f"{self.name}: a format belongs to a time, and a time has one")
+        zone_of(self.zone)
+        return self
 
     @cached_property
     def coerce(self) -> Callable[[object], float | str | None]:
         """One value -> a number or a category, None where it is missing. Raises ValueError in a sentence."""
-        read = partial(values.code, width=self.width) if self.kind is Kind.CODE else _COERCIONS[self.kind]
+        read: Callable[[object], float | str | None]
+        if self.format is not None:
+            read = reader(self.format, self.zone)
+        elif self.kind is Kind.CODE:
+            read = partial(values.code, width=self.width)
+        else:
+            read = _COERCIONS[self.kind]
         return partial(values.unless_missing, read, frozenset(self.missing)) if self.missing else read
 
     @cached_property
@@ -70,8 +100,9 @@ class Feature(BaseModel):
 class FeatureSchema(BaseModel):
     """Features in the order of the training data.
 
-    A model sees two arrays: `numeric` [N, len(numeric)] float64, where NaN is missing and booleans are
-    0 and 1, and `codes` [N, len(categorical)] int64. Its residuals are ordered as `scored`.
+    A model sees two arrays: `numeric` [N, len(numeric)] float64, where NaN is missing, booleans are
+    0 and 1, and times seconds, and `codes` [N, len(categorical)] int64. Its residuals are ordered as
+    `scored`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +115,10 @@ class FeatureSchema(BaseModel):
         if len(set(names)) != len(names):
             twice = sorted({n for n in names if names.count(n) > 1})
             raise ValueError(f"features named twice: {', '.join(twice)}")
+        times = {f.name for f in self.features if f.kind is Kind.TIME}
+        for feature in self.features:
+            if not set(feature.since) <= times - {feature.name}:
+                raise ValueError(f"{feature.name} counts since what is no other time")
         return self
 
     def _of(self, kinds: Iterable[Kind]) -> tuple[Feature, ...]:
@@ -91,7 +126,16 @@ class FeatureSchema(BaseModel):
 
     @cached_property
     def numeric(self) -> tuple[Feature, ...]:
-        return self._of((Kind.NUMERIC, Kind.BOOLEAN))
+        return self._of((Kind.NUMERIC, Kind.BOOLEAN, Kind.TIME))
+
+    @cached_property
+    def times(self) -> TimeColumns:
+        """Which of the numbers are times."""
+        place = {feature.name: j for j, feature in enumerate(self.numeric)}
+        return TimeColumns(
+            tuple(j for j, feature in enumerate(self.numeric) if feature.kind is Kind.TIME),
+            tuple((place[f.name], place[name]) for f in self.numeric for name in f.since),
+        )
 
     @cached_property
     def categorical(self) -> tuple[Feature, ...]:

@@ -51,7 +51,8 @@ def to_arrays(table: pa.Table, schema: FeatureSchema) -> Arrays:
         numeric = np.full((rows, len(schema.numeric)), np.nan)
         for j, feature in enumerate(schema.numeric):
             if feature.name in columns:
-                numeric[:, j] = _numbers(table.column(feature.name), feature, errors)
+                read = _times if feature.kind is Kind.TIME else _numbers
+                numeric[:, j] = read(table.column(feature.name), feature, errors)
     for j, feature in enumerate(schema.categorical):
         if feature.name in columns:
             codes[:, j] = _codes(table.column(feature.name), feature, errors)
@@ -97,6 +98,26 @@ def _numbers(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowErr
     for row in np.flatnonzero(bad).tolist():
         errors.setdefault(row, RowError(feature.name, "a finite number was expected, not NaN or an infinity"))
     return array
+
+
+def _times(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError]) -> np.ndarray:
+    """Times by Arrow's types at once; what is written as text or as a number value by value."""
+    kind = column.type
+    if not pa.types.is_temporal(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind):
+        coerce = cast("Callable[[object], float | None]", feature.coerce)
+        return _by_distinct(column, feature.name, coerce, np.nan, np.float64, errors)
+    if pa.types.is_time(kind):
+        column = column.cast(pa.time64("us"), safe=False)
+    elif getattr(kind, "tz", None) is None:
+        column = column.cast(pa.timestamp("us"), safe=False)
+    else:  # moments
+        column = pc.local_timestamp(column.cast(pa.timestamp("us", feature.zone or "UTC"), safe=False))
+    return _microseconds(column) / 1_000_000
+
+
+def _microseconds(column: pa.ChunkedArray) -> np.ndarray:
+    found: np.ndarray = column.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy()
+    return found
 
 
 def _codes(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError]) -> np.ndarray:

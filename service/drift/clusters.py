@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from nearnorm.models.bundle.manifest import Core
 from nearnorm.models.data.schema import FIRST_CODE
+from nearnorm.models.data.times import spelled
 from nearnorm.service.drift.divergence import Integers
 from nearnorm.service.drift.histogram import FAR_SHARE, Observed, joined
 
@@ -117,7 +118,8 @@ class Clusters:
         for column, feature in enumerate(self._features.numeric):
             present = rows.numeric[:, column]
             present = present[~np.isnan(present)]
-            typical[feature.name] = float(np.median(present)) if len(present) else None
+            middle = float(np.median(present)) if len(present) else None
+            typical[feature.name] = spelled(middle, feature.format) if middle and feature.format else middle
         for column, feature in enumerate(self._features.categorical):
             code = int(np.bincount(rows.codes[:, column]).argmax())
             typical[feature.name] = feature.categories[code - FIRST_CODE] if code >= FIRST_CODE else None

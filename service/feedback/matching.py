@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from nearnorm.models.data.clock import as_compared
 from nearnorm.models.data.digest import record_digest, sorted_json
-from nearnorm.models.data.schema import FeatureSchema
+from nearnorm.models.data.schema import FeatureSchema, TimeColumns
 from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.records.encoder import Encoded, Encoder, Rows
 from nearnorm.service.records.shapes import Envelope
@@ -22,9 +23,10 @@ from nearnorm.service.records.shapes import Envelope
 _AT_ONCE = 1_000  # records read by a schema
 
 
-def row_keys(rows: Rows) -> list[bytes]:
-    """One key a row: its numbers' and codes' bytes. Unknown categories are not yet told apart."""
-    numeric = rows.numeric + 0.0
+def row_keys(rows: Rows, times: TimeColumns) -> list[bytes]:
+    """One key a row: its numbers' and codes' bytes, of times the hour of the week. Unknown categories are not
+    yet told apart."""
+    numeric = (as_compared(rows.numeric, times) if times.columns else rows.numeric) + 0.0
     numeric[np.isnan(numeric)] = np.nan  # one NaN among the many that there are
     cells = np.concatenate([numeric.view(np.int64), rows.codes], axis=1)
     keys: list[bytes] = cells.view(f"V{cells.itemsize * cells.shape[1]}").ravel().tolist()
@@ -68,7 +70,7 @@ class _Table:
         records = [_decoded(standing.record) for standing in standings]
         encoded = self._encoder.encode(Envelope(records=records))
         found: list[bytes | None] = [None] * len(records)
-        for place, key in zip(encoded.places(), _keys_of(encoded), strict=True):
+        for place, key in zip(encoded.places(), _keys_of(encoded, self._encoder.schema.times), strict=True):
             record = records[place]
             missing = {name for name in self._names if record.get(name) is None}
             same = missing == set(encoded.imputed.get(place, ())) and record.keys() >= set(self._names)
@@ -102,13 +104,15 @@ class _Table:
 
     def _sum(self, alike: Mapping[str, Standing]) -> Standing:
         """What was said of records that this schema does not tell apart, or reads as one it was given for."""
-        for standing in alike.values():
-            encoded = self._encoder.encode(Envelope(records=[_decoded(standing.record)]))
-            if record_digest(self._encoder.record(encoded, 0)) == standing.digest:
-                return standing
-        newest = max(alike.values(), key=lambda standing: standing.change)
-        agree = len({standing.verdict for standing in alike.values()}) == 1
+        own = [standing for standing in alike.values() if self._reads_as_labelled(standing)]
+        said = own or list(alike.values())
+        newest = max(said, key=lambda standing: standing.change)
+        agree = len({standing.verdict for standing in said}) == 1
         return newest if agree else replace(newest, verdict="conflict")
+
+    def _reads_as_labelled(self, standing: Standing) -> bool:
+        encoded = self._encoder.encode(Envelope(records=[_decoded(standing.record)]))
+        return record_digest(self._encoder.record(encoded, 0)) == standing.digest
 
 
 def _decoded(record: str) -> dict[str, Any]:
@@ -120,8 +124,8 @@ def _decoded(record: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _keys_of(encoded: Encoded) -> list[bytes]:
-    keys = row_keys(encoded.rows)
+def _keys_of(encoded: Encoded, times: TimeColumns) -> list[bytes]:
+    keys = row_keys(encoded.rows, times)
     if encoded.unknown:
         places = encoded.places()
         keys = [key + _spelled(encoded.unknown.get(places[i])) for i, key in enumerate(keys)]
@@ -172,7 +176,7 @@ class Matches:
         table = self._tables[schema.digest].by_key
         if not table:
             return {}
-        return {i: table[key] for i, key in enumerate(_keys_of(encoded)) if key in table}
+        return {i: table[key] for i, key in enumerate(_keys_of(encoded, schema.times)) if key in table}
 
     def unfit(self, schema: FeatureSchema) -> int:
         """Records whose verdict does not act by this schema, which reads them otherwise."""

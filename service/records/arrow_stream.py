@@ -61,9 +61,11 @@ def _scored(sent: pa.Schema, names: list[str], schema: FeatureSchema) -> list[in
     wanted = [places[feature.name] for feature in schema.scored if feature.name in places]
     if not wanted:
         raise InvalidRequest("the stream has no column of the model's schema")
-    kinds = sent.types
+    kinds, times = sent.types, {schema.numeric[j].name for j in schema.times.columns}
     for place in wanted:
-        if kinds[place] not in _READ and not _is_read(kinds[place]):
+        if kinds[place] in _READ or _is_read(kinds[place]):
+            continue
+        if names[place] not in times or not pa.types.is_temporal(kinds[place]):
             name, kind = names[place], shortened(str(kinds[place]))
             raise InvalidRequest(
                 f"{name}: the type {kind} is not read: send numbers, booleans or text, "

@@ -25,6 +25,7 @@ _HEAD = 256  # within which `columns` has to begin
 _ACCEPTED: dict[Kind, set[type]] = {
     Kind.NUMERIC: {float, int, type(None)},
     Kind.BOOLEAN: {bool, type(None)},
+    Kind.TIME: {str, float, int, type(None)},
     Kind.CATEGORICAL: {str, type(None)},
     Kind.CODE: {str, type(None)},
 }

@@ -17,6 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
+from nearnorm.models.data.records import Value, value_of
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
 from nearnorm.service.records import loose_json
@@ -100,6 +101,7 @@ class Encoder:
         self._numbers = len(schema.numeric)
         self._pack = struct.Struct(f"={self._numbers}d").pack
         self._codes: list[Callable[[str | None, int], int]] = [_code_getter(f) for f in schema.categorical]
+        self._times = {j: schema.numeric[j] for j in schema.times.columns}
         self._only_numbers = len(self._fields) == self._numbers
         self._scored_names = [f.name for f in schema.scored]
         # with the quotes and the comma
@@ -134,7 +136,8 @@ class Encoder:
                 return self._loose_records(records, request.strict)
             if len(records) == 1 and (row := self._lone(astuple(records[0]))):
                 return Encoded(row, 1)
-            return self._encode(list(map(astuple, records)))
+            cells: list[Any] = list(map(astuple, records))
+            return self._encode(cells, self._read_times(cells) if self._times else None)
         if not isinstance(records, UnsetType):
             raise InvalidRequest("send either `records` or `columns`, not both")
         if type(request) is Envelope:
@@ -143,14 +146,13 @@ class Encoder:
             return self._typed_columns(request.sent, request)
         return self._typed_columns(astuple(cast("Struct", columns))[: len(self.schema.scored)], request)
 
-    def record(self, encoded: Encoded, index: int) -> dict[str, float | bool | str | None]:
+    def record(self, encoded: Encoded, index: int) -> dict[str, Value]:
         """Row `index` of `encoded.rows` as the model read it; None is missing."""
         numbers, codes = encoded.rows.numeric[index].tolist(), encoded.rows.codes[index].tolist()
         unknown = encoded.unknown.get(encoded.places()[index], {})
-        found: dict[str, float | bool | str | None] = {}
+        found: dict[str, Value] = {}
         for f, number in zip(self.schema.numeric, numbers, strict=True):
-            value = bool(number) if f.kind is Kind.BOOLEAN and number == number else number
-            found[f.name] = value if number == number else None
+            found[f.name] = value_of(f, number)
         for f, code in zip(self.schema.categorical, codes, strict=True):
             known = f.categories[code - FIRST_CODE] if code >= FIRST_CODE else None
             found[f.name] = unknown.get(f.name) if code == UNKNOWN_CODE else known
@@ -199,7 +201,7 @@ class Encoder:
 
     def _lone(self, row: Sequence[Any]) -> Rows | None:
         """One row of numbers, by far the most frequent request; None: a value is missing, or one is text."""
-        if not self._only_numbers:
+        if not self._only_numbers or self._times:
             return None
         try:
             if not math.isfinite(sum(row)):
@@ -286,21 +288,40 @@ class Encoder:
             except ValueError as error:
                 errors.setdefault(place, row_problem("invalid-value", f"{f.name}: {error}", f.name))
                 break
-            cells.append(NAN if cell is None and f.kind in (Kind.NUMERIC, Kind.BOOLEAN) else cell)
+            cells.append(NAN if cell is None and f.kind not in (Kind.CATEGORICAL, Kind.CODE) else cell)
         return tuple(cells)
+
+    def _read_times(self, cells: list[Any]) -> dict[int, RowProblem]:
+        """Put seconds in the place of times; the rows where one is none."""
+        errors: dict[int, RowProblem] = {}
+        for place, sent in enumerate(cells):
+            row = list(sent)
+            for j, feature in self._times.items():
+                row[j] = _time(feature, row[j], place, errors)
+            cells[place] = row
+        return errors
 
     def _typed_columns(self, sent: Sequence[Column], request: Envelope) -> Encoded:
         named = zip(self.schema.scored, sent, strict=True)
         count = self._column_count({f.name: column for f, column in named if column is not UNSET}, request)
         numeric = np.empty((self._numbers, count))
-        for numbers, column in zip(numeric, sent, strict=False):
-            numbers[:] = NAN if isinstance(column, UnsetType) else _floats(column)
+        errors: dict[int, RowProblem] = {}
+        for j, (numbers, column) in enumerate(zip(numeric, sent, strict=False)):
+            if isinstance(column, UnsetType):
+                numbers[:] = NAN
+            elif j in self._times:
+                feature = self._times[j]
+                numbers[:] = [_time(feature, value, place, errors) for place, value in enumerate(column)]
+            else:
+                numbers[:] = _floats(column)
         codes = np.empty((len(self._codes), count), np.int64)
         texts = cast("Sequence[list[str] | UnsetType]", sent[self._numbers :])
         for known, get, text in zip(codes, self._codes, texts, strict=True):
             known[:] = MISSING_CODE if isinstance(text, UnsetType) else [get(v, UNKNOWN_CODE) for v in text]
-        rows = Rows(np.ascontiguousarray(numeric.T), np.ascontiguousarray(codes.T))
-        return self._looked_over(Encoded(rows, count), lambda place, j: cast("list[str]", texts[j])[place])
+        encoded = Encoded(Rows(np.ascontiguousarray(numeric.T), np.ascontiguousarray(codes.T)), count)
+        if errors:
+            self._leave_out(encoded, errors)
+        return self._looked_over(encoded, lambda place, j: cast("list[str]", texts[j])[place])
 
     def _column_count(self, columns: Mapping[str, Sized], request: Envelope) -> int:
         lengths = {name: len(column) for name, column in columns.items()}
@@ -361,6 +382,16 @@ def _floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.floa
         return np.frombuffer(struct.pack(f"={len(column)}d", *column), np.float64)
     except struct.error:
         return np.array(column, np.float64)
+
+
+def _time(feature: Feature, value: object, place: int, errors: dict[int, RowProblem]) -> float:
+    """Seconds; NaN for a missing time, and for what is none, which is that row's error."""
+    try:
+        seconds = cast("float | None", feature.coerce(value))
+    except ValueError as error:
+        errors.setdefault(place, row_problem("invalid-value", f"{feature.name}: {error}", feature.name))
+        return NAN
+    return NAN if seconds is None else seconds
 
 
 def _code_getter(feature: Feature) -> Callable[[str | None, int], int]:

@@ -142,6 +142,8 @@ def _json_type(feature: Feature) -> object:
         return float | None
     if feature.kind is Kind.BOOLEAN:
         return bool | None
+    if feature.kind is Kind.TIME:
+        return str | int | float | None
     return str | None
 
 

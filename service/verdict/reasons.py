@@ -15,6 +15,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from nearnorm.models.bundle.manifest import CategoryProfile, Core, Group, NumericProfile, SeenRange
+from nearnorm.models.data.clock import HOUR, around, hours
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
@@ -54,7 +55,8 @@ class Explainer:
         numeric, categorical = core.features.numeric, core.features.categorical
         bounds = {} if core.seen is None else core.seen.numeric
         profiles = [[group.numeric[f.name] for f in numeric] for group in settled]
-        self._numbers = _Numbers(profiles, numeric, [bounds.get(f.name, _UNBOUNDED) for f in numeric])
+        known = [core.reference.numeric[f.name].missing == 0.0 for f in numeric]
+        self._numbers = _Numbers(profiles, numeric, [bounds.get(f.name, _UNBOUNDED) for f in numeric], known)
         closed = () if core.seen is None else core.seen.closed
         self._categories = [
             _Categories([g.categorical[f.name] for g in settled], f, f.name in closed) for f in categorical
@@ -69,7 +71,7 @@ class Explainer:
         """Of N rows and the model's answers to them. It asks the model some hundred times a row."""
         if not len(self._prototypes):
             return [Explained(None, [])] * len(rows)
-        place, normal = self._place(outputs), self.normal_of(outputs)
+        place, normal = self._place(outputs), self.normal_of(rows, outputs)
         odd = [
             self._numbers.oddity(rows.numeric, place),
             *(c.oddity(rows.codes[:, j], place)[:, None] for j, c in enumerate(self._categories)),
@@ -79,11 +81,12 @@ class Explainer:
         nearest = self._prototypes[place].tolist()
         return [Explained(p, effects) for p, effects in zip(nearest, found, strict=True)]
 
-    def normal_of(self, outputs: Outputs) -> Rows:
+    def normal_of(self, rows: Rows, outputs: Outputs) -> Rows:
         """The values that rows' nearest groups would have in their place; there has to be a group."""
         place = self._place(outputs)
-        codes = [categories.normal[place] for categories in self._categories]
-        return Rows(self._numbers.normal[place], np.array(codes, np.int64).reshape(len(codes), len(place)).T)
+        codes = np.array([categories.normal[place] for categories in self._categories], np.int64)
+        numeric = self._numbers.normal_of(rows.numeric, place)
+        return Rows(numeric, codes.reshape(len(self._categories), len(place)).T)
 
     def _place(self, outputs: Outputs) -> Integers:
         """[N] the nearest of the groups that have rows."""
@@ -121,8 +124,13 @@ class _Numbers:
     """How the numbers of G groups look: arrays [G, Dn]."""
 
     def __init__(
-        self, profiles: list[list[NumericProfile]], features: Sequence[Feature], bounds: Sequence[SeenRange]
+        self,
+        profiles: list[list[NumericProfile]],
+        features: Sequence[Feature],
+        bounds: Sequence[SeenRange],
+        known: Sequence[bool],
     ) -> None:
+        """`known`: of each feature, whether no row of the reference lacks it."""
         self._least = np.array([-np.inf if b.low is None else b.low for b in bounds])
         self._most = np.array([np.inf if b.high is None else b.high for b in bounds])
         shape = len(profiles), len(features)
@@ -133,13 +141,27 @@ class _Numbers:
         self._low, self._high = column(lambda p: p.low), column(lambda p: p.high)
         self._absent = np.isnan(self._low)
         self._gap = (column(lambda p: p.missing) < RARE).astype(np.float64)
-        self.normal = column(lambda p: p.median if p.missing <= 0.5 else None)
+        self._normal = column(lambda p: p.median if p.missing <= 0.5 else None)
         boolean = [f.kind is Kind.BOOLEAN for f in features]
-        self.normal[:, boolean] = np.round(self.normal[:, boolean])
+        self._normal[:, boolean] = np.round(self._normal[:, boolean])
+        self._times = [j for j, f in enumerate(features) if f.kind is Kind.TIME]
+        self._neutral = [j for j in self._times if known[j]]
+
+    def normal_of(self, values: Floats, place: Integers) -> Floats:
+        """[N, Dn] Normal is no time at all, where a gap says nothing; else the group's hour of that day."""
+        normal: Floats = self._normal[place]
+        for j in self._times:
+            normal[:, j] = values[:, j] - hours(values[:, j]) * HOUR + normal[:, j] * HOUR
+        normal[:, self._neutral] = np.nan
+        return normal
 
     def oddity(self, values: Floats, place: Integers) -> Floats:
         """[N, Dn] 0 within the group's range, from 1 on outside it; what nobody has seen is the oddest."""
         low, high = self._low[place], self._high[place]
+        if self._times:
+            values = values.copy()
+            for j in self._times:
+                values[:, j] = around(self._normal[place, j], hours(values[:, j]))
         width = high - low
         beyond = np.maximum(low - values, values - high)
         widths = np.divide(beyond, width, out=np.zeros_like(beyond), where=width > 0)

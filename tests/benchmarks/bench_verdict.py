@@ -91,7 +91,7 @@ def pairs(trained: Trained) -> Iterator[float]:
     width = len(trained.core.features.scored)
     rows, outputs = trained.take(alerts[: ALERTS if width <= 40 else ALERTS // 2])
     every = list(itertools.combinations(range(width), min(2, width)))
-    normal, ordinary = trained.explainer.normal_of(outputs), float(np.median(reference.scores))
+    normal, ordinary = trained.explainer.normal_of(rows, outputs), float(np.median(reference.scores))
     for i, explained in enumerate(trained.explainer.explain(rows, outputs)):
         variants = rows.take([i] * len(every))
         for place, features in enumerate(every):

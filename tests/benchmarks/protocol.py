@@ -19,6 +19,7 @@ from sklearn.metrics import average_precision_score
 
 from nearnorm.training.dataset.load import Dataset, load, load_labelled
 from nearnorm.training.evaluation.calibrate import score
+from nearnorm.training.evaluation.training_rows import training_rows
 from nearnorm.training.fitting.fit import TrainingSet
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.network import Detector
@@ -74,7 +75,7 @@ def split_of(task: Any, test: Any = None) -> Split:
         test.frame_test.assign(label=test.y_test).to_parquet(test_file)
         data = load(train_file, "label")
         arrays, truth = load_labelled(test_file, "label", data.schema)
-    training = TrainingSet(data.numeric, data.codes, data.cardinalities, data.labels)
+    training = training_rows(data, np.arange(len(data.labels)), data.labels)
     return Split(data, training, task.y_hidden, arrays.numeric, arrays.codes, truth)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,12 +17,13 @@ from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.records import records
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.tables import Arrays, to_arrays
+from nearnorm.models.data.times import TimeFormat
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.scoring import arrow
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text(encoding="utf-8")
-LINE = r"^\| ((?:numeric|boolean|categorical|code|id|ignored)[a-z0-9 ]*) \| `(.*)` \| (.*) \|$"
+LINE = r"^\| ((?:numeric|boolean|categorical|code|time|id|ignored)[a-z0-9 ]*) \| `(.*)` \| (.*) \|$"
 COERCIONS = re.findall(LINE, PAGE, flags=re.M)
 CATEGORIES = (" DE", "DE", "", "7", "7.5", "true", "5411", "05411", "005411", "A7", "A7.0")
 MISSING, ERROR, NOTHING = "missing", "error", "nothing"
@@ -36,6 +38,7 @@ def schema_of(spoken: str) -> FeatureSchema:
         categories=CATEGORIES if kind in (Kind.CATEGORICAL, Kind.CODE) else (),
         missing=("NA",) if spoken.endswith("with marks") else (),
         width=5 if spoken.endswith("of 5 digits") else 0,
+        format=TimeFormat(spoken.removeprefix("time in ")) if kind is Kind.TIME else None,
     )
     return FeatureSchema(features=(feature, Feature(name="other", kind=Kind.NUMERIC)))
 
@@ -105,13 +108,19 @@ def as_csv(schema: FeatureSchema, sent: str, folder: Path) -> object:
     return arrays_become(schema, to_arrays(read_table(str(folder / "a.csv"), names), schema))
 
 
+def as_frame(schema: FeatureSchema, sent: str, folder: Path) -> object:
+    value: Any = json.loads(sent)
+    frame = pd.DataFrame({"x": pd.Series([value]), "other": [1.0]})
+    return arrays_become(schema, to_arrays(pa.Table.from_pandas(frame), schema))
+
+
 Way = Callable[[FeatureSchema, str, Path], object]
 
 
 def can_hold(way: Way, spoken: str, sent: str) -> bool:
     """Whether there is such a value on that way in."""
     value: Any = json.loads(sent)
-    if way in (as_arrow, as_parquet):  # there is no integer of more than 64 bits
+    if way in (as_arrow, as_parquet, as_frame):  # there is no integer of more than 64 bits
         return not (isinstance(value, int) and abs(value) >= 2**63)
     if way is as_csv:  # all is text, and nothing a list
         spelled_alike = schema_of(spoken).features[0].kind is not Kind.CATEGORICAL and value != float("inf")
@@ -126,7 +135,7 @@ def can_hold(way: Way, spoken: str, sent: str) -> bool:
     [
         (*coercion, way)
         for coercion in COERCIONS
-        for way in (as_record, as_columns, as_arrow, as_parquet, as_csv)
+        for way in (as_record, as_columns, as_arrow, as_parquet, as_frame, as_csv)
         if can_hold(way, *coercion[:2])
     ],
 )

@@ -7,7 +7,8 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from nearnorm.models.data.schema import FIRST_CODE
+from nearnorm.models.data.clock import DAY, with_hours
+from nearnorm.models.data.schema import FIRST_CODE, TimeColumns
 
 MOST_ONE_HOT = 30
 TREES = 300
@@ -31,6 +32,14 @@ def encode(
         known = range(FIRST_CODE, min(cardinality, FIRST_CODE + MOST_ONE_HOT))
         parts += [(column == code).astype(float) for code in known]
     return np.column_stack(parts)
+
+
+def unfolded(numeric: np.ndarray, times: TimeColumns) -> np.ndarray:
+    """Numbers [N, Dn] with the hour of the day in the place of times; the day of the week, counted from
+    Thursday, and what passed since other times follow."""
+    seconds = numeric[:, list(times.columns)]
+    since = [(numeric[:, later] - numeric[:, earlier])[:, None] for later, earlier in times.since]
+    return np.concatenate([with_hours(numeric, times), np.mod(np.floor(seconds / DAY), 7), *since], axis=1)
 
 
 def isolation_forest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:

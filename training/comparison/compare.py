@@ -8,11 +8,12 @@ from sklearn.metrics import average_precision_score
 
 from nearnorm.models.conformal import DEFAULT_BUDGET
 from nearnorm.models.errors import DataError
-from nearnorm.training.comparison.baselines import BASELINES, encode
+from nearnorm.training.comparison.baselines import BASELINES, encode, unfolded
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED
 from nearnorm.training.dataset.load import Dataset
 from nearnorm.training.evaluation.calibrate import score
-from nearnorm.training.fitting.fit import TrainingSet, fit
+from nearnorm.training.evaluation.training_rows import training_rows
+from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.config import FitConfig
 
 NEARNORM = "Nearnorm"
@@ -121,10 +122,10 @@ def _scores(
     """The scores of the test rows by every method."""
     labels = np.full(len(data.labels), UNLABELLED, np.int8)
     labels[known] = ANOMALY
-    training = TrainingSet(data.numeric[train], data.codes[train], data.cardinalities, labels[train])
+    training = training_rows(data, train, labels[train])
     detector = fit(training, config, seed=seed).detector
     answers = [(NEARNORM, score(detector, data.numeric[test], data.codes[test]).score)]
-    matrix = encode(data.numeric, data.codes, train, data.cardinalities)
+    matrix = encode(unfolded(data.numeric, data.schema.times), data.codes, train, data.cardinalities)
     positive = (labels[train] == ANOMALY).astype(int)
     for name, method in BASELINES.items():
         answers.append((name, method(matrix[train], positive, matrix[test], seed)))

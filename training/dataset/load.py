@@ -16,7 +16,7 @@ from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.columns.infer import Finding, infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
 from nearnorm.training.dataset.recipe import ColumnOverride
-from nearnorm.training.dataset.times import parse_time
+from nearnorm.training.dataset.times import as_time, order_of
 
 REFERENCE_SHARE = 0.2
 REFERENCE_FLOOR = 200
@@ -83,14 +83,15 @@ def load(
     _refuse_categories(table, declared)
     if time_column is not None and time_column not in table.column_names:
         raise _no_column(source, table, time_column, "--time-column")
-    time = None if time_column is None else parse_time(table.column(time_column), time_column)
     table = table.drop_columns([label_column])
-    if time_column is not None and time_column not in overrides:
-        overrides = {**overrides, time_column: ColumnOverride(kind="ignored")}
+    known = set() if older is None else {feature.name for feature in older.features}
+    if time_column is not None and time_column not in {*overrides, *known}:
+        overrides = {**overrides, time_column: as_time(table.column(time_column), time_column)}
     inferred = infer_schema(table, overrides, older)
     schema = inferred.schema
     arrays = to_arrays(table, schema)
     refuse_bad_rows(source, arrays)
+    time = None if time_column is None else order_of(table, schema, arrays.numeric, time_column)
     return Dataset(
         schema=schema,
         numeric=arrays.numeric,

@@ -2,10 +2,11 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nearnorm.models.data.times import TimeFormat, zone_of
 from nearnorm.models.errors import ConfigError
 from nearnorm.training.dataset.toml_text import quoted
 from nearnorm.training.method.config import FitConfig
@@ -16,12 +17,32 @@ class ColumnOverride(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["numeric", "boolean", "categorical", "code", "id", "ignored"] | None = None
+    kind: Literal["numeric", "boolean", "categorical", "code", "time", "id", "ignored"] | None = None
     nullable: bool | None = None
     missing: tuple[str, ...] | None = None
     """Texts that stand for a missing value."""
     categories: int | None = Field(default=None, ge=1)
     """The most categories that are kept."""
+
+    format: TimeFormat | None = None
+    """How times are written."""
+    zone: str | None = None
+    """The time zone on whose clocks they are read, such as Europe/Berlin; UTC without one."""
+    since: tuple[str, ...] | None = None
+    """Other times: how long it is since each is a number that the model sees."""
+
+    @model_validator(mode="after")
+    def _times_alone_have_a_format(self) -> Self:
+        for key in ("format", "zone", "since"):
+            if getattr(self, key) is not None and self.kind not in (None, "time"):
+                raise ValueError(f'{key} belongs to times: set kind = "time"')
+        zone_of(self.zone or "")
+        return self
+
+    @property
+    def of_time(self) -> bool:
+        """Whether something is said that only a time has."""
+        return self.kind == "time" or any(v is not None for v in (self.format, self.zone, self.since))
 
     @property
     def is_text(self) -> bool:

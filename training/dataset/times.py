@@ -9,14 +9,41 @@ import pyarrow.compute as pc
 
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.tables import to_arrays
+from nearnorm.models.data.times import TimeFormat
 from nearnorm.models.errors import DataError
+from nearnorm.training.dataset.columns.distinct import distinct_values
+from nearnorm.training.dataset.columns.kinds import time_format
+from nearnorm.training.dataset.columns.marks import usual_marks
 from nearnorm.training.dataset.masks import masked
+from nearnorm.training.dataset.recipe import ColumnOverride
 
+_REGIONAL = (TimeFormat.DMY, TimeFormat.MDY, TimeFormat.YMD, TimeFormat.CLOCK)
 MEND = "give ISO 8601 (2026-01-31T10:00:00Z), epoch numbers, or a column of a date type"
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?")
 _EPOCH = re.compile(r"[0-9]+(\.[0-9]+)?")
 UNITS_APART = 100
 """Epoch numbers so many times apart count in other units: seconds beside milliseconds."""
+
+
+_TICKS = {pa.time32("s"): pa.int32(), pa.time32("ms"): pa.int32()}
+"""What Arrow casts times of day to."""
+
+
+def as_time(column: pa.ChunkedArray, name: str) -> ColumnOverride:
+    """What the time column is to the model: a time, where its form is known, and else nothing."""
+    found = distinct_values(name, column)
+    rest = None if found is None else found.without(usual_marks(found.texts) if found.is_text else ())
+    form = time_format(rest) if rest is not None and len(rest.values) > 1 else None
+    return ColumnOverride(kind="ignored") if form is None else ColumnOverride(kind="time", format=form)
+
+
+def order_of(table: pa.Table, schema: FeatureSchema, numeric: np.ndarray, name: str) -> np.ndarray:
+    """What orders the rows by a column, float64 [N]: its seconds in a format of the schema, `numeric` being
+    the rows' numbers; else as `parse_time`, which raises DataError."""
+    for j, feature in enumerate(schema.numeric):
+        if feature.name == name and feature.format in _REGIONAL and not np.isnan(numeric[:, j]).any():
+            return numeric[:, j]
+    return parse_time(table.column(name), name)
 
 
 def parse_time(column: pa.ChunkedArray, name: str) -> np.ndarray:
@@ -27,8 +54,9 @@ def parse_time(column: pa.ChunkedArray, name: str) -> np.ndarray:
         raise DataError(f"time column {name!r}: row {row + 1} has no time")
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.timestamp("us")) if pa.types.is_date(column.type) else column
-        ticks: np.ndarray = column.cast(pa.int64()).to_numpy().astype(np.float64)
-        return ticks
+        return _ranks(column.cast(_TICKS.get(column.type, pa.int64())).to_numpy())
+    if pa.types.is_integer(column.type):
+        return _ranks(column.to_numpy())
     if pa.types.is_dictionary(column.type):
         return _of_texts(column.cast(pa.string()).to_pylist(), name)
     feature = Feature(name=name, kind=Kind.NUMERIC)
@@ -37,6 +65,11 @@ def parse_time(column: pa.ChunkedArray, name: str) -> np.ndarray:
         row = min(arrays.errors)
         raise DataError(f"time column {name!r}, row {row + 1}: {arrays.errors[row].detail}: {MEND}")
     return np.asarray(arrays.numeric[:, 0])
+
+
+def _ranks(ticks: np.ndarray) -> np.ndarray:
+    """Nanoseconds are more than float64 tells apart, their ranks are not."""
+    return np.unique(ticks, return_inverse=True)[1].astype(np.float64)
 
 
 def _of_texts(texts: list[str], name: str) -> np.ndarray:

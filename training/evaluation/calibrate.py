@@ -9,7 +9,7 @@ from torch import nn
 
 from nearnorm.models.bundle.manifest import CodeShares, Histogram, Reference, ReviewRow
 from nearnorm.models.bundle.review import Reviewable
-from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema
+from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema, Kind
 from nearnorm.training.fitting.threads import one_thread
 
 BATCH_ROWS = 8_192
@@ -61,7 +61,7 @@ def calibrate(
         scores=tuple(np.sort(scored.score).tolist()),
         distance_high=float(np.quantile(scored.distance, HIGH)),
         residual_high={f.name: float(high) for f, high in zip(schema.scored, residual_high, strict=True)},
-        numeric={f.name: _histogram(numeric[:, j]) for j, f in enumerate(schema.numeric)},
+        numeric={f.name: _histogram(numeric[:, j], f.kind) for j, f in enumerate(schema.numeric)},
         categorical={
             f.name: CodeShares(shares=_shares(codes[:, j], FIRST_CODE + len(f.categories)))
             for j, f in enumerate(schema.categorical)
@@ -72,12 +72,15 @@ def calibrate(
     )
 
 
-def _histogram(values: np.ndarray) -> Histogram:
-    """Shares between deciles; equal deciles (a value that many rows have) are one edge."""
+def _histogram(values: np.ndarray, kind: Kind) -> Histogram:
+    """Shares between deciles; equal deciles (a value that many rows have) are one edge. A time has one bin:
+    an hour's traffic has other times than the reference."""
     present = values[~np.isnan(values)]
     missing = 1.0 - len(present) / len(values)
     if not len(present):
         return Histogram(edges=(), shares=(0.0,), missing=missing)
+    if kind is Kind.TIME:
+        return Histogram(edges=(), shares=(1.0,), missing=missing)
     edges = np.unique(np.quantile(present, DECILES))
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     return Histogram(

@@ -10,7 +10,8 @@ from nearnorm.models.conformal import ranks
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL
 from nearnorm.training.dataset.load import Dataset, Split
 from nearnorm.training.evaluation.calibrate import score
-from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
+from nearnorm.training.evaluation.training_rows import training_rows
+from nearnorm.training.fitting.fit import Progress, fit
 from nearnorm.training.method.config import FitConfig
 
 FOLDS = 2
@@ -72,9 +73,7 @@ def cross_fit(
     rows, scores, ranked, reference_ranks = [], [], [], []
     for number in range(folds):
         kept = split.fit[(fold != number) & seen]
-        training = TrainingSet(
-            data.numeric[kept], data.codes[kept], data.cardinalities, learnt[(fold != number) & seen]
-        )
+        training = training_rows(data, kept, learnt[(fold != number) & seen])
         beat = partial(_beat, progress, number / folds)
         detector = fit(training, config, seed=seed, progress=beat).detector
         left_out = split.fit[fold == number]
@@ -104,7 +103,7 @@ def rank_left_out(
     `known` [N] are the labels that it may learn from, `present` [N] the rows that it may see.
     """
     kept = split.fit[present[split.fit]]
-    training = TrainingSet(data.numeric[kept], data.codes[kept], data.cardinalities, known[kept])
+    training = training_rows(data, kept, known[kept])
     detector = fit(training, config, seed=seed).detector
     reference = score(detector, data.numeric[split.reference], data.codes[split.reference]).score
     scored = score(detector, data.numeric[rows], data.codes[rows]).score

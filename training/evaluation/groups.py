@@ -3,7 +3,8 @@
 import numpy as np
 
 from nearnorm.models.bundle.manifest import CategoryProfile, Group, NumericProfile
-from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, FeatureSchema
+from nearnorm.models.data.clock import around, hours, middle_hour
+from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, FeatureSchema, Kind
 from nearnorm.training.evaluation.calibrate import Scored
 
 ORDINARY = 0.95
@@ -24,7 +25,7 @@ def describe_groups(
                 prototype=prototype,
                 rows=int(members.sum()),
                 share=float(members.sum() / ordinary.sum()),
-                numeric={f.name: _numbers(numeric[members, j]) for j, f in enumerate(schema.numeric)},
+                numeric={f.name: _profile(numeric[members, j], f.kind) for j, f in enumerate(schema.numeric)},
                 categorical={
                     f.name: _categories(codes[members, j], f.categories)
                     for j, f in enumerate(schema.categorical)
@@ -34,11 +35,14 @@ def describe_groups(
     return tuple(groups)
 
 
-def _numbers(values: np.ndarray) -> NumericProfile:
+def _profile(values: np.ndarray, kind: Kind) -> NumericProfile:
+    """Of times the hours of the day, from those about the middle one: 22 to 28 is from 22 to 4 o'clock."""
     present = values[~np.isnan(values)]
     missing = 1.0 - len(present) / len(values) if len(values) else 0.0
     if not len(present):
         return NumericProfile(low=None, median=None, high=None, missing=missing)
+    if kind is Kind.TIME:
+        present = around(middle_hour(hours(present)), hours(present))
     low, median, high = np.quantile(present, [0.05, 0.5, 0.95]).tolist()
     return NumericProfile(low=low, median=median, high=high, missing=missing)
 

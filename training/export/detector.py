@@ -50,7 +50,7 @@ def fused(detector: Detector) -> onnx.ModelProto:
         graph.node("Transpose", slots, perm=ROWS_FIRST, output="residual")
     else:
         graph.node("Gemm", slots, groups, transA=1, output="residual")
-    numbers, columns = len(detector.preprocess.centre), groups.shape[1]
+    numbers, columns = detector.preprocess.columns, groups.shape[1]
     return graph.model(
         {"numeric": (np.float64, numbers), "codes": (np.int64, columns - numbers)},
         {

@@ -4,8 +4,10 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
+from nearnorm.training.export.cycles import places
 from nearnorm.training.export.graph import Graph
 from nearnorm.training.method.column_maps import KNOTS, UNIT_LIMIT, NormalMap, RangeMap
+from nearnorm.training.method.cycles import Circle
 from nearnorm.training.method.preprocess import FARTHEST, Preprocess
 
 ROWS_LAST = [1, 0]
@@ -18,7 +20,7 @@ def network_input(graph: Graph, preprocess: Preprocess) -> str:
     """The inputs `numeric` [N, Dn] and `codes` [N, Dc] -> [D, N] float32."""
     parts = []
     if len(preprocess.centre):
-        centred = graph.node("Sub", "numeric", preprocess.centre)
+        centred = graph.node("Sub", _numbers(graph, preprocess), preprocess.centre)
         values = graph.node("Cast", centred, to=TensorProto.FLOAT)
         values = graph.node("Transpose", values, perm=ROWS_LAST)
         if isinstance(preprocess.map, NormalMap):
@@ -26,8 +28,12 @@ def network_input(graph: Graph, preprocess: Preprocess) -> str:
         else:
             parts.append(_ranges(graph, preprocess.map, values))
         if len(preprocess.indicated):
-            known = graph.node("Gather", values, preprocess.indicated, axis=0)
-            parts.append(graph.node("Cast", graph.node("IsNaN", known), to=TensorProto.FLOAT))
+            parts.append(_missing(graph, graph.node("Gather", values, preprocess.indicated, axis=0)))
+    parts += [places(graph, circle) for circle in preprocess.circles if isinstance(circle, Circle)]
+    if len(preprocess.gaps):
+        seconds = graph.node("Gather", "numeric", preprocess.gaps, axis=1)
+        seconds = graph.node("Cast", seconds, to=TensorProto.FLOAT)
+        parts.append(_missing(graph, graph.node("Transpose", seconds, perm=ROWS_LAST)))
     if len(preprocess.slot_code):
         codes = graph.node("Cast", "codes", to=TensorProto.INT32)
         codes = graph.node("Transpose", codes, perm=ROWS_LAST)
@@ -35,6 +41,23 @@ def network_input(graph: Graph, preprocess: Preprocess) -> str:
         same = graph.node("Equal", codes, preprocess.slot_code[:, None].to(torch.int32))
         parts.append(graph.node("Cast", same, to=TensorProto.FLOAT))
     return parts[0] if len(parts) == 1 else graph.node("Concat", *parts, axis=0)
+
+
+def _numbers(graph: Graph, preprocess: Preprocess) -> str:
+    """What is no time, and what passed between times, [N, ...]."""
+    if len(preprocess.plain) == preprocess.columns:
+        return "numeric"
+    plain = graph.node("Gather", "numeric", preprocess.plain, axis=1)
+    if not len(preprocess.later):
+        return plain
+    later, earlier = (
+        graph.node("Gather", "numeric", columns, axis=1) for columns in (preprocess.later, preprocess.earlier)
+    )
+    return graph.node("Concat", plain, graph.node("Sub", later, earlier), axis=1)
+
+
+def _missing(graph: Graph, values: str) -> str:
+    return graph.node("Cast", graph.node("IsNaN", values), to=TensorProto.FLOAT)
 
 
 def _ranges(graph: Graph, plain: RangeMap, values: str) -> str:

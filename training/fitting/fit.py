@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from nearnorm.models.data.schema import NO_TIMES, TimeColumns
 from nearnorm.models.errors import DataError
 from nearnorm.training.fitting.distil import mean_forest
 from nearnorm.training.fitting.epochs import Report, Schedule
@@ -38,13 +39,14 @@ class TrainingSet:
 
     numeric [N, Dn] float64, NaN = missing; codes [N, Dc] int64, 0 = missing, 1 = unknown, from 2 on
     known categories; cardinalities: codes of each column, 0 and 1 included; labels [N] int8: 1
-    confirmed anomaly, 0 confirmed normal, -1 unlabelled.
+    confirmed anomaly, 0 confirmed normal, -1 unlabelled; times: which numbers are seconds since 1970.
     """
 
     numeric: np.ndarray
     codes: np.ndarray
     cardinalities: tuple[int, ...]
     labels: np.ndarray
+    times: TimeColumns = NO_TIMES
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _fit(
         raise DataError("training needs at least two records that are not labelled anomalies")
     kept = np.concatenate([unlabelled, confirmed, anomalous])
     numeric, codes = data.numeric[kept], data.codes[kept]
-    preprocess = Preprocess(numeric, codes, data.cardinalities, config.transform)
+    preprocess = Preprocess(numeric, codes, data.cardinalities, config.transform, data.times)
     if preprocess.width == 0:
         raise DataError("no column varies between records: nothing tells them apart")
     with torch.no_grad():

@@ -9,6 +9,7 @@ import numpy as np
 
 from nearnorm.models.bundle.manifest import Manifest, Reference
 from nearnorm.models.conformal import DEFAULT_BUDGET, threshold
+from nearnorm.models.data.clock import HOURS, with_hours
 from nearnorm.models.data.schema import Kind
 from nearnorm.training.evaluation.calibrate import Scored
 from nearnorm.training.evaluation.held_out import Evidence
@@ -179,7 +180,8 @@ def _map(embedded: EmbeddedRows) -> str:
 
 def _positions(findings: Findings) -> np.ndarray:
     """[K, Dn]: the mean rank, among all reference rows, of a group's numeric values; NaN for none."""
-    numeric, nearest = findings.numeric, findings.scored.prototype
+    numeric = with_hours(findings.numeric, findings.manifest.core.features.times)
+    nearest = findings.scored.prototype
     positions = np.full((findings.manifest.core.prototypes, numeric.shape[1]), np.nan)
     for j, column in enumerate(numeric.T):
         present = ~np.isnan(column)
@@ -237,9 +239,16 @@ def _group_cards(findings: Findings) -> str:
 def _range(low: float | None, median: float, high: float | None, kind: Kind) -> str:
     if kind is Kind.BOOLEAN:
         return f"is mostly <b>{'true' if median else 'false'}</b>"
+    if kind is Kind.TIME:
+        return "about <b>{}</b> ({} to {})".format(*(_clock(hour) for hour in (median, low, high)))
     if low is None or high is None or low == high:
         return f"is <b>{_number(median)}</b>"
     return f"about <b>{_number(median)}</b> ({_number(low)} to {_number(high)})"
+
+
+def _clock(hour: float | None) -> str:
+    minutes = round((hour or 0.0) * 60) % (60 * HOURS)
+    return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
 def _number(value: float) -> str:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import compile_path
 
+from nearnorm.models.data.records import value_of
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.api.openapi.links import link
@@ -212,6 +213,7 @@ def _score_body(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
 _TYPES = {
     Kind.NUMERIC: ("number",),
     Kind.BOOLEAN: ("boolean",),
+    Kind.TIME: ("string", "number"),
     Kind.CATEGORICAL: ("string",),
     Kind.CODE: ("string", "integer"),
 }
@@ -235,7 +237,7 @@ def example_record(model: LoadedModel) -> dict[str, Any]:
     fullest = gaps.index(min(gaps))
     sample: dict[str, Any] = {}
     for f, number in zip(core.features.numeric, golden.numeric[fullest], strict=True):
-        sample[f.name] = bool(number) if f.kind is Kind.BOOLEAN and number is not None else number
+        sample[f.name] = None if number is None else value_of(f, number)
     for f, code in zip(core.features.categorical, golden.codes[fullest], strict=True):
         sample[f.name] = f.categories[code - FIRST_CODE] if code >= FIRST_CODE else None
     return sample

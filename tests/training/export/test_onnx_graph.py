@@ -10,6 +10,8 @@ import torch
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.manifest import Golden
+from nearnorm.models.bundle.operators import check_operators
+from nearnorm.models.data.schema import TimeColumns
 from nearnorm.training.export.onnx_graph import (
     INPUTS,
     OUTPUTS,
@@ -23,8 +25,8 @@ from nearnorm.training.method.network import Detector
 from tests.training.samples import quick, sample
 
 CUDA_OPERATORS = """
-    Abs Add ArgMin Cast Clip Concat Div Equal Gather GatherElements Gemm GreaterOrEqual HardSigmoid IsNaN
-    LeakyRelu Log MatMul Max Min Mul Reciprocal ReduceMax ReduceMean ReduceMin Relu Reshape Sigmoid Sqrt
+    Abs Add ArgMin Cast Clip Concat Div Equal Floor Gather GatherElements Gemm GreaterOrEqual HardSigmoid
+    IsNaN LeakyRelu Log MatMul Max Min Mul Reciprocal ReduceMax ReduceMean ReduceMin Relu Reshape Sigmoid Sqrt
     Squeeze Sub ThresholdedRelu Transpose Unsqueeze Where
 """
 """Of those in onnxruntime's list of CUDA kernels for opset 18, the ones that a detector needs."""
@@ -174,3 +176,21 @@ def test_exporting_prints_nothing_and_warns_of_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("changes", [{}, {"transform": "minmax"}])
+def test_times_are_read_from_calendars_in_the_graph_as_in_torch(changes: dict[str, str]) -> None:
+    rng = np.random.default_rng(0)
+    paid = 1.75e9 + rng.uniform(0, 300 * 86_400, 400)
+    numeric = np.stack([rng.normal(size=400), paid, rng.uniform(-1e9, 1e9, 400)], axis=1)
+    numeric[::7, 1] = np.nan
+    codes, labels = np.zeros((400, 0), np.int64), np.full(400, -1, np.int8)
+    labels[:8] = 1
+    times = TimeColumns((1, 2), ((1, 2),))
+    config = quick().model_copy(update=changes)
+    detector = fit(TrainingSet(numeric, codes, (), labels, times), config, seed=0).detector
+    assert [circle.name for circle in detector.preprocess.circles] == ["day", "week", "month"]
+    model = to_onnx(detector)
+    check_operators(model, "model.onnx")
+    numeric[:3, 1] = [1e300, -1e300, -5e13]  # beyond all calendars
+    assert_parity(model, detector, numeric, codes)

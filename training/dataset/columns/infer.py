@@ -7,13 +7,15 @@ import pyarrow as pa
 
 from nearnorm.models.data import values
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.times import TimeFormat
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.columns.distinct import DistinctValues, distinct_values
-from nearnorm.training.dataset.columns.kinds import MOST_CATEGORIES, Guess, guess
+from nearnorm.training.dataset.columns.kinds import MOST_CATEGORIES, Guess, guess, is_moment, time_format
 from nearnorm.training.dataset.columns.marks import usual_marks
+from nearnorm.training.dataset.columns.since import propose_since
 from nearnorm.training.dataset.masks import masked
 from nearnorm.training.dataset.recipe import ColumnOverride
-from nearnorm.training.dataset.toml_text import quoted
+from nearnorm.training.dataset.toml_text import quoted, toml_text
 
 FEWEST_ROWS_OF_A_CATEGORY = 2
 """A category seen once is left to the unknown bucket, which thereby learns what rarity looks like."""
@@ -71,6 +73,7 @@ def infer_schema(
             refused.append(str(error))
     if refused:
         raise DataError("; ".join(refused))
+    findings = _counted_since(table, findings, overrides, older)
     schema = FeatureSchema(features=tuple(finding.feature for finding in findings))
     if not schema.scored:
         reasons = "; ".join(f"{f.name}: {f.reason}" for f in schema.ignored)
@@ -78,19 +81,50 @@ def infer_schema(
     return Inferred(schema, tuple(findings), tuple(_warnings(findings)))
 
 
+def _counted_since(
+    table: pa.Table,
+    findings: list[Finding],
+    overrides: Mapping[str, ColumnOverride],
+    older: FeatureSchema | None,
+) -> list[Finding]:
+    """The findings with what each time counts from: as the configuration says, or as proposed where it is
+    silent. Raises ConfigError for what is no other time."""
+    times = {f.feature.name: f.feature for f in findings if f.feature.kind is Kind.TIME}
+    for feature in times.values():
+        for name in feature.since:
+            if name not in times or name == feature.name:
+                raise ConfigError(f"[schema.{quoted(feature.name)}]: since: {name!r} is no other time")
+    if older is not None or any(override.since is not None for override in overrides.values()):
+        return findings
+    proposed = propose_since(table, list(times.values()))
+    return [
+        replace(f, feature=f.feature.model_copy(update={"since": proposed.get(f.feature.name, ())}))
+        for f in findings
+    ]
+
+
 def _find(name: str, column: pa.ChunkedArray, override: ColumnOverride, before: Feature | None) -> Finding:
     found = distinct_values(name, column)
-    if before is not None and override.kind in (None, before.kind):
-        guessed = Guess(before.kind, before.reason, missing=_marks_of(before.kind, found, before.missing))
-    elif override.kind is not None:
-        guessed = _as_told(Kind(override.kind), name, column, found)
+    kind = Kind.TIME if override.of_time else None if override.kind is None else Kind(override.kind)
+    if before is not None and kind in (None, before.kind):
+        marks = _marks_of(before.kind, found, before.missing)
+        guessed = Guess(before.kind, before.reason, missing=marks, format=before.format)
+    elif kind is not None:
+        guessed = _as_told(kind, name, column, found, override)
     else:
         guessed = guess(name, column, found, override.missing)
     marks = guessed.missing if override.missing is None else override.missing
     rest = None if found is None else found.without(marks)
     if guessed.kind is Kind.CATEGORICAL and rest is not None and (before is None or before.kind is Kind.CODE):
         guessed = _one_spelling(guessed, rest)
-    feature = Feature(name=name, kind=guessed.kind, reason="" if guessed.kind.scored else guessed.why)
+    feature = Feature(
+        name=name,
+        kind=guessed.kind,
+        reason="" if guessed.kind.scored else guessed.why,
+        format=guessed.format if override.format is None else override.format,
+        zone=(before.zone if before else "") if override.zone is None else override.zone,
+        since=(before.since if before else ()) if override.since is None else override.since,
+    )
     warnings = [guessed.warning] if guessed.warning else []
     if feature.kind.scored:
         nullable = True if override.nullable is None else override.nullable
@@ -109,17 +143,28 @@ def _find(name: str, column: pa.ChunkedArray, override: ColumnOverride, before: 
     )
 
 
-def _as_told(kind: Kind, name: str, column: pa.ChunkedArray, found: DistinctValues | None) -> Guess:
+def _as_told(
+    kind: Kind, name: str, column: pa.ChunkedArray, found: DistinctValues | None, override: ColumnOverride
+) -> Guess:
     """A kind by the configuration. Raises ConfigError where the column cannot be of it."""
     if not kind.scored:
         return Guess(kind, "left out by the configuration")
-    if pa.types.is_temporal(column.type):
+    if kind is not Kind.TIME and is_moment(column.type):
         raise ConfigError(
-            f"[schema.{quoted(name)}]: a date-time cannot be {kind}: give epoch seconds instead"
+            f'[schema.{quoted(name)}]: dates and times cannot be {kind}: set kind = "time" or "ignored"'
         )
-    if found is None:
+    if found is None or (pa.types.is_temporal(column.type) and not is_moment(column.type)):
         raise ConfigError(f"[schema.{quoted(name)}]: values of type {column.type} cannot be {kind}")
-    return Guess(kind, "by the configuration", missing=_marks_of(kind, found, ()))
+    marks = _marks_of(kind, found, ())
+    if kind is not Kind.TIME:
+        return Guess(kind, "by the configuration", missing=marks)
+    form = override.format or time_format(found.without(marks))
+    if form is None:
+        raise ConfigError(
+            f"[schema.{quoted(name)}]: the column's values are no times of one form: say which by "
+            f"format = {', '.join(toml_text(form) for form in TimeFormat)}"
+        )
+    return Guess(kind, "by the configuration", missing=marks, format=form)
 
 
 def _marks_of(kind: Kind, found: DistinctValues | None, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -28,6 +28,10 @@ def as_schema(findings: Sequence[Finding], source: str) -> str:
         lines += [f'kind = "{finding.feature.kind}"']
         if finding.feature.missing:
             lines += [f"missing = [{', '.join(map(toml_text, finding.feature.missing))}]"]
+        if finding.feature.format is not None:
+            lines += [f'format = "{finding.feature.format}"', f"zone = {toml_text(finding.feature.zone)}"]
+        if finding.feature.since:
+            lines += [f"since = [{', '.join(map(toml_text, finding.feature.since))}]"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -36,8 +40,10 @@ def _words(finding: Finding) -> str:
     feature = finding.feature
     kept = f"{len(feature.categories)} categories" if feature.categories else ""
     marks = f"missing where {', '.join(map(toml_text, feature.missing))}" if feature.missing else ""
+    since = f"counted since {', '.join(map(_short, feature.since))}" if feature.since else ""
     parts = [
         ", ".join(part for part in (kept, finding.why) if part),
+        since,
         marks,
         f"{finding.missing:.1%} missing, {finding.distinct:,} distinct",
         "or " + ", ".join(finding.others) if finding.others else "",

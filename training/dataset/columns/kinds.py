@@ -7,10 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nearnorm.models.data.schema import Kind
+from nearnorm.models.data.times import TimeFormat
 from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.columns.digits import are_cards, digits_of_numbers, digits_of_texts, why_code
 from nearnorm.training.dataset.columns.distinct import DistinctValues
 from nearnorm.training.dataset.columns.marks import usual_marks
+from nearnorm.training.dataset.columns.time_formats import epoch_unit, format_of_numbers, formats_of_texts
 from nearnorm.training.dataset.masks import is_email, masked
 from nearnorm.training.dataset.toml_text import quoted, toml_text
 
@@ -29,8 +31,10 @@ HALF_WAY = 0.2
 FEW_NUMBERS = 20
 """Whole numbers of so few values could be categories as well."""
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+CLOCK = r"^\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?\s*$"  # 09:14:00
 DATE = (
-    r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]+\d{1,2}:\d{2}.*)?"  # 2026-01-31, 2026-01-31T10:00Z
+    r"^\s*(\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"  # 09:14:00
+    r"|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]+\d{1,2}:\d{2}.*)?"  # 2026-01-31, 2026-01-31T10:00Z
     r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})([T ].*)?"  # 31.01.2026, 31/01/26
     r"|\d{1,2}[- ./][A-Za-z]{3,9}[- ./,]+(\d{4}|\d{2})([T ].*)?"  # 31-Jan-26
     r"|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}([T ].*)?)\s*$"  # Jan 31, 2026
@@ -39,13 +43,15 @@ DATE = (
 
 @dataclass(frozen=True)
 class Guess:
-    """`missing` are marks that are taken as missing; `warning` says what could hurt, and the mend."""
+    """`missing` are marks that are taken as missing, `format` is that of times; `warning` says what could
+    hurt, and the mend."""
 
     kind: Kind
     why: str
     others: tuple[Kind, ...] = ()
     missing: tuple[str, ...] = ()
     warning: str = ""
+    format: TimeFormat | None = None
 
 
 def guess(
@@ -57,12 +63,12 @@ def guess(
     """
     if column.null_count == len(column):
         return _left_out(name, "every value is missing")
-    if pa.types.is_temporal(column.type):
-        return _left_out(name, "a date-time")
-    if found is None:
+    if found is None or (pa.types.is_temporal(column.type) and not is_moment(column.type)):
         return _left_out(name, f"values of type {column.type} cannot be scored")
     if len(found.values) == 1 and found.rows == len(column):
         return _left_out(name, "constant")
+    if is_moment(column.type):
+        return Guess(Kind.TIME, "dates and times by their type", format=format_by_type(column.type))
     if pa.types.is_boolean(column.type):
         return Guess(Kind.BOOLEAN, "true and false")
     if found.is_text:
@@ -77,10 +83,13 @@ def _left_out(name: str, why: str, kind: Kind = Kind.IGNORED) -> Guess:
 def _of_numbers(found: DistinctValues) -> Guess:
     kind = found.values.type
     integer = pa.types.is_integer(kind)
-    if integer and len(found.values) == found.rows and _is_counter(found):
-        return _left_out(found.name, "an identifier: every value is different, as a counter's are", Kind.ID)
     numbers = found.values.cast(pa.float64(), safe=False).to_numpy()
     exact = found.values.to_numpy() if integer else numbers
+    form = format_of_numbers(found.name, exact)
+    if form is not None:
+        return _of_stamps(found, form)
+    if integer and len(found.values) == found.rows and _is_counter(found):
+        return _left_out(found.name, "an identifier: every value is different, as a counter's are", Kind.ID)
     digits = digits_of_numbers(exact, found.rows)
     if digits is not None and are_cards(digits):
         return _left_out(found.name, "card numbers")
@@ -127,7 +136,11 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
     if share > 0.0:
         _refuse_half_numbers(found, rest.values.filter(pa.array(~numbers)), share)
     if rest.share(_matches(rest.values, DATE)) >= DATE_SHARE:
-        return _left_out(found.name, "a date-time")
+        formats = formats_of_texts(rest.texts)
+        if formats:
+            return _of_times(found, formats, marks)
+        if rest.share(_matches(rest.values, CLOCK)) < DATE_SHARE:
+            return _left_out(found.name, "dates and times, not all of one form")
     if rest.share(np.array([is_email(text) for text in rest.texts])) >= EMAIL_SHARE:
         return _left_out(found.name, "e-mail addresses", Kind.ID)
     if len(rest.values) >= IDENTIFIER_SHARE * rest.rows and rest.rows >= FEWEST_ROWS_OF_AN_IDENTIFIER:
@@ -173,6 +186,49 @@ def _of_marks(found: DistinctValues, marks: tuple[str, ...]) -> str:
         f"column {found.name!r}: {_listed(marks)} ({share:.1%} of its rows) is taken as missing. If it is a "
         f'value, set kind = "categorical" and missing = [] in [schema.{quoted(found.name)}]'
     )
+
+
+def is_moment(kind: pa.DataType) -> bool:
+    """Whether Arrow's type is one of dates and times, and not of how long something takes."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind))
+
+
+def format_by_type(kind: pa.DataType) -> TimeFormat:
+    """What texts that stand for such values look like."""
+    return TimeFormat.CLOCK if pa.types.is_time(kind) else TimeFormat.ISO
+
+
+def time_format(found: DistinctValues) -> TimeFormat | None:
+    """The likeliest format of a column that holds times; None: its values are no times of one form."""
+    kind = found.values.type
+    if is_moment(kind):
+        return format_by_type(kind)
+    if found.is_text:
+        return next(iter(formats_of_texts(found.texts)), None)
+    numbers = found.values.cast(pa.float64(), safe=False).to_numpy()
+    return epoch_unit(numbers) if len(numbers) else None
+
+
+def _of_times(found: DistinctValues, formats: tuple[TimeFormat, ...], marks: tuple[str, ...]) -> Guess:
+    first, *others = formats
+    warning = _of_marks(found, marks)
+    if others:
+        example = masked(found.without(marks).texts[0])
+        warning = (
+            f'column {found.name!r} holds times such as {example}, read as format = "{first}"; they could be '
+            f'"{others[0]}" too: say which in [schema.{quoted(found.name)}]'
+        )
+    why = f"times, written as {first.example}"
+    return Guess(Kind.TIME, why, (Kind.CATEGORICAL, Kind.IGNORED), marks, warning, first)
+
+
+def _of_stamps(found: DistinctValues, form: TimeFormat) -> Guess:
+    warning = (
+        f'column {found.name!r} is taken as times, format = "{form}", by its name and its numbers\' size. '
+        f'If they are amounts, set kind = "numeric" in [schema.{quoted(found.name)}]'
+    )
+    why = f"numbers that are times, as {form.example}"
+    return Guess(Kind.TIME, why, (Kind.NUMERIC, Kind.IGNORED), warning=warning, format=form)
 
 
 def _listed(marks: tuple[str, ...]) -> str:

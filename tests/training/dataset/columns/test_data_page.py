@@ -29,7 +29,10 @@ COLUMNS: dict[str, list[Any]] = {
     "`1, 2, 3` counting the rows": list(range(1, ROWS + 1)),
     "`u-1, u-2, u-3` nearly all different": [f"u-{i}" for i in range(ROWS)],
     "`mei@bank.example`": ["mei@bank.example", "ola@bank.example"],
-    "`2026-01-31, 31.01.2026, 31-Jan-26`": ["2026-01-31", "31.01.2026", "31-Jan-26"],
+    "`2026-01-31, 2026-02-01T10:00:00Z`": ["2026-01-31", "2026-02-01T10:00:00Z"],
+    "`31.01.2026`, `31-Jan-26`, `Jan 31, 2026`, `09:14:00`": ["31.01.2026 10:00", "01.02.2026 11:00"],
+    "`01/02/2026`, where day and month could change places": ["01/02/2026", "03/04/2026"],
+    "`31.01.2026, Jan 31, 2026`, not all of one form": ["31.01.2026", "Jan 31, 2026"],
     "sentences, nearly all different": [f"paid for order {i} at last" for i in range(ROWS)],
     "one value throughout": ["EUR"],
     "lists, structs, bytes": [[1]],
@@ -46,13 +49,23 @@ COLUMNS["`4111111111111111` with the check digit of cards"] = [
 ]
 
 
+COLUMNS["`1769853600` under a name that ends in time, date, ts, at"] = [
+    1_769_853_600 + 60 * i for i in range(60)
+]
+
+
+STAMPS = "`1769853600` under a name that ends in time, date, ts, at"
+COLUMNS[STAMPS] = [1_769_853_600 + 60 * i for i in range(60)]
+
+
 @pytest.mark.parametrize(("column", "kind", "warned"), LINES)
 def test_a_column_becomes_what_the_page_says(column: str, kind: str, warned: str) -> None:
     values = COLUMNS[column] * (ROWS // len(COLUMNS[column]))
     array = pa.array(values)
     if pa.types.is_string(array.type):
         array = array.dictionary_encode()
-    found = infer_schema(pa.table({"x": rng.normal(size=len(array)), "column": array}), {})
+    name = "seen at" if column == STAMPS else "column"
+    found = infer_schema(pa.table({"x": rng.normal(size=len(array)), name: array}), {})
     assert str(found.schema.features[1].kind) == kind
     assert bool(found.warnings) == (warned == "yes")
 

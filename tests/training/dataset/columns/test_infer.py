@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.times import TimeFormat
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.columns.infer import infer_schema
 from nearnorm.training.dataset.columns.kinds import MOST_CATEGORIES
@@ -51,9 +52,8 @@ def test_kinds_are_inferred_from_values(column: object, kind: Kind) -> None:
         (list(range(1000, 1000 + ROWS)), "identifier"),
         (rng.permutation(ROWS), "identifier"),
         (np.cumsum(rng.integers(1, 1_000_000, ROWS)), "identifier"),
-        (["2026-01-01", "2026-02-03"] * (ROWS // 2), "a date-time"),
-        ([f"2026-01-01T10:00:{i % 60:02}Z" for i in range(ROWS)], "a date-time"),
-        (pa.array(range(ROWS), pa.timestamp("s")), "a date-time"),
+        (["Jan 31, 2026", "31.01.2026"] * (ROWS // 2), "not all of one form"),
+        (pa.array(range(ROWS), pa.duration("s")), "cannot be scored"),
         (pa.array([[1]] * ROWS), "cannot be scored"),
         (pa.array([b"x"] * ROWS), "cannot be scored"),
     ],
@@ -140,7 +140,7 @@ def test_an_override_of_a_column_that_is_not_there_is_refused() -> None:
 
 
 def test_a_date_cannot_be_made_a_number() -> None:
-    with pytest.raises(ConfigError, match="give epoch seconds instead"):
+    with pytest.raises(ConfigError, match="dates and times cannot be numeric"):
         inferred(pa.array(range(ROWS), pa.timestamp("s")), ColumnOverride(kind="numeric"))
 
 
@@ -267,9 +267,65 @@ def test_texts_that_all_differ_are_told_from_identifiers() -> None:
     assert (found.kind, found.reason) == (Kind.IGNORED, "free text: nearly every value is different")
 
 
-@pytest.mark.parametrize("form", ["21-Apr-19", "25-01-15", "Jan 31, 2026", "31.01.2026"])
-def test_dates_are_no_categories(form: str) -> None:
-    assert inferred(texts_of([form, form.replace("1", "2")] * 200)).reason == "a date-time"
+@pytest.mark.parametrize(
+    ("column", "form"),
+    [
+        (["2026-01-31", "2026-02-03T10:00:00Z"], "iso"),
+        (["31.01.2026", "01.02.2026"], "dmy"),
+        (["01.02.2026 10:00", "03.04.2026 11:00"], "dmy"),
+        (["25-Apr-19", "1-May-19"], "dmy"),
+        (["Jan 31, 2026", "Feb 1, 2026"], "mdy"),
+        (["12/31/2026 9:14 PM", "01/02/2026 9:15 AM"], "mdy"),
+        (["09:14:00", "23:59:59"], "clock"),
+        (pa.array([0, 86_400], pa.timestamp("s")), "iso"),
+        (pa.array([1, 2], pa.date32()), "iso"),
+        (pa.array([1, 2], pa.time32("s")), "clock"),
+    ],
+)
+def test_times_are_known_by_their_type_or_their_form(column: object, form: str) -> None:
+    array = column if isinstance(column, pa.Array) else pa.array(column)
+    found = inferred(pa.concat_arrays([array] * (ROWS // 2)))
+    assert (found.kind, found.format) == (Kind.TIME, form)
+
+
+@pytest.mark.parametrize(
+    ("unit", "form"), [(1, "epoch s"), (1_000, "epoch ms"), (10**6, "epoch us"), (10**9, "epoch ns")]
+)
+def test_numbers_are_times_by_their_name_and_their_size(unit: int, form: str) -> None:
+    stamps = pa.array([(1_700_000_000 + 60 * i) * unit for i in range(ROWS)])
+    found = infer_schema(pa.table({"x": MEASURED, "created_at": stamps}), {})
+    assert found.schema.features[1].format == form
+    assert 'kind = "numeric"' in found.warnings[0]
+    assert inferred(stamps).kind is Kind.ID  # by another name they count the rows
+
+
+def test_day_and_month_that_could_change_places_are_warned_of() -> None:
+    found = infer_schema(pa.table({"x": MEASURED, "day": texts_of(["01/02/2026", "03/04/2026"] * 200)}), {})
+    assert found.schema.features[1].format == "dmy"
+    assert '"mdy"' in found.warnings[0]
+    told = {"day": ColumnOverride(kind="time", format=TimeFormat.MDY)}
+    assert infer_schema(pa.table({"x": MEASURED, "day": texts_of(["01/02/2026"] * 400)}), told).warnings == ()
+
+
+def test_the_last_of_several_times_is_counted_since_the_others() -> None:
+    seconds = np.arange(ROWS) * 3_600
+    table = pa.table(
+        {
+            "x": MEASURED,
+            "born_on": pa.array(rng.integers(0, 9_000, ROWS), pa.int32()).cast(pa.date32()),
+            "paid_at": pa.array(1_700_000_000 + seconds, pa.timestamp("s")),
+        }
+    )
+    assert infer_schema(table, {}).schema.features[2].since == ("born_on",)
+    silenced = infer_schema(table, {"paid_at": ColumnOverride(since=())})
+    assert silenced.schema.features[2].since == ()
+    with pytest.raises(ConfigError, match="'x' is no other time"):
+        infer_schema(table, {"paid_at": ColumnOverride(since=("x",))})
+
+
+def test_texts_that_are_no_times_cannot_be_told_to_be_some() -> None:
+    with pytest.raises(ConfigError, match=r"\[schema.column\]: the column's values are no times of one form"):
+        inferred(texts_of(["mon", "tue"] * 200), ColumnOverride(kind="time"))
 
 
 def test_many_constant_columns_are_told_in_one_line() -> None:

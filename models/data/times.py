@@ -1,0 +1,216 @@
+"""Times as people and programs write them -> seconds since 1970 on the clocks of one time zone, and back.
+
+What comes with an offset, and epoch numbers, are moments: they are read on the zone's clocks. What comes
+without one was read from them already. Whole microseconds, so that a time is read as it was written out.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from enum import StrEnum
+from functools import cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+EPOCH: Final = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+MOST_CHARACTERS = 100
+SECONDS_OF_A_DAY = 86_400
+
+
+class TimeFormat(StrEnum):
+    """How times are written. ISO 8601 is read beside each of them."""
+
+    ISO = "iso"
+    DMY = "dmy"
+    """31.01.2026 10:00, 31/01/26, 25-Apr-19."""
+    MDY = "mdy"
+    """01/31/2026 10:00 AM, Jan 31, 2026."""
+    YMD = "ymd"
+    """26-01-31, 20260131."""
+    CLOCK = "clock"
+    """A time of day without its day: 09:14:00."""
+    EPOCH_S = "epoch s"
+    EPOCH_MS = "epoch ms"
+    EPOCH_US = "epoch us"
+    EPOCH_NS = "epoch ns"
+
+    @property
+    def example(self) -> str:
+        return _EXAMPLES[self]
+
+
+_EXAMPLES = {
+    TimeFormat.ISO: "2026-01-31T10:00:00Z",
+    TimeFormat.DMY: "31.01.2026 10:00:00",
+    TimeFormat.MDY: "01/31/2026 10:00:00",
+    TimeFormat.YMD: "20260131",
+    TimeFormat.CLOCK: "10:00:00",
+    TimeFormat.EPOCH_S: "1769853600",
+    TimeFormat.EPOCH_MS: "1769853600000",
+    TimeFormat.EPOCH_US: "1769853600000000",
+    TimeFormat.EPOCH_NS: "1769853600000000000",
+}
+_UNITS = {
+    TimeFormat.EPOCH_S: 1,
+    TimeFormat.EPOCH_MS: 1_000,
+    TimeFormat.EPOCH_US: 1_000_000,
+    TimeFormat.EPOCH_NS: 1_000_000_000,
+}
+"""Of an epoch number in a second."""
+_MOST = 253_402_300_800
+"""Seconds until the year 10000."""
+_CLOCK = (
+    r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<part>\d+))?)?"
+    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
+)
+_OFFSET = r"(\s*(?P<offset>[Zz]|UTC|GMT|[+-]\d\d(:?\d\d)?))?"
+_AFTER = rf"([T ,]\s*{_CLOCK}{_OFFSET})?"
+_ISO = re.compile(rf"(?P<year>\d{{4}})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?){_AFTER}")
+_PART = r"[-/. ,]{1,2}"
+_NAME = r"[A-Za-z]{3,9}\.?"
+_YEAR = r"(?P<year>\d{4}|\d\d)"
+_FORMS = {
+    TimeFormat.DMY: re.compile(rf"(?P<day>\d\d?){_PART}(?P<month>\d\d?|{_NAME}){_PART}{_YEAR}{_AFTER}"),
+    TimeFormat.MDY: re.compile(rf"(?P<month>\d\d?|{_NAME}){_PART}(?P<day>\d\d?){_PART}{_YEAR}{_AFTER}"),
+    TimeFormat.YMD: re.compile(
+        rf"(?P<year>\d\d)[-/.](?P<month>\d\d?|{_NAME})[-/.](?P<day>\d\d?){_AFTER}"
+        r"|(?P<years>\d{4})(?P<months>\d\d)(?P<days>\d\d)"
+    ),
+    TimeFormat.CLOCK: re.compile(_CLOCK),
+}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_YOUNGEST = 69
+"""Years of two digits: from here on they are of the twentieth century, as POSIX has it."""
+
+Read = Callable[[object], float | None]
+
+
+@cache
+def zone_of(name: str) -> tzinfo:
+    """The time zone of a name such as Europe/Berlin; UTC for "". Raises ValueError for one not known here."""
+    if not name:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # none of that name or no tables here; what is no key at all
+        raise ValueError(
+            f"{name!r} is no time zone that is known here: give one such as Europe/Berlin, and see that the "
+            "package tzdata is installed"
+        ) from None
+
+
+@cache
+def reader(form: TimeFormat, zone: str) -> Read:
+    """What reads one value: see `read_time`. Raises ValueError for a zone that is not known here."""
+    clocks, unit = zone_of(zone), _UNITS.get(form)
+
+    def read(value: object) -> float | None:
+        return read_time(value, form, clocks, unit)
+
+    return read
+
+
+def read_time(value: object, form: TimeFormat, clocks: tzinfo, unit: int | None) -> float | None:
+    """Seconds since 1970 on the zone's clocks; None for None and blank text. `unit`: of epoch numbers.
+
+    Raises ValueError with a sentence.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip() if len(value) <= MOST_CHARACTERS else value
+        if not text:
+            return None
+        moment = _of_text(text, form, clocks) if len(text) <= MOST_CHARACTERS else None
+        if moment is not None:
+            return moment
+        if unit is not None and text.isascii():
+            try:
+                return _of_epoch(int(text) if text.isdigit() else float(text), unit, clocks)
+            except (ValueError, OverflowError):
+                pass
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        if unit is not None:
+            try:
+                return _of_epoch(value, unit, clocks)
+            except (ValueError, OverflowError):
+                pass
+        elif form is TimeFormat.YMD and float(value).is_integer():
+            moment = _of_text(str(int(value)), form, clocks)
+            if moment is not None:
+                return moment
+    shown = repr(value[:39] + "…" if isinstance(value, str) and len(value) > 40 else value)
+    raise ValueError(f"a time such as {form.example} was expected, not {shown}")
+
+
+def spelled(seconds: float, form: TimeFormat) -> str:
+    """ISO 8601 without an offset, or a time of day: what `read_time` reads as these seconds."""
+    text = (EPOCH + timedelta(seconds=seconds)).isoformat()
+    return text.partition("T")[2] if form is TimeFormat.CLOCK and 0 <= seconds < SECONDS_OF_A_DAY else text
+
+
+def _of_text(text: str, form: TimeFormat, clocks: tzinfo) -> float | None:
+    """None: it is not of this form, or no such time is."""
+    found = _ISO.fullmatch(text)
+    if found is None and form in _FORMS:
+        found = _FORMS[form].fullmatch(text)
+    if found is None:
+        return None
+    parts = found.groupdict()
+    try:
+        moment = datetime(*_date(parts), *_clock(parts))
+        if parts.get("offset"):
+            moment = moment.replace(tzinfo=_offset(parts["offset"])).astimezone(clocks).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+    return _seconds(moment)
+
+
+def _date(parts: dict[str, str | None]) -> tuple[int, int, int]:
+    year = parts.get("year") or parts.get("years")
+    month = parts.get("month") or parts.get("months")
+    day = parts.get("day") or parts.get("days")
+    if year is None or month is None or day is None:  # a time of day
+        return 1970, 1, 1
+    number = int(year)
+    if len(year) == 2:
+        number += 1900 if number >= _YOUNGEST else 2000
+    return number, int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1, int(day)
+
+
+def _clock(parts: dict[str, str | None]) -> tuple[int, int, int, int]:
+    hour, half = int(parts.get("hour") or 0), parts.get("half")
+    if half:
+        if not 1 <= hour <= 12:
+            raise ValueError
+        hour = hour % 12 + (12 if half[0] in "pP" else 0)
+    part = (parts.get("part") or "")[:6].ljust(6, "0")
+    return hour, int(parts.get("minute") or 0), int(parts.get("second") or 0), int(part)
+
+
+def _offset(text: str | None) -> tzinfo:
+    """Of Z, UTC, +02, -0330, +05:30."""
+    digits = re.sub(r"\D", "", text or "")
+    if not text or not digits:
+        return UTC
+    ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
+    return timezone(-ahead if text.startswith("-") else ahead)
+
+
+def _of_epoch(value: float, unit: int, clocks: tzinfo) -> float:
+    """Raises ValueError, OverflowError where no calendar reaches."""
+    if unit >= 1_000_000 and isinstance(value, int):
+        microseconds = value // (unit // 1_000_000)
+    else:
+        microseconds = round(value * (1_000_000 / unit))
+    if not abs(microseconds) < _MOST * 1_000_000:
+        raise ValueError
+    if clocks is UTC:
+        return microseconds / 1_000_000
+    moment = datetime.fromtimestamp(0, UTC) + microseconds * _MICROSECOND
+    return _seconds(moment.astimezone(clocks).replace(tzinfo=None))
+
+
+def _seconds(moment: datetime) -> float:
+    return (moment - EPOCH).total_seconds()

@@ -1,0 +1,65 @@
+"""In which format a column's times are written: by its texts, or by its name and the size of its numbers."""
+
+import re
+from itertools import islice
+
+import numpy as np
+
+from nearnorm.models.data.times import TimeFormat, reader
+
+WORDS = frozenset({"time", "timestamp", "ts", "date", "datetime", "epoch", "stamp", "at"})
+"""What the names of epoch numbers and of dates as numbers end with."""
+EPOCH_SECONDS = (3e8, 4.2e9)
+"""From 1979 to 2103: numbers of other sizes are none, or count in another unit."""
+_UNITS = {
+    TimeFormat.EPOCH_S: 1e0,
+    TimeFormat.EPOCH_MS: 1e3,
+    TimeFormat.EPOCH_US: 1e6,
+    TimeFormat.EPOCH_NS: 1e9,
+}
+_OF_TEXTS = (TimeFormat.DMY, TimeFormat.MDY, TimeFormat.CLOCK, TimeFormat.YMD)
+_FIRST_LOOK = 100
+_YEARS = (19_000_101, 21_001_231)
+
+
+def formats_of_texts(texts: list[str]) -> tuple[TimeFormat, ...]:
+    """Those that read every text, the likeliest first; where day and month could change places, both."""
+    if _reads(TimeFormat.ISO, texts):
+        return (TimeFormat.ISO,)
+    found = [form for form in _OF_TEXTS if _reads(form, texts)]
+    if TimeFormat.DMY in found and all("." in text for text in islice(texts, _FIRST_LOOK)):
+        return (TimeFormat.DMY,)  # points are between days and months, not between months and days
+    return tuple(found)
+
+
+def format_of_numbers(name: str, numbers: np.ndarray) -> TimeFormat | None:
+    """Of distinct numbers [N] under a name that says so, as epoch seconds and as 20260131 are."""
+    if not len(numbers) or _last_word(name) not in WORDS:
+        return None
+    low, high = numbers.min(), numbers.max()
+    if _YEARS[0] <= low and high <= _YEARS[1] and _reads(TimeFormat.YMD, numbers.tolist()):
+        return TimeFormat.YMD
+    return epoch_unit(numbers)
+
+
+def epoch_unit(numbers: np.ndarray) -> TimeFormat | None:
+    """In which unit numbers [N] could count from 1970."""
+    low, high = EPOCH_SECONDS
+    for form, unit in _UNITS.items():
+        if low * unit <= numbers.min() and numbers.max() < high * unit:
+            return form
+    return None
+
+
+def _reads(form: TimeFormat, values: list[str] | list[float]) -> bool:
+    read = reader(form, "")
+    try:
+        return bool(values) and all(read(value) is not None for value in values)
+    except ValueError:
+        return False
+
+
+def _last_word(name: str) -> str:
+    """Of `createdAt` and `created_at`: at."""
+    parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower()
+    return re.split(r"[^a-z]+", parted.rstrip(" _.-"))[-1]
