@@ -15,6 +15,10 @@ from nearnorm.training.method.heads import ForestHead, ScoreHead
 from nearnorm.training.method.losses import huber
 from nearnorm.training.method.preprocess import Preprocess
 
+WIDEST_HIDDEN = 120
+"""Most hidden units: half of the input's width up to here. Of 1,500 columns more made a fit ten times as long
+and the graph five times as large, and found no more (docs/lab/detection.md)."""
+
 
 class Detector(nn.Module):
     """Scores of records; higher is more anomalous.
@@ -30,7 +34,7 @@ class Detector(nn.Module):
     def __init__(self, preprocess: Preprocess, config: FitConfig, generator: torch.Generator) -> None:
         super().__init__()
         width, members, embedding = preprocess.width, config.members, config.embedding
-        hidden = width - (width - embedding) // 2
+        hidden = min(width - (width - embedding) // 2, WIDEST_HIDDEN)
         self.preprocess = preprocess
         self.unit_sphere = config.unit_sphere
         self.bounded_input = config.transform == "minmax"
