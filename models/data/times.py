@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -103,12 +103,7 @@ def zone_of(name: str) -> tzinfo:
 @cache
 def reader(form: TimeFormat, zone: str) -> Read:
     """What reads one value: see `read_time`. Raises ValueError for a zone that is not known here."""
-    clocks, unit = zone_of(zone), _UNITS.get(form)
-
-    def read(value: object) -> float | None:
-        return read_time(value, form, clocks, unit)
-
-    return read
+    return partial(read_time, form=form, clocks=zone_of(zone), unit=_UNITS.get(form))
 
 
 def read_time(value: object, form: TimeFormat, clocks: tzinfo, unit: int | None) -> float | None:

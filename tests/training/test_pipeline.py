@@ -37,8 +37,10 @@ def test_a_bundle_is_whole_and_tells_what_it_was_trained_on(bundle: Bundle) -> N
     assert core.prototypes == len(core.groups) == len(core.reference.prototype_shares)
     kinds = {f.name: f.kind for f in core.features.features}
     assert kinds["payment_id"] is Kind.ID
-    assert {name for name, kind in kinds.items() if kind is Kind.IGNORED} == {"currency", "customer_since"}
-    assert kinds["created_at"] is kinds["balance_cents"] is Kind.NUMERIC
+    assert {name for name, kind in kinds.items() if kind is Kind.IGNORED} == {"currency"}
+    since = {f.name: f.since for f in core.features.features if f.kind is Kind.TIME}
+    assert since == {"created_at": ("customer_since",), "customer_since": ()}
+    assert kinds["balance_cents"] is Kind.NUMERIC
     assert kinds["card_present"] is kinds["newsletter"] is Kind.BOOLEAN
 
 

@@ -1,3 +1,4 @@
+import pickle
 from datetime import date, timedelta
 
 import numpy as np
@@ -118,3 +119,10 @@ def test_records_are_compared_by_the_hour_of_the_week_and_what_passed_between_ti
     rows = np.array([[NOON, NOON - 60, 5.0], [NOON + week, NOON + week - 60, 5.0], [NOON + 3_600, NOON, 5.0]])
     first, later, other = as_compared(rows, TimeColumns((0, 1), ((0, 1),))).tolist()
     assert first == later != other
+
+
+def test_a_schema_with_times_goes_to_another_process() -> None:
+    feature = Feature(name="at", kind=Kind.TIME, format=TimeFormat.ISO, zone="Europe/Berlin")
+    assert feature.coerce("2026-01-31T10:00:00Z") == NOON + 3_600
+    again = pickle.loads(pickle.dumps(feature))  # noqa: S301
+    assert again.coerce("2026-01-31T10:00:00Z") == NOON + 3_600
