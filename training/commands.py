@@ -163,6 +163,8 @@ def evaluate(
     from nearnorm.training.dataset.load import load
     from nearnorm.training.dataset.recipe import Recipe
 
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file: give --out a folder")
     recipe = Recipe.read(config)
     files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
     reading = _reading(files, anomaly_value, normal_value)

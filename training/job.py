@@ -14,6 +14,7 @@ from nearnorm.training.dataset.columns.infer import Finding
 from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap, shared_rows
 from nearnorm.training.dataset.load import AS_FOUND, Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
+from nearnorm.training.dataset.source import refuse_data_within
 from nearnorm.training.dataset.suspicious import suspicious
 
 STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1.0}
@@ -64,6 +65,7 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     started = time.perf_counter()
     watcher.step("read", 0.0)
     refuse_other_files(job.out)
+    refuse_data_within(job.out, job.source, job.held_out, job.reference)
     data = load(job.source, job.label_column, job.recipe.columns, job.time_column, reading=job.reading)
     data = replace(data, warnings=(*data.warnings, *suspicious(data)))
     if job.reference is None:

@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 MOST_CHARACTERS = 1_000
 """Longest text that is read as a number or a boolean: reading one of megabytes would take long."""
-_TRUE = frozenset({"true", "1"})
-_FALSE = frozenset({"false", "0"})
+_TRUE = frozenset({"true", "1", "yes", "y", "t"})
+_FALSE = frozenset({"false", "0", "no", "n", "f"})
 _WHOLE = re.compile(r"([0-9]+)\.0+")  # how a table writes a code that it took for a number
 
 
@@ -30,7 +30,7 @@ def number(value: object) -> float | None:
 
 
 def boolean(value: object) -> float | None:
-    """1.0 or 0.0 from true and false, 1 and 0, or their text; blank text is missing."""
+    """1.0 or 0.0 from true and false, 1 and 0, their text, yes and no; blank text is missing."""
     if value is None:
         return None
     if isinstance(value, str):

@@ -55,8 +55,8 @@ def test_progress_as_json_is_one_object_a_line_and_the_last_names_the_version(
     }
     assert [e["warning"].split("'")[1] for e in events if "warning" in e] == [
         "payment_id",
+        "created_at",
         "currency",
-        "customer_since",
     ]
 
 

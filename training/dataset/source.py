@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import nearnorm.training
+from nearnorm.models.errors import ConfigError
 
 ROOT = Path(nearnorm.training.__file__).parent.parent
 """Where the packages lie, and with them the base data of the starter model."""
@@ -18,6 +19,15 @@ def recorded(source: str) -> str:
         if path.is_relative_to(folder):
             return str("training" / path.relative_to(folder))
     return str(path)
+
+
+def refuse_data_within(folder: Path, *sources: str | None) -> None:
+    """Raise ConfigError where a source lies in the folder that is about to be written: it would be lost."""
+    for source in sources:
+        if source is not None and "://" not in source and folder.resolve() in Path(source).resolve().parents:
+            raise ConfigError(
+                f"--out {folder} is where {source} lies, and would be written over: name another"
+            )
 
 
 def resolve(source: str) -> str:

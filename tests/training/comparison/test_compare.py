@@ -93,3 +93,13 @@ def test_the_command_refuses_data_without_enough_anomalies_in_one_line(tmp_path:
     assert done.returncode == 2
     assert "labelled anomalies" in done.stderr
     assert not (tmp_path / "trial").exists()
+
+
+def test_a_trial_is_not_written_where_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "trial").write_text("mine")
+    done = nearnorm("evaluate", PAYMENTS_HELD_OUT, "--out", tmp_path / "trial")
+    assert (done.returncode, done.stderr.strip()) == (
+        2,
+        f"nearnorm: {tmp_path / 'trial'} is a file: give --out a folder",
+    )
+    assert (tmp_path / "trial").read_text() == "mine"

@@ -66,3 +66,9 @@ def test_times_of_a_date_type_and_numbers_keep_their_order() -> None:
     stamps = parse_time(pa.chunked_array([pa.array([2, 1, 3], pa.timestamp("s"))]), "when")
     numbers = parse_time(pa.chunked_array([pa.array([0.2, 0.1, 0.3])]), "when")
     np.testing.assert_array_equal(np.argsort(stamps), np.argsort(numbers))
+
+
+def test_nanoseconds_that_floats_do_not_tell_apart_order_the_rows() -> None:
+    ticks = [1_700_000_000_000_000_003, 1_700_000_000_000_000_001, 1_700_000_000_000_000_002]
+    for column in (pa.array(ticks), pa.array(ticks, pa.timestamp("ns"))):
+        assert parse_time(pa.chunked_array([column]), "when").tolist() == [2, 0, 1]

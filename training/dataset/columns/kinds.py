@@ -28,6 +28,8 @@ EMAIL_SHARE = 0.9
 WORDS_OF_A_TEXT = 3
 HALF_WAY = 0.2
 """A column whose first fifth is numbers and then is not has changed; a mixed one shows it earlier."""
+YES_AND_NO = ({"yes", "no"}, {"y", "n"}, {"t", "f"})
+"""Texts that `kind = "boolean"` reads as true and false."""
 FEW_NUMBERS = 20
 """Whole numbers of so few values could be categories as well."""
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -154,7 +156,9 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
             f"column {found.name!r} holds {_listed(marks)}, taken as a category. If that means missing, set "
             f"missing = [{_listed(marks)}] in [schema.{quoted(found.name)}]"
         )
-    return Guess(Kind.CATEGORICAL, "texts that come again", (Kind.ID, Kind.IGNORED), warning=warning)
+    yes_or_no = {text.strip().lower() for text in rest.texts} in YES_AND_NO
+    others = (Kind.BOOLEAN,) if yes_or_no else (Kind.ID, Kind.IGNORED)
+    return Guess(Kind.CATEGORICAL, "texts that come again", others, warning=warning)
 
 
 def _of_written_numbers(found: DistinctValues, rest: DistinctValues, marks: tuple[str, ...]) -> Guess:

@@ -21,6 +21,7 @@ COLUMNS: dict[str, list[Any]] = {
     "`1.5, 20.25, 3.0`": rng.normal(size=ROWS).tolist(),
     "`18, NULL, 44`": ["18", "NULL", "44"],
     "`true, false`": [True, False],
+    '`Y, N` (`kind = "boolean"` reads them, `yes`, `no`, `t` and `f` as true and false)': ["Y", "N"],
     "`DE, FR, DE`": ["DE", "FR", "DE"],
     "`DE, NA, FR`": ["DE", "NA", "FR"],
     "`01067, 80331, 10115`": ["01067", "80331", "10115"],

@@ -364,3 +364,13 @@ def test_what_cannot_be_of_a_kind_is_refused_by_its_column(kind: str) -> None:
     for column in (pa.array(range(ROWS), pa.timestamp("s")), pa.array([[1]] * ROWS)):
         with pytest.raises(ConfigError, match=r"\[schema\.column\]"):
             inferred(column, ColumnOverride.model_validate({"kind": kind}))
+
+
+@pytest.mark.parametrize("words", [("yes", "no"), ("Y", "N"), ("t", "f")])
+def test_yes_and_no_are_true_and_false_where_the_schema_says_so(words: tuple[str, str]) -> None:
+    column = texts_of([*words] * 200)
+    found = infer_schema(pa.table({"x": MEASURED, "flag": column}), {})
+    assert found.schema.features[1].kind is Kind.CATEGORICAL
+    assert found.findings[1].others == (Kind.BOOLEAN,)
+    told = infer_schema(pa.table({"x": MEASURED, "flag": column}), {"flag": ColumnOverride(kind="boolean")})
+    assert [told.schema.features[1].coerce(word) for word in words] == [1.0, 0.0]
