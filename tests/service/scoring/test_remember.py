@@ -20,6 +20,7 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.retention import Amount
+from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.metrics.counters import ModelMeter
@@ -30,6 +31,7 @@ from nearnorm.service.serving.results import Scores
 from nearnorm.service.verdict.budget import TrafficShare
 from nearnorm.service.verdict.policies import InForce, Policies
 from nearnorm.service.verdict.solve import Raised, Solved
+from nearnorm.service.verdict.traffic import score_bins
 from tests.service.bundles import SEEN, make_bundle
 
 USUAL = {"amount": 55.0, "epoch": 1.7e9, "new device": False, "country": "DE", "channel": "web"}
@@ -73,9 +75,13 @@ class Remembering:
 
     def raised(self) -> tuple[int, int, int, int]:
         """Alerts by score, novelty and label, and rows that were held back."""
+        counted = self.traffic()
+        return counted.by_score, counted.by_novelty, counted.by_label, counted.held_back
+
+    def traffic(self) -> Counted:
         self.log.traffic.count()
         (counted,) = self.log.traffic.changed()
-        return counted.by_score, counted.by_novelty, counted.by_label, counted.held_back
+        return counted
 
     def kept(self) -> list[Event]:
         self.log.flush()
@@ -103,6 +109,9 @@ def test_an_ordinary_row_is_counted_and_leaves_nothing_else(
 ) -> None:
     scores, remembered = remembering.note(model, USUAL)
     assert (scores.anomaly, remembered) == ([False], NOTHING)
+    counted = remembering.traffic()
+    assert (counted.version, counted.caller, counted.rows) == (model.ref.version, "app", 1)
+    assert counted.bins == {int(score_bins.count(scores.scored).argmax()): 1}
     assert remembering.raised() == (0, 0, 0, 0)
     assert remembering.kept() == []
 
@@ -174,6 +183,7 @@ def test_a_normal_that_needs_no_suppressing_says_that_it_suppressed_nothing(
     scores, remembered = remembering.note(model, USUAL)
     assert scores.anomaly == [False]
     assert remembered.matched[0].suppressed is False
+    assert remembered.event_ids == {}
 
 
 def test_analysts_who_disagree_decide_nothing(remembering: Remembering, model: LoadedModel) -> None:
