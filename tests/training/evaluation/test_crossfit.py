@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from nearnorm.training.dataset.load import Dataset, Split, load, split
-from nearnorm.training.evaluation.crossfit import FEW, CrossFit, cross_fit, deal, fold_count, measurable
+from nearnorm.training.evaluation.crossfit import (
+    FEW,
+    CrossFit,
+    cross_fit,
+    deal,
+    fold_count,
+    measurable,
+    rank_left_out,
+)
 from tests.training.conftest import PAYMENTS
 from tests.training.samples import quick
 
@@ -89,6 +97,63 @@ def test_no_fit_sees_the_reference_rows(data: Dataset, rows: Split, crossed: Cro
     numeric[rows.reference] += 1_000.0
     again = cross_fit(replace(data, numeric=numeric), rows, CONFIG, 0)
     assert (again.score == crossed.score).all()
+
+
+def test_progress_goes_up_to_the_end_and_is_told_within_a_fold(data: Dataset, rows: Split) -> None:
+    reported: list[float] = []
+    cross_fit(data, rows, CONFIG, 0, reported.append)
+    assert reported == sorted(reported)
+    assert (reported[0], reported[-1]) == (0.0, 1.0)
+    assert reported.count(0.5) > 1, "who watches sees that the second fold is alive"
+
+
+@pytest.fixture(scope="module")
+def others(rows: Split, first: np.ndarray) -> Split:
+    """The split without the rows of the first fold."""
+    return replace(rows, fit=np.setdiff1d(rows.fit, first))
+
+
+@pytest.fixture(scope="module")
+def left_out(data: Dataset, others: Split, first: np.ndarray) -> CrossFit:
+    return rank_left_out(data, others, CONFIG, 0, first, data.labels, np.ones(len(data.labels), bool))
+
+
+def test_rows_that_are_left_out_are_ranked_as_by_the_fold_that_left_them_out(
+    crossed: CrossFit, left_out: CrossFit, first: np.ndarray
+) -> None:
+    own = np.isin(crossed.rows, first)
+    assert left_out.rows.tolist() == first.tolist() == crossed.rows[own].tolist()
+    assert (left_out.score == crossed.score[own]).all()
+    assert (left_out.rank == crossed.rank[own]).all()
+    assert left_out.reference_rank.shape == (1, 1_000)
+    assert left_out.reference_rank[0, [0, 500, -1]].tolist() == [0.0, 0.5, 0.999]
+
+
+def test_what_is_left_out_tells_its_fit_nothing_by_label_or_value(
+    data: Dataset, others: Split, left_out: CrossFit, first: np.ndarray
+) -> None:
+    labels, numeric = data.labels.copy(), data.numeric.copy()
+    labels[first] = 1 - labels[first]
+    numeric[first[1:]] += 1_000.0
+    changed, everywhere = replace(data, numeric=numeric), np.ones(len(labels), bool)
+    again = rank_left_out(changed, others, CONFIG, 0, first, labels, everywhere)
+    assert again.score[0] == left_out.score[0]
+    assert (again.score[1:] != left_out.score[1:]).any(), "each row by its own values"
+
+
+def test_a_fit_for_what_is_left_out_knows_what_it_may_and_sees_what_is_present(
+    data: Dataset, others: Split, left_out: CrossFit, first: np.ndarray
+) -> None:
+    everywhere, nothing = np.ones(len(data.labels), bool), np.full_like(data.labels, -1)
+    unlabelled = rank_left_out(data, others, CONFIG, 0, first, nothing, everywhere)
+    assert (unlabelled.score != left_out.score).any()
+    absent, numeric = others.fit[:200], data.numeric.copy()
+    everywhere[absent] = False
+    numeric[absent] += 1_000.0
+    fewer = rank_left_out(data, others, CONFIG, 0, first, data.labels, everywhere)
+    again = rank_left_out(replace(data, numeric=numeric), others, CONFIG, 0, first, data.labels, everywhere)
+    assert (fewer.score != left_out.score).any()
+    assert (again.score == fewer.score).all()
 
 
 def test_labels_by_chance_are_found_no_better_than_by_chance(data: Dataset) -> None:
