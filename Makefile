@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-robustness bench-verdict \
+.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-robustness bench-verdict bench-novelty \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-report bench-budget bench-recall bench-gate bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
@@ -86,6 +86,9 @@ bench-robustness: setup ## contamination, label noise, unseen kinds, calibration
 
 bench-verdict: setup ## whether reasons are true, and what nobody has seen alerts (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_verdict
+
+bench-novelty: setup ## what the rule of novelty does to rows that come later (needs BENCH_DATA)
+	@$(BIN)/python -m tests.benchmarks.bench_novelty
 
 bench-ledger: setup ## what remembering costs, and answers over a full ledger (needs wrk)
 	@$(BIN)/python -m tests.benchmarks.bench_ledger overhead

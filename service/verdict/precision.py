@@ -49,12 +49,11 @@ def _needed(ordered: Sequence[JudgedEvent], precision: float) -> str:
     count = counts
     while count < _MOST and _lower_bound(share, max(count, 1)) < precision:
         count += 1
+    wanted = f"a precision of {100 * precision:g}%"
     found = f"{right} of the {counts} highest judged alerts are right"
     if count == _MOST:
-        return f"a precision of {precision:.0%} is not in sight: {found}: label more, or ask for less"
-    return (
-        f"a precision of {precision:.0%} needs {count - counts} more verdicts on the highest alerts: {found}"
-    )
+        return f"{wanted} is not in sight: {found}: label more, or ask for less"
+    return f"{wanted} needs {count - counts} more verdicts on the highest alerts: {found}"
 
 
 def _share(ordered: Sequence[JudgedEvent], count: int) -> float:
