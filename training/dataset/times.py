@@ -14,8 +14,10 @@ from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.columns.distinct import distinct_values
 from nearnorm.training.dataset.columns.kinds import time_format
 from nearnorm.training.dataset.columns.marks import usual_marks
+from nearnorm.training.dataset.columns.time_formats import formats_of_texts
 from nearnorm.training.dataset.masks import masked
 from nearnorm.training.dataset.recipe import ColumnOverride
+from nearnorm.training.dataset.toml_text import quoted
 
 _REGIONAL = (TimeFormat.DMY, TimeFormat.MDY, TimeFormat.YMD, TimeFormat.CLOCK)
 MEND = "give ISO 8601 (2026-01-31T10:00:00Z), epoch numbers, or a column of a date type"
@@ -30,9 +32,15 @@ _TICKS = {pa.time32("s"): pa.int32(), pa.time32("ms"): pa.int32()}
 
 
 def as_time(column: pa.ChunkedArray, name: str) -> ColumnOverride:
-    """What the time column is to the model: a time, where its form is known, and else nothing."""
+    """What the time column is to the model: a time, where its form is known, and else nothing. Raises
+    DataError where day and month could change places: the rows' order would be a guess."""
     found = distinct_values(name, column)
     rest = None if found is None else found.without(usual_marks(found.texts) if found.is_text else ())
+    if rest is not None and rest.is_text and len(formats := formats_of_texts(rest.texts)) > 1:
+        raise DataError(
+            f"time column {name!r} holds {masked(rest.texts[0])!r}, which could be written as "
+            f"{formats[0]} or {formats[1]}: say by format which it is, in [schema.{quoted(name)}]"
+        )
     form = time_format(rest) if rest is not None and len(rest.values) > 1 else None
     return ColumnOverride(kind="ignored") if form is None else ColumnOverride(kind="time", format=form)
 

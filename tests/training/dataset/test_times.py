@@ -1,10 +1,14 @@
 import datetime as dt
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from nearnorm.models.data.times import TimeFormat
 from nearnorm.models.errors import DataError
+from nearnorm.training.dataset.load import load
+from nearnorm.training.dataset.recipe import ColumnOverride
 from nearnorm.training.dataset.times import parse_time
 
 DAYS = [dt.datetime(2024, 1, 1) + dt.timedelta(days=i) for i in range(600)]
@@ -72,3 +76,22 @@ def test_nanoseconds_that_floats_do_not_tell_apart_order_the_rows() -> None:
     ticks = [1_700_000_000_000_000_003, 1_700_000_000_000_000_001, 1_700_000_000_000_000_002]
     for column in (pa.array(ticks), pa.array(ticks, pa.timestamp("ns"))):
         assert parse_time(pa.chunked_array([column]), "when").tolist() == [2, 0, 1]
+
+
+def loaded(folder: Path, texts: list[str], override: ColumnOverride | None = None) -> list[float]:
+    """What orders rows by a column of such texts."""
+    rows = [f"{text},{place}.5," for place, text in enumerate(texts)]
+    (folder / "rows.csv").write_text("\n".join(["when,amount,label", *rows]) + "\n")
+    told = {} if override is None else {"when": override}
+    time = load(str(folder / "rows.csv"), "label", told, "when").time
+    assert time is not None
+    return time.tolist()  # type: ignore[no-any-return]
+
+
+def test_regional_forms_order_the_rows_where_day_and_month_cannot_change_places(tmp_path: Path) -> None:
+    earlier, later = loaded(tmp_path, ["31.01.2026 10:00", "01.02.2026 09:00"])
+    assert later - earlier == 23 * 3_600
+    with pytest.raises(DataError, match=r"could be written as dmy or mdy: say by format .*\[schema.when\]"):
+        loaded(tmp_path, ["01/02/2026", "02/01/2026"])
+    days = loaded(tmp_path, ["01/02/2026", "02/01/2026"], ColumnOverride(kind="time", format=TimeFormat.MDY))
+    assert days[0] < days[1]
