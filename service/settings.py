@@ -192,6 +192,17 @@ def service_links(environment: Mapping[str, str]) -> set[str]:
     return {name for name in links if name not in KNOWN or _LINKED.match(environment[name])}
 
 
+def _alike(variable: str) -> str:
+    """What a misspelt variable may have meant."""
+    from difflib import get_close_matches  # it costs a start eight milliseconds
+
+    names = [name.removeprefix(PREFIX) for name in sorted(KNOWN)]
+    alike = get_close_matches(variable.upper().removeprefix(PREFIX), names, n=3)
+    if alike:
+        return f"did you mean {' or '.join(PREFIX + name for name in alike)}?"
+    return f"known are {', '.join(sorted(KNOWN))}"
+
+
 def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
     """Settings from the environment; what is `given` goes before it.
 
@@ -210,7 +221,7 @@ def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
         if key.upper().startswith(PREFIX) and key.upper() not in KNOWN and key not in links
     )
     if unknown:
-        raise ConfigError(f"unknown environment variable {unknown[0]}: known are {', '.join(sorted(KNOWN))}")
+        raise ConfigError(f"unknown environment variable {unknown[0]}: {_alike(unknown[0])}")
     unset = {"port": Settings.model_fields["port"].default} if PREFIX + "PORT" in links else {}
     try:
         return Settings(**(unset | dict(given or {})))

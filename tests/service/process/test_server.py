@@ -195,6 +195,22 @@ def test_settings_are_read_beside_service_links_and_a_mistake_among_them_is_stil
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("NEARNORM_RETRAIN_LABELS", "did you mean .*NEARNORM_RETRAIN_AFTER"),
+        ("NEARNORM_audit_rates", r"did you mean NEARNORM_AUDIT_RATE.*\?"),
+        ("NEARNORM_X", "known are .*NEARNORM_AUDIT_RATE, .*NEARNORM_WORKERS"),
+    ],
+)
+def test_a_misspelt_setting_is_told_with_those_that_are_like_it(
+    name: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=f"unknown environment variable {name}: {told}"):
+        load_settings()
+
+
 def test_cuda_that_is_not_there_is_told_in_one_line(home: Path) -> None:
     assert "NEARNORM_DEVICE=cuda" in refused(home, "serve", "--port", "0", NEARNORM_DEVICE="cuda")
 
