@@ -118,10 +118,16 @@ class NoveltyWatch:
         """Since when signals alert no longer."""
 
     def alerting(self, novel: Novel) -> list[int]:
-        """The rows with a signal that alerts."""
-        if not self.ceased:
-            return list(novel)
-        return [row for row, signals in novel.items() if not self.ceased.keys() >= set(signals)]
+        """The rows with a signal that alerts; of many in one batch the first ones, as of many batches."""
+        if not novel:
+            return []
+        found: list[int] = []
+        before = self._total.copy()
+        for row, signals in novel.items():
+            if any(signal not in self.ceased and before[signal] <= ALLOWED for signal in signals):
+                found.append(row)
+            before.update(signals)
+        return found
 
     def count(self, rows: int, novel: Novel) -> list[int]:
         """Take a batch; the signals that cease to alert with it."""

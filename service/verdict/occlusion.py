@@ -25,6 +25,8 @@ PER_ODDITY = 0.4
 LEAST = 0.3
 """In logits: what a feature is worth at least that is named, of which PER_ODDITY for as much oddity as the
 oddest usual value has. Chosen on nineteen sets (docs/detection.md)."""
+TAKEN = 0.1
+"""In logits: what takes so much on top of the others is named, however usual."""
 NOTHING = 1e-3
 UNSEEN = 1.0
 """In logits: what takes no more takes nothing, and what it is worth where it is as odd as can be."""
@@ -79,7 +81,8 @@ class Occlusion:
             worths = takes - taken[going, None] + worth[going]
             best = worths.argmax(axis=1)
             each = np.arange(len(going))
-            telling = worths[each, best] >= LEAST
+            more = takes[each, best] - taken[going]
+            telling = (worths[each, best] >= LEAST) | (np.isfinite(worths[each, best]) & (more >= TAKEN))
             takes, left = takes[each, best][telling], left[each, best][telling]
             going, best = going[telling], best[telling]
             if not len(going):

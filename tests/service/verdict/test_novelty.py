@@ -85,6 +85,14 @@ def test_a_signal_ceases_to_alert_with_more_than_a_thousandth_of_recent_rows() -
     assert state.ceased_since is not None
 
 
+def test_of_a_batch_no_more_rows_alert_than_of_as_many_single_ones() -> None:
+    watch = NoveltyWatch()
+    batch = dict.fromkeys(range(1_000), (0,)) | {500: (0, 1)}
+    assert watch.alerting(batch) == [*range(ALLOWED + 1), 500]
+    watch.count(1_000, batch)
+    assert watch.alerting(batch) == [500]
+
+
 def test_as_many_novel_rows_spread_wider_go_on_alerting() -> None:
     watch = NoveltyWatch()
     for _ in range(4 * ALLOWED):
