@@ -92,6 +92,11 @@ class Feature(BaseModel):
             read = _COERCIONS[self.kind]
         return partial(values.unless_missing, read, frozenset(self.missing)) if self.missing else read
 
+    def code(self, category: str) -> int:
+        """The code of a category as it is, else in normal form C; UNKNOWN_CODE."""
+        code = self.code_of.get(category)
+        return self.code_of.get(values.composed(category), UNKNOWN_CODE) if code is None else code
+
     @cached_property
     def code_of(self) -> dict[str, int]:
         return {category: FIRST_CODE + i for i, category in enumerate(self.categories)}

@@ -121,11 +121,9 @@ def _microseconds(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _codes(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError]) -> np.ndarray:
-    code_of = feature.code_of
-
     def code(value: object) -> int | None:
         category = cast("str | None", feature.coerce(value))
-        return None if category is None else code_of.get(category, UNKNOWN_CODE)
+        return None if category is None else feature.code(category)
 
     return _by_distinct(column, feature.name, code, MISSING_CODE, np.int64, errors)
 

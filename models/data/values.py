@@ -6,6 +6,7 @@ cannot be coerced.
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Set
 from typing import TypeVar
 
@@ -79,6 +80,12 @@ def code(value: object, width: int = 0) -> str | None:
     if text and width and text.isascii() and text.isdigit():
         text = text.zfill(width)
     return text or None
+
+
+def composed(text: str) -> str:
+    """A text in Unicode's normal form C: ü is one character, however it was typed. Longer ones stay, as
+    composing them could take long."""
+    return text if text.isascii() or len(text) > MOST_CHARACTERS else unicodedata.normalize("NFC", text)
 
 
 def unless_missing(read: Callable[[object], T], marks: Set[str], value: object) -> T | None:

@@ -227,6 +227,10 @@ class Encoder:
         for index, j in np.argwhere(rows.codes == UNKNOWN_CODE).tolist():
             place, feature = places[index], self.schema.categorical[j]
             name, sent = feature.name, str(feature.coerce(text(place, j)))
+            code = feature.code(sent)
+            if code != UNKNOWN_CODE:  # it was typed in another of Unicode's forms
+                rows.codes[index, j] = code
+                continue
             if len(sent) > CATEGORY_CHARACTERS:
                 refused[place] = category_too_long(name, sent)
             encoded.unknown.setdefault(place, {})[name] = sent

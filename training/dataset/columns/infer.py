@@ -203,7 +203,8 @@ def _with_categories(
         except ValueError as error:
             raise ConfigError(f"[schema.{quoted(feature.name)}]: {error}") from None
         if category is not None:
-            counts[str(category)] = counts.get(str(category), 0) + n
+            name = values.composed(str(category))
+            counts[name] = counts.get(name, 0) + n
     kept = [c for c, n in counts.items() if n >= FEWEST_ROWS_OF_A_CATEGORY] or list(counts)
     most = override.categories or MOST_CATEGORIES
     left_out, kept = len(kept) > most, sorted(kept, key=lambda c: (-counts[c], c))[:most]
