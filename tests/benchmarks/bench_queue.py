@@ -17,6 +17,7 @@ from nearnorm.models.retraining import Verdict
 from nearnorm.training.dataset.load import load as load_base
 from nearnorm.training.dataset.load import split
 from nearnorm.training.evaluation.calibrate import score
+from nearnorm.training.evaluation.training_rows import training_rows
 from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.loop.snapshot import convert, take
 from nearnorm.training.method.config import FitConfig
@@ -46,7 +47,7 @@ class Learner:
         ]
         data = take(self.base, self.records, told).data if told else self.base
         rows = split(data, self.seed).fit
-        return TrainingSet(data.numeric[rows], data.codes[rows], data.cardinalities, data.labels[rows])
+        return training_rows(data, rows, data.labels[rows])
 
     def rank(self, verdicts: np.ndarray) -> np.ndarray:
         """Scores [T] of traffic after fitting with verdicts [T]."""

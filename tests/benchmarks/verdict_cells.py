@@ -15,7 +15,8 @@ import torch
 from nearnorm.training.dataset.load import split
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.evaluation.crossfit import cross_fit
-from nearnorm.training.fitting.fit import TrainingSet, fit
+from nearnorm.training.evaluation.training_rows import training_rows
+from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.config import FitConfig
 from tests.benchmarks.protocol import data_sets, split_of, task_of
 
@@ -63,9 +64,7 @@ def _trained(part: str, name: str, seed: int) -> Verdicts | None:
     data = read.data
     rows = split(data, seed)
     config = FitConfig(preset="default")
-    kept = TrainingSet(
-        data.numeric[rows.fit], data.codes[rows.fit], data.cardinalities, data.labels[rows.fit]
-    )
+    kept = training_rows(data, rows.fit, data.labels[rows.fit])
     detector = fit(kept, config, seed=seed).detector
     crossed = cross_fit(data, rows, config, seed)
     return Verdicts(

@@ -124,7 +124,7 @@ def test_where_the_kind_of_a_column_changed_a_verdict_acts_by_the_coercions_of_a
         (Kind.CATEGORICAL, "A1", Kind.NUMERIC),
         (Kind.CATEGORICAL, "nan", Kind.NUMERIC),
         (Kind.CATEGORICAL, "", Kind.NUMERIC),
-        (Kind.CATEGORICAL, "yes", Kind.BOOLEAN),
+        (Kind.CATEGORICAL, "maybe", Kind.BOOLEAN),
         (Kind.NUMERIC, 2, Kind.BOOLEAN),
     ],
 )
