@@ -150,11 +150,11 @@ class Worker:
         if self.settings.watch == "off" or time.monotonic() - self._looked < self._between_looks:
             return
         self._looked = time.monotonic()
-        if not any(entry.by.startswith("job:") for entry in self.store.activations()):
-            return  # numpy and onnxruntime, which a worker without a swap can do without
-        from nearnorm.service.retraining.swap_watch import SwapWatch
-
         try:
+            if not any(entry.by.startswith("job:") for entry in self.store.activations()):
+                return  # numpy and onnxruntime, which a worker without a swap can do without
+            from nearnorm.service.retraining.swap_watch import SwapWatch
+
             SwapWatch(self.settings, self.ledger, self.store).look()
         except LedgerUnavailable:
             raise

@@ -10,6 +10,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.data.digest import record_digest
+from nearnorm.models.errors import StoreError
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
@@ -251,3 +252,14 @@ def test_a_worker_looks_between_jobs_as_the_setting_says(
     monkeypatch.setattr(worker, "settings", worker.settings.model_copy(update={"watch": "tell"}))
     worker._watch()
     assert len(trail(worker, "watch.worse")) == 1
+
+
+def test_a_log_that_cannot_be_read_does_not_end_the_worker(
+    worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = worker.settings.home / "models" / "activations" / "00000099.json"
+    damaged.write_text("{")
+    with pytest.raises(StoreError):
+        worker.store.activations()
+    worker._watch()
+    assert "the watch failed" in capsys.readouterr().out
