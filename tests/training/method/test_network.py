@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from nearnorm.training.export.onnx_graph import to_onnx
 from nearnorm.training.fitting.fit import TrainingSet, fit
+from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.network import Detector
+from nearnorm.training.method.preprocess import Preprocess
 from tests.training.samples import quick, sample
 
 OUTPUTS = ("score", "similarity", "prototype", "distance", "reconstruction_error", "residual")
@@ -61,3 +64,13 @@ def test_a_row_scores_the_same_alone_and_in_any_order(
     )
     alone = [answers(detector, data.numeric[[i]], data.codes[[i]])[0][0] for i in range(8)]
     assert np.array(alone) == pytest.approx(together[:8], abs=1e-5)
+
+
+@pytest.mark.parametrize(("columns", "hidden"), [(10, 9), (232, 120), (1_500, 120)])
+def test_hidden_layers_are_half_as_wide_as_the_input_up_to_a_bound(columns: int, hidden: int) -> None:
+    numeric = np.random.default_rng(0).normal(size=(100, columns))
+    preprocess = Preprocess(numeric, np.zeros((100, 0), np.int64), (), "quantile")
+    detector = Detector(preprocess, FitConfig(), torch.Generator())
+    assert detector.encode_in.weight.shape == (4, columns, hidden)
+    assert detector.decode_out.weight.shape == (4, hidden, columns)
+    assert len(to_onnx(detector)) < 8_000_000
