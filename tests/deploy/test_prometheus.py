@@ -39,6 +39,7 @@ def test_the_configuration_and_its_rules_are_valid() -> None:
 
 
 @needs_prometheus
+@pytest.mark.timeout(1_200)  # promtool reckons for minutes where other work has the machine
 def test_alerts_tell_and_keep_still_as_their_unit_tests_say() -> None:
     promtool("test", "rules", "rules_test.yml")
 
