@@ -1,7 +1,7 @@
 """Break a module in one place after the other, and list what its tests do not notice.
 
     python -m tests.mutation.mutate models/conformal.py tests/models/test_conformal.py
-    python -m tests.mutation.mutate --most 40 'service/events/*.py' tests/service/events -k sqlite
+    python -m tests.mutation.mutate --most 40 'service/events/*.py' tests/service/events -k 'not postgresql'
 
 Needs `pip install mutmut`. It works in a copy of the checkout: nothing here is changed. `--most` draws so
 many of the mutants, the same ones each time: where tests start services, all take hours.
