@@ -93,6 +93,7 @@ class ScoreEndpoint:
         self._registry = registry
         self._keyring = keyring
         self._rules = rules
+        self.check_site = rules.check_plain  # of the fast path; `_answer` checks what comes by ASGI
         self._memory = memory
         self._max_body = settings.max_body_bytes
         self._metrics = metrics
@@ -132,10 +133,6 @@ class ScoreEndpoint:
 
     def count(self, status: int, seconds: float) -> None:
         self._metrics.request("POST", PATH, status, seconds)
-
-    def check_site(self, headers: Headers) -> None:
-        """Raises MisdirectedRequest, as `_answer` does for what comes by ASGI."""
-        self._rules.check_plain(headers)
 
     def admit(self, headers: Headers) -> tuple[Caller, int]:
         """Who sends it, and how large a body he may send."""
@@ -417,6 +414,8 @@ def show_to_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mappin
     for part in parts:
         if not part.batch.watched:
             model.watch(part.batch)
+    if not event_ids:
+        return
     ahead, first, stop = iter(parts), 0, 0
     for index, event_id in event_ids.items():  # in the order of rows
         while index >= stop:

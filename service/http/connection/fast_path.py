@@ -78,10 +78,3 @@ class FastCycle:
         if not self.keep_alive:
             connection.transport.close()
         connection.on_response_complete()
-
-    def complete(self) -> None:
-        """The whole body has come."""
-        if self.visit is not None:
-            self.more_body = False
-            chunks, self.chunks = self.chunks, []  # no body is held while its rows wait
-            self.visit.read(chunks[0] if len(chunks) == 1 else b"".join(chunks))

@@ -196,7 +196,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._reading = _NOTHING
         cycle = self.cycle
         if cycle.__class__ is FastCycle:
-            cycle.complete()
+            if cycle.visit is not None:
+                cycle.more_body = False
+                chunks, cycle.chunks = cycle.chunks, []  # no body is held while its rows wait
+                cycle.visit.read(chunks[0] if len(chunks) == 1 else b"".join(chunks))
         elif not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()

@@ -55,7 +55,10 @@ class CrossSiteRules:
             kind_of(headers)  # a page may send forms and plain text to other sites, and no JSON
 
     def check_plain(self, headers: Headers) -> None:
-        """The same for a request of the fast path: JSON, one Host, and no word of a browser's."""
+        """`check` for a request of the fast path: JSON, one Host, and no word of a browser's.
+
+        Raises MalformedRequest, MisdirectedRequest.
+        """
         for name, value in headers:
             if name == b"host":
                 if value not in self._good or self._is_open() is not self._found_open:
