@@ -51,8 +51,14 @@ def connect(dsn: str, patience: float) -> Patient:
 
 
 def _set_up(connection: Patient, patience: float) -> None:
-    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
-        connection.execute("SELECT set_config(%s, %s, false)", (name, str(int(patience * 1000))))
+    limits = {
+        "statement_timeout": patience,
+        "lock_timeout": patience,
+        # a process that was stopped lets go of its locks; one that is short of CPU finishes what it began
+        "idle_in_transaction_session_timeout": 3 * patience,
+    }
+    for name, seconds in limits.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, str(int(seconds * 1000))))
     # An acknowledged label is on disk, whatever the server's default.
     connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false) "

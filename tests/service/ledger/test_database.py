@@ -109,3 +109,17 @@ def test_migrations_are_numbered_one_after_another() -> None:
     steps = [re.findall(r'^(?:down_)?revision = (?:"(\d+)"|None)', text, re.MULTILINE) for text in texts]
     numbers = [f"{n:04}" for n in range(1, len(texts) + 1)]
     assert steps == [[number, before] for number, before in zip(numbers, ["", *numbers], strict=False)]
+
+
+def test_postgresql_ends_a_transaction_that_stands_still_later_than_one_that_waits(
+    postgres: str,
+) -> None:
+    """Three of four seconds without a statement may be want of CPU: on a busy machine labels got a 503."""
+    ledger = Ledger(postgres)
+    with ledger.read() as connection:
+        waits, stands = (
+            connection.scalar(sa.select(sa.cast(sa.func.current_setting(name), sa.Text)))
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout")
+        )
+    ledger.close()
+    assert (waits, stands) == ("5s", "15s")
