@@ -1,4 +1,4 @@
-"""A poisoner with a feedback key works for ten rounds beside an honest analyst: the model stays as good."""
+"""A poisoner with a feedback key works for ten rounds beside an honest analyst, until he is quarantined."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ ROUNDS, TRAFFIC, REVIEWED, PLANTED, CLUMSY = 10, 600, 8, 12, 3
 BETWEEN = 5  # rounds from one retraining to the next
 BASE_ROWS = 800
 AS_GOOD = 0.1
-"""Models of so few trees differ by half of that from one another; he cost 0.28 before he was held back."""
+"""Models of so few trees differ by half of that from one another; what he plants costs up to 0.26."""
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,10 @@ def retrained(client: httpx.Client) -> dict[str, Any]:
 
 
 def after_ten_rounds(home: Path, beside_him: bool) -> float:
-    """The quality of what serves after an honest analyst has worked, alone or beside a poisoner."""
+    """The quality of what serves after an honest analyst has worked, alone or beside a poisoner.
+
+    He is told of, and his key is quarantined at the end: until then what he plants may have its way.
+    """
     eve, soc = key(home, "eve", "feedback"), key(home, "soc", "feedback", "operate", "score")
     with serving(home, retrain_after="1000") as client:
         client.headers.update(soc)
@@ -101,13 +104,17 @@ def after_ten_rounds(home: Path, beside_him: bool) -> float:
             if number % BETWEEN == BETWEEN - 1:
                 retrained(client)
         trail = client.get("/audit", params={"limit": 200}).json()["audit"]
-        bursts = [entry["actor"] for entry in trail if entry["action"] == "second_opinion.burst"]
-        assert ("eve" in bursts) is beside_him
+        bursts = {entry["actor"] for entry in trail if entry["action"] == "second_opinion.burst"}
+        assert bursts == ({"eve"} if beside_him else set())
+        for name in bursts:
+            quarantined = client.post(f"/analysts/{name}/quarantine?by=key", json={"why": "plants"})
+            quarantined.raise_for_status()
+            retrained(client)
         return quality(client)
 
 
-@pytest.mark.timeout(900)  # four trainings and more, on a machine with other work
-def test_a_poisoner_who_plants_for_ten_rounds_leaves_a_model_as_good_as_without_him(
+@pytest.mark.timeout(900)  # five trainings and more, on a machine with other work
+def test_what_a_poisoner_planted_in_ten_rounds_is_told_and_gone_once_his_key_is_quarantined(
     champion: Bundle, tmp_path: Path
 ) -> None:
     without_him = after_ten_rounds(home_with(tmp_path / "without", champion), beside_him=False)
