@@ -28,7 +28,8 @@ class UndoRequest(msgspec.Struct, forbid_unknown_fields=True):
 async def get_policy(
     request: Request, _: Annotated[Caller, needs(None)], model: str = "default"
 ) -> dict[str, Any]:
-    """The budget in force: what it promises, what is forecast, and what was really raised."""
+    """The budget in force: what it promises, what is forecast, and what was really raised. A figure is null
+    until it is known: `missing` says what it takes."""
     loaded, services = _loaded(request, model), services_of(request)
     in_force = await services.ledger.seen(
         lambda c: policies.current(c, services.follower.ground(loaded), services.policies.of(model))
@@ -39,7 +40,8 @@ async def get_policy(
 
 @router.put("", openapi_extra=described(Change))
 async def put_policy(request: Request, caller: Annotated[Caller, needs("operate")]) -> dict[str, Any]:
-    """Set a budget: "1% of normal", "1% of traffic", "40 a day", "40 each day" or "precision 50%"."""
+    """Set a budget: "1% of normal", "1% of traffic", "40 a day", "40 each day" or "precision 50%". What the
+    traffic seen cannot give is taken, and told in `warnings`."""
     change = read(await body_of(request), Change)
     loaded = _loaded(request, change.model)
     return await _changed(request, loaded, lambda c, ground: policies.put(c, change, ground, caller.name))

@@ -41,13 +41,18 @@ class Precision(Struct, frozen=True):
 
 Budget = NormalShare | TrafficShare | PerDay | Precision
 
+LEAST_A_WEEK = 1 / 7
+"""Alerts a day that are one a week: a mean of a week cannot be kept with fewer."""
+MOST_A_DAY = 10_000_000.0
+"""A hundred a second: nobody looks at more."""
+
 _NUMBER = r"(-?[0-9]+(?:\.[0-9]+)?|-?\.[0-9]+)"
 _FORMS: tuple[tuple[str, Callable[[float], Budget]], ...] = (
     (rf"{_NUMBER}\s*%(?:\s+of\s+normal(?:\s+traffic)?)?", lambda n: NormalShare(_share(n))),
     (rf"{_NUMBER}\s*%\s+of\s+(?:all\s+)?traffic", lambda n: TrafficShare(_share(n))),
-    (rf"{_NUMBER}\s*(?:alerts?\s+)?(?:a|per)\s+day", lambda n: PerDay(_alerts(n), "week")),
-    (rf"{_NUMBER}\s*(?:alerts?\s+)?each\s+day", lambda n: PerDay(_alerts(n), "day")),
-    (rf"precision\s+{_NUMBER}\s*%", lambda n: Precision(_share(n))),
+    (rf"{_NUMBER}\s*(?:alerts?\s+)?(?:a|per)\s+day", lambda n: PerDay(_a_day(n), "week")),
+    (rf"{_NUMBER}\s*(?:alerts?\s+)?each\s+day", lambda n: PerDay(_each_day(n), "day")),
+    (rf"precision\s+{_NUMBER}\s*%", lambda n: Precision(_precision(n))),
 )
 EXAMPLES = '"1% of normal", "1% of traffic", "40 a day", "40 each day" or "precision 50%"'
 
@@ -66,7 +71,27 @@ def _share(percent: float) -> float:
     return percent / 100.0
 
 
-def _alerts(alerts: float) -> float:
-    if alerts <= 0.0:
-        raise ConfigError(f"a budget of {alerts:g} a day is none: give a positive number")
+def _precision(percent: float) -> float:
+    if percent >= 100.0:
+        raise ConfigError("no number of verdicts bears out a precision of 100%: ask for 99% or less")
+    return _share(percent)
+
+
+def _a_day(alerts: float) -> float:
+    if alerts < LEAST_A_WEEK:
+        raise ConfigError(
+            f"a budget of {alerts:.6g} a day is less than one alert a week, the time over which it is kept: "
+            'give at least "0.15 a day"'
+        )
+    if alerts > MOST_A_DAY:
+        raise ConfigError(
+            f"a budget of {alerts:,.0f} a day is more than anybody looks at: give at most {MOST_A_DAY:,.0f}, "
+            'or a share such as "1% of traffic"'
+        )
+    return alerts
+
+
+def _each_day(alerts: float) -> float:
+    if _a_day(alerts) < 1.0:
+        raise ConfigError(f'no day has {alerts:g} alerts: give at least "1 each day", or "{alerts:g} a day"')
     return alerts

@@ -64,22 +64,25 @@ class InForce(Struct, frozen=True):
             "threshold": self.threshold,
             "share": round(solved.share, 9),
             "promised": solved.promised(),
-            "forecast": forecast and {name: round(value, 2) for name, value in asdict(forecast).items()},
             "raised": asdict(solved.raised),
             "budget_exceeded": solved.exceeded,
             "problem": solved.problem,
+            "warnings": solved.doubts or None,
             "reference": {"reviewable": solved.reviewable, "reviewed": solved.reviewed},
-            "expected_alert_rate": round(forecast.mean / rows, 9) if forecast and rows else solved.share,
-            "expected_alerts_per_day": forecast and round(forecast.mean, 3),
-            "traffic_per_day": rows and round(rows, 1),
-            "missing": None if forecast else "an hour of traffic: until then nothing is forecast",
+            "missing": solved.missing(),
             "suppress_confirmed_normals": self.policy.suppress_confirmed_normals,
             "suppress_days": self.policy.suppress_days,
             "alert_on_novel": self.policy.alert_on_novel,
             "at": iso(self.policy.at) if self.policy.version else None,
             "by": self.policy.actor if self.policy.version else None,
         }
-        return {name: value for name, value in found.items() if value is not None}
+        unknown = {  # null until it is known: `missing` says why
+            "forecast": forecast and {name: round(value, 2) for name, value in asdict(forecast).items()},
+            "expected_alert_rate": solved.expected_alert_rate,
+            "expected_alerts_per_day": forecast and round(forecast.mean, 3),
+            "traffic_per_day": rows and round(rows, 1),
+        }
+        return {name: value for name, value in found.items() if value is not None} | unknown
 
 
 class Change(msgspec.Struct, forbid_unknown_fields=True):

@@ -28,6 +28,7 @@ from nearnorm.service.verdict import budget, live_labels
 from nearnorm.service.verdict.budget import Budget, NormalShare, PerDay, Precision, TrafficShare
 from nearnorm.service.verdict.precision import lowest_threshold
 from nearnorm.service.verdict.reviewed_reference import reviewed_scores
+from nearnorm.service.verdict.traffic.feasible import doubts
 from nearnorm.service.verdict.traffic.history import DAY, SKETCH_DAYS, VOLUME_DAYS, History, trailing
 from nearnorm.service.verdict.traffic.pace import Forecast, Paced, forecast_at, pace, threshold_for_share
 
@@ -83,6 +84,7 @@ class Solved(Struct, frozen=True):
     reviewed: int
     reviewable: int
     known_normal: bool
+    doubts: Sequence[str] = ()  # what the traffic seen has against the budget
     labelled: int = 0
     problem: str | None = None  # why the budget that was asked for is not what is in force
 
@@ -97,6 +99,22 @@ class Solved(Struct, frozen=True):
                 return {"precision": share, "confidence": 0.9}
             case NormalShare(share):
                 return {"share_of_normal": share, **self._behind_normal()}
+
+    @property
+    def expected_alert_rate(self) -> float | None:
+        """Of the rows of the next 24 hours. Until traffic is known only a share of normal says anything."""
+        if self.forecast is None:
+            return self.budget.share if isinstance(self.budget, NormalShare) else None
+        return round(self.forecast.mean / self.forecast.rows, 9) if self.forecast.rows else None
+
+    def missing(self) -> str | None:
+        """What it takes for the figures that are not known, in a sentence."""
+        if self.forecast is not None:
+            return None if self.forecast.rows else "traffic: of none nothing is expected"
+        of_normal = ", and expected_alert_rate is the budget's own share, of normal traffic alone"
+        return "an hour of traffic: until then nothing is forecast" + (
+            of_normal if isinstance(self.budget, NormalShare) else ""
+        )
 
     def _behind_normal(self) -> dict[str, Any]:
         if self.known_normal:
@@ -195,7 +213,17 @@ def _solved(
         review.judged,
         review.rows,
         ground.known_normal,
+        _doubts(wanted, paced, history),
     )
+
+
+def _doubts(wanted: Budget, paced: Paced | None, history: History) -> list[str]:
+    match wanted, paced:
+        case PerDay(alerts), Paced(lowest):
+            return doubts(history, alerts, lowest)
+        case TrafficShare(share), Paced(lowest) if len(history.volume):
+            return doubts(history, share * float(history.volume[:7].mean()), lowest)
+    return []
 
 
 def _wanted(ground: Ground, version: PolicyVersion) -> Budget:

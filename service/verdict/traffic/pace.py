@@ -39,11 +39,12 @@ Every = Literal["week", "day"]
 
 
 class Forecast(Struct, frozen=True):
-    """Alerts in the next 24 hours: the mean, and the ends of its 90% interval."""
+    """Alerts in the next 24 hours, of so many `rows`: the mean, and the ends of its 90% interval."""
 
     low: float
     mean: float
     high: float
+    rows: float
 
 
 class Paced(Struct, frozen=True):
@@ -199,4 +200,4 @@ def _forecast(history: History, volume: Volume, bin_: int, window: int) -> Forec
     known = max(seen, 0.5)
     variance = mean + mean**2 * (0.6 * per_day / known + _VOLUME_ERROR**2 / volume.days)
     spread = 1.645 * np.sqrt(variance)
-    return Forecast(max(0.0, mean - spread), mean, mean + spread)
+    return Forecast(max(0.0, mean - spread), mean, mean + spread, volume.tomorrow)

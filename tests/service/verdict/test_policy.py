@@ -104,12 +104,52 @@ def test_a_number_a_day_is_solved_from_the_traffic_seen_and_not_forecast_from_mi
     until(lambda: logged(client))
     policy = put(client, budget="500 a day")["policy"]
     assert policy["promised"] == {"alerts_a_day": 500.0, "as": "the mean of a week"}
-    assert "forecast" not in policy
-    assert "an hour of traffic" in policy["missing"]
+    assert policy["forecast"] is None
+    assert policy["expected_alert_rate"] is None
+    assert policy["missing"] == "an hour of traffic: until then nothing is forecast"
     again = client.post("/score", json={"records": records}).json()["results"]
     alerts = sum(result["anomaly"] for result in again)
     assert 0 < alerts < 1.1 * 500 / 24  # what was seen counts as an hour
     until(lambda: client.get("/policy").json()["policy"]["raised"]["hour"] >= alerts)
+
+
+def test_of_a_share_of_traffic_no_alert_rate_is_expected_before_an_hour_is_known(
+    client: httpx.Client,
+) -> None:
+    records = [RECORD | {"amount": 20.0 + i / 50} for i in range(4000)]
+    assert client.post("/score", json={"records": records}).status_code == 200
+    until(lambda: logged(client))
+    policy = put(client, budget="1% of traffic")["policy"]
+    assert policy["expected_alert_rate"] is None
+    assert policy["traffic_per_day"] is None
+    assert "an hour of traffic" in policy["missing"]
+
+
+def test_of_a_share_of_normal_the_rate_before_an_hour_is_told_to_be_of_normal(client: httpx.Client) -> None:
+    policy = put(client, budget="2% of normal")["policy"]
+    assert policy["expected_alert_rate"] == 0.02
+    assert "of normal traffic alone" in policy["missing"]
+
+
+IMPOSSIBLE = ["0.0000001 a day", "1000000000 a day", "0.5 each day", "precision 100%"]
+
+
+@pytest.mark.parametrize("budget", IMPOSSIBLE)
+def test_a_budget_that_nothing_can_keep_is_refused_by_its_field(client: httpx.Client, budget: str) -> None:
+    assert (
+        problem(client.put("/policy", json={"budget": budget}), 422, "invalid-request")["field"] == "budget"
+    )
+
+
+def test_more_alerts_than_the_traffic_has_rows_are_taken_with_a_warning(
+    client: httpx.Client, ledger: Ledger, payments: Bundle
+) -> None:
+    hours_of(ledger, payments.version, 9, 1000)
+    (warning,) = put(client, budget="30000 a day")["policy"]["warnings"]
+    assert "more than the 24,000 rows a day" in warning
+    assert "warnings" not in put(client, budget="240 a day")["policy"]
+    (warning,) = put(client, budget="0.0001% of traffic")["policy"]["warnings"]
+    assert "fewer than the traffic seen tells apart" in warning
 
 
 def hours_of(ledger: Ledger, version: str, days: int, rows: int) -> None:
