@@ -1,8 +1,11 @@
 import pickle
+import re
 from datetime import date, timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nearnorm.models.data.clock import around, as_compared, hours, middle_hour
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind, TimeColumns
@@ -83,6 +86,42 @@ def test_moments_are_read_on_the_clocks_of_the_zone_and_what_was_read_from_them_
     assert berlin("2026-07-31T10:00:00Z") == berlin("2026-07-31T12:00:00")
     assert berlin("2026-01-31T10:00:00") == NOON
     assert reader(TimeFormat.EPOCH_S, "Asia/Kolkata")(NOON) == NOON + 5.5 * 3_600
+
+
+PLAIN = st.sampled_from(["", "T10:59", " 10:59:07", "T10:59:07Z", "T23:59:07+05:30", " 00:00:00-09:00"])
+
+
+@given(st.dates(), PLAIN, st.sampled_from(["", "Europe/Berlin"]))
+def test_what_programs_write_is_read_as_if_it_were_written_with_liberties(
+    day: date, clock: str, zone: str
+) -> None:
+    read = reader(TimeFormat.ISO, zone)
+    free = re.sub(r"(\d{4})-(\d\d)-", r"\1/\2/", day.isoformat()) + clock
+    try:
+        expected = read(free)
+    except ValueError:  # beyond the calendar on those clocks
+        with pytest.raises(ValueError, match="was expected"):
+            read(day.isoformat() + clock)
+        return
+    assert read(day.isoformat() + clock) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-02-30",
+        "2026-W05-1",
+        "2026-01-31T1000",
+        "2026-01-31x10:00",
+        "2026-01-31T24:00",
+        "2026-01-31T10:00:00X",
+        "2026-01-31T10:00:00+05:30:15",
+        "\uff12\uff10\uff12\uff16-01-31",
+    ],
+)
+def test_what_is_only_nearly_as_programs_write_it_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="was expected"):
+        reader(TimeFormat.ISO, "")(text)
 
 
 def test_a_zone_that_is_none_is_refused_with_one_that_is() -> None:
