@@ -118,7 +118,8 @@ def inspect(
 
     columns = Recipe.read(None, schema).columns
     files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
-    table = read_table(data, [n for n, told in columns.items() if told.is_text], files, _show_warning)
+    texts = [name for name, told in columns.items() if told.is_text]
+    table = read_table(data, texts, files, _show_warning, [label_column, *columns])
     if label_column in table.column_names:
         table = table.drop_columns([label_column])
     found = infer_schema(table, columns)

@@ -130,6 +130,10 @@ class FeatureSchema(BaseModel):
         return tuple(f for f in self.features if f.kind in kinds)
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset(f.name for f in self.features)
+
+    @cached_property
     def numeric(self) -> tuple[Feature, ...]:
         return self._of((Kind.NUMERIC, Kind.BOOLEAN, Kind.TIME))
 

@@ -61,7 +61,7 @@ def to_arrays(table: pa.Table, schema: FeatureSchema) -> Arrays:
         if not feature.nullable:
             for row in np.flatnonzero(missing[:, j]).tolist():
                 errors.setdefault(row, RowError(feature.name, "the value is missing, and must be given"))
-    extra = tuple(sorted(columns - {f.name for f in schema.features}))
+    extra = tuple(sorted(columns - schema.names))
     return Arrays(numeric, codes, missing, codes == UNKNOWN_CODE, errors, extra)
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 import pyarrow as pa
 
 from nearnorm.models.data.schema import FeatureSchema
+from nearnorm.models.data.spelling import spelled
 from nearnorm.service.errors import BodyTooLarge, InvalidRequest, MalformedBody, TooManyRows, UnsupportedMedia
 from nearnorm.service.records.limits import shortened
 
@@ -33,7 +34,7 @@ def read_stream(body: bytes, schema: FeatureSchema, max_rows: int) -> tuple[pa.T
     most_head = max(MOST_HEAD_BYTES, _HEAD_BYTES_A_FEATURE * len(schema.features))
     try:
         sent, batches, rows, plain = _looked_over(body, most_head, max_rows)
-        names: list[str] = sent.names
+        names = spelled(sent.names, schema.names)
         wanted = _scored(sent, names, schema)
         if plain and len(wanted) == len(names):
             found = [pa.ipc.read_record_batch(message, sent) for message in batches]
@@ -44,6 +45,8 @@ def read_stream(body: bytes, schema: FeatureSchema, max_rows: int) -> tuple[pa.T
         for batch in found:
             batch.validate(full=True)  # its text is text, and its offsets lie within its bytes
         table = pa.Table.from_batches(found, sent)
+        if names != sent.names:
+            table = table.rename_columns(spelled(table.column_names, schema.names))
     except (pa.ArrowException, OSError, EOFError, IndexError, struct.error, UnicodeDecodeError) as error:
         lines = str(error).splitlines() or ["it ends too soon"]
         raise MalformedBody(f"the body is no Arrow stream: {shortened(lines[0], 200)}") from None

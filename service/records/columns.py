@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from nearnorm.models.data.schema import FeatureSchema, Kind
-from nearnorm.service.records.shapes import Envelope, row_fields
+from nearnorm.service.records.shapes import Envelope
 
 Column = NDArray[np.float64] | list[Any] | UnsetType
 
@@ -40,7 +40,7 @@ class ColumnRequest(Envelope, kw_only=True):
 class ColumnDecoder:
     def __init__(self, schema: FeatureSchema) -> None:
         self._scored = schema.scored
-        self._names = {f.name for f in row_fields(schema)}
+        self._names = schema.names
 
     def decode(self, body: bytes) -> ColumnRequest | None:
         """None: leave it to the other decoder."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nearnorm.models.data.records import Value, value_of
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
+from nearnorm.models.data.spelling import spelled
 from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
 from nearnorm.service.records import loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
@@ -97,7 +98,7 @@ class Encoder:
         self._typed = msgspec.json.Decoder(request_type(schema))
         self._columns = ColumnDecoder(schema)
         self._fields = row_fields(schema)
-        self._names = {f.name for f in self._fields}
+        self._names = schema.names
         self._numbers = len(schema.numeric)
         self._pack = struct.Struct(f"={self._numbers}d").pack
         self._codes: list[Callable[[str | None, int], int]] = [_code_getter(f) for f in schema.categorical]
@@ -265,7 +266,7 @@ class Encoder:
         strange: dict[str, None] = {}
         cells: list[Any] = []
         for place, sent in enumerate(records):
-            record = loose_json.record(sent, place)
+            record = self._spelled(loose_json.record(sent, place))
             if not isinstance(record, dict):
                 errors[place] = row_problem(
                     "not-a-record", "the record is no object: send {feature: value, ...}"
@@ -281,6 +282,13 @@ class Encoder:
         encoded = self._encode(cells, errors)
         encoded.warnings = warnings_of(strange)
         return encoded
+
+    def _spelled(self, sent: object) -> object:
+        """A record or columns by the schema's own names, however they were typed; not one of thousands of
+        names, which takes long."""
+        if not isinstance(sent, dict) or sent.keys() <= self._names or len(sent) > MOST_COUNTED:
+            return sent
+        return dict(zip(spelled(list(sent), self._names), sent.values(), strict=True))
 
     def _coerce_row(
         self, row: Iterable[object], place: int, errors: dict[int, RowProblem]
@@ -340,7 +348,8 @@ class Encoder:
         self._check_count(count, request.ids, "columns")
         return count
 
-    def _loose_columns(self, columns: dict[str, Any], request: Envelope) -> Encoded:
+    def _loose_columns(self, sent: dict[str, Any], request: Envelope) -> Encoded:
+        columns = cast("dict[str, Any]", self._spelled(sent))
         known = {
             f.name: loose_json.column(columns[f.name], f.name)
             for f in self.schema.scored

@@ -69,7 +69,7 @@ def read(body: bytes, encoder: Encoder) -> Encoded:
             else:
                 unknown.setdefault(row, {})[feature.name] = text
     encoded = Encoded(Rows(arrays.numeric, arrays.codes), table.num_rows, errors=errors)
-    encoded.warnings = warnings_of(sorted(set(names) - {f.name for f in schema.features}))
+    encoded.warnings = warnings_of(sorted(set(names) - schema.names))
     if errors:
         encoded.kept = [row for row in range(table.num_rows) if row not in errors]
         encoded.rows = Rows(arrays.numeric[encoded.kept], arrays.codes[encoded.kept])

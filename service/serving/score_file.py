@@ -53,7 +53,7 @@ def score_file(
     engine = Engine(bundle, device, threads or cpus())
     text = {f.name for f in core.features.categorical}
     kept_as_text = set(keep) - {f.name for f in core.features.numeric}
-    given = read_table(data, text | kept_as_text, file_format, warn)
+    given = read_table(data, text | kept_as_text, file_format, warn, {*keep, *core.features.names})
     for sentence in absent_columns(data, given.column_names, core.features, allow_missing, MEND):
         warn(sentence)
     arrays = to_arrays(given, core.features)

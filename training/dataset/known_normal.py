@@ -44,7 +44,8 @@ def load_known_normal(
 
     Raises DataError naming the column and the row.
     """
-    table = read_table(source, [f.name for f in schema.categorical], reading.files)
+    known = {label_column, *schema.names}
+    table = read_table(source, [f.name for f in schema.categorical], reading.files, known=known)
     if label_column in table.column_names:
         labels = parse_labels(table.column(label_column), label_column, reading, every=False)
         anomalies = np.flatnonzero(labels == ANOMALY)

@@ -73,7 +73,9 @@ def load(
     declared = [name for name, override in overrides.items() if override.is_text]
     text = declared + ([] if older is None else [feature.name for feature in older.categorical])
     warnings: list[str] = []
-    table = read_table(source, text, reading.files, warnings.append)
+    known: frozenset[str] = frozenset() if older is None else older.names
+    named = {label_column, *overrides, *known, *([] if time_column is None else [time_column])}
+    table = read_table(source, text, reading.files, warnings.append, named)
     labels = _labels(source, table, label_column, reading)
     if table.num_columns < 2:
         raise DataError(
@@ -84,7 +86,6 @@ def load(
     if time_column is not None and time_column not in table.column_names:
         raise _no_column(source, table, time_column, "--time-column")
     table = table.drop_columns([label_column])
-    known = set() if older is None else {feature.name for feature in older.features}
     if time_column is not None and time_column not in {*overrides, *known}:
         overrides = {**overrides, time_column: as_time(table.column(time_column), time_column)}
     inferred = infer_schema(table, overrides, older)
@@ -121,7 +122,8 @@ def load_labelled(
 ) -> tuple[Arrays, np.ndarray]:
     """Read a file by the schema of a model, and its labels [N]. Raises DataError, also where most of the
     schema's columns are not in it."""
-    table = read_table(source, [f.name for f in schema.categorical], reading.files, warn)
+    known = {label_column, *schema.names}
+    table = read_table(source, [f.name for f in schema.categorical], reading.files, warn, known)
     for sentence in absent_columns(source, table.column_names, schema):
         warn(sentence)
     labels = _labels(source, table, label_column, reading, every=False)

@@ -9,6 +9,7 @@ from nearnorm.models.data.files.find import DataFile, find_files
 from nearnorm.models.data.files.format import FOUND, FileFormat
 from nearnorm.models.data.files.parquet_file import read_parquet
 from nearnorm.models.data.files.plain import TEXT, is_number, type_name
+from nearnorm.models.data.spelling import spelled, spellings
 from nearnorm.models.errors import DataError
 
 
@@ -21,18 +22,24 @@ def read_table(
     as_text: Collection[str] = (),
     given: FileFormat = FOUND,
     warn: Callable[[str], object] = ignore,
+    known: Collection[str] = (),
 ) -> pa.Table:
     """Read the CSV or Parquet files that `source` means, in the order of their names.
 
     Text columns come as dictionaries, an empty CSV field and NaN as null. Columns named in `as_text` are
-    read as text from CSV, so that "007" stays "007". `warn` is told what was guessed. Raises DataError or
-    ConfigError naming the file or column.
+    read as text from CSV, so that "007" stays "007". `warn` is told what was guessed. Names are spelled as
+    `known` ones are, else in Unicode's normal form C. Raises DataError or ConfigError naming the file or
+    column.
     """
     files = find_files(source)
     kinds = {file.is_parquet for file in files}
     if len(kinds) > 1:
         raise DataError(f"{source} means CSV and Parquet files: name one kind, as in '{source}/*.parquet'")
-    table = _concatenated(files, [_read_file(file, as_text, given, warn) for file in files])
+    texts, wanted = spellings(as_text), {*known, *as_text}
+    tables = [_read_file(file, texts, given, warn) for file in files]
+    table = _concatenated(
+        files, [table.rename_columns(spelled(table.column_names, wanted)) for table in tables]
+    )
     if table.num_rows == 0:
         raise DataError(f"{source} holds no rows")
     return table
