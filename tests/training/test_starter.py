@@ -53,6 +53,18 @@ def test_the_starter_model_finds_nineteen_of_twenty_held_out_anomalies_at_its_de
     assert alerts[~anomalous].mean() < 0.013, "1% within the chance of 5,000 reference rows"
 
 
+def test_beyond_what_the_starter_model_saw_lie_gross_values_and_hardly_a_normal_row() -> None:
+    core = read_bundle(STARTER).manifest.core
+    assert core.seen is not None
+    table = read_table(str(SAMPLES / "shuttle_held_out.parquet"))
+    numeric = to_arrays(table, core.features).numeric
+    bounds = [core.seen.numeric[f.name] for f in core.features.numeric]
+    low, high = (np.array([getattr(b, side) for b in bounds], float) for side in ("low", "high"))
+    novel = ((numeric < low) | (numeric > high)).any(axis=1)
+    assert novel[table.column("label").to_numpy() == 0].mean() < 0.001
+    assert high[3] < 4_000, "f4: training has a few such, where its groups have -4 to 6"
+
+
 def test_what_the_starter_model_is_retrained_from_lies_beside_the_packages() -> None:
     manifest = read_bundle(STARTER).manifest
     assert manifest.source == "training/samples/shuttle_train.parquet"

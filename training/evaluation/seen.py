@@ -1,6 +1,7 @@
 """What training saw: bounds of numbers and of the distance, with a margin, and columns that are closed.
 
-Labelled anomalies are left out: what is known to be wrong shall not make its like look familiar.
+Labelled anomalies are left out: what is known to be wrong shall not make its like look familiar. Neither
+shall a few strays far beyond all others: mistakes, or anomalies that nobody has found.
 """
 
 import numpy as np
@@ -11,6 +12,10 @@ from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, 
 TAIL = 0.005
 RANGE_SHARE = 0.1
 """The margin is as wide as from the median to the quantile TAIL, at least this share of the range."""
+STRAYS = 0.0005
+"""The rows on either side that may be strays, at least one: they are where they lie beyond the others..."""
+STRAY_WIDTHS = 10.0
+"""... by more than so many times the width from the median to these, at least a tenth of the others' range."""
 CLOSED = 0.0005
 """A column is closed whose next row has a category never seen with at most this probability."""
 
@@ -49,11 +54,24 @@ def bounds_of(values: np.ndarray, order: np.ndarray | None = None) -> SeenRange:
     with np.errstate(all="ignore"):  # a range can be wider than numbers go
         least, low, median, high, most = np.quantile(present, [0.0, TAIL, 0.5, 1.0 - TAIL, 1.0]).tolist()
     margin = RANGE_SHARE * (most - least)
+    below, above = _without_strays(present, median)
     grows, falls = _only(values, order)
     return SeenRange(
-        low=None if falls else _finite(least - max(median - low, margin)),
-        high=None if grows else _finite(most + max(high - median, margin)),
+        low=None if falls else _finite(max(below, least - max(median - low, margin))),
+        high=None if grows else _finite(min(above, most + max(high - median, margin))),
     )
+
+
+def _without_strays(present: np.ndarray, median: float) -> tuple[float, float]:
+    """How far values may lie beyond those that are no strays. Where these are all the same nothing is known."""
+    with np.errstate(all="ignore"):
+        low = float(np.quantile(present, STRAYS, method="higher"))
+        high = float(np.quantile(present, 1.0 - STRAYS, method="lower"))
+        least = RANGE_SHARE * (high - low)
+        if not least > 0.0:
+            return -np.inf, np.inf
+        below, above = max(median - low, least), max(high - median, least)
+        return low - STRAY_WIDTHS * below, high + STRAY_WIDTHS * above
 
 
 def _finite(bound: float) -> float | None:

@@ -23,6 +23,30 @@ def test_the_margin_of_a_long_tail_is_as_wide_as_the_tail() -> None:
     assert -mirrored.low == pytest.approx(bounds.high)
 
 
+def test_a_few_strays_among_many_rows_do_not_make_their_like_look_familiar() -> None:
+    usual = np.random.default_rng(0).normal(0, 1, 10_000)
+    bounds = bounds_of(np.append(usual, [4_000.0, 3_900.0, -5_000.0]))
+    assert bounds.high is not None and bounds.low is not None
+    assert 4 < bounds.high < 100
+    assert -100 < bounds.low < -4
+
+
+def test_one_absurd_value_among_few_rows_is_a_stray() -> None:
+    bounds = bounds_of(np.append(np.linspace(0, 1, 300), 1e12))
+    assert bounds.high == pytest.approx(1.0 + 10 * 0.5, rel=0.01)
+    assert bounds.low == pytest.approx(-5.0, rel=0.05)  # without the stray's range in its margin
+
+
+def test_a_tail_that_the_others_lead_to_is_seen_to_its_end() -> None:
+    values = np.append(np.linspace(0, 1, 9_997), [2.0, 3.0, 4.0])
+    assert bounds_of(values).high == pytest.approx(4.0 + 0.495, rel=0.01)
+
+
+def test_rare_values_of_a_column_that_is_otherwise_all_the_same_are_no_strays() -> None:
+    bounds = bounds_of(np.append(np.zeros(10_000), [1.0, 1.0, 2.0]))
+    assert bounds.high == pytest.approx(2.2)
+
+
 def test_gaps_are_no_values_and_a_column_of_gaps_has_no_bounds() -> None:
     assert bounds_of(np.array([np.nan, 0.0, 1.0])) == bounds_of(np.array([0.0, 1.0]))
     assert bounds_of(np.full(3, np.nan)) == SeenRange(low=None, high=None)
