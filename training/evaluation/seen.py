@@ -13,9 +13,9 @@ TAIL = 0.005
 RANGE_SHARE = 0.1
 """The margin is as wide as from the median to the quantile TAIL, at least this share of the range."""
 STRAYS = 0.0005
-"""The rows on either side that may be strays, at least one: they are where they lie beyond the others..."""
+"""The rows on either side that may be strays, at least one: those are that lie beyond the others..."""
 STRAY_WIDTHS = 10.0
-"""... by more than so many times the width from the median to these, at least a tenth of the others' range."""
+"""... by more than so many times the width from the median to them, at least a tenth of their range."""
 CLOSED = 0.0005
 """A column is closed whose next row has a category never seen with at most this probability."""
 
@@ -63,7 +63,7 @@ def bounds_of(values: np.ndarray, order: np.ndarray | None = None) -> SeenRange:
 
 
 def _without_strays(present: np.ndarray, median: float) -> tuple[float, float]:
-    """How far values may lie beyond those that are no strays. Where these are all the same nothing is known."""
+    """How far values may lie beyond those that are no strays. Where these are all the same: anywhere."""
     with np.errstate(all="ignore"):
         low = float(np.quantile(present, STRAYS, method="higher"))
         high = float(np.quantile(present, 1.0 - STRAYS, method="lower"))

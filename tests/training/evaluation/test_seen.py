@@ -26,7 +26,8 @@ def test_the_margin_of_a_long_tail_is_as_wide_as_the_tail() -> None:
 def test_a_few_strays_among_many_rows_do_not_make_their_like_look_familiar() -> None:
     usual = np.random.default_rng(0).normal(0, 1, 10_000)
     bounds = bounds_of(np.append(usual, [4_000.0, 3_900.0, -5_000.0]))
-    assert bounds.high is not None and bounds.low is not None
+    assert bounds.high is not None
+    assert bounds.low is not None
     assert 4 < bounds.high < 100
     assert -100 < bounds.low < -4
 
