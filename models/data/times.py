@@ -23,13 +23,15 @@ class TimeFormat(StrEnum):
 
     ISO = "iso"
     DMY = "dmy"
-    """31.01.2026 10:00, 31/01/26, 25-Apr-19."""
+    """31.01.2026 10:00, 31/01/26, 25-Apr-19, Sat, 31 Jan 2026 10:00:00 +0100, 31/Jan/2026:10:00:00 +0100."""
     MDY = "mdy"
-    """01/31/2026 10:00 AM, Jan 31, 2026."""
+    """01/31/2026 10:00 AM, Jan 31, 2026, Sat Jan 31 10:00:00 2026."""
     YMD = "ymd"
-    """26-01-31, 20260131."""
+    """26-01-31, 20260131, 20260131T100000Z."""
     CLOCK = "clock"
     """A time of day without its day: 09:14:00."""
+    EXCEL = "excel"
+    """Days since the end of 1899, as spreadsheets count them: 46053.4."""
     EPOCH_S = "epoch s"
     EPOCH_MS = "epoch ms"
     EPOCH_US = "epoch us"
@@ -46,6 +48,7 @@ _EXAMPLES = {
     TimeFormat.MDY: "01/31/2026 10:00:00",
     TimeFormat.YMD: "20260131",
     TimeFormat.CLOCK: "10:00:00",
+    TimeFormat.EXCEL: "46053.416667",
     TimeFormat.EPOCH_S: "1769853600",
     TimeFormat.EPOCH_MS: "1769853600000",
     TimeFormat.EPOCH_US: "1769853600000000",
@@ -58,32 +61,41 @@ _UNITS = {
     TimeFormat.EPOCH_NS: 1_000_000_000,
 }
 """Of an epoch number in a second."""
+_EXCEL: Final = TimeFormat.EXCEL
+_DAYS_UNTIL_1970 = 25_569
+"""Since 30 December 1899, the day 0 of spreadsheets."""
 _MOST = 253_402_300_800
 """Seconds until the year 10000."""
 _CLOCK = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<part>\d+))?)?"
     r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
 )
-_OFFSET = r"(\s*(?P<offset>[Zz]|UTC|GMT|[+-]\d\d(:?\d\d)?))?"
-_AFTER = rf"([T ,]\s*{_CLOCK}{_OFFSET})?"
+_OFFSET = r"(\s*(?P<offset>[Zz]|(UTC|GMT)?[+-]\d\d(:?\d\d)?|UTC|GMT)(\s*\([A-Za-z ]+\))?)?"
+_AFTER = rf"(([T ,]|(?<=\d{{4}}):)\s*{_CLOCK}{_OFFSET})?"
+_WEEKDAY = r"(?i:(mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
 _ISO = re.compile(rf"(?P<year>\d{{4}})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?){_AFTER}", re.ASCII)
 _PART = r"[-/. ,]{1,2}"
 _NAME = r"[A-Za-z]{3,9}\.?"
 _YEAR = r"(?P<year>\d{4}|\d\d)"
 _FORMS = {
     TimeFormat.DMY: re.compile(
-        rf"(?P<day>\d\d?){_PART}(?P<month>\d\d?|{_NAME}){_PART}{_YEAR}{_AFTER}", re.ASCII
+        rf"{_WEEKDAY}(?P<day>\d\d?){_PART}(?P<month>\d\d?|{_NAME}){_PART}{_YEAR}{_AFTER}", re.ASCII
     ),
     TimeFormat.MDY: re.compile(
-        rf"(?P<month>\d\d?|{_NAME}){_PART}(?P<day>\d\d?){_PART}{_YEAR}{_AFTER}", re.ASCII
+        rf"{_WEEKDAY}(?P<month>\d\d?|{_NAME}){_PART}(?P<day>\d\d?){_PART}{_YEAR}{_AFTER}"
+        rf"|{_WEEKDAY}(?P<month_>{_NAME})\s+(?P<day_>\d\d?)\s+"
+        r"(?P<hour_>\d\d):(?P<minute_>\d\d):(?P<second_>\d\d)(\s+(?P<offset_>UTC|GMT))?\s+(?P<year_>\d{4})",
+        re.ASCII,
     ),
     TimeFormat.YMD: re.compile(
         rf"(?P<year>\d\d)[-/.](?P<month>\d\d?|{_NAME})[-/.](?P<day>\d\d?){_AFTER}"
-        r"|(?P<years>\d{4})(?P<months>\d\d)(?P<days>\d\d)",
+        r"|(?P<year_>\d{4})(?P<month_>\d\d)(?P<day_>\d\d)"
+        r"(T?(?P<hour_>\d\d)(?P<minute_>\d\d)(?P<second_>\d\d)?(?P<offset_>Z|[+-]\d\d(:?\d\d)?)?)?",
         re.ASCII,
     ),
     TimeFormat.CLOCK: re.compile(_CLOCK, re.ASCII),
 }
+"""What is matched in a second way has names that end in _."""
 _PLAIN_SIZES = frozenset({16, 19, 20, 25})
 """Characters of 2026-01-31 10:00, with seconds, with Z, with +02:00."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -110,11 +122,14 @@ def zone_of(name: str) -> tzinfo:
 @cache
 def reader(form: TimeFormat, zone: str) -> Read:
     """What reads one value: see `read_time`. Raises ValueError for a zone that is not known here."""
-    return partial(read_time, form=form, clocks=zone_of(zone), unit=_UNITS.get(form))
+    count = partial(_of_epoch, unit=_UNITS[form]) if form in _UNITS else None
+    return partial(read_time, form=form, clocks=zone_of(zone), count=_of_days if form is _EXCEL else count)
 
 
-def read_time(value: object, form: TimeFormat, clocks: tzinfo, unit: int | None) -> float | None:
-    """Seconds since 1970 on the zone's clocks; None for None and blank text. `unit`: of epoch numbers.
+def read_time(
+    value: object, form: TimeFormat, clocks: tzinfo, count: Callable[[float, tzinfo], float] | None
+) -> float | None:
+    """Seconds since 1970 on the zone's clocks; None for None and blank text. `count` reads numbers.
 
     Raises ValueError with a sentence.
     """
@@ -127,15 +142,15 @@ def read_time(value: object, form: TimeFormat, clocks: tzinfo, unit: int | None)
         moment = _of_text(text, form, clocks) if len(text) <= MOST_CHARACTERS else None
         if moment is not None:
             return moment
-        if unit is not None and text.isascii():
+        if count is not None and text.isascii():
             try:
-                return _of_epoch(int(text) if text.isdigit() else float(text), unit, clocks)
+                return count(int(text) if text.isdigit() else float(text), clocks)
             except (ValueError, OverflowError):
                 pass
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if unit is not None:
+        if count is not None:
             try:
-                return _of_epoch(value, unit, clocks)
+                return count(value, clocks)
             except (ValueError, OverflowError):
                 pass
         elif form is TimeFormat.YMD and float(value).is_integer():
@@ -184,43 +199,49 @@ def _matched(text: str, form: TimeFormat) -> datetime | None:
         found = _FORMS[form].fullmatch(text)
     if found is None:
         return None
-    parts = found.groupdict()
+    parts = {name.rstrip("_"): part for name, part in found.groupdict().items() if part}
     moment = datetime(*_date(parts), *_clock(parts))
-    return moment.replace(tzinfo=_offset(parts["offset"])) if parts.get("offset") else moment
+    return moment.replace(tzinfo=_offset(parts["offset"])) if "offset" in parts else moment
 
 
-def _date(parts: dict[str, str | None]) -> tuple[int, int, int]:
-    year = parts.get("year") or parts.get("years")
-    month = parts.get("month") or parts.get("months")
-    day = parts.get("day") or parts.get("days")
-    if year is None or month is None or day is None:  # a time of day
+def _date(parts: dict[str, str]) -> tuple[int, int, int]:
+    if "year" not in parts:  # a time of day
         return 1970, 1, 1
-    number = int(year)
-    if len(year) == 2:
-        number += 1900 if number >= _YOUNGEST else 2000
-    return number, int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1, int(day)
+    year, month = int(parts["year"]), parts["month"]
+    if len(parts["year"]) == 2:
+        year += 1900 if year >= _YOUNGEST else 2000
+    number = int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1
+    return year, number, int(parts["day"])
 
 
-def _clock(parts: dict[str, str | None]) -> tuple[int, int, int, int]:
-    hour, half = int(parts.get("hour") or 0), parts.get("half")
+def _clock(parts: dict[str, str]) -> tuple[int, int, int, int]:
+    hour, half = int(parts.get("hour", 0)), parts.get("half")
     if half:
         if not 1 <= hour <= 12:
             raise ValueError
         hour = hour % 12 + (12 if half[0] in "pP" else 0)
-    part = (parts.get("part") or "")[:6].ljust(6, "0")
-    return hour, int(parts.get("minute") or 0), int(parts.get("second") or 0), int(part)
+    part = parts.get("part", "")[:6].ljust(6, "0")
+    return hour, int(parts.get("minute", 0)), int(parts.get("second", 0)), int(part)
 
 
-def _offset(text: str | None) -> tzinfo:
-    """Of Z, UTC, +02, -0330, +05:30."""
-    digits = re.sub(r"\D", "", text or "")
-    if not text or not digits:
+def _offset(text: str) -> tzinfo:
+    """Of Z, UTC, +02, -0330, GMT+05:30."""
+    digits = re.sub(r"\D", "", text)
+    if not digits:
         return UTC
     ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
-    return timezone(-ahead if text.startswith("-") else ahead)
+    return timezone(-ahead if "-" in text else ahead)
 
 
-def _of_epoch(value: float, unit: int, clocks: tzinfo) -> float:
+def _of_days(value: float, _: tzinfo) -> float:
+    """They are read from clocks already. Raises ValueError where no calendar reaches."""
+    seconds = round((value - _DAYS_UNTIL_1970) * SECONDS_OF_A_DAY, 3)  # of a day 10 digits are written
+    if not value > 0 or not seconds < _MOST:
+        raise ValueError
+    return seconds
+
+
+def _of_epoch(value: float, clocks: tzinfo, unit: int) -> float:
     """Raises ValueError, OverflowError where no calendar reaches."""
     if unit >= 1_000_000 and isinstance(value, int):
         microseconds = value // (unit // 1_000_000)

@@ -7,6 +7,7 @@ import numpy as np
 CARD_DIGITS = (12, 19)
 LONGEST = 40
 _CARD = re.compile(r"(?<![\d.])(?:\d[ -]?){11,18}\d(?![\d.])")
+_GROUPED_CARD = re.compile(r"\d{4}([ -])(\d{4}\1\d{4}\1\d{1,7}|\d{6}\1\d{5})")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -21,6 +22,11 @@ def card_share(digits: np.ndarray) -> float:
     low, high = CARD_DIGITS
     found = [low <= len(text) <= high and text.isdigit() and passes_luhn(text) for text in digits.tolist()]
     return float(np.mean(found))
+
+
+def is_written_card(text: str) -> bool:
+    """Whether it is a card number in groups, as people write them."""
+    return _GROUPED_CARD.fullmatch(text.strip()) is not None and passes_luhn(re.sub(r"\D", "", text))
 
 
 def is_email(text: str) -> bool:

@@ -11,13 +11,16 @@ from nearnorm.models.data.files.dialect import Dialect, find_dialect
 from nearnorm.models.data.files.find import DataFile
 from nearnorm.models.data.files.format import FileFormat
 from nearnorm.models.data.files.plain import plain
-from nearnorm.models.data.files.spelled_numbers import SIGNS, read_spelled_numbers
+from nearnorm.models.data.files.spelled_numbers import SIGNS, is_spelled_number, read_spelled_numbers
 from nearnorm.models.errors import ConfigError, DataError
 
 SAMPLE_BYTES = 1 << 18
 BLOCK_BYTES = 1 << 24
 """A row has to fit into one."""
 LEADING_ZERO = r"^\s*0[0-9xX]"  # 007, and 0x10, which Arrow would read as 16
+LONG = r"^\s*\d{16,}\s*$"
+"""More digits than float64 keeps."""
+EXACT = 2**53
 OTHERWISE = "cp1252"
 """What is no UTF-8 mostly is this: Windows' and, but for signs nobody uses, latin-1."""
 _MARKS = (
@@ -28,6 +31,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _PACKED = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_WORKBOOK = b"PK\x03\x04"
 _MENDS = "give --csv-separator, --csv-encoding or --csv-quote where the file is written in another way"
 
 Warn = Callable[[str], object]
@@ -79,8 +83,10 @@ def _head(file: DataFile) -> bytes:
             head: bytes = opened.read(SAMPLE_BYTES)
     except OSError:
         raise DataError(f"{file.name} cannot be read: it is damaged, or was cut short") from None
-    if not head:
+    if not head.strip():
         raise DataError(f"{file.name} is empty")
+    if head.startswith(_WORKBOOK):
+        raise DataError(f"{file.name} is a workbook or a zip archive: save it as CSV, or unpack it")
     return head
 
 
@@ -95,8 +101,12 @@ def _read(
             "utf-16-be if it is such text"
         )
     dialect = find_dialect(sample, whole, given)
-    table = _with_leading_zeros(file, encoding, dialect, _parse(file, encoding, dialect, as_text))
+    table = _with_digits(file, encoding, dialect, _parse(file, encoding, dialect, as_text))
     names = table.column_names
+    if all(map(is_spelled_number, names)) and not all(map(str.isdigit, names)):
+        warn(
+            f"{file.name} has numbers for names ({', '.join(names[:3])}): add a line of names if it has none"
+        )
     if dialect.separator != "," or dialect.decimal != "." or encoding == OTHERWISE != given.encoding:
         warn(
             f"{file.name} is read with separator {dialect.separator!r}, decimal sign {dialect.decimal!r}, "
@@ -107,16 +117,30 @@ def _read(
     return read_spelled_numbers(plain_table, [dialect.decimal, *others], as_text, warn)
 
 
-def _with_leading_zeros(file: DataFile, encoding: str, dialect: Dialect, table: pa.Table) -> pa.Table:
-    """Integers that are written with leading zeros stay text: they are names, and lost them as numbers."""
-    integers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
-    if not integers or table.column_names != list(dict.fromkeys(table.column_names)):
+def _with_digits(file: DataFile, encoding: str, dialect: Dialect, table: pa.Table) -> pa.Table:
+    """Integers stay text that are written with leading zeros, or all with more digits than a number keeps:
+    they are names, and lost digits as numbers."""
+    if table.column_names != list(dict.fromkeys(table.column_names)):
         return table
-    written = _parsed(file, encoding, dialect, integers, only_text=True)
-    for name in integers:
-        if pc.any(pc.match_substring_regex(written[name], LEADING_ZERO)).as_py():
+    doubtful = [name for name in table.column_names if _may_have_lost_digits(table[name])]
+    if not doubtful:
+        return table
+    written = _parsed(file, encoding, dialect, doubtful, only_text=True)
+    for name in doubtful:
+        text = written[name]
+        zeros = pc.any(pc.match_substring_regex(text, LEADING_ZERO)).as_py()
+        if zeros or pc.all(pc.match_substring_regex(text, LONG)).as_py():
             table = table.set_column(table.column_names.index(name), name, written[name])
     return table
+
+
+def _may_have_lost_digits(column: pa.ChunkedArray) -> bool:
+    if pa.types.is_integer(column.type):
+        return True
+    if not pa.types.is_floating(column.type):
+        return False
+    bounds = pc.min_max(column).as_py()
+    return bounds["max"] is not None and max(bounds["max"], -bounds["min"]) > EXACT
 
 
 def _parse(file: DataFile, encoding: str, dialect: Dialect, as_text: Collection[str]) -> pa.Table:

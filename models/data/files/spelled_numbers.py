@@ -1,4 +1,5 @@
-"""Numbers as people write them: 1.234,50 or 1,234.50, with a currency sign or percent."""
+"""Numbers as people write them: 1.234,50 or 1,234.50, with a currency sign or percent; as bookkeepers write
+negative ones: (12.50) and 12.50-."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -16,11 +17,16 @@ _SPACES = "\u0020\u00a0\u202f'\u2019"  # between thousands: also Switzerland's a
 _UNIT = r"[€$£¥₹₽₺₩%]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|RON|TRY|BRL|CAD|AUD|MXN|ZAR"
 
 
+_PLAIN = re.compile(r"^[+-]?\d+(\.\d+)?$")
+
+
 def _grammar(decimal: str, group: str) -> re.Pattern[str]:
-    whole = rf"\d{{1,3}}(?:[{re.escape(group)}{_SPACES}]\d{{3}})+|\d+"
+    indian = rf"\d{{1,2}}(?:{re.escape(group)}\d\d)+{re.escape(group)}\d{{3}}"  # 12,34,567
+    whole = rf"\d{{1,3}}(?:[{re.escape(group)}{_SPACES}]\d{{3}})+|{indian}|\d+"
     return re.compile(
-        rf"\s*(?P<first>[+\-\u2212]?)\s?(?P<before>{_UNIT})?\s?(?P<second>[+\-\u2212]?)"
-        rf"(?P<whole>{whole})(?:{re.escape(decimal)}(?P<rest>\d+))?\s?(?P<after>{_UNIT})?\s*"
+        rf"\s*(?P<open>\()?(?P<first>[+\-\u2212]?)\s?(?P<before>{_UNIT})?\s?(?P<second>[+\-\u2212]?)"
+        rf"(?P<whole>{whole})(?:{re.escape(decimal)}(?P<rest>\d+))?(?P<last>-)?"
+        rf"\s?(?P<after>{_UNIT})?(?(open)\))\s*"
     )
 
 
@@ -67,7 +73,7 @@ def read_spelled_numbers(
         if found is None:
             continue
         table = table.set_column(i, name, _respelled(column, texts, found))
-        example = next(text for text in texts if text in found)
+        example = max((text for text in texts if text in found), key=lambda text: len(_PLAIN.sub("", text)))
         warn(
             f"column {name!r} is read as numbers: {example!r} as {found[example]:.15g}; if these are names, "
             f'set kind = "categorical" in [schema.{name}]'
@@ -88,10 +94,13 @@ def _numbers(texts: Sequence[str], sign: str, usual: bool) -> dict[str, float] |
     units = {m[g] for m in matches.values() for g in ("before", "after") if m[g]}
     with_sign = any(match["rest"] for match in matches.values())
     groups = {re.sub(r"\d", "", match["whole"]) for match in matches.values()}
-    plain = all(re.fullmatch(r"[+-]?\d+(\.\d+)?", text.strip()) for text in matches)
+    booked = sum(1 for match in matches.values() if match["open"] or match["last"])
+    if booked == len(matches) and not with_sign:  # (030) and 12- are something else
+        return None
+    plain = not any(_PLAIN.sub("", text.strip()) for text in matches)
     # groups by spaces alone, as many in every value, are telephone numbers and the like
     grouped = len(groups) > 1 or any(mark in ".," for group in groups for mark in group)
-    if plain or len(units) > 1 or not (with_sign or (usual and (units or grouped))):
+    if plain or len(units) > 1 or not (with_sign or booked or (usual and (units or grouped))):
         return None
     return {text: _value(match) for text, match in matches.items()}
 
@@ -99,7 +108,7 @@ def _numbers(texts: Sequence[str], sign: str, usual: bool) -> dict[str, float] |
 def _value(match: re.Match[str]) -> float:
     digits = re.sub(r"\D", "", match["whole"])
     value = float(f"{digits}.{match['rest'] or 0}")
-    negative = {match["first"], match["second"]} & {"-", "\u2212"}
+    negative = {match["first"], match["second"], match["last"]} & {"-", "\u2212"} or match["open"]
     return -value if negative else value
 
 

@@ -9,11 +9,17 @@ import pyarrow.compute as pc
 from nearnorm.models.data.schema import Kind
 from nearnorm.models.data.times import TimeFormat
 from nearnorm.models.errors import DataError
-from nearnorm.training.dataset.columns.digits import are_cards, digits_of_numbers, digits_of_texts, why_code
+from nearnorm.training.dataset.columns.digits import (
+    CARD_SHARE,
+    are_cards,
+    digits_of_numbers,
+    digits_of_texts,
+    why_code,
+)
 from nearnorm.training.dataset.columns.distinct import DistinctValues
 from nearnorm.training.dataset.columns.marks import usual_marks
 from nearnorm.training.dataset.columns.time_formats import epoch_unit, format_of_numbers, formats_of_texts
-from nearnorm.training.dataset.masks import is_email, masked
+from nearnorm.training.dataset.masks import is_email, is_written_card, masked
 from nearnorm.training.dataset.toml_text import quoted, toml_text
 
 MOST_CATEGORIES = 100
@@ -30,16 +36,20 @@ HALF_WAY = 0.2
 """A column whose first fifth is numbers and then is not has changed; a mixed one shows it earlier."""
 YES_AND_NO = ({"yes", "no"}, {"y", "n"}, {"t", "f"})
 """Texts that `kind = "boolean"` reads as true and false."""
+LONG_NAME = 16
+"""Digits from which on all of a column's whole numbers are no amounts."""
 FEW_NUMBERS = 20
 """Whole numbers of so few values could be categories as well."""
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 CLOCK = r"^\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?\s*$"  # 09:14:00
 DATE = (
-    r"^\s*(\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"  # 09:14:00
+    r"^\s*((?i:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+))?"
+    r"(\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"  # 09:14:00
+    r"|\d{8}T\d{4}.*"  # 20260131T100000Z
     r"|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]+\d{1,2}:\d{2}.*)?"  # 2026-01-31, 2026-01-31T10:00Z
     r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})([T ].*)?"  # 31.01.2026, 31/01/26
-    r"|\d{1,2}[- ./][A-Za-z]{3,9}[- ./,]+(\d{4}|\d{2})([T ].*)?"  # 31-Jan-26
-    r"|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}([T ].*)?)\s*$"  # Jan 31, 2026
+    r"|\d{1,2}[- ./][A-Za-z]{3,9}[- ./,]+(\d{4}|\d{2})([T :].*)?"  # 31-Jan-26
+    r"|[A-Za-z]{3,9}\.? +\d{1,2},? (\d{4}([T ].*)?|\d\d:\d\d:\d\d .*\d{4}))\s*$"  # Jan 31, 2026
 )
 
 
@@ -98,8 +108,17 @@ def _of_numbers(found: DistinctValues) -> Guess:
     why = "" if digits is None else why_code(found.name, digits)
     if why:
         return _code(found.name, why)
+    if integer and numbers.min() >= 10 ** (LONG_NAME - 1):
+        return _long_name(found)
     few = digits is not None and len(numbers) <= FEW_NUMBERS
     return Guess(Kind.NUMERIC, "numbers", (Kind.CODE,) if few else ())
+
+
+def _long_name(found: DistinctValues, marks: tuple[str, ...] = ()) -> Guess:
+    why = f"whole numbers of {LONG_NAME} digits and more, which are names"
+    if len(found.values) >= IDENTIFIER_SHARE * found.rows:
+        return _left_out(found.name, f"an identifier: {why}", Kind.ID)
+    return _code(found.name, why, marks)
 
 
 def _is_counter(found: DistinctValues) -> bool:
@@ -143,6 +162,8 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
             return _of_times(found, formats, marks)
         if rest.share(_matches(rest.values, CLOCK)) < DATE_SHARE:
             return _left_out(found.name, "dates and times, not all of one form")
+    if rest.share(np.array([is_written_card(text) for text in rest.texts])) >= CARD_SHARE:
+        return _left_out(found.name, "card numbers")
     if rest.share(np.array([is_email(text) for text in rest.texts])) >= EMAIL_SHARE:
         return _left_out(found.name, "e-mail addresses", Kind.ID)
     if len(rest.values) >= IDENTIFIER_SHARE * rest.rows and rest.rows >= FEWEST_ROWS_OF_AN_IDENTIFIER:
@@ -163,12 +184,18 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
 
 def _of_written_numbers(found: DistinctValues, rest: DistinctValues, marks: tuple[str, ...]) -> Guess:
     """Texts that are numbers, marks aside."""
+    if all(text.isdigit() for text in rest.texts):
+        form = format_of_numbers(found.name, np.array([float(text) for text in rest.texts]))
+        if form is not None:
+            return _of_stamps(found, form)
     digits = digits_of_texts(rest.texts, rest.rows)
     if digits is not None and are_cards(digits):
         return _left_out(found.name, "card numbers")
     why = "" if digits is None else why_code(found.name, digits)
     if why:
         return _code(found.name, why, marks)
+    if all(len(text.strip()) >= LONG_NAME and text.strip().isdigit() for text in rest.texts):
+        return _long_name(found, marks)
     if marks:
         return Guess(
             Kind.NUMERIC,

@@ -3,7 +3,25 @@
 from collections.abc import Iterable
 
 _WORDS = frozenset({"na", "n/a", "n.a.", "nan", "null", "none", "nil", "missing", "n/d", "nd"})
-_SIGNS = frozenset({"?", "-", "--", ".", "\\n", "#n/a", "#na", "<na>", "(null)", "#null!", "#value!"})
+_SIGNS = frozenset(
+    {
+        "?",
+        "-",
+        "--",
+        ".",
+        "\\n",
+        "#n/a",
+        "#na",
+        "<na>",
+        "(null)",
+        "#null!",
+        "#value!",
+        "#div/0!",
+        "#ref!",
+        "#name?",
+        "#num!",
+    }
+)
 USUAL = _WORDS | _SIGNS
 """In lower case, without spaces around them."""
 

@@ -7,7 +7,9 @@ import numpy as np
 
 from nearnorm.models.data.times import TimeFormat, reader
 
-WORDS = frozenset({"time", "timestamp", "ts", "date", "datetime", "epoch", "stamp", "at"})
+_DAYS = frozenset({"date", "datetime", "datum", "fecha"})
+"""What the names of days that spreadsheets count end with: under "time" numbers of that size are seconds."""
+WORDS = _DAYS | {"time", "timestamp", "ts", "epoch", "stamp", "at", "created", "updated", "modified", "utc"}
 """What the names of epoch numbers and of dates as numbers end with."""
 EPOCH_SECONDS = (3e8, 4.2e9)
 """From 1979 to 2103: numbers of other sizes are none, or count in another unit."""
@@ -20,6 +22,10 @@ _UNITS = {
 _OF_TEXTS = (TimeFormat.DMY, TimeFormat.MDY, TimeFormat.CLOCK, TimeFormat.YMD)
 _FIRST_LOOK = 100
 _YEARS = (19_000_101, 21_001_231)
+_SECONDS_OF_YEARS = 1_000_000
+"""What 20260131 is multiplied by in 20260131100000."""
+_SPREADSHEET = (20_000, 80_000)
+"""Days from 1954 to 2119."""
 
 
 def formats_of_texts(texts: list[str]) -> tuple[TimeFormat, ...]:
@@ -37,8 +43,12 @@ def format_of_numbers(name: str, numbers: np.ndarray) -> TimeFormat | None:
     if not len(numbers) or _last_word(name) not in WORDS:
         return None
     low, high = numbers.min(), numbers.max()
-    if _YEARS[0] <= low and high <= _YEARS[1] and _reads(TimeFormat.YMD, numbers.tolist()):
-        return TimeFormat.YMD
+    for scale in (1, _SECONDS_OF_YEARS):
+        within = _YEARS[0] * scale <= low and high < (_YEARS[1] + 1) * scale
+        if within and _reads(TimeFormat.YMD, numbers.tolist()):
+            return TimeFormat.YMD
+    if _last_word(name) in _DAYS and _SPREADSHEET[0] <= low and high < _SPREADSHEET[1]:
+        return TimeFormat.EXCEL
     return epoch_unit(numbers)
 
 

@@ -121,6 +121,46 @@ def test_names_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     assert declared["a"].to_pylist() == ["12,50"]
 
 
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        (["1.50", "(2.25)", "(1,000.00)"], [1.5, -2.25, -1000.0]),
+        (["1,50", "2,25-", "1.000,00-"], [1.5, -2.25, -1000.0]),
+        (["7", "(8)", "9"], [7.0, -8.0, 9.0]),
+        (["1,23,456.50", "12,34,567.00", "7.00"], [123_456.5, 1_234_567.0, 7.0]),
+    ],
+)
+def test_numbers_are_read_as_bookkeepers_and_other_countries_write_them(
+    tmp_path: Path, written: list[str], numbers: list[float]
+) -> None:
+    content = "a;b\n" + "".join(f"{text};x\n" for text in written)
+    table, warnings = read(tmp_path / "a.csv", content.encode())
+    assert table["a"].to_pylist() == numbers
+    assert any(f"{max(written, key=len)!r} as" in warning for warning in warnings)
+
+
+def test_digits_beyond_what_a_number_keeps_stay_text_where_all_have_as_many(tmp_path: Path) -> None:
+    accounts = [str(10**19 + 7 * i) for i in range(5)]
+    amounts = [str(10 ** (14 + 2 * i)) for i in range(5)]
+    lines = "".join(map("{},{}\n".format, accounts, amounts))
+    table, _ = read(tmp_path / "a.csv", f"account,wei\n{lines}".encode())
+    assert table["account"].to_pylist() == accounts
+    assert table["wei"].to_pylist() == [float(amount) for amount in amounts]
+
+
+def test_a_first_line_that_is_a_record_is_told(tmp_path: Path) -> None:
+    _, warnings = read(tmp_path / "a.csv", b"1.5,2\n2.5,3\n")
+    assert "a.csv has numbers for names (1.5, 2): add a line of names" in warnings[0]
+    assert not read(tmp_path / "a.csv", b"0,1\n2.5,3\n")[1]
+
+
+def test_a_workbook_and_a_file_of_nothing_are_refused_as_such(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a workbook or a zip archive: save it as CSV"):
+        read(tmp_path / "a.csv", b"PK\x03\x04" + bytes(100))
+    with pytest.raises(DataError, match="is empty"):
+        read(tmp_path / "a.csv", b"\n\r\n")
+
+
 def test_decimal_commas_beside_a_few_words_become_points_beside_them(tmp_path: Path) -> None:
     table, _ = read(tmp_path / "a.csv", b"a;b\n12,5;1\nNA;2\n13,25;3\n")
     assert table["a"].to_pylist() == ["12.5", "NA", "13.25"]

@@ -153,7 +153,9 @@ def texts_of(column: list[str | None]) -> pa.Array:
     return pa.array(column, pa.string()).dictionary_encode()
 
 
-@pytest.mark.parametrize("mark", ["NA", "N/A", "?", "NULL", "null", "None", ".", "-", "\\N", "#N/A", "nan"])
+@pytest.mark.parametrize(
+    "mark", ["NA", "N/A", "?", "NULL", "null", "None", ".", "-", "\\N", "#N/A", "nan", "#DIV/0!"]
+)
 def test_a_mark_of_missing_numbers_is_taken_as_such_at_any_share_and_told(mark: str) -> None:
     for every in (3, 300):
         column = texts_of([mark if i % every == every - 1 else str(i % 60) for i in range(900)])
@@ -252,6 +254,29 @@ def test_numbers_of_cards_are_left_out_and_never_shown() -> None:
         assert found.schema.features[1].kind is Kind.IGNORED
         assert "card numbers" in found.warnings[0]
         assert not any(str(c) in str(found) for c in cards)
+
+
+def test_card_numbers_in_groups_are_left_out_and_never_shown() -> None:
+    cards = ["4111 1111 1111 1111", "5500-0000-0000-0004"]
+    inferred = infer_schema(pa.table({"x": rng.normal(size=100), "card": cards * 50}), {})
+    finding = inferred.findings[1]
+    assert (finding.feature.kind, finding.why) == (Kind.IGNORED, "card numbers")
+    assert not any(card in example for card in cards for example in finding.examples)
+
+
+@pytest.mark.parametrize("distinct", [20, 300])
+def test_numbers_of_sixteen_digits_and_more_are_names_and_told(distinct: int) -> None:
+    accounts = [10**17 + i % distinct * 7_919 % 10_007 * 10**9 for i in range(300)]
+    for values in (pa.array(accounts), pa.array([str(account) for account in accounts])):
+        finding = infer_schema(pa.table({"x": rng.normal(size=300), "account": values}), {}).findings[1]
+        assert finding.feature.kind is (Kind.CODE if distinct == 20 else Kind.ID)
+        assert "16 digits and more" in finding.warnings[0]
+
+
+def test_days_as_spreadsheets_count_them_are_times_under_the_name_of_a_date() -> None:
+    numbers = pa.array([46_053.5 + i for i in range(100)])
+    found = infer_schema(pa.table({"x": rng.normal(size=100), "booking date": numbers, "time": numbers}), {})
+    assert [feature.format for feature in found.schema.features] == [None, "excel", None]
 
 
 def test_addresses_are_ids_and_never_shown() -> None:
