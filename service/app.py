@@ -63,6 +63,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
                 opened.push_async_callback(asyncio.to_thread, services.close)
                 await asyncio.to_thread(services.start, registry.loaded, figures)
                 opened.push_async_callback(registry.close)
+                opened.push_async_callback(app.score.close)
                 await registry.start()
                 if siblings is not None:
                     opened.push_async_callback(siblings.close)
@@ -75,7 +76,9 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, openapi_url=None)
     memory = Memory(services.log, services.policies, services.verdicts)
     rules = CrossSiteRules(settings, services.keyring.is_open)
-    app.score = ScoreEndpoint(registry, services.keyring, rules, memory, settings, metrics)
+    app.score = ScoreEndpoint(
+        registry, services.keyring, rules, memory, settings, metrics, services.background
+    )
     app.entry = with_cors(app.by_path, settings)
     app.state.startup_problem = "the service did not start: see its log"
     app.state.services = services

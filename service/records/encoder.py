@@ -84,6 +84,12 @@ class Encoded(Struct, eq=False):
         """Whether there is nothing to add to any row."""
         return not (self.errors or self.imputed or self.unknown or self.warnings)
 
+    def cut(self, start: int, stop: int) -> "Encoded":
+        """Some of `rows`, and what is unknown to the model in them, still by place."""
+        return Encoded(
+            self.rows.part(start, stop), self.count, list(self.places()[start:stop]), unknown=self.unknown
+        )
+
     def places(self) -> Sequence[int]:
         """The place of every one of `rows` among the rows sent."""
         return range(self.count) if self.kept is None else self.kept

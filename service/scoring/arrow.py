@@ -23,10 +23,9 @@ from nearnorm.service.records.encoder import (
 )
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.records.shapes import Reason
-from nearnorm.service.scoring.explain import Reasons
+from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.scoring.json_answer import novel_places
-from nearnorm.service.scoring.remember import Remembered
-from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Scores
 
 _KINDS = {
@@ -91,7 +90,7 @@ def _texts(table: pa.Table, feature: Feature, rows: NDArray[np.int64]) -> list[s
 
 
 def write(
-    model: LoadedModel,
+    facts: ModelFacts,
     encoded: Encoded,
     scores: Scores | None,
     noted: Remembered,
@@ -103,7 +102,7 @@ def write(
     events = {places[index]: event_id for index, event_id in noted.event_ids.items()}
     errors = {place: f"{error.title}: {error.detail}" for place, error in encoded.errors.items()}
     unknown = {place: list(texts) for place, texts in encoded.unknown.items()}
-    novel = novel_places(model, encoded, scores)
+    novel = novel_places(facts, encoded, scores)
     for name, found, kind in (
         ("event_id", events, pa.string()),
         ("imputed", encoded.imputed, pa.list_(pa.string())),
@@ -119,9 +118,9 @@ def write(
         columns["reasons"] = _sparse(given_of, encoded.count, pa.list_(_REASON))
         warnings = [*warnings, reasons.warning] if reasons.warning else warnings
     about = {
-        "model": model.ref.name,
-        "version": model.ref.version,
-        "provider": model.engine.provider,
+        "model": facts.ref.name,
+        "version": facts.ref.version,
+        "provider": facts.provider,
         "warnings": "\n".join(warnings),
     }
     batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(about)

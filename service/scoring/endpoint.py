@@ -7,20 +7,19 @@ steps, once awaited and once called back.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 from msgspec import Struct, UnsetType
+from msgspec.structs import astuple
 from starlette.types import Receive, Scope, Send
 
 from nearnorm.service.access.keyring import Caller, Keyring
-from nearnorm.service.access.quota import Meter
+from nearnorm.service.background import Background
 from nearnorm.service.errors import (
     InternalError,
     MethodNotAllowed,
     ServiceError,
-    UnsupportedMedia,
     problem_response,
     raw_response,
 )
@@ -40,30 +39,31 @@ from nearnorm.service.http.middleware.query import flag, query_of
 from nearnorm.service.http.middleware.request_log import SERVED, request_ids
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
+from nearnorm.service.records.columns import ColumnRequest
 from nearnorm.service.records.encoder import Encoded, Rows
 from nearnorm.service.records.shapes import Envelope
-from nearnorm.service.scoring.explain import Explanation, Reasons
+from nearnorm.service.scoring.answer_parts import NOTHING, Reasons, Remembered
+from nearnorm.service.scoring.bulk.lane import BulkLane
+from nearnorm.service.scoring.bulk.requests import Body, BulkAnswer, BulkRequests
+from nearnorm.service.scoring.explain import Explanation
 from nearnorm.service.scoring.json_answer import answered
-from nearnorm.service.scoring.long_reads import (
-    INLINE_ARROW_BYTES,
-    INLINE_BYTES,
-    LongReads,
-    takes_long,
-)
-from nearnorm.service.scoring.remember import NOTHING, Memory, Remembered
+from nearnorm.service.scoring.remember import Memory
+from nearnorm.service.scoring.rows import counted, explained, scored_rows, show_to_drift, whole
 from nearnorm.service.serving.batcher import Entry, overloaded
 from nearnorm.service.serving.explaining import ScoredRows
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import BATCH_ROWS, Registry
-from nearnorm.service.serving.results import Scores, joined
+from nearnorm.service.serving.registry import Registry
+from nearnorm.service.serving.results import Scores
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict.reasons import Explained
 
 PATH = "/score"
-
-
-INLINE_RESULTS = 2_000
-"""Rows up to which an answer is written in the event loop."""
+INLINE_BYTES = 2**18
+"""Largest body of JSON that is read in the event loop, where its rows are typed."""
+INLINE_LOOSE_BYTES = 2**16
+"""The same where they are not: that takes ten times as long."""
+INLINE_ROWS = 2_000
+"""Rows up to which a body is read and its answer written in the event loop."""
 _OVERLOADED = raw_response(overloaded())
 
 
@@ -89,6 +89,7 @@ class ScoreEndpoint:
         memory: Memory,
         settings: Settings,
         metrics: Metrics,
+        background: Background,
     ) -> None:
         self._registry = registry
         self._keyring = keyring
@@ -97,8 +98,8 @@ class ScoreEndpoint:
         self._memory = memory
         self._max_body = settings.max_body_bytes
         self._metrics = metrics
-        self.long_reads = LongReads()
-        self._arrow: Any = None  # imported with the first stream
+        self._lane = BulkLane(background)
+        self.bulk = BulkRequests(registry, memory, self._lane)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -166,7 +167,7 @@ class ScoreEndpoint:
             request.records = []  # they are in the arrays: the next request is decoded into the same memory
         if not isinstance(request.columns, UnsetType):
             request.columns = {}
-        _counted(model, encoded, caller.meter)
+        counted(model, encoded.count, len(encoded.errors), caller.meter)
         return Asked(model, request, encoded, caller.name)
 
     def answer(
@@ -179,7 +180,7 @@ class ScoreEndpoint:
         """The answer's JSON. `scores` are all `parts`; None: no row has any."""
         model, request, encoded = asked.model, asked.request, asked.encoded
         noted = self._note(model, encoded, scores, parts, request, asked.caller)
-        return answered(model, request, encoded, scores, noted, reasons)
+        return answered(model.facts, request, encoded, scores, noted, reasons)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         if scope["method"] != "POST":
@@ -193,61 +194,30 @@ class ScoreEndpoint:
         self.check_room()
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
-            return await self._answer_arrow(scope, query, body, receive, caller)
-        model, request, encoded = await self._read(body)
-        asked = self.asked(model, request, encoded, caller)
-        parts = await scored_rows(asked.model, asked.encoded, receive)
-        scores = _whole(asked.encoded, parts)
-        reasons = await _explained(asked.model, asked.encoded, scores) if asked.request.explain else None
-        model, request, encoded = asked.model, asked.request, asked.encoded
-        noted = self._note(model, encoded, scores, parts, request, caller.name)
-        payload = await _written(encoded, lambda: answered(model, request, encoded, scores, noted, reasons))
-        scope[SERVED] = asked.model.ref.version, noted.event_ids.values()
-        return JSON, payload
-
-    async def _read(self, body: bytes) -> tuple[LoadedModel, Envelope, Encoded]:
+            stream = Body(body, True, query.get("model") or None, flag(query, "explain"))
+            return ARROW, await self._answer_bulk(scope, stream, caller, receive)
         if len(body) > INLINE_BYTES:
-
-            def read() -> tuple[LoadedModel, Envelope, Encoded]:
-                model, request = self.decode(body)
-                return model, request, model.encoder.encode(request)
-
-            return await self.long_reads.run(read)
+            return JSON, await self._answer_bulk(scope, Body(body), caller, receive)
         model, request = self.decode(body)
         if takes_long(request, len(body)):
-            return model, request, await self.long_reads.run(lambda: model.encoder.encode(request))
-        return model, request, model.encoder.encode(request)
-
-    async def _answer_arrow(
-        self, scope: Scope, query: Mapping[str, str], body: bytes, receive: Receive, caller: Caller
-    ) -> tuple[bytes, bytes]:
-        arrow = await self._with_arrow()
-        explain = flag(query, "explain")
-        named = query.get("model")
-        model = self._registry.get(named) if named else self._registry.first()
-        encoded = await self._read_arrow(lambda: arrow.read(body, model.encoder), body)
-        _counted(model, encoded, caller.meter)
+            return JSON, await self._answer_bulk(scope, Body(body), caller, receive)
+        asked = self.asked(model, request, model.encoder.encode(request), caller)
+        encoded = asked.encoded
         parts = await scored_rows(model, encoded, receive)
-        scores = _whole(encoded, parts)
-        reasons = await _explained(model, encoded, scores) if explain else None
-        noted = self._note(model, encoded, scores, parts, None, caller.name)
+        scores = whole(encoded, parts)
+        reasons = await explained(model, encoded, scores) if request.explain else None
+        noted = self._note(model, encoded, scores, parts, request, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
-        return ARROW, await _written(encoded, lambda: arrow.write(model, encoded, scores, noted, reasons))
+        return JSON, answered(model.facts, request, encoded, scores, noted, reasons)
 
-    async def _with_arrow(self) -> Any:  # noqa: ANN401 - a module
-        """What reads and writes Arrow. Its import takes two tenths of a second: not in the event loop.
+    async def _answer_bulk(self, scope: Scope, body: Body, caller: Caller, receive: Receive) -> bytes:
+        answer = await self.bulk.answer(body, caller, receive)
+        scope[SERVED] = answer.version, answer.event_ids
+        return answer.payload
 
-        Raises UnsupportedMedia.
-        """
-        if self._arrow is None:
-            try:
-                self._arrow = await asyncio.to_thread(import_module, "nearnorm.service.scoring.arrow")
-            except ModuleNotFoundError:
-                raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
-        return self._arrow
-
-    async def _read_arrow(self, read: Callable[[], Encoded], body: bytes) -> Encoded:
-        return await self.long_reads.run(read) if len(body) > INLINE_ARROW_BYTES else read()
+    async def close(self) -> None:
+        """End the bulk process, where there is one."""
+        await self._lane.close()
 
     def _note(
         self,
@@ -269,12 +239,12 @@ class ScoreEndpoint:
 class DirectScore:
     """One request without ASGI. It is answered once, whatever happens."""
 
-    __slots__ = ("_asked", "_caller", "_endpoint", "_entry", "_headers", "_reading", "_reply", "_started")
+    __slots__ = ("_asked", "_caller", "_endpoint", "_entry", "_headers", "_reply", "_started", "_task")
 
     def __init__(self, endpoint: ScoreEndpoint, headers: Headers, size: int, reply: Reply) -> None:
         self._started = time.perf_counter()
         self._endpoint, self._headers, self._reply = endpoint, headers, reply
-        self._reading: asyncio.Future[Encoded] | None = None
+        self._task: asyncio.Task[BulkAnswer] | None = None
         self._entry: Entry[Rows, Scores] | Entry[ScoredRows, list[Explained]] | None = None
         try:
             endpoint.check_site(headers)
@@ -288,8 +258,8 @@ class DirectScore:
         try:
             model, request = self._endpoint.decode(body)
             if takes_long(request, len(body)):
-                self._reading = self._endpoint.long_reads.run(lambda: model.encoder.encode(request))
-                self._reading.add_done_callback(lambda done: self._encoded(model, request, done))
+                self._task = asyncio.ensure_future(self._endpoint.bulk.answer(Body(body), self._caller))
+                self._task.add_done_callback(self._answered)
                 return
             encoded = model.encoder.encode(request)
         except Exception as error:
@@ -297,16 +267,16 @@ class DirectScore:
             return
         self._take(model, request, encoded)
 
-    def _encoded(self, model: LoadedModel, request: Envelope, done: "asyncio.Future[Encoded]") -> None:
-        self._reading = None
-        if done.cancelled():
+    def _answered(self, task: "asyncio.Task[BulkAnswer]") -> None:
+        self._task = None
+        if task.cancelled():
             return
         try:
-            encoded = done.result()
+            payload = task.result().payload
         except Exception as error:
             self._end(*problem_of(error, self._headers))
             return
-        self._take(model, request, encoded)
+        self._end(200, [(b"content-type", JSON)], payload)
 
     def _take(self, model: LoadedModel, request: Envelope, encoded: Encoded) -> None:
         try:
@@ -320,8 +290,8 @@ class DirectScore:
         self._scored([])
 
     def gone(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
+        if self._task is not None:
+            self._task.cancel()
         entry, self._entry = self._entry, None
         if entry is not None:
             entry.withdraw()
@@ -332,7 +302,7 @@ class DirectScore:
             if isinstance(outcome, Exception):
                 raise outcome
             asked = self._asked
-            scores = _whole(asked.encoded, outcome)
+            scores = whole(asked.encoded, outcome)
             if asked.request.explain and scores is not None:
                 self._explain(outcome, scores)
                 return
@@ -365,9 +335,16 @@ class DirectScore:
         self._endpoint.count(status, time.perf_counter() - self._started)
 
 
-async def _written(encoded: Encoded, write: Callable[[], bytes]) -> bytes:
-    """The answer; that of thousands of rows takes tens of milliseconds, and is written in another thread."""
-    return await asyncio.to_thread(write) if encoded.count > INLINE_RESULTS else write()
+def takes_long(request: Envelope, size: int) -> bool:
+    """Whether a decoded request of `size` bytes has many rows, or goes cell by cell and has many of them."""
+    if type(request) is Envelope:
+        return size > INLINE_LOOSE_BYTES
+    if size <= 2 * INLINE_ROWS:  # a row takes two bytes at least
+        return False
+    if not isinstance(request.records, UnsetType):
+        return len(request.records) > INLINE_ROWS
+    columns = request.sent if isinstance(request, ColumnRequest) else astuple(cast("Struct", request.columns))
+    return any(not isinstance(column, UnsetType) and len(column) > INLINE_ROWS for column in columns)
 
 
 def problem_of(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
@@ -378,60 +355,3 @@ def problem_of(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]
     elif error.__cause__ is not None:
         log.error("batch failed", exc_info=error.__cause__, **request_ids(headers))
     return problem_response(error)
-
-
-def _counted(model: LoadedModel, encoded: Encoded, meter: Meter | None) -> None:
-    if meter is not None:
-        meter.rows(encoded.count)
-    model.meter.row_errors += len(encoded.errors)
-
-
-def _whole(encoded: Encoded, parts: Sequence[Scores]) -> Scores | None:
-    """One request's scores; None where there are none."""
-    if len(parts) == 1:
-        return parts[0]
-    return joined(encoded.rows, parts) if parts else None
-
-
-async def scored_rows(model: LoadedModel, encoded: Encoded, receive: Receive) -> Sequence[Scores]:
-    if not len(encoded.rows):
-        return []
-    waiting = model.batcher.submit(encoded.rows)
-    if model.batcher.rows > BATCH_ROWS:  # it will take a while: look whether anybody still listens
-        await _unless_gone(waiting, receive)
-    return await waiting
-
-
-async def _explained(model: LoadedModel, encoded: Encoded, scores: Scores | None) -> Reasons | None:
-    if scores is None:
-        return None
-    explanation = Explanation.of(scores)
-    return explanation.reasons(model, encoded, await model.explaining.submit(explanation.scored))
-
-
-def show_to_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:
-    """Batches that nobody has shown to drift yet, and which events of them are kept, by row."""
-    for part in parts:
-        if not part.batch.watched:
-            model.watch(part.batch)
-    if not event_ids:
-        return
-    ahead, first, stop = iter(parts), 0, 0
-    for index, event_id in event_ids.items():  # in the order of rows
-        while index >= stop:
-            part = next(ahead)
-            first, stop = stop, stop + len(part)
-        part.batch.event_ids[part.start + index - first] = event_id
-
-
-async def _unless_gone(waiting: "asyncio.Future[list[Scores]]", receive: Receive) -> None:
-    """Return when the answer is there; raise ClientGoneError, and take the request back, when nobody is."""
-    gone = asyncio.ensure_future(receive())
-    both: set[asyncio.Future[Any]] = {waiting, gone}
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            waiting.cancel()
-            raise ClientGoneError
-    finally:
-        gone.cancel()

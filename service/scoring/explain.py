@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from nearnorm.service.records.encoder import Encoded
 from nearnorm.service.records.shapes import Envelope, Reason
+from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.serving.explaining import ScoredRows
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
@@ -30,14 +31,6 @@ async def reasons_of(model: LoadedModel, records: list[dict[str, Any]]) -> list[
             record = model.encoder.record(encoded, row)
             found[encoded.places()[row]] = model.explainer.reasons(record, explained, residuals[row])
     return found
-
-
-class Reasons(Struct, frozen=True):
-    """By the index of a row among those scored; `prototypes` are those whose groups were compared with."""
-
-    by_row: dict[int, list[Reason]]
-    prototypes: set[int]
-    warning: str | None = None
 
 
 class Explanation(Struct, frozen=True):
@@ -64,10 +57,11 @@ class Explanation(Struct, frozen=True):
             if explained.prototype is not None:
                 prototypes.add(explained.prototype)
         scored = len(encoded.rows)
+        groups = {str(p): group for p in sorted(prototypes) if (group := model.explainer.group(p))}
         if len(self.rows) == scored:
-            return Reasons(found, prototypes)
+            return Reasons(found, groups)
         return Reasons(
             found,
-            prototypes,
+            groups,
             f"reasons are given for the {MOST_ROWS} highest of {scored} rows: send the others by themselves",
         )

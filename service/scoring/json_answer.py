@@ -18,9 +18,8 @@ from nearnorm.service.records.shapes import (
     Result,
     ResultColumns,
 )
-from nearnorm.service.scoring.explain import Reasons
-from nearnorm.service.scoring.remember import Remembered
-from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.scoring.answer_parts import Reasons, Remembered
+from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Batch, Scores
 from nearnorm.service.verdict.novelty import Novel
 
@@ -29,7 +28,7 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def answered(
-    model: LoadedModel,
+    facts: ModelFacts,
     request: Envelope,
     encoded: Encoded,
     scores: Scores | None,
@@ -40,9 +39,9 @@ def answered(
     bare = _is_bare(request) and encoded.whole and not noted.matched
     # who has a batch of many rows for himself shares nothing: written in one pass
     if scores is None or not bare or 1 < len(scores) == len(scores.batch.score):
-        return _encode(answer(model, request, encoded, scores, noted, reasons))
-    head = _head(model.ref.name, model.ref.version, model.engine.provider)
-    rows = _rows(model, scores.batch)[scores.start : scores.stop]
+        return _encode(answer(facts, request, encoded, scores, noted, reasons))
+    head = _head(facts.ref.name, facts.ref.version, facts.provider)
+    rows = _rows(facts, scores.batch)[scores.start : scores.stop]
     for index, event_id in noted.event_ids.items():
         rows[index] = b'%b,"event_id":"%b"}' % (rows[index][:-1], event_id.encode())
     return b"%b%b]}" % (head, b",".join(rows))
@@ -57,7 +56,7 @@ def _head(name: str, version: str, provider: str) -> bytes:
     return _encode(Answer(ModelRef(name, version), provider, []))[: -len(b"]}")]
 
 
-def _rows(model: LoadedModel, batch: Batch) -> list[bytes]:
+def _rows(facts: ModelFacts, batch: Batch) -> list[bytes]:
     """Every row's result as JSON."""
     if batch.written is None:
         results = list(
@@ -71,25 +70,25 @@ def _rows(model: LoadedModel, batch: Batch) -> list[bytes]:
                 batch.reconstruction_error,
             )
         )
-        _say_novel(model, results, batch.novel)
+        _say_novel(facts, results, batch.novel)
         batch.written = _encode_lines(results).split(b"\n")
     return batch.written
 
 
-def _say_novel(model: LoadedModel, results: list[Any], novel: Novel) -> None:
+def _say_novel(facts: ModelFacts, results: list[Any], novel: Novel) -> None:
     """What nobody has seen, of the rows that have any."""
     named: dict[tuple[int, ...], list[str]] = {}  # thousands of rows may be novel in the same way
     for row, signals in novel.items():
         if signals not in named:
-            named[signals] = model.novelty.features(signals)
+            named[signals] = facts.signals.features(signals)
         if named[signals]:
             results[row].novel = named[signals]
-        if model.novelty.distance in signals:
+        if facts.signals.distance in signals:
             results[row].novel_distance = True
 
 
 def answer(
-    model: LoadedModel,
+    facts: ModelFacts,
     request: Envelope,
     encoded: Encoded,
     scores: Scores | None,
@@ -97,23 +96,22 @@ def answer(
     reasons: Reasons | None = None,
 ) -> Answer:
     """The whole answer. `scores` has one for each of the rows without an error."""
-    reply = Answer(model.ref, model.engine.provider, [])
+    reply = Answer(facts.ref, facts.provider, [])
     if isinstance(request.columns, UnsetType):
-        reply.results = _records(model, request.ids, encoded, scores, reasons, noted)
+        reply.results = _records(facts, request.ids, encoded, scores, reasons, noted)
     else:
-        reply.results = _columns(model, request.ids, encoded, scores, reasons, noted)
+        reply.results = _columns(facts, request.ids, encoded, scores, reasons, noted)
         reply.errors = _indexed_problems(request.ids, encoded) or None
     warnings = encoded.warnings
     if reasons is not None:
-        groups = {str(p): model.explainer.group(p) for p in sorted(reasons.prototypes)}
-        reply.groups = {p: group for p, group in groups.items() if group}
+        reply.groups = reasons.groups
         warnings = [*warnings, reasons.warning] if reasons.warning else warnings
     reply.warnings = warnings or None
     return reply
 
 
 def _records(
-    model: LoadedModel,
+    facts: ModelFacts,
     ids: list[Id] | UnsetType,
     encoded: Encoded,
     scores: Scores | None,
@@ -133,7 +131,7 @@ def _records(
                 scores.reconstruction_error,
             )
         )
-        _say_novel(model, results, scores.novel)
+        _say_novel(facts, results, scores.novel)
     for index, event_id in noted.event_ids.items():
         results[index].event_id = event_id
     for index, matched in noted.matched.items():
@@ -156,7 +154,7 @@ def _records(
 
 
 def _columns(
-    model: LoadedModel,
+    facts: ModelFacts,
     ids: list[Id] | UnsetType,
     encoded: Encoded,
     scores: Scores | None,
@@ -164,7 +162,7 @@ def _columns(
     noted: Remembered,
 ) -> ResultColumns:
     spread = _spreader(encoded)
-    novel = novel_places(model, encoded, scores)
+    novel = novel_places(facts, encoded, scores)
 
     def sparse(values: Mapping[int, Any]) -> list[Any] | None:
         if not values:
@@ -193,14 +191,14 @@ def _columns(
 
 
 def novel_places(
-    model: LoadedModel, encoded: Encoded, scores: Scores | None
+    facts: ModelFacts, encoded: Encoded, scores: Scores | None
 ) -> dict[int, tuple[list[str], bool]]:
     """By the place of a row: its novel features, and whether its distance is novel."""
     if scores is None:
         return {}
-    places, novelty = encoded.places(), model.novelty
+    places, known = encoded.places(), facts.signals
     return {
-        places[row]: (novelty.features(signals), novelty.distance in signals)
+        places[row]: (known.features(signals), known.distance in signals)
         for row, signals in scores.novel.items()
     }
 

@@ -1,9 +1,8 @@
 """What /score remembers of a request: analysts' verdicts decide, and events are kept for review."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from msgspec import Struct
 
 from nearnorm.service.events.log import EventLog, ScoredBatch
 from nearnorm.service.events.traffic_counter import NOTHING_RAISED, RaisedBy
@@ -12,19 +11,10 @@ from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.records.encoder import Encoded
 from nearnorm.service.records.shapes import Id, Matched
+from nearnorm.service.scoring.answer_parts import NOTHING, Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
 from nearnorm.service.verdict.policies import InForce, Policies
-
-
-class Remembered(Struct, frozen=True):
-    """What /score adds to its answer: by the index of a row among those scored."""
-
-    event_ids: Mapping[int, str]
-    matched: Mapping[int, Matched]
-
-
-NOTHING = Remembered({}, {})
 
 
 class Memory:

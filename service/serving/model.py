@@ -21,6 +21,7 @@ from nearnorm.service.records.limits import most_rows
 from nearnorm.service.records.shapes import ModelRef
 from nearnorm.service.serving.batcher import Batcher, Limits
 from nearnorm.service.serving.explaining import ExplainingLane, explaining_lane
+from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Batch, Scores
 from nearnorm.service.serving.weak_callback import weakly
 from nearnorm.service.token_bucket import TokenBucket
@@ -53,6 +54,7 @@ class LoadedModel:
         self.ranks = Ranks(core.reference.scores, default_policy(core.reference.rows))
         self.held_from: float | None = None  # from this score on it is the budget alone that holds back
         self.novelty = Novelty(core)
+        self.facts = ModelFacts(self.ref, engine.provider, self.novelty)
         self.novelty_watch = NoveltyWatch()
         self.alert_on_novel = True
         self.drift = Drift(core, weakly(self._drifts))

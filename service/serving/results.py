@@ -46,6 +46,14 @@ class Scores(Struct, eq=False):
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def cut(self, start: int, stop: int) -> "Scores":
+        """Some of these rows, as if they were a request of their own."""
+        stop = min(stop, len(self))
+        first = self.start
+        return Scores(
+            self.batch, first + start, first + stop, self.percentile[start:stop], self.anomaly[start:stop]
+        )
+
     @property
     def novel(self) -> Novel:
         """By row of the request."""

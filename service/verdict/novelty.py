@@ -31,7 +31,25 @@ _TOGETHER = 1_024  # rows, as many as a batch has
 _TRUE = b"\x01"
 
 
-class Novelty:
+class Signals:
+    """What can be novel, each by its number: features, and behind them the distance."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        """Of the features."""
+        self.distance = len(names)
+        """The signal of the distance, which is no feature."""
+
+    def features(self, signals: tuple[int, ...]) -> list[str]:
+        """Those of the signals that are features, by name."""
+        return [self.names[signal] for signal in signals if signal != self.distance]
+
+    def name(self, signal: int) -> str:
+        """As people read it."""
+        return "the distance" if signal == self.distance else self.names[signal]
+
+
+class Novelty(Signals):
     """By one model's training rows. Signals are numbers, closed categorical features, and the distance."""
 
     def __init__(self, core: Core) -> None:
@@ -48,18 +66,9 @@ class Novelty:
         self._closed = [j for j, f in enumerate(features.categorical) if f.name in closed]
         self._distance = np.inf if seen is None or seen.distance is None else seen.distance
         self._knows = seen is not None
-        self.names = [f.name for f in features.numeric]
-        self.names += [features.categorical[j].name for j in self._closed]
-        self.distance = len(self.names)
-        """The signal of the distance, which is no feature."""
-
-    def features(self, signals: tuple[int, ...]) -> list[str]:
-        """Those of the signals that are features, by name."""
-        return [self.names[signal] for signal in signals if signal != self.distance]
-
-    def name(self, signal: int) -> str:
-        """As people read it."""
-        return "the distance" if signal == self.distance else self.names[signal]
+        super().__init__(
+            [f.name for f in features.numeric] + [features.categorical[j].name for j in self._closed]
+        )
 
     def find(self, rows: Rows, distance: NDArray[np.float32]) -> Novel:
         """The novel among N rows and their distances to the nearest prototype."""

@@ -40,7 +40,8 @@ from nearnorm.service.ledger.tables.events import events, traffic
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.process.server import run
-from nearnorm.service.scoring.remember import NOTHING, Memory
+from nearnorm.service.scoring.answer_parts import NOTHING
+from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.settings import load_settings
 from tests.service.ledger.keeping import keep
 from tests.service.ledger.servers import running_postgres

@@ -10,8 +10,8 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.metrics.counters import ModelMeter
 from nearnorm.service.records.encoder import Rows
+from nearnorm.service.scoring.answer_parts import NOTHING, Remembered
 from nearnorm.service.scoring.json_answer import answer, answered
-from nearnorm.service.scoring.remember import NOTHING, Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
 
@@ -48,8 +48,8 @@ def test_every_answer_is_the_one_that_its_request_alone_would_get(
     encoded = [model.encoder.encode(request) for request in requests]
     batch = scored(model, [each.rows for each in encoded])
     for request, rows, scores in zip(requests, encoded, batch, strict=True):
-        expected = msgspec.json.encode(answer(model, request, rows, scores, noted))
-        assert answered(model, request, rows, scores, noted) == expected
+        expected = msgspec.json.encode(answer(model.facts, request, rows, scores, noted))
+        assert answered(model.facts, request, rows, scores, noted) == expected
 
 
 def test_rows_of_one_batch_are_written_once(model: LoadedModel) -> None:
@@ -57,7 +57,7 @@ def test_rows_of_one_batch_are_written_once(model: LoadedModel) -> None:
     encoded = model.encoder.encode(request)
     first, second = scored(model, [encoded.rows, encoded.rows])
     assert first.batch.written is None
-    answered(model, request, encoded, first, NOTHING)
+    answered(model.facts, request, encoded, first, NOTHING)
     written = first.batch.written
-    answered(model, request, encoded, second, NOTHING)
+    answered(model.facts, request, encoded, second, NOTHING)
     assert second.batch.written is written is not None

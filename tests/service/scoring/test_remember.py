@@ -25,7 +25,8 @@ from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.metrics.counters import ModelMeter
 from nearnorm.service.records.shapes import Envelope
-from nearnorm.service.scoring.remember import NOTHING, Memory, Remembered
+from nearnorm.service.scoring.answer_parts import NOTHING, Remembered
+from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
 from nearnorm.service.verdict.budget import TrafficShare

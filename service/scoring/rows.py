@@ -1,0 +1,75 @@
+"""Rows on their way through a model: counted, scored, explained, and shown to drift."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.types import Receive
+
+from nearnorm.service.access.quota import Meter
+from nearnorm.service.http.body import ClientGoneError
+from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.scoring.answer_parts import Reasons
+from nearnorm.service.scoring.explain import Explanation
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.registry import BATCH_ROWS
+from nearnorm.service.serving.results import Scores, joined
+
+
+def counted(model: LoadedModel, rows: int, errors: int, meter: Meter | None) -> None:
+    """Take a request's rows from its caller's allowance. Raises RateLimited."""
+    if meter is not None:
+        meter.rows(rows)
+    model.meter.row_errors += errors
+
+
+def whole(encoded: Encoded, parts: Sequence[Scores]) -> Scores | None:
+    """One request's scores; None where there are none."""
+    if len(parts) == 1:
+        return parts[0]
+    return joined(encoded.rows, parts) if parts else None
+
+
+async def scored_rows(model: LoadedModel, encoded: Encoded, receive: Receive | None) -> Sequence[Scores]:
+    """Raises ClientGoneError where `receive` says so before the rows' turn has come."""
+    if not len(encoded.rows):
+        return []
+    waiting = model.batcher.submit(encoded.rows)
+    if receive is not None and model.batcher.rows > BATCH_ROWS:  # it will take a while: does anybody listen?
+        await _unless_gone(waiting, receive)
+    return await waiting
+
+
+async def explained(model: LoadedModel, encoded: Encoded, scores: Scores | None) -> Reasons | None:
+    if scores is None:
+        return None
+    explanation = Explanation.of(scores)
+    return explanation.reasons(model, encoded, await model.explaining.submit(explanation.scored))
+
+
+def show_to_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:
+    """Batches that nobody has shown to drift yet, and which events of them are kept, by row."""
+    for part in parts:
+        if not part.batch.watched:
+            model.watch(part.batch)
+    if not event_ids:
+        return
+    ahead, first, stop = iter(parts), 0, 0
+    for index, event_id in event_ids.items():  # in the order of rows
+        while index >= stop:
+            part = next(ahead)
+            first, stop = stop, stop + len(part)
+        part.batch.event_ids[part.start + index - first] = event_id
+
+
+async def _unless_gone(waiting: "asyncio.Future[list[Scores]]", receive: Receive) -> None:
+    """Return when the answer is there; raise ClientGoneError, and take the request back, when nobody is."""
+    gone = asyncio.ensure_future(receive())
+    both: set[asyncio.Future[Any]] = {waiting, gone}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            raise ClientGoneError
+    finally:
+        gone.cancel()
