@@ -17,6 +17,8 @@ MOST_TEXT = 16_384
 """Characters of a caller's own that may be kept with a row: its id, and categories unknown to the model."""
 OVERHEAD = 400
 """Bytes of an event beside its record: ids, digest, numbers, and its places in the indexes."""
+AT_ONCE = 500
+"""Rows that are read in one step: thousands of them hold the interpreter for tens of milliseconds."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -49,7 +51,15 @@ def text_of(record_id: str | None, unknown: Mapping[str, str] | None) -> int:
 
 
 def as_rows(group: Sequence[Kept]) -> list[events.Row]:
-    """As the ledger takes them. All of an encoder are read at once: one by one takes far longer."""
+    """As the ledger takes them."""
+    rows: list[events.Row] = []
+    for start in range(0, len(group), AT_ONCE):
+        rows += _some_as_rows(group[start : start + AT_ONCE])
+    return rows
+
+
+def _some_as_rows(group: Sequence[Kept]) -> list[events.Row]:
+    """All of an encoder are read at once: one by one takes far longer."""
     by_encoder: dict[Encoder, list[Kept]] = defaultdict(list)
     for kept in group:
         by_encoder[kept.encoder].append(kept)

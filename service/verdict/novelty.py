@@ -8,7 +8,6 @@ there is so much of it that it is how the traffic is now: then it is drift, and 
 from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import chain
 from operator import ge, le
 
 import numpy as np
@@ -94,8 +93,14 @@ class Novelty(Signals):
             return _NONE
         parts[:2] = [over | under]
         parts.append((distance > self._distance)[:, None])
-        for row, signal in np.argwhere(np.concatenate(parts, axis=1)).tolist():
-            found[row] = (*found.get(row, ()), signal)
+        novel = np.concatenate(parts, axis=1)
+        alike: dict[bytes, tuple[int, ...]] = {}  # thousands of rows may be novel in the same way
+        rows_ = np.flatnonzero(novel.any(axis=1))
+        keys: list[bytes] = novel[rows_].view(f"V{novel.shape[1]}").ravel().tolist()
+        for row, key in zip(rows_.tolist(), keys, strict=True):
+            if key not in alike:
+                alike[key] = tuple(np.flatnonzero(novel[row]).tolist())
+            found[row] = alike[key]
         return found
 
     def _is_usual(self, rows: Rows, distance: NDArray[np.float32]) -> bool:
@@ -132,10 +137,15 @@ class NoveltyWatch:
             return []
         found: list[int] = []
         before = self._total.copy()
+        spent: set[tuple[int, ...]] = set()  # none of these signals alerts any more
         for row, signals in novel.items():
+            if signals in spent:
+                continue
             if any(signal not in self.ceased and before[signal] <= ALLOWED for signal in signals):
                 found.append(row)
-            before.update(signals)
+                before.update(signals)
+            else:
+                spent.add(signals)
         return found
 
     def count(self, rows: int, novel: Novel) -> list[int]:
@@ -143,7 +153,9 @@ class NoveltyWatch:
         self._open_rows += rows
         fresh: list[int] = []
         if novel:
-            found = Counter(chain.from_iterable(novel.values()))
+            found: Counter[int] = Counter()
+            for signals, count in Counter(novel.values()).items():
+                found.update(dict.fromkeys(signals, count))
             self._open.update(found)
             self._total.update(found)
             for signal in found:
