@@ -98,8 +98,8 @@ class ScoreEndpoint:
         self._memory = memory
         self._max_body = settings.max_body_bytes
         self._metrics = metrics
-        self._lane = BulkLane(background)
-        self.bulk = BulkRequests(registry, memory, self._lane)
+        self.lane = BulkLane(background)
+        self.bulk = BulkRequests(registry, memory, self.lane)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -217,7 +217,7 @@ class ScoreEndpoint:
 
     async def close(self) -> None:
         """End the bulk process, where there is one."""
-        await self._lane.close()
+        await self.lane.close()
 
     def _note(
         self,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from nearnorm.service import errors
 from nearnorm.service.background import Background
 from nearnorm.service.errors import InternalError, ServiceError
+from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.scoring.bulk.messages import (
     Arrays,
@@ -41,7 +42,7 @@ MOST_REQUESTS = 8
 """Requests on their way at once, while more than one caller has any; a newcomer gets his share of them."""
 PATIENCE = 60.0
 """Seconds that a job may take; it has a fraction of a CPU where the machine is busy."""
-_TASK = "reading large bodies"
+TASK = "reading large bodies"
 _GRACE = 2.0
 
 _NONE: Mapping[str, Encoder] = {}
@@ -89,6 +90,10 @@ class _Process:
             raise _Lost(f"the bulk process cannot be started: {error}") from None
         self.pid = self._process.pid
         self._heard()
+
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
 
     def do(self, waiting: _Waiting) -> Replied:
         """Raises _Lost; the process is no more then."""
@@ -213,7 +218,10 @@ class BulkLane:
         self._busy = False
 
     def _converse(self, waiting: _Waiting) -> Replied:
-        if self._process is None:
+        if self._process is None or not self._process.lives:
+            if self._process is not None:
+                log.error("the bulk process ended and is started again", code=self._process.end())
+            self._process = None
             self._process = _Process()
         try:
             return self._process.do(waiting)
@@ -224,9 +232,9 @@ class BulkLane:
     def _came_back(self, waiting: _Waiting, done: "asyncio.Future[Replied]") -> None:
         error = done.exception()
         if error is None:
-            self._background.works(_TASK)
+            self._background.works(TASK)
         elif isinstance(error, Exception):
-            self._background.failed(_TASK, error)
+            self._background.failed(TASK, error)
         if not waiting.answer.done():
             if error is None:
                 waiting.answer.set_result(done.result())
