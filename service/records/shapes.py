@@ -40,7 +40,7 @@ class Reason(Struct, omit_defaults=True):
 
     `expected` tells what that group has: low, median and high of a number, shares of a category. `effect` is
     what its replacement by the group's normal value takes from the score's log-odds, `together` the same with
-    all reasons before it.
+    all reasons before it; `rebuilt` is the share of the reconstruction error that goes with it.
     """
 
     feature: str
@@ -50,6 +50,7 @@ class Reason(Struct, omit_defaults=True):
     usual_residual: float
     effect: float
     together: float
+    rebuilt: float
 
 
 class Matched(Struct, omit_defaults=True):

@@ -45,6 +45,7 @@ _REASON = pa.struct(
         "usual_residual": pa.float64(),
         "effect": pa.float64(),
         "together": pa.float64(),
+        "rebuilt": pa.float64(),
     }
 )
 """As in JSON; `value` and `expected`, which are of many shapes there, as JSON text."""

@@ -1,10 +1,10 @@
 """Why a record looks strange: the values without which its score would be lower.
 
 Of each record the features are named whose replacement by the normal value of its nearest group takes most
-from the score (occlusion.py), beside what that group has. A value is odd where the model could not rebuild it
-from what the group shares (residual over the 99th percentile of reference rows), where its number is outside
-the group's 5th to 95th percentile, or where its category is none of the group's frequent ones; oddest where
-nobody has seen the like.
+from the score, or lets it be rebuilt better (occlusion.py), beside what that group has. A value is odd where
+the model could not rebuild it from what the group shares (residual over the 99th percentile of reference
+rows), where its number is outside the group's 5th to 95th percentile, or where its category is none of the
+group's frequent ones; oddest where nobody has seen the like.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +77,7 @@ class Explainer:
             *(c.oddity(rows.codes[:, j], place)[:, None] for j, c in enumerate(self._categories)),
         ]
         excess = outputs.residual / np.maximum(self._usual, _TINY)
-        found = self._occlusion.effects(rows, outputs.score, normal, np.concatenate(odd, axis=1) + excess)
+        found = self._occlusion.effects(rows, outputs, normal, np.concatenate(odd, axis=1) + excess)
         nearest = self._prototypes[place].tolist()
         return [Explained(p, effects) for p, effects in zip(nearest, found, strict=True)]
 
@@ -109,6 +109,7 @@ class Explainer:
                 float(self._usual[effect.feature]),
                 round(effect.alone, 4),
                 round(effect.together, 4),
+                round(effect.rebuilt, 4),
             )
             for effect in explained.effects
         ]

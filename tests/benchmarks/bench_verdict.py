@@ -4,13 +4,15 @@
 
 - pairs: of alerts, what replacing the first two reasons takes from the logit, over what the best of all pairs
   of features takes.
+- idle: of the reasons of some alerts, those that take nothing: from the logit alone or on top of the reasons
+  before them, or from the reconstruction error.
 - other, beyond: normal test rows in which 1 to 3 values were planted, of another kind of normal (which under
   1% of the row's own group has; rows that are nearer to another group then are left out) or beyond the range
   of training; the planted among as many first reasons.
 - gross: normal test rows with one number at its greatest plus a thousand ranges; those that are novel.
 - novel: normal test rows that are novel as they are.
 
-Each set is a line of --out, and is not measured again. The constants of reasons were chosen on ADBench.
+Each set is a line of --out, and is not measured again.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Rows
 from nearnorm.service.verdict.novelty import Novelty
+from nearnorm.service.verdict.occlusion import NOTHING
 from nearnorm.service.verdict.reasons import Explainer
 from nearnorm.training.dataset.load import Dataset
 from nearnorm.training.dataset.recipe import Recipe
@@ -43,7 +46,7 @@ LABELS = 10
 ALERTS, PLANTED, GROSS = 8, 20, 100
 RARE = 0.01
 RANGES = 1_000.0
-FIGURES = ("pairs", "other", "beyond", "gross", "novel")
+FIGURES = ("pairs", "idle", "other", "beyond", "gross", "novel")
 SILENT = Watcher(lambda stage, done: None, lambda schema: None, lambda warning: None)
 
 Floats = NDArray[np.float64]
@@ -86,8 +89,7 @@ class Trained:
 def pairs(trained: Trained) -> Iterator[float]:
     """Of some alerts: what their first two reasons explain, over what the best two features do."""
     reference = trained.core.reference
-    ranks = Ranks(np.asarray(reference.scores, np.float32), default_policy(reference.rows))
-    alerts = trained.rng.permutation(np.flatnonzero(ranks.judge(trained.outputs.score)[1]))
+    alerts = _alerts(trained)
     width = len(trained.core.features.scored)
     rows, outputs = trained.take(alerts[: ALERTS if width <= 40 else ALERTS // 2])
     every = list(itertools.combinations(range(width), min(2, width)))
@@ -102,6 +104,22 @@ def pairs(trained: Trained) -> Iterator[float]:
             taken = max((effect.together for effect in explained.effects[:2]), default=0.0)
             left = max(_logit(outputs.score[i]) - taken, _logit(ordinary))
             yield (most + _logit(best) - left) / most
+
+
+def idle(trained: Trained) -> Iterator[float]:
+    """Of reasons of some alerts: whether they take nothing from anything."""
+    for explained in trained.explainer.explain(*trained.take(_alerts(trained)[: 2 * ALERTS])):
+        before = 0.0
+        for effect in explained.effects:
+            yield float(max(effect.alone, effect.together - before, effect.rebuilt) <= NOTHING)
+            before = effect.together
+
+
+def _alerts(trained: Trained) -> NDArray[np.int64]:
+    """At the default budget, in random order."""
+    reference = trained.core.reference
+    ranks = Ranks(np.asarray(reference.scores, np.float32), default_policy(reference.rows))
+    return trained.rng.permutation(np.flatnonzero(ranks.judge(trained.outputs.score)[1]))
 
 
 def planted(trained: Trained, beyond: bool) -> Iterator[float]:
@@ -217,6 +235,7 @@ def measure(part: str, name: str, seed: int) -> dict[str, float | None]:
         trained = Trained(part, name, seed, Path(folder))
     found = {
         "pairs": list(pairs(trained)),
+        "idle": list(idle(trained)),
         "other": list(planted(trained, beyond=False)),
         "beyond": list(planted(trained, beyond=True)),
         "gross": list(gross(trained)),
@@ -234,7 +253,7 @@ def table(lines: list[dict[str, object]]) -> str:
         cells = []
         for figure in FIGURES:
             values = [float(str(line[figure])) for line in own if line[figure] is not None]
-            worst = max(values) if figure == "novel" else min(values)
+            worst = max(values) if figure in ("idle", "novel") else min(values)
             cells.append(f"{np.mean(values):.4g} ({worst:.3g})")
         rows.append(f"| {family} ({len({line['name'] for line in own})}) | " + " | ".join(cells) + " |")
     return "\n".join(rows)

@@ -304,7 +304,7 @@ def test_an_explanation_names_what_is_strange_and_the_group_it_is_strange_to(cli
     assert reasons[0]["value"] == 900
     assert reasons[0]["expected"]["high"] == 80.0
     assert reasons[0]["residual"] > reasons[0]["usual_residual"]
-    assert all(r["effect"] > 0 for r in reasons)
+    assert all(r["effect"] > 0 or r["rebuilt"] > 0 for r in reasons)
     assert result["unknown"] == ["country"]
     assert len(reasons) <= 5
     group = answer["groups"][str(result["prototype"])]
