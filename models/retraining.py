@@ -71,10 +71,22 @@ class LearntRecord(Struct, frozen=True):
     held_out: Placement | None
 
 
+class DoubtedLabel(Struct, frozen=True):
+    """A label that was left out, and where the champion puts its record: it waits for a second opinion."""
+
+    digest: str
+    feedback_id: str
+    anomaly: bool
+    score: float
+    percentile: float
+    prototype: int
+
+
 class TrainingResult(Struct, frozen=True):
     """The gate's decision on the bundle of `version`, trained on `rows` rows with `digest`. `problems` are
     sentences about labels that could not be used. `measured`: whether it is known how well it finds unseen
-    anomalies. `left_out`: the API key whose words it was trained without, as with them it was worse."""
+    anomalies. `left_out`: the API key whose words it was trained without, as with them it was worse, or as
+    the others' labels contradict them; `doubted` are those words."""
 
     accepted: bool
     reasons: list[str]
@@ -86,6 +98,7 @@ class TrainingResult(Struct, frozen=True):
     problems: list[str]
     measured: bool = True
     left_out: str | None = None
+    doubted: list[DoubtedLabel] = []
 
 
 def read_part(path: Path, kind: type[Part]) -> Part:

@@ -33,6 +33,7 @@ from nearnorm.service.ledger.tables import jobs, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, reference_rows
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log
+from nearnorm.service.retraining.left_out import keep_left_out
 from nearnorm.service.retraining.requests import RELEASE
 from nearnorm.service.retraining.training_process import (
     Cancelled,
@@ -75,6 +76,7 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{new_id()[-6:]}"
         self.ledger = Ledger.at(settings.database_url, settings.home)
         self.store = settings.open_store()
+        self._doubts = settings.second_opinion_below > 0
         self._key = SigningKey(settings.signing_key) if settings.signing_key else None
         self._trusted = settings.read_trusted_keys()
         self._greeted = -GREET
@@ -184,7 +186,7 @@ class Worker:
         self._renew_lease(job, stage="gate", progress=0.95, digest=result.digest, version=result.version)
         reasons = [*result.reasons, *result.problems]
         if not result.accepted:
-            self._end(job, "refused", reasons, result.figures)
+            self._end(job, "refused", reasons, result)
             return
         if self.settings.shadow_seconds:
             from nearnorm.service.retraining.shadow import spoken
@@ -347,10 +349,7 @@ class Worker:
             labels.learnt(connection, job.model, now.watermark, job.job_id, result.version, result.learnt)
             if activated:
                 audit.note(connection, _name(job), "activate", job.model, version=result.version)
-            if result.left_out is not None:
-                key, version = result.left_out, result.version
-                audit.note(connection, _name(job), "labels.left_out", job.model, key=key, version=version)
-                log.warning("labels of a key are left out", job_id=job.job_id, key=key)
+            keep_left_out(connection, now, result, wait=self._doubts)
         self._forget_records(job)
         log.info("job succeeded", job_id=job.job_id, version=result.version, activated=activated)
 
@@ -367,10 +366,18 @@ class Worker:
         return now
 
     def _end(
-        self, job: Job, state: jobs.State, reasons: list[str], figures: dict[str, Any] | None = None
+        self,
+        job: Job,
+        state: jobs.State,
+        reasons: list[str],
+        result: TrainingResult | None = None,
     ) -> None:
         with self.ledger.write() as connection:
-            jobs.end(connection, job.job_id, self.name, state, now_ms(), reasons, figures)
+            figures = result.figures if result else None
+            ended = jobs.end(connection, job.job_id, self.name, state, now_ms(), reasons, figures)
+            now = jobs.find(connection, job.job_id)
+            if result and ended and now:
+                keep_left_out(connection, now, result, wait=self._doubts)
         self._forget_records(job)
         log.info("job ended", job_id=job.job_id, state=state, reasons=reasons)
 

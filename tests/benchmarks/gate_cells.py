@@ -1,8 +1,8 @@
 """What the gate's benchmark judges: champions and challengers of real sets, with their truth.
 
 A cell is a set, a seed, a number of labels and a way of labelling. The labels of the trusted (the operator's
-own, in the base data) are true; the new ones are sent by somebody who looks at the top of the queue. What
-second opinions hold back trains nothing, as in the product.
+own, in the base data) are true; the new ones are sent by somebody who looks at the top of the queue, or by
+ten people, each with a key. What second opinions hold back trains nothing, as in the product.
 """
 
 from collections.abc import Iterator
@@ -55,6 +55,8 @@ TRUSTED, KNOWN = 40, 10
 """Trusted anomalies that nobody trains on, where there are so many labels; and those that train, in the base
 data."""
 TESTED = 4_000
+HONEST = 9
+"""Keys beside that of the one who plants."""
 CONTRADICTED = 0.95
 """A record below this rank that is called an anomaly waits for a second opinion."""
 _READ = 60_000
@@ -67,6 +69,18 @@ class Side:
     trusted: np.ndarray
     reference: np.ndarray
     test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Said:
+    """New labels [L]: `rows` of the traffic, their `labels`, and the numbers of their keys."""
+
+    rows: np.ndarray
+    labels: np.ndarray
+    key: np.ndarray
+
+    def only(self, these: np.ndarray) -> "Said":
+        return Said(self.rows[these], self.labels[these], self.key[these])
 
 
 @dataclass(frozen=True)
@@ -164,8 +178,11 @@ def _first_of_equals(rows: list[list[object]]) -> np.ndarray:
 
 def said(
     how: Labelling, count: int, score: np.ndarray, rank: np.ndarray, truth: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of traffic and what somebody calls them, by `score` and `rank` [T] of the champion."""
+) -> Said:
+    """What somebody calls rows of traffic, by `score` and `rank` [T] of the champion.
+
+    In a mix nine keys are truthful and one plants such normals as the champion ranks high.
+    """
     rng = np.random.default_rng([seed, 11])
     top = np.argsort(-score, kind="stable")[:count]
     told = truth[top].astype(np.int8)
@@ -177,17 +194,18 @@ def said(
         drawn = rng.permutation(count)[: count // 2]
         told[drawn] = rng.integers(0, 2, len(drawn))
     if how not in ("planted", "planted high", "mix"):
-        return top, told
-    free = ~truth if how != "planted high" else ~truth & (rank >= CONTRADICTED)
-    free[top[told == 1]] = False
+        return Said(top, told, np.zeros(count, int))
+    free = ~truth if how == "planted" else ~truth & (rank >= CONTRADICTED)
     many = count // 10 if how == "mix" else count
+    keep = top[: count - many] if how == "mix" else top[:0]
+    free[keep] = False
+    free[top[told == 1]] = False
     planted = rng.choice(np.flatnonzero(free), min(many, int(free.sum())), replace=False)
-    if how != "mix":
-        return planted, np.full(len(planted), ANOMALY, np.int8)
-    keep = top[: count - many]
-    planted = np.setdiff1d(planted, keep)
-    labels = np.concatenate([truth[keep], np.ones(len(planted))])
-    return np.concatenate([keep, planted]), labels.astype(np.int8)
+    return Said(
+        np.concatenate([keep, planted]),
+        np.concatenate([truth[keep], np.ones(len(planted))]).astype(np.int8),
+        np.concatenate([np.arange(len(keep)) % HONEST, np.full(len(planted), HONEST)]),
+    )
 
 
 class Fits:
@@ -210,14 +228,22 @@ class Fits:
         drawn, champion = self.drawn, self.champion
         traffic = champion.score("traffic")
         rank = ranks(traffic, champion.score("base", drawn.reference))
-        rows, labels = said(how, count, traffic, rank, drawn.truth["traffic"], drawn.seed)
-        waits = (labels == ANOMALY) & (rank[rows] < CONTRADICTED)
-        rows, labels = rows[~waits], labels[~waits]
-        challenger = drawn.train(np.arange(KNOWN), rows, labels)
-        found: dict[str, np.ndarray] = {"truth": drawn.truth["test"], "waiting": np.array(waits.sum())}
+        told = said(how, count, traffic, rank, drawn.truth["traffic"], drawn.seed)
+        waits = (told.labels == ANOMALY) & (rank[told.rows] < CONTRADICTED)
+        told = told.only(~waits)
+        challenger = drawn.train(np.arange(KNOWN), told.rows, told.labels)
+        found: dict[str, np.ndarray] = {
+            "truth": drawn.truth["test"],
+            "waiting": np.array(waits.sum()),
+            "said_rank": rank[told.rows],
+            "said_label": told.labels,
+            "said_key": told.key,
+            "said_truth": drawn.truth["traffic"][told.rows],
+            "traffic_rank": rank,
+        }
         if count < TRUSTED:
             found["c_rank"] = self.crossed
-            found["x_rank"] = drawn.cross(rows, labels)
+            found["x_rank"] = drawn.cross(told.rows, told.labels)
         for prefix, side in (("c", champion.side()), ("x", challenger.side())):
             found |= {f"{prefix}{part}": getattr(side, part) for part in ("trusted", "reference", "test")}
         np.savez(file, **found)  # type: ignore[arg-type]  # numpy's stub takes the names for its own option

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.benchmarks.gate_cells import CONTRADICTED, Labelling, said
+from tests.benchmarks.gate_cells import CONTRADICTED, HONEST, Labelling, said
 
 ROWS = 200
 TRUTH = np.arange(ROWS) % 4 == 0
@@ -10,7 +10,8 @@ SCORE = np.linspace(0.0, 1.0, ROWS)
 
 
 def told(how: Labelling) -> tuple[np.ndarray, np.ndarray]:
-    return said(how, 40, SCORE, SCORE, TRUTH, seed=0)
+    brought = said(how, 40, SCORE, SCORE, TRUTH, seed=0)
+    return brought.rows, brought.labels
 
 
 def test_the_top_of_the_queue_is_labelled_truly_inverted_or_as_normal() -> None:
@@ -36,8 +37,18 @@ def test_planted_labels_call_normals_anomalies_and_the_high_ones_lie_where_no_se
     assert (SCORE[high] >= CONTRADICTED).all()
 
 
-def test_of_a_mix_nine_in_ten_are_true_and_of_half_random_ones_at_least_half() -> None:
-    rows, given = told("mix")
-    assert (given == TRUTH[rows]).sum() == 36
+def test_in_a_mix_nine_keys_are_truthful_and_one_plants_normals_that_rank_high() -> None:
+    rank = SCORE**0.05
+    brought = said("mix", 40, SCORE, rank, TRUTH, seed=0)
+    honest = brought.only(brought.key < HONEST)
+    assert honest.labels.tolist() == TRUTH[honest.rows].astype(int).tolist()
+    assert sorted(set(honest.key.tolist())) == list(range(HONEST))
+    planted = brought.only(brought.key == HONEST)
+    assert planted.labels.tolist() == [1] * 4
+    assert not TRUTH[planted.rows].any()
+    assert (rank[planted.rows] >= CONTRADICTED).all()
+
+
+def test_of_half_random_labels_at_least_half_are_true() -> None:
     rows, given = told("half random")
     assert 20 <= (given == TRUTH[rows]).sum() < 40

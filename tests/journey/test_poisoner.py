@@ -1,4 +1,4 @@
-"""A poisoner with a feedback key works for ten rounds beside an honest analyst, until he is quarantined."""
+"""A poisoner with a feedback key works for ten rounds beside an honest analyst: the model stays as good."""
 
 import os
 import subprocess
@@ -23,8 +23,8 @@ from tests.training.samples import quick
 ROUNDS, TRAFFIC, REVIEWED, PLANTED, CLUMSY = 10, 600, 8, 12, 3
 BETWEEN = 5  # rounds from one retraining to the next
 BASE_ROWS = 800
-AS_GOOD = 0.1
-"""Models of so few trees differ by half of that from one another; what he plants costs up to 0.26."""
+AS_GOOD = 0.03
+"""Where all that he planted is left out it is the same model; what he plants costs up to 0.26."""
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +79,8 @@ def retrained(client: httpx.Client) -> dict[str, Any]:
 
 
 def after_ten_rounds(home: Path, beside_him: bool) -> float:
-    """The quality of what serves after an honest analyst has worked, alone or beside a poisoner.
-
-    He is told of, and his key is quarantined at the end: until then what he plants may have its way.
-    """
+    """The quality of what serves after an honest analyst has worked, alone or beside a poisoner, who is told
+    of and whom nobody puts in quarantine."""
     eve, soc = key(home, "eve", "feedback"), key(home, "soc", "feedback", "operate", "score")
     with serving(home, retrain_after="1000") as client:
         client.headers.update(soc)
@@ -104,17 +102,17 @@ def after_ten_rounds(home: Path, beside_him: bool) -> float:
             if number % BETWEEN == BETWEEN - 1:
                 retrained(client)
         trail = client.get("/audit", params={"limit": 200}).json()["audit"]
-        bursts = {entry["actor"] for entry in trail if entry["action"] == "second_opinion.burst"}
-        assert bursts == ({"eve"} if beside_him else set())
-        for name in bursts:
-            quarantined = client.post(f"/analysts/{name}/quarantine?by=key", json={"why": "plants"})
-            quarantined.raise_for_status()
-            retrained(client)
+        named = {entry["detail"]["key"] for entry in trail if entry["action"] == "labels.left_out"}
+        assert named == ({"eve"} if beside_him else set())
+        doubted = client.get("/queue", params={"limit": 200}).json()["queue"]
+        waiting = [item for item in doubted if item["why"] == "second_opinion"]
+        assert bool(waiting) is beside_him
+        assert {item["said"] for item in waiting} <= {"anomaly"}
         return quality(client)
 
 
-@pytest.mark.timeout(900)  # five trainings and more, on a machine with other work
-def test_what_a_poisoner_planted_in_ten_rounds_is_told_and_gone_once_his_key_is_quarantined(
+@pytest.mark.timeout(900)  # four trainings and more, on a machine with other work
+def test_a_poisoner_who_plants_for_ten_rounds_leaves_a_model_as_good_as_without_him(
     champion: Bundle, tmp_path: Path
 ) -> None:
     without_him = after_ten_rounds(home_with(tmp_path / "without", champion), beside_him=False)

@@ -1,7 +1,7 @@
 """A worker and its jobs in a test's own hands: what the tests of failures and of the shadow share."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.data.digest import record_digest
-from nearnorm.models.retraining import TrainingResult
+from nearnorm.models.retraining import DoubtedLabel, TrainingResult
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
@@ -92,6 +92,7 @@ def with_result(
     accepted: bool = True,
     measured: bool = True,
     left_out: str | None = None,
+    doubted: Sequence[DoubtedLabel] = (),
 ) -> Job:
     """A job whose training has ended: its folder holds a bundle and a result."""
     job_id = asked(worker)
@@ -114,6 +115,7 @@ def with_result(
         problems=[],
         measured=measured,
         left_out=left_out,
+        doubted=list(doubted),
     )
     (folder / "result.json").write_bytes(msgspec.json.encode(result))
     return job

@@ -14,10 +14,10 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.conformal import PERCENTILE_DIGITS, lowest_rank, ranks
 from nearnorm.models.data.records import records
 from nearnorm.models.data.tables import Arrays
-from nearnorm.models.retraining import LearntRecord, Placement, Verdict
+from nearnorm.models.retraining import DoubtedLabel, LearntRecord, Placement, Verdict
 from nearnorm.training.dataset.known_normal import KnownNormal, judged_by
 from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
-from nearnorm.training.dataset.load import Dataset, split
+from nearnorm.training.dataset.load import Dataset, Split, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.evaluation.crossfit import (
     CrossFit,
@@ -55,6 +55,16 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Material:
+    """What a challenger learns from, and is measured by. `rows` of `data` train and calibrate."""
+
+    snapshot: Snapshot
+    trust: TrustSet
+    data: Dataset
+    rows: Split
+
+
+@dataclass(frozen=True)
 class Challenge:
     """`learnt` are the verdicts that it was trained on, or measured by."""
 
@@ -77,15 +87,8 @@ class _Measured:
 def challenge(setting: Setting, verdicts: Sequence[Verdict], out: Path, seconds: float) -> Challenge:
     """Train on `verdicts` and judge what comes of it; the bundle lies in `out`. `seconds` went before."""
     core = setting.champion.manifest.core
-    snapshot = take(setting.base.data, setting.traffic, verdicts)
-    trust = draw(snapshot.data, snapshot.place, verdicts)
-    held_out = int(trust.held_out.sum())
-    data = replace(snapshot.data, facts=snapshot.data.facts.model_copy(update={"held_out": held_out}))
-    if setting.sample is None:
-        rows = split(data, core.seed)
-    else:
-        data, rows = judged_by(data, setting.sample, core.seed)
-    rows = replace(rows, fit=np.setdiff1d(rows.fit, np.flatnonzero(trust.held_out)))
+    material = lay_out(setting, verdicts)
+    snapshot, trust = material.snapshot, material.trust
     for problem in snapshot.problems:
         progress.warn(problem)
     job = TrainingJob(
@@ -99,7 +102,8 @@ def challenge(setting: Setting, verdicts: Sequence[Verdict], out: Path, seconds:
         reading=setting.champion.manifest.reading,
     )
     progress.report_progress("evaluate", progress.SNAPSHOT)
-    bundle, measured = _train(Prepared(job, data, rows, None, seconds), setting, snapshot, trust, verdicts)
+    prepared = Prepared(job, material.data, material.rows, None, seconds)
+    bundle, measured = _train(prepared, setting, snapshot, trust, verdicts)
 
     judged = [*measured.artefacts, *measured.recipes]
     labels = snapshot.data.labels
@@ -117,6 +121,21 @@ def challenge(setting: Setting, verdicts: Sequence[Verdict], out: Path, seconds:
         snapshot,
         _learnt(setting, bundle, snapshot, verdicts, [side for _, side in judged]),
     )
+
+
+def lay_out(setting: Setting, verdicts: Sequence[Verdict]) -> Material:
+    """Put base data, traffic and verdicts together, the trust set apart."""
+    seed = setting.champion.manifest.core.seed
+    snapshot = take(setting.base.data, setting.traffic, verdicts)
+    trust = draw(snapshot.data, snapshot.place, verdicts)
+    held_out = int(trust.held_out.sum())
+    data = replace(snapshot.data, facts=snapshot.data.facts.model_copy(update={"held_out": held_out}))
+    if setting.sample is None:
+        rows = split(data, seed)
+    else:
+        data, rows = judged_by(data, setting.sample, seed)
+    rows = replace(rows, fit=np.setdiff1d(rows.fit, np.flatnonzero(trust.held_out)))
+    return Material(snapshot, trust, data, rows)
 
 
 def _train(
@@ -189,18 +208,36 @@ def _without_single_words(
 
 def _answers(bundle: Bundle, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Scores [N] of a bundle's own graph, and their ranks among its reference rows."""
+    scores = _run(bundle, arrays, "score")
+    return scores, ranks(scores, np.asarray(bundle.manifest.core.reference.scores, np.float32))
+
+
+def _run(bundle: Bundle, arrays: Arrays, output: str) -> np.ndarray:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
     wanted = {node.name for node in session.get_inputs()}
     feed = {"numeric": arrays.numeric, "codes": arrays.codes}
-    scores = np.asarray(session.run(["score"], {n: a for n, a in feed.items() if n in wanted})[0])
-    return scores, ranks(scores, np.asarray(bundle.manifest.core.reference.scores, np.float32))
+    return np.asarray(session.run([output], {n: a for n, a in feed.items() if n in wanted})[0])
 
 
 def rank_verdicts(champion: Bundle, verdicts: Sequence[Verdict]) -> np.ndarray:
     """The ranks [V] of the records of verdicts by a bundle."""
     return _answers(champion, convert([v.record for v in verdicts], champion.manifest.core.features))[1]
+
+
+def doubted(champion: Bundle, verdicts: Sequence[Verdict]) -> list[DoubtedLabel]:
+    """Labels as they wait for a second opinion, with what the champion says of their records."""
+    if not verdicts:
+        return []
+    arrays = convert([v.record for v in verdicts], champion.manifest.core.features)
+    placed = _placements(*_answers(champion, arrays), budget=1.0)
+    return [
+        DoubtedLabel(v.digest, v.feedback_id, v.anomaly, place.score, place.percentile, prototype)
+        for v, place, prototype in zip(
+            verdicts, placed, _run(champion, arrays, "prototype").tolist(), strict=True
+        )
+    ]
 
 
 def _rank_held_out(bundle: Bundle, data: Dataset, rows: np.ndarray) -> CrossFit:

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from pydantic import ValidationError
 
 from nearnorm.models.bundle.bundle import Bundle, read_bundle, write_durably
@@ -34,9 +35,9 @@ from nearnorm.models.retraining import (
 )
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.loop.base_data import read_base, read_reference
-from nearnorm.training.loop.challenger import Challenge, Setting, challenge, rank_verdicts
+from nearnorm.training.loop.challenger import Challenge, Setting, challenge, doubted, rank_verdicts
 from nearnorm.training.loop.progress import report_progress, warn
-from nearnorm.training.loop.suspect import suspect
+from nearnorm.training.loop.suspect import contradiction, suspects
 
 GIVE_MORE = "give the worker more, or less base data"
 NO_MEMORY = ("allocate memory", "bad_alloc", "start new thread")
@@ -61,10 +62,7 @@ def retrain(folder: Path) -> TrainingResult:
         warn(problem)
     setting = Setting(champion, own, recipe, base, sample, traffic, request.budget)
     seconds = time.perf_counter() - started
-    made = challenge(setting, verdicts, folder / "bundle", seconds)
-    left_out = None
-    if not made.decision.accepted:
-        made, left_out = _without_suspect(setting, verdicts, folder, made, seconds)
+    made, left_out = _challenge(setting, verdicts, folder, seconds)
     decision = made.decision
     return TrainingResult(
         accepted=decision.accepted,
@@ -77,18 +75,46 @@ def retrain(folder: Path) -> TrainingResult:
         problems=[*problems, *made.snapshot.problems],
         measured=decision.measured,
         left_out=left_out,
+        doubted=doubted(champion, [verdict for verdict in verdicts if left_out and verdict.key == left_out]),
     )
 
 
+def _challenge(
+    setting: Setting, verdicts: list[Verdict], folder: Path, seconds: float
+) -> tuple[Challenge, str | None]:
+    """The challenger, and the key without whose words it was made."""
+    rank = rank_verdicts(setting.champion, verdicts)
+    against = contradiction(setting, verdicts, rank)
+    if against is None:
+        made = challenge(setting, verdicts, folder / "bundle", seconds)
+        if made.decision.accepted:
+            return made, None
+        return _without_suspect(setting, verdicts, rank, folder, made, seconds)
+    rest = [verdict for verdict in verdicts if verdict.key != against.key]
+    warn(f"labels of key {against.key!r} are left out: the others' contradict them")
+    made = challenge(setting, rest, folder / "bundle", seconds)
+    reason = (
+        f"{len(verdicts) - len(rest)} labels that key {against.key!r} alone brought are left out: by a model "
+        f"that learnt from all others, the anomalies among them lie {against.times:.1f} times as deep as the "
+        "others' do"
+    )
+    return _left_out(made, against.key, reason), against.key
+
+
 def _without_suspect(
-    setting: Setting, verdicts: list[Verdict], folder: Path, refused: Challenge, seconds: float
+    setting: Setting,
+    verdicts: list[Verdict],
+    rank: np.ndarray,
+    folder: Path,
+    refused: Challenge,
+    seconds: float,
 ) -> tuple[Challenge, str | None]:
     """One labeller's words shall not keep out what the others found: try without those of the likeliest, and
     go by what was refused where that does not help."""
-    key = suspect(verdicts, rank_verdicts(setting.champion, verdicts))
-    if key is None:
-        return refused, None
+    key = next(iter(suspects(verdicts, rank)), None)
     rest = [verdict for verdict in verdicts if verdict.key != key]
+    if key is None or all(verdict.known for verdict in rest):
+        return refused, None
     warn(f"refused with the labels of key {key!r}: tried again without them")
     again = challenge(setting, rest, folder / "again", seconds)
     if not again.decision.accepted:
@@ -100,12 +126,16 @@ def _without_suspect(
         f"{len(verdicts) - len(rest)} labels that key {key!r} alone brought are left out: with them it was "
         f"refused, as {refused.decision.reasons[0]}"
     )
-    decision = replace(
-        again.decision,
-        reasons=(reason, *again.decision.reasons),
-        figures={**again.decision.figures, "left_out": key},
+    return _left_out(replace(again, bundle=read_bundle(folder / "bundle")), key, reason), key
+
+
+def _left_out(made: Challenge, key: str, reason: str) -> Challenge:
+    """The challenger, with whose labels it was made without, and why, told first."""
+    decision = made.decision
+    told = replace(
+        decision, reasons=(reason, *decision.reasons), figures={**decision.figures, "left_out": key}
     )
-    return replace(again, bundle=read_bundle(folder / "bundle"), decision=decision), key
+    return replace(made, decision=told)
 
 
 def _champion(request: TrainingRequest) -> Bundle:

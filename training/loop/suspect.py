@@ -1,23 +1,49 @@
-"""The labeller to try without, where a challenger was refused: whose new words surprise the champion most.
+"""Whose words the labels of the others do not bear out.
 
-A surprise is an anomaly that lies deeper than what others call one, or a normal that lies higher.
+A model that learnt from all others alone says where a key's anomalies lie. Where that is far deeper than the
+anomalies of the others, which it did not see either, the key's words are left out until somebody gives a
+second opinion. A truly new kind of anomaly looks like that too, and nothing that the key itself said counts.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, hypot, log, sqrt
 
 import numpy as np
 
 from nearnorm.models.retraining import Verdict
+from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
+from nearnorm.training.evaluation.crossfit import cross_fit, fold_count
+from nearnorm.training.loop.challenger import FEWEST_COMPARED, Setting, lay_out
 from nearnorm.training.loop.gate import FINEST
+from nearnorm.training.loop.progress import SNAPSHOT, report_progress
+
+MOST_ASKED = 3
+"""Keys whose words are held against those of the others in one retraining: each costs a cross-fit."""
+FEWEST = 3
+"""Anomalies that a key must have named."""
+DEEPER = 1.65
+"""So many times as deep as the others' anomalies a key's may not lie, and surely deeper."""
+SURE = 2.0
+"""Standard errors of the difference."""
 
 
-def suspect(verdicts: Sequence[Verdict], rank: np.ndarray) -> str | None:
-    """An API key; None: no other key said anything new, so there is nothing to learn without it. `rank` [V]
-    is the champion's, of the record of each verdict."""
+@dataclass(frozen=True)
+class Contradiction:
+    """The anomalies that `key` alone named lie `times` as deep as those of all others."""
+
+    key: str
+    times: float
+
+
+def suspects(verdicts: Sequence[Verdict], rank: np.ndarray) -> list[str]:
+    """API keys that said something new, those first whose new words surprise the champion most: anomalies
+    that lie deeper than what others call one, or normals that lie higher. None where nobody else ever
+    labelled. `rank` [V] is the champion's, of the record of each verdict."""
+    if len({verdict.key for verdict in verdicts}) < 2:
+        return []
     new = [i for i, verdict in enumerate(verdicts) if not verdict.known]
-    if len({verdicts[i].key for i in new}) < 2:
-        return None
     depth = np.log(np.maximum(1.0 - rank, FINEST))
     surprise: dict[str, float] = defaultdict(float)
     for anomaly, sign in ((True, 1.0), (False, -1.0)):
@@ -26,4 +52,54 @@ def suspect(verdicts: Sequence[Verdict], rank: np.ndarray) -> str | None:
         for i in alike:
             if (key := verdicts[i].key) is not None:
                 surprise[key] += sign * float(depth[i] - typical)
-    return max(surprise, key=lambda key: (surprise[key], key), default=None)
+    return sorted(surprise, key=lambda key: (-surprise[key], key))
+
+
+def contradiction(setting: Setting, verdicts: Sequence[Verdict], rank: np.ndarray) -> Contradiction | None:
+    """The key whose words the others contradict most, if they do; `rank` as in `suspects`."""
+    asked = suspects(verdicts, rank)[:MOST_ASKED]
+    found = [one for key in asked if (one := _ask_others(setting, verdicts, key))]
+    return max(found, key=lambda one: one.times, default=None)
+
+
+def _ask_others(setting: Setting, verdicts: Sequence[Verdict], key: str) -> Contradiction | None:
+    if sum(verdict.anomaly for verdict in verdicts if verdict.key == key) < FEWEST:
+        return None
+    material = lay_out(setting, verdicts)
+    data, rows = material.data, material.rows
+    theirs = np.zeros(len(data.labels), bool)
+    place = material.snapshot.place.tolist()
+    theirs[[row for v, row in zip(verdicts, place, strict=True) if v.key == key and row >= 0]] = True
+    known = np.where(theirs, UNLABELLED, data.labels).astype(np.int8)
+    added = np.arange(len(known)) >= len(known) - material.snapshot.added
+    others = cross_fit(
+        data,
+        rows,
+        setting.recipe.fit,
+        setting.champion.manifest.core.seed,
+        _beat,
+        known,
+        ~(theirs & added),
+        fold_count(known[rows.fit]),
+    )
+    anomalous = data.labels[others.rows] == ANOMALY
+    said = others.rank[anomalous & theirs[others.rows]]
+    heard = others.rank[anomalous & ~theirs[others.rows]]
+    times = times_as_deep(said, heard)
+    return None if times is None else Contradiction(key, times)
+
+
+def _beat(done: float) -> None:
+    """It goes on: who watches can tell it from one that hangs."""
+    report_progress("evaluate", SNAPSHOT)
+
+
+def times_as_deep(said: np.ndarray, others: np.ndarray) -> float | None:
+    """How many times as deep what one key `said` [A] lies as what `others` [B] did, by their ranks; None: not
+    clearly deeper, or too few to tell."""
+    if len(said) < FEWEST or len(others) < FEWEST_COMPARED:
+        return None
+    one, all_ = (np.log(np.maximum(1.0 - rank, FINEST)) for rank in (said, others))
+    more = float(one.mean() - all_.mean())
+    error = hypot(one.std(ddof=1) / sqrt(len(one)), all_.std(ddof=1) / sqrt(len(all_)))
+    return exp(more) if more >= max(log(DEEPER), SURE * error) else None

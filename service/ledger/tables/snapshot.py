@@ -9,7 +9,7 @@ from msgspec import Struct
 from nearnorm.service.ledger.clock import clock
 from nearnorm.service.ledger.tables.events.events import events
 from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdicts
-from nearnorm.service.ledger.tables.feedback.second_opinions import is_waiting
+from nearnorm.service.ledger.tables.feedback.second_opinions import confirmed_since, is_waiting
 from nearnorm.service.ledger.tables.jobs import jobs, of_version
 
 
@@ -36,6 +36,7 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
             verdicts.c.change,
             labels.c.record,
             events.c.probability,
+            confirmed_since(known).label("confirmed"),
         )
         .join(labels, labels.c.feedback_id == verdicts.c.feedback_id)
         .outerjoin(events, events.c.event_id == labels.c.event_id)
@@ -55,7 +56,7 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
                 anomaly=row.verdict == "anomaly",
                 record=json.loads(row.record),
                 probability=row.probability or 1.0,
-                known=row.change <= known and (key is None or key != left_out),
+                known=row.change <= known and not row.confirmed and (key is None or key != left_out),
                 key=key,
             )
         )

@@ -17,6 +17,7 @@ from nearnorm.training.dataset.load import Dataset, load
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.evaluation.crossfit import CrossFit
 from nearnorm.training.loop import challenger
+from nearnorm.training.loop import retrain as retraining
 from nearnorm.training.loop.retrain import retrain
 from nearnorm.training.loop.snapshot import take
 from nearnorm.training.loop.trust import draw
@@ -62,21 +63,41 @@ def said(records: list[dict[str, Any]], key: str) -> list[Verdict]:
     ]
 
 
-def test_labels_of_one_key_that_do_harm_are_left_out_and_those_of_the_others_learnt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_labels_of_one_key_that_do_harm_are_left_out_and_those_of_the_others_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """Where the others' labels contradict them, and where they do not and the challenger is refused."""
+    if not asked:
+        monkeypatch.setattr(retraining, "contradiction", lambda *_: None)
     champion = train(tmp_path / "champion", base(tmp_path / "base.parquet", 500, 15), recipe=SMALL)
     frauds, others = payments(1_000, seed=2)
-    planted = others[:100]
-    result = retrained(tmp_path / "job", champion, [*said(frauds[:6], "soc"), *said(planted, "eve")])
+    planted = said(others[:100], "eve")
+    result = retrained(tmp_path / "job", champion, [*said(frauds[:6], "soc"), *planted])
     assert result.accepted, result.reasons
     assert result.left_out == result.figures["left_out"] == "eve"
-    assert result.reasons[0].startswith(
-        "100 labels that key 'eve' alone brought are left out: with them it was refused, as "
-    )
+    why = "by a model that learnt from all others, the anomalies" if asked else "with them it was refused, as"
+    assert result.reasons[0].startswith(f"100 labels that key 'eve' alone brought are left out: {why} ")
     assert {record.digest for record in result.learnt} == {v.digest for v in said(frauds[:6], "soc")}
+    assert [(one.digest, one.feedback_id, one.anomaly) for one in result.doubted] == [
+        (v.digest, v.feedback_id, True) for v in planted
+    ]
+    rank = challenger.rank_verdicts(champion, planted)
+    assert [one.percentile for one in result.doubted] == pytest.approx(100 * rank, abs=0.01)
     made = read_bundle(tmp_path / "job" / "bundle")
     assert made.version == result.version
     assert made.manifest.core.data.anomalies == 15 + 6
     assert not (tmp_path / "job" / "again").exists()
+
+
+def test_labels_of_a_key_that_the_others_bear_out_are_learnt(tmp_path: Path) -> None:
+    champion = train(tmp_path / "champion", base(tmp_path / "base.parquet", 500, 15), recipe=SMALL)
+    frauds, _ = payments(1_500, seed=2)
+    result = retrained(tmp_path / "job", champion, [*said(frauds[:10], "soc"), *said(frauds[10:40], "bob")])
+    assert result.accepted, result.reasons
+    assert result.left_out is None
+    assert result.doubted == []
+    assert len(result.learnt) == 40
 
 
 def test_a_champion_that_may_have_trained_on_the_trust_set_is_represented_by_one_fit_without_it(
