@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import traceback
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from nearnorm.models.data.schema import FeatureSchema
-from nearnorm.service.errors import BodyTooLarge, ServiceError, UnsupportedMedia
+from nearnorm.service.errors import BodyTooLarge, ServiceError
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.records.encoder import Encoded, Encoder, Rows
 from nearnorm.service.records.shapes import Envelope
@@ -106,7 +105,7 @@ class BulkWork:
         name = job.named or job.first
         if name not in job.models:
             return NoSuchModel(name), []
-        encoded = _arrow().read(body, self._encoders[job.models[name]])
+        encoded = import_arrow().read(body, self._encoders[job.models[name]])
         return _rows_read(name, Envelope(), encoded)
 
 
@@ -133,7 +132,7 @@ def _write(job: WriteAnswer, arrays: list[NDArray[Any]]) -> Replied:
     noted = Remembered(job.event_ids, job.matched)
     reasons = None if job.reasons is None else Reasons(job.reasons, job.groups, job.warning)
     if job.arrow:
-        payload = _arrow().write(facts, encoded, scores, noted, reasons)
+        payload = import_arrow().write(facts, encoded, scores, noted, reasons)
     else:
         payload = answered(facts, asked, encoded, scores, noted, reasons)
     return Written(), [as_array(payload)]
@@ -155,14 +154,6 @@ def _scores(encoded: Encoded, job: WriteAnswer, arrays: list[NDArray[Any]]) -> S
         job.novel,
     )
     return Scores(batch, 0, len(score), percentiles, anomalies)
-
-
-def _arrow() -> Any:  # noqa: ANN401 - a module
-    """What reads and writes Arrow. Raises UnsupportedMedia."""
-    try:
-        return import_module("nearnorm.service.scoring.arrow")
-    except ModuleNotFoundError:
-        raise UnsupportedMedia("Arrow is not read here: install the extra arrow") from None
 
 
 def main() -> None:

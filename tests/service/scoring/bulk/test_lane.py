@@ -76,9 +76,13 @@ def test_the_process_is_started_with_the_first_body_that_takes_long(
     assert (pid(app) is not None) == beside
 
 
-def test_arrow_is_read_there_whatever_its_size(app: Application, fresh: httpx.Client) -> None:
-    assert post(fresh, stream(pa.Table.from_pylist([RECORD]))).status_code == 200
-    assert pid(app) is not None
+@pytest.mark.parametrize(("rows", "beside"), [(1_000, False), (10_000, True)])
+def test_a_long_stream_is_read_there_too(
+    app: Application, fresh: httpx.Client, rows: int, beside: bool
+) -> None:
+    table = pa.table({name: [value] * rows for name, value in RECORD.items()})
+    assert post(fresh, stream(table, rows)).status_code == 200
+    assert (pid(app) is not None) == beside
 
 
 def test_a_process_that_was_killed_is_started_again_and_told(app: Application, fresh: httpx.Client) -> None:
