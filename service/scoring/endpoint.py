@@ -46,6 +46,7 @@ from nearnorm.service.scoring.answer_parts import NOTHING, Reasons, Remembered
 from nearnorm.service.scoring.bulk.lane import BulkLane
 from nearnorm.service.scoring.bulk.requests import Body, BulkAnswer, BulkRequests
 from nearnorm.service.scoring.explain import Explanation
+from nearnorm.service.scoring.import_arrow import import_arrow
 from nearnorm.service.scoring.json_answer import answered
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.scoring.rows import counted, explained, scored_rows, show_to_drift, whole

@@ -40,6 +40,7 @@ from nearnorm.service.scoring.bulk.messages import (
     receive_job,
     send,
 )
+from nearnorm.service.scoring.import_arrow import import_arrow
 from nearnorm.service.scoring.json_answer import answered
 from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.malloc import share_heap, trim_heap
