@@ -87,6 +87,8 @@ def running(service: Service) -> dict[str, int]:
     """The processes there are to kill, by kind."""
     found = {"service": service.pid}
     for pid, line in children(service.pid):
+        if "scoring.bulk.process" in line:
+            found["bulk"] = pid
         if "nearnorm worker" in line:
             found["worker"] = pid
             for child, command in children(pid):

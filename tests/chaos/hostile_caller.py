@@ -9,6 +9,7 @@ requests whose answers it does not read. It prints what was answered at the end 
 
 import http.client
 import json
+import os
 import select
 import socket
 import sys
@@ -117,6 +118,7 @@ class HostileCaller:
 
 
 def main() -> None:
+    os.nice(19)
     caller = HostileCaller(int(sys.argv[1]), sys.argv[2])
     for _ in sys.stdin:
         caller.answers.clear()

@@ -5,10 +5,11 @@
 A real `nearnorm serve` with its worker. Records come at a steady rate; analysts label out of the queue and
 disagree; labels make job after job, of tiny trainings; an operator swaps versions by hand meanwhile. Before
 that, what is held by design is there: a verdict on every record that comes, as many events as are kept.
-Half of the time a hostile caller with a key of his own is at work (hostile_caller). Memory, descriptors,
-threads, the database's size and latencies go into soak.csv and a plot; ends with 1 where something grows,
-the last quarter is slower than the first, the others wait longer beside the hostile caller than without him,
-or a request of theirs failed.
+A quarter of the time a hostile caller with a key of his own is at work here (hostile_caller), and a quarter at
+another service on the same machine: what he does to the service stands apart from what he does to the machine.
+Memory, descriptors, threads, the database's size and latencies go into soak.csv and a plot; ends with 1 where
+something grows, the last quarter is slower than the first, the others wait longer with the hostile caller here
+than with him there, or a request of theirs failed.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.feedback.labels import labels
 from nearnorm.service.ledger.tables.jobs import jobs
 from tests.chaos.chaos_loop import CONFIG, ROWS, running
-from tests.chaos.hostile_phases import HostilePhases
+from tests.chaos.hostile_phases import HostilePhases, Phase
 from tests.chaos.kills import Service, database_of
 from tests.chaos.soak_report import Sample, judge, plot
 from tests.training.conftest import SAMPLES
@@ -151,7 +152,11 @@ class Clients:
 
 def soak(minutes: float, database: str, csv_file: Path, image: Path) -> bool:
     """Whether nothing grew, slowed down or failed."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, database_of(database) as url:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        database_of(database) as url,
+        another_service(Path(folder) / "another") as another,
+    ):
         home = Path(folder)
         (home / "quick.toml").write_text(CONFIG)
         table = pq.read_table(SAMPLES / "shuttle_train.parquet").slice(0, ROWS)
@@ -176,7 +181,7 @@ def soak(minutes: float, database: str, csv_file: Path, image: Path) -> bool:
             hostile_key, _ = keyring.create(connection, "hostile", ["score"], "the soak")
         _fill(service.url, key, records)
         clients = Clients(service.url, key, records)
-        hostile = HostilePhases(service.port, hostile_key)
+        hostile = HostilePhases({"service": (service.port, hostile_key), "another": another})
         samples: list[Sample] = []
         began = time.monotonic()
         pause = max(1.0, 60 * minutes / ENOUGH)
@@ -196,12 +201,30 @@ def soak(minutes: float, database: str, csv_file: Path, image: Path) -> bool:
             ledger.close()
     print(json.dumps(told))
     latencies = [(when - began, ms) for when, ms in clients.latencies]
-    phases = [(first - began, last - began) for first, last in hostile.phases]
+    phases = [Phase(target, first - began, last - began) for target, first, last in hostile.phases]
     print("the hostile caller was answered:", json.dumps(hostile.answers))
     plot(samples, phases, image)
     judged = judge(samples, latencies, phases, clients.failures)
     print("\n".join(judged.lines))
     return judged.ok
+
+
+@contextmanager
+def another_service(home: Path) -> Iterator[tuple[int, str]]:
+    """A service that only the hostile caller uses: its port, and his key."""
+    home.mkdir()
+    service = Service(home, None)
+    service.start()
+    ledger = Ledger.at(None, home)
+    try:
+        with ledger.write() as connection:
+            key, _ = keyring.create(connection, "hostile", ["score"], "the soak")
+        with httpx.Client(base_url=service.url, headers=_with_key(key), timeout=60) as client:
+            _wait_for_key(client)
+        yield service.port, key
+    finally:
+        service.close()
+        ledger.close()
 
 
 def _records(url: str) -> list[dict[str, Any]]:
@@ -249,9 +272,10 @@ def _wait_for_key(client: httpx.Client) -> None:
 def _sample(seconds: float, service: Service, home: Path, ledger: Ledger, recent: list[float]) -> Sample:
     found = running(service)
     of_service, of_worker = _process(found["service"]), _process(found.get("worker", 0))
+    of_bulk, *_ = _process(found.get("bulk", 0))
     recent = sorted(recent)
     p99 = recent[int(0.99 * (len(recent) - 1))] if recent else float("nan")
-    return Sample(round(seconds, 1), *of_service, *of_worker, _size(home, ledger), round(p99, 3))
+    return Sample(round(seconds, 1), *of_service, *of_worker, of_bulk, _size(home, ledger), round(p99, 3))
 
 
 def _process(pid: int) -> tuple[float, int, int]:

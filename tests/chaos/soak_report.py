@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.chaos.hostile_phases import MOST_BESIDE_OVER_WITHOUT, beside_over_without
-from tests.chaos.trends import late_over_early, trend
+from tests.chaos.hostile_phases import MOST_BESIDE_OVER_APART, Phase, waits
+from tests.chaos.trends import MATTERS, late_over_early, trend
 
 MOST_LATE_OVER_EARLY = 1.2
 
@@ -21,11 +21,12 @@ class Sample(NamedTuple):
     worker_mb: float
     worker_descriptors: int
     worker_threads: int
+    bulk_mb: float
     database_mb: float
     p99_ms: float
 
 
-FLAT = ("service_mb", "worker_mb", "service_descriptors", "worker_descriptors", "service_threads")
+FLAT = ("service_mb", "worker_mb", "bulk_mb", "service_descriptors", "worker_descriptors", "service_threads")
 TOLD = ("worker_threads", "database_mb")
 
 
@@ -38,12 +39,12 @@ class Judged:
 def judge(
     samples: Sequence[Sample],
     latencies: Sequence[tuple[float, float]],
-    hostile: Sequence[tuple[float, float]],
+    hostile: Sequence[Phase],
     failures: Sequence[str],
 ) -> Judged:
     """Slopes with their noise, p99 late over early and beside a hostile caller, what failed: a line each.
 
-    `hostile` are the phases in which he was at work.
+    `hostile` are the phases in which a hostile caller was at work.
     """
     seconds = [sample.seconds for sample in samples]
     lines, ok = [], True
@@ -51,6 +52,8 @@ def judge(
         found = trend(seconds, [float(getattr(sample, name)) for sample in samples])
         bad = name in FLAT and found.grows
         verdict = ("GROWS" if bad else "flat") if name in FLAT else "told"
+        if found.step is not None and abs(found.step) > MATTERS * found.level:
+            verdict += f", one step of {found.step:+.1f}"
         lines.append(
             f"{name:20} {found.level:9.2f}, {found.slope:+9.3f} an hour, +-{found.noise:.3f}: {verdict}"
         )
@@ -64,10 +67,12 @@ def judge(
         f"p99 {first:.2f} ms in the first quarter, {last:.2f} ms in the last: {ratio:.2f}"
         f"{' SLOWER' if slower else ''}"
     )
-    beside, without, more = beside_over_without(latencies, hostile)
-    hurt = more > MOST_BESIDE_OVER_WITHOUT
+    found_waits = waits(latencies, hostile)
+    beside, apart, without = found_waits
+    hurt = beside > MOST_BESIDE_OVER_APART * apart
     lines.append(
-        f"p99 {beside:.2f} ms beside the hostile caller, {without:.2f} ms without him: {more:.2f}"
+        f"p99 {beside:.2f} ms with the hostile caller here, {apart:.2f} ms with him at another service on this "
+        f"machine, {without:.2f} ms without him: {beside / apart:.2f} and {beside / without:.2f} times"
         f"{' HURT' if hurt else ''}"
     )
     lines.append(f"{len(failures)} of the requests failed")
@@ -75,8 +80,8 @@ def judge(
     return Judged(ok and not slower and not hurt and not failures, lines)
 
 
-def plot(samples: Sequence[Sample], hostile: Sequence[tuple[float, float]], image: Path) -> None:
-    """The samples over time; the phases of the hostile caller are shaded."""
+def plot(samples: Sequence[Sample], hostile: Sequence[Phase], image: Path) -> None:
+    """The samples over time; the phases of the hostile caller are shaded, lighter where he was elsewhere."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -84,7 +89,7 @@ def plot(samples: Sequence[Sample], hostile: Sequence[tuple[float, float]], imag
 
     minutes = [sample.seconds / 60 for sample in samples]
     panels = [
-        ("memory, MB", ["service_mb", "worker_mb"]),
+        ("memory, MB", ["service_mb", "worker_mb", "bulk_mb"]),
         ("descriptors, threads", ["service_descriptors", "worker_descriptors", "service_threads"]),
         ("database, MB", ["database_mb"]),
         ("p99 of a request, ms", ["p99_ms"]),
@@ -93,8 +98,9 @@ def plot(samples: Sequence[Sample], hostile: Sequence[tuple[float, float]], imag
     for axis, (title, names) in zip(axes, panels, strict=True):
         for name in names:
             axis.plot(minutes, [getattr(sample, name) for sample in samples], label=name, linewidth=1)
-        for first, last in hostile:
-            axis.axvspan(first / 60, last / 60, color="#d98c2b", alpha=0.15, linewidth=0)
+        for target, first, last in hostile:
+            alpha = 0.18 if target == "service" else 0.06
+            axis.axvspan(first / 60, last / 60, color="#d98c2b", alpha=alpha, linewidth=0)
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_ylim(bottom=0)
         if len(names) > 1:

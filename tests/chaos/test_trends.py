@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.chaos.hostile_phases import beside_over_without
+from tests.chaos.hostile_phases import Phase, waits
 from tests.chaos.trends import late_over_early, trend
 
 SECONDS = [5.0 * i for i in range(360)]  # half an hour
@@ -47,7 +47,17 @@ def test_too_short_a_run_says_nothing() -> None:
         trend([], [])
 
 
-def test_waits_beside_the_hostile_caller_are_held_against_those_between_his_phases() -> None:
-    latencies = [(0.0, 900.0)] + [(float(s), 6.0 if 20 <= s <= 30 else 3.0) for s in range(10, 60)]
-    assert beside_over_without(latencies, [(20.0, 30.0), (50.0, 49.0)]) == (6.0, 3.0, 2.0)
-    assert beside_over_without([(5.0, 900.0), *latencies], [(10.0, 15.0)])[0] == 3.0
+def test_waits_are_told_apart_by_where_the_hostile_caller_is() -> None:
+    latencies = [(0.0, 900.0)]  # before his first phase
+    latencies += [(float(s), 6.0 if s <= 30 else 4.0 if s <= 50 else 3.0) for s in range(20, 60)]
+    phases = [Phase("service", 20.0, 30.0), Phase("another", 31.0, 50.0)]
+    assert waits(latencies, phases) == (6.0, 4.0, 3.0)
+    assert waits(latencies, [*phases, Phase("service", 51.0, 60.0)]).beside == 6.0
+
+
+def test_one_step_is_told_and_is_no_slope_and_two_are_a_slope() -> None:
+    one = trend(SECONDS, [81.0 if second < 900 else 98.0 for second in SECONDS])
+    assert not one.grows
+    assert one.step == pytest.approx(17, abs=3)  # it comes within a block
+    assert trend(SECONDS, [80.0 + 8 * (second // 600) for second in SECONDS]).grows
+    assert trend(SECONDS, noisy(0, growth=8.0)).step is None
