@@ -62,18 +62,16 @@ class Keyring:
         return self._allow_anonymous or (self._open_without_keys and not self._any_key)
 
     def admit(self, headers: Iterable[tuple[bytes, bytes]], role: str | None) -> Caller:
-        """`caller` by raw headers. One of a kind: of two, each reader would take another."""
-        authorization = x_api_key = None
-        for name, value in headers:
-            if name == b"authorization":
-                if authorization is not None:
-                    raise _sent_twice("Authorization")
-                authorization = value.decode("latin-1")
-            elif name == b"x-api-key":
-                if x_api_key is not None:
-                    raise _sent_twice("X-API-Key")
-                x_api_key = value.decode("latin-1")
-        return self.caller(authorization, x_api_key, role)
+        """`caller` by raw headers."""
+        return self.caller(*_sent(headers), role)
+
+    def known(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """The name of whoever sends these headers, None for one who is not let in. It is no request."""
+        try:
+            secret = _secret(*_sent(headers))
+            return (self._without_key() if secret is None else self._by(secret, None)).name
+        except Unauthorized:
+            return None
 
     def caller(self, authorization: str | None, x_api_key: str | None, role: str | None) -> Caller:
         """Who may do this; a role of None is any. It counts as one request of theirs.
@@ -180,6 +178,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _sent(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, str | None]:
+    """Authorization and X-API-Key. One of a kind: of two, each reader would take another."""
+    authorization = x_api_key = None
+    for name, value in headers:
+        if name == b"authorization":
+            if authorization is not None:
+                raise _sent_twice("Authorization")
+            authorization = value.decode("latin-1")
+        elif name == b"x-api-key":
+            if x_api_key is not None:
+                raise _sent_twice("X-API-Key")
+            x_api_key = value.decode("latin-1")
+    return authorization, x_api_key
 
 
 def _sent_twice(header: str) -> Unauthorized:

@@ -130,6 +130,11 @@ class ScoreEndpoint:
         """
         return self._registry.is_full
 
+    def lets_in(self, headers: Headers) -> bool:
+        """Whether the queues, though they are full, take one more of whoever sends these headers."""
+        caller = self._keyring.known(headers)
+        return caller is not None and not self._registry.is_full_for(caller)
+
     def refuse_unread(self) -> bytes:
         """The answer to one that is not read; it is counted."""
         self.count(429, 0.0)
@@ -150,9 +155,9 @@ class ScoreEndpoint:
         """How many more requests there is room for now."""
         return self._registry.capacity
 
-    def check_room(self) -> None:
+    def check_room(self, caller: str) -> None:
         """Raises Overloaded before the body is read: what is refused must cost little."""
-        if self._registry.is_full:
+        if self._registry.is_full_for(caller):
             raise overloaded()
 
     def decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:
@@ -194,7 +199,7 @@ class ScoreEndpoint:
         check_size(size_of_body(scope["headers"]), most)
         known = ("model", "explain") if kind.content == ARROW else ()  # JSON says so itself
         query = query_of(scope["query_string"].decode("latin-1"), known)
-        self.check_room()
+        self.check_room(caller.name)
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
             stream = Body(body, True, query.get("model") or None, flag(query, "explain"))
@@ -206,9 +211,9 @@ class ScoreEndpoint:
             return JSON, await self._answer_bulk(scope, Body(body), caller, receive)
         asked = self.asked(model, request, model.encoder.encode(request), caller)
         encoded = asked.encoded
-        parts = await scored_rows(model, encoded, receive)
+        parts = await scored_rows(model, encoded, caller.name, receive)
         scores = whole(encoded, parts)
-        reasons = await explained(model, encoded, scores) if request.explain else None
+        reasons = await explained(model, encoded, scores, caller.name) if request.explain else None
         noted = self._note(model, encoded, scores, parts, request, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return JSON, answered(model.facts, request, encoded, scores, noted, reasons)
@@ -220,9 +225,9 @@ class ScoreEndpoint:
         model = self._registry.get(stream.named) if stream.named else self._registry.first()
         encoded = arrow.read(stream.content, model.encoder)
         counted(model, encoded.count, len(encoded.errors), caller.meter)
-        parts = await scored_rows(model, encoded, receive)
+        parts = await scored_rows(model, encoded, caller.name, receive)
         scores = whole(encoded, parts)
-        reasons = await explained(model, encoded, scores) if stream.explain else None
+        reasons = await explained(model, encoded, scores, caller.name) if stream.explain else None
         noted = self._note(model, encoded, scores, parts, None, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         payload: bytes = arrow.write(model.facts, encoded, scores, noted, reasons)
@@ -277,7 +282,7 @@ class DirectScore:
             endpoint.check_site(headers)
             self._caller, most = endpoint.admit(headers)
             check_size(size, most)
-            endpoint.check_room()
+            endpoint.check_room(self._caller.name)
         except Exception as error:
             self._end(*problem_of(error, headers))
 
@@ -309,7 +314,7 @@ class DirectScore:
         try:
             self._asked = self._endpoint.asked(model, request, encoded, self._caller)
             if len(encoded.rows):
-                self._entry = model.batcher.put(encoded.rows, self._scored)
+                self._entry = model.batcher.put(encoded.rows, self._scored, self._caller.name)
                 return
         except Exception as error:
             self._end(*problem_of(error, self._headers))
@@ -355,7 +360,7 @@ class DirectScore:
                 return
             self._end(200, [(b"content-type", JSON)], payload)
 
-        self._entry = asked.model.explaining.put(explanation.scored, explained)
+        self._entry = asked.model.explaining.put(explanation.scored, explained, asked.caller)
 
     def _end(self, status: int, headers: Headers, payload: bytes) -> None:
         self._reply(status, headers, payload)

@@ -30,21 +30,25 @@ def whole(encoded: Encoded, parts: Sequence[Scores]) -> Scores | None:
     return joined(encoded.rows, parts) if parts else None
 
 
-async def scored_rows(model: LoadedModel, encoded: Encoded, receive: Receive | None) -> Sequence[Scores]:
+async def scored_rows(
+    model: LoadedModel, encoded: Encoded, caller: str, receive: Receive | None
+) -> Sequence[Scores]:
     """Raises ClientGoneError where `receive` says so before the rows' turn has come."""
     if not len(encoded.rows):
         return []
-    waiting = model.batcher.submit(encoded.rows)
+    waiting = model.batcher.submit(encoded.rows, caller)
     if receive is not None and model.batcher.rows > BATCH_ROWS:  # it will take a while: does anybody listen?
         await _unless_gone(waiting, receive)
     return await waiting
 
 
-async def explained(model: LoadedModel, encoded: Encoded, scores: Scores | None) -> Reasons | None:
+async def explained(
+    model: LoadedModel, encoded: Encoded, scores: Scores | None, caller: str
+) -> Reasons | None:
     if scores is None:
         return None
     explanation = Explanation.of(scores)
-    return explanation.reasons(model, encoded, await model.explaining.submit(explanation.scored))
+    return explanation.reasons(model, encoded, await model.explaining.submit(explanation.scored, caller))
 
 
 def show_to_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:

@@ -2,12 +2,12 @@
 
 An idle batcher runs whatever the event loop delivered in one turn; under load requests gather while a
 batch runs. Rows are counted, not requests. A request larger than a batch is served in parts, each
-behind those who came meanwhile, so that neither large nor small requests starve.
+behind those who came meanwhile, so that neither large nor small requests starve. Callers take turns, and
+where the queue is full, one with less than an even part of it goes before one with more.
 """
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from msgspec import Struct
 
 from nearnorm.service.errors import DeadlineExceeded, InternalError, Overloaded
+from nearnorm.service.serving.turns import Turns
 
 
 class Divisible(Protocol):
@@ -45,12 +46,13 @@ class Limits(Struct, frozen=True):
 class Entry(Generic[Item, Outcome]):
     """An item on its way. `on_done` is called once, with the outcomes of its parts or what went wrong."""
 
-    __slots__ = ("item", "on_done", "outcomes", "over", "rows", "running", "since", "taken")
+    __slots__ = ("caller", "item", "on_done", "outcomes", "over", "rows", "running", "since", "taken")
 
     def __init__(
-        self, item: Item, on_done: Callable[[list[Outcome] | Exception], None], since: float
+        self, item: Item, on_done: Callable[[list[Outcome] | Exception], None], since: float, caller: str
     ) -> None:
         self.item = item
+        self.caller = caller
         self.rows = len(item)
         self.on_done = on_done
         self.since = since
@@ -98,7 +100,8 @@ class Batcher(Generic[Item, Ran, Outcome]):
         self._limits = limits
         self._executor = executor
         self._observe = observe
-        self._queue: deque[Entry[Item, Outcome]] = deque()
+        self._queue: Turns[Entry[Item, Outcome]] = Turns()
+        self._held: dict[str, int] = {}  # rows by caller, of those who have any
         self._awake = False
         self._alone = False
         self._off_loop = 0
@@ -129,17 +132,25 @@ class Batcher(Generic[Item, Ran, Outcome]):
         free = self._limits.queue_rows - self.rows
         return max(1, free * max(1, len(self._queue)) // max(1, self.rows))
 
-    def put(self, item: Item, on_done: Callable[[list[Outcome] | Exception], None]) -> Entry[Item, Outcome]:
+    def is_full_for(self, caller: str) -> bool:
+        """Whether it is full, and this caller has nobody to go before."""
+        return self.is_full and not self._goes_before_others(caller, 1)
+
+    def put(
+        self, item: Item, on_done: Callable[[list[Outcome] | Exception], None], caller: str = ""
+    ) -> Entry[Item, Outcome]:
         """`on_done` gets the outcomes of the item's parts, in order.
 
         It gets DeadlineExceeded when the item waited too long, InternalError when its batch failed. It is
-        called in the event loop, and must not raise. Raises Overloaded when the queue is full.
+        called in the event loop, and must not raise. It gets Overloaded where the item had to go for one of a
+        caller with less in the queue. Raises Overloaded when the queue is full.
         """
-        entry = Entry(item, on_done, time.perf_counter())
-        if self.rows + entry.rows > self._limits.queue_rows:
+        entry = Entry(item, on_done, time.perf_counter(), caller)
+        if self.rows + entry.rows > self._limits.queue_rows and not self._made_room(entry):
             self.overflown = True
             raise overloaded()
         self.rows += entry.rows
+        self._held[caller] = self._held.get(caller, 0) + entry.rows
         # known before the next is decoded: of large requests, every other one was in vain
         self.overflown = self.rows + entry.rows > self._limits.queue_rows
         self._queue.append(entry)
@@ -148,7 +159,7 @@ class Batcher(Generic[Item, Ran, Outcome]):
             self._loop.call_soon(self._next if self._alone else self._soon)
         return entry
 
-    def submit(self, item: Item) -> "asyncio.Future[list[Outcome]]":
+    def submit(self, item: Item, caller: str = "") -> "asyncio.Future[list[Outcome]]":
         """`put` for those who await. Cancelling the future takes the item out of the queue."""
         future: asyncio.Future[list[Outcome]] = self._loop.create_future()
 
@@ -160,7 +171,7 @@ class Batcher(Generic[Item, Ran, Outcome]):
             else:
                 future.set_result(outcome)
 
-        entry = self.put(item, settle)
+        entry = self.put(item, settle, caller)
         future.add_done_callback(lambda done: entry.withdraw() if done.cancelled() else None)
         return future
 
@@ -243,15 +254,47 @@ class Batcher(Generic[Item, Ran, Outcome]):
     def _most(self) -> int:
         """Rows of the next batch, by whose turn it is."""
         limits, queue = self._limits, self._queue
-        large = bool(queue) and queue[0].rows - queue[0].taken > limits.inline_rows
+        large = bool(queue) and queue.first.rows - queue.first.taken > limits.inline_rows
         return limits.batch_rows if large else limits.inline_rows
+
+    def _goes_before_others(self, caller: str, rows: int) -> bool:
+        """Whether a caller has less than an even part of the queue, with so many rows more."""
+        others = len(self._held) - (caller in self._held)
+        return others > 0 and self._held.get(caller, 0) + rows <= self._limits.queue_rows // (others + 1)
+
+    def _made_room(self, entry: Entry[Item, Outcome]) -> bool:
+        """Refuse the newest of those who have most, for one who has less than an even part.
+
+        Where all of theirs is at work already, the queue holds more than it should for that while.
+        """
+        if not self._goes_before_others(entry.caller, entry.rows):
+            return False
+        most = self._limits.queue_rows
+        while self.rows + entry.rows > most:
+            largest = max(self._held, key=self._held.__getitem__)
+            newest = self._queue.newest(largest)
+            if newest is None or newest.taken:
+                return self.rows + entry.rows <= 2 * most
+            self._queue.remove_newest(largest)
+            self._release(newest)
+            newest.end(overloaded())
+        return True
+
+    def _release(self, entry: Entry[Item, Outcome]) -> None:
+        """Its rows make room for others."""
+        self.rows -= entry.rows
+        left = self._held[entry.caller] - entry.rows
+        if left:
+            self._held[entry.caller] = left
+        else:
+            del self._held[entry.caller]
 
     def _deliver(self, parts: list[_Part[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
         for (entry, place), outcome in zip(parts, outcomes, strict=True):
             entry.outcomes[place] = outcome
             entry.running -= 1
             if entry.taken == entry.rows and not entry.running:
-                self.rows -= entry.rows
+                self._release(entry)
                 entry.end(entry.outcomes)
 
     def _fail(self, parts: list[_Part[Item, Outcome]], error: BaseException) -> None:
@@ -261,10 +304,10 @@ class Batcher(Generic[Item, Ran, Outcome]):
             entry.end(failure)
             entry.running -= 1
             if entry.taken == entry.rows and not entry.running:
-                self.rows -= entry.rows  # else it is in the queue, and leaves it when its turn comes
+                self._release(entry)  # else it is in the queue, and leaves it when its turn comes
 
     def _leave(self, entry: Entry[Item, Outcome]) -> None:
         """The rest of it is not going to be computed; parts of it may be on their way."""
         entry.taken = entry.rows
         if not entry.running:
-            self.rows -= entry.rows
+            self._release(entry)

@@ -129,6 +129,10 @@ class Registry:
                 return False
         return bool(self._models)
 
+    def is_full_for(self, caller: str) -> bool:
+        """Whether no model takes a request of this caller now: he has his part of their full queues."""
+        return self.is_full and all(model.batcher.is_full_for(caller) for model in self._models.values())
+
     @property
     def capacity(self) -> int:
         """How many more requests fit into a queue, at least; as many as come where there is no model."""

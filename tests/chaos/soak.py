@@ -5,11 +5,11 @@
 A real `nearnorm serve` with its worker. Records come at a steady rate; analysts label out of the queue and
 disagree; labels make job after job, of tiny trainings; an operator swaps versions by hand meanwhile. Before
 that, what is held by design is there: a verdict on every record that comes, as many events as are kept.
-A quarter of the time a hostile caller with a key of his own is at work here (hostile_caller), and a quarter at
-another service on the same machine: what he does to the service stands apart from what he does to the machine.
+A quarter of the time a hostile caller with a key of his own is at work here (hostile_caller), and a quarter
+at another service on this machine: what he does to the service stands apart from what he does to the machine.
 Memory, descriptors, threads, the database's size and latencies go into soak.csv and a plot; ends with 1 where
-something grows, the last quarter is slower than the first, the others wait longer with the hostile caller here
-than with him there, or a request of theirs failed.
+something grows, the last quarter is slower than the first, the others wait longer with the hostile caller
+here than with him there, or a request of theirs failed.
 """
 
 import argparse

@@ -71,8 +71,8 @@ def judge(
     beside, apart, without = found_waits
     hurt = beside > MOST_BESIDE_OVER_APART * apart
     lines.append(
-        f"p99 {beside:.2f} ms with the hostile caller here, {apart:.2f} ms with him at another service on this "
-        f"machine, {without:.2f} ms without him: {beside / apart:.2f} and {beside / without:.2f} times"
+        f"p99 {beside:.2f} ms with the hostile caller here, {apart:.2f} ms with him at another service on "
+        f"this machine, {without:.2f} ms without him: {beside / apart:.2f} and {beside / without:.2f} times"
         f"{' HURT' if hurt else ''}"
     )
     lines.append(f"{len(failures)} of the requests failed")

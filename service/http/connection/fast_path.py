@@ -36,6 +36,9 @@ class Host(Protocol):
     def is_full(self) -> bool:
         """Requests would be refused now, whatever they say."""
 
+    def lets_in(self, headers: Headers) -> bool:
+        """Whether it would take one with these headers all the same."""
+
     def refuse_unread(self) -> bytes:
         """The whole answer to one of them, which is counted."""
 

@@ -358,7 +358,7 @@ class HttpProtocol(HttpToolsProtocol):
         answered = self.cycle is not None and self.cycle.response_complete and not self._parting
         if not answered or self.expect_100_continue or not self.parser.should_keep_alive():
             return False
-        return self.url.partition(b"?")[0] == host.path
+        return self.url.partition(b"?")[0] == host.path and not host.lets_in(self.headers)
 
     # --- heads
 

@@ -85,8 +85,9 @@ class BulkRequests:
             read = await self._read(body, caller.name)
             model, encoded = read.model, read.encoded
             counted(model, encoded.count, read.errors, caller.meter)
-            parts = await scored_rows(model, encoded, receive)
-            reasons = await explained(model, encoded, whole(encoded, parts)) if read.explain else None
+            parts = await scored_rows(model, encoded, caller.name, receive)
+            scores = whole(encoded, parts) if read.explain else None
+            reasons = await explained(model, encoded, scores, caller.name) if read.explain else None
             noted = await self._note(read, parts, caller.name)
             payload = await self._write(body.arrow, read, parts, noted, reasons, caller.name)
         return BulkAnswer(payload, model.ref.version, list(noted.event_ids.values()))

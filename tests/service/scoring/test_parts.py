@@ -66,13 +66,13 @@ def test_rows_that_nobody_waits_for_any_more_are_not_computed() -> None:
             model = cast("LoadedModel", SimpleNamespace(batcher=batcher))
             before = batcher.submit(rows_of(1_000))
             await asyncio.sleep(0.01)  # it runs
-            gone = scored_rows(model, Encoded(rows_of(1_001), 1_001), disconnected)
+            gone = scored_rows(model, Encoded(rows_of(1_001), 1_001), "", disconnected)
             with pytest.raises(ClientGoneError):
                 await asyncio.wait_for(gone, 5)
             go_on.set()
             await before
             listens: Any = asyncio.Event().wait
-            await asyncio.wait_for(scored_rows(model, Encoded(rows_of(700), 700), listens), 5)
+            await asyncio.wait_for(scored_rows(model, Encoded(rows_of(700), 700), "", listens), 5)
             assert batcher.rows == 0
 
     asyncio.run(scenario())

@@ -284,3 +284,43 @@ def test_a_request_waits_a_turn_for_company_only_where_the_last_had_some(company
         await last
 
     with_batcher(scenario)
+
+
+def test_another_caller_s_request_waits_for_one_batch_of_a_flood_and_no_longer() -> None:
+    async def scenario(batcher: Doubling, machine: Machine) -> None:
+        flood = [batcher.submit(Rows([i] * 4), "flood") for i in range(10)]
+        other = [batcher.submit(Rows([100 + i]), "other") for i in range(2)]
+        await asyncio.gather(*flood, *other)
+        assert machine.batches[:4] == [[[0] * 4], [[100]], [[1] * 4], [[101]]]
+
+    with_batcher(scenario)
+
+
+def test_a_lone_caller_has_the_whole_queue_and_gives_up_what_is_the_part_of_another_who_comes() -> None:
+    async def scenario(batcher: Doubling, machine: Machine) -> None:
+        flood = [batcher.submit(Rows([i] * 2), "flood") for i in range(5)]
+        with pytest.raises(Overloaded):
+            batcher.submit(Rows([9]), "flood")
+        assert batcher.is_full_for("flood")
+        assert not batcher.is_full_for("other")
+        other = [batcher.submit(Rows([i]), "other") for i in range(5)]
+        with pytest.raises(Overloaded):
+            batcher.submit(Rows([9, 9]), "other")  # an even part, and no more
+        found = await asyncio.gather(*flood, *other, return_exceptions=True)
+        assert [isinstance(outcome, Overloaded) for outcome in found] == [False] * 2 + [True] * 3 + [
+            False
+        ] * 5
+
+    with_batcher(scenario, queue=10)
+
+
+def test_where_all_is_at_work_a_newcomer_is_taken_beyond_the_bound() -> None:
+    async def scenario(batcher: Doubling, machine: Machine) -> None:
+        machine.go.clear()
+        flood = batcher.submit(Rows(range(10)), "flood")
+        await asyncio.sleep(0.01)
+        other = batcher.submit(Rows([1]), "other")
+        machine.go.set()
+        await asyncio.gather(flood, other)
+
+    with_batcher(scenario, inline=3, queue=10)

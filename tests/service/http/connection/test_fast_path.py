@@ -38,6 +38,9 @@ class Visits:
     path = b"/score"
     is_full = False
 
+    def lets_in(self, headers: Headers) -> bool:
+        raise AssertionError("it is never full")
+
     def refuse_unread(self) -> bytes:
         raise AssertionError("nobody is refused here")
 

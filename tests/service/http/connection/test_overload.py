@@ -13,6 +13,7 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.service.access.keyring import create
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.http.connection.backpressure import HELD_SECONDS, Backpressure
 from nearnorm.service.settings import Settings
@@ -200,3 +201,26 @@ def test_a_request_that_waits_to_be_read_is_answered_when_the_service_stops(app:
                 batcher.rows, batcher.overflown = batcher.limit, True
             held.sendall(head % len(content) + content)
         assert held.recv(4096).split()[1] == b"429"
+
+
+def test_a_flood_of_one_key_makes_no_refusals_for_another(tmp_path: Path, bundle: Bundle) -> None:
+    """Rows that wait are the flood's: it is refused unread, the other one is scored."""
+    app = create_app(Settings(home=home_with(tmp_path / "home", bundle)))
+    with serving(app) as client:
+        services = app.state.services
+        with services.ledger.write() as connection:
+            secrets = {name: create(connection, name, ["score"], "test")[0] for name in ("flood", "other")}
+        with services.ledger.read() as connection:
+            services.keyring.refresh(connection)
+
+        def send(name: str) -> httpx.Response:
+            return client.post("/score", json=BODY, headers={"X-API-Key": secrets[name]})
+
+        assert send("other").status_code == 200
+        batcher = app.state.registry.first().batcher
+        with full(app):
+            batcher._held["flood"] = batcher.limit
+            for _ in range(3):
+                refused(send("flood"))
+                assert send("other").status_code == 200
+            del batcher._held["flood"]
