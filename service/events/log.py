@@ -54,7 +54,7 @@ class ScoredBatch(Struct):
     """A request's scored rows: one element a row of `encoded.rows`.
 
     `alert` is whether the score alone is above the threshold; `anomaly` the verdict, with what analysts said.
-    `ids` are the caller's, by place, if given; `caller` is the name of the API key.
+    `caller` is the name of the API key.
     """
 
     model: str
@@ -66,7 +66,6 @@ class ScoredBatch(Struct):
     alert: Sequence[bool]
     anomaly: Sequence[bool]
     prototype: Sequence[int]
-    ids: Sequence[str | int] | None
     caller: str
 
 
@@ -145,12 +144,12 @@ class EventLog:
         at = now_ms()
         numeric, codes = batch.encoded.rows.numeric, batch.encoded.rows.codes
         score, prototype = batch.score, batch.prototype
-        places, unknown, ids = batch.encoded.places(), batch.encoded.unknown, batch.ids
+        places, unknown, ids = batch.encoded.places(), batch.encoded.unknown, batch.encoded.ids
         size = OVERHEAD + 8 * (numeric.shape[1] + codes.shape[1])
         found: dict[int, str] = {}
         new: list[Kept] = []
         for i, event_id in zip(rows, new_ids(len(rows)), strict=True):
-            record_id = None if ids is None else _id(ids[places[i]])
+            record_id = _id(None if ids is None else ids[places[i]])
             categories = unknown.get(places[i]) if unknown else None
             text = text_of(record_id, categories)
             if text > MOST_TEXT:
@@ -355,5 +354,6 @@ def _divide(
             _divide(connection, half, good, refused)
 
 
-def _id(given: str | int) -> str:
-    return str(given).replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL
+def _id(given: str | int | None) -> str | None:
+    """As text; PostgreSQL stores no NUL."""
+    return None if given is None else str(given).replace("\0", "\N{REPLACEMENT CHARACTER}")

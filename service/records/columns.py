@@ -32,14 +32,17 @@ _ACCEPTED: dict[Kind, set[type]] = {
 
 
 class ColumnRequest(Envelope, kw_only=True):
-    """A request whose `sent` columns are in the order of the schema's scored features."""
+    """A request whose `sent` columns are in the order of the schema's scored features, and its
+    `identifiers` in that of its identifier columns."""
 
     sent: Sequence[Column]
+    identifiers: Sequence[list[Any]]
 
 
 class ColumnDecoder:
     def __init__(self, schema: FeatureSchema) -> None:
         self._scored = schema.scored
+        self._identifiers = [f.name for f in schema.ignored if f.kind is Kind.ID]
         self._names = schema.names
 
     def decode(self, body: bytes) -> ColumnRequest | None:
@@ -73,6 +76,7 @@ class ColumnDecoder:
             explain=envelope.explain,
             strict=envelope.strict,
             sent=sent,
+            identifiers=[columns[name].as_list() if name in names else [] for name in self._identifiers],
         )
 
 

@@ -23,6 +23,7 @@ from nearnorm.models.data.spelling import spelled
 from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
 from nearnorm.service.records import loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
+from nearnorm.service.records.identifiers import Ids, cells_of, ids_of
 from nearnorm.service.records.limits import (
     CATEGORY_CHARACTERS,
     MOST_VALUES,
@@ -68,7 +69,8 @@ def gathered(items: Sequence[Rows]) -> Rows:
 class Encoded(Struct, eq=False):
     """`rows` are those without an error; `kept` are their places among the `count` sent (None: all).
 
-    `imputed` names the missing features of a place, `unknown` the categories that training never saw.
+    `imputed` names the missing features of a place, `unknown` the categories that training never saw;
+    `ids` are the caller's, by place.
     """
 
     rows: Rows
@@ -78,17 +80,18 @@ class Encoded(Struct, eq=False):
     imputed: dict[int, list[str]] = {}
     unknown: dict[int, dict[str, str]] = {}
     warnings: list[str] = []
+    ids: Ids | None = None
 
     @property
     def whole(self) -> bool:
         """Whether there is nothing to add to any row."""
-        return not (self.errors or self.imputed or self.unknown or self.warnings)
+        return not (self.errors or self.imputed or self.unknown or self.warnings) and self.ids is None
 
     def cut(self, start: int, stop: int) -> "Encoded":
-        """Some of `rows`, and what is unknown to the model in them, still by place."""
-        return Encoded(
-            self.rows.part(start, stop), self.count, list(self.places()[start:stop]), unknown=self.unknown
-        )
+        """Some of `rows`, what is unknown to the model in them, and their ids, still by place."""
+        kept = list(self.places()[start:stop])
+        rows = self.rows.part(start, stop)
+        return Encoded(rows, self.count, kept, unknown=self.unknown, ids=self.ids)
 
     def places(self) -> Sequence[int]:
         """The place of every one of `rows` among the rows sent."""
@@ -109,6 +112,8 @@ class Encoder:
         self._pack = struct.Struct(f"={self._numbers}d").pack
         self._codes: list[Callable[[str | None, int], int]] = [_code_getter(f) for f in schema.categorical]
         self._times = {j: schema.numeric[j] for j in schema.times.columns}
+        self._identifiers = [f.name for f in self._fields if f.kind is Kind.ID]
+        self._id_places = [j for j, f in enumerate(self._fields) if f.kind is Kind.ID]
         self._only_numbers = len(self._fields) == self._numbers
         self._scored_names = [f.name for f in schema.scored]
         # with the quotes and the comma
@@ -134,6 +139,12 @@ class Encoder:
 
     def encode(self, request: Envelope) -> Encoded:
         """Arrays of a decoded request. Raises InvalidRequest, TooManyRows for the request as a whole."""
+        encoded = self._encoded(request)
+        if not isinstance(request.ids, UnsetType):
+            encoded.ids = request.ids
+        return encoded
+
+    def _encoded(self, request: Envelope) -> Encoded:
         records, columns = request.records, request.columns
         if isinstance(columns, UnsetType):
             if isinstance(records, UnsetType):
@@ -144,14 +155,19 @@ class Encoder:
             if len(records) == 1 and (row := self._lone(astuple(records[0]))):
                 return Encoded(row, 1)
             cells: list[Any] = list(map(astuple, records))
-            return self._encode(cells, self._read_times(cells) if self._times else None)
+            ids = ids_of([row[place] for row in cells] for place in self._id_places)
+            encoded = self._encode(cells, self._read_times(cells) if self._times else None)
+            encoded.ids = ids
+            return encoded
         if not isinstance(records, UnsetType):
             raise InvalidRequest("send either `records` or `columns`, not both")
         if type(request) is Envelope:
             return self._loose_columns(columns, request)
         if isinstance(request, ColumnRequest):
-            return self._typed_columns(request.sent, request)
-        return self._typed_columns(astuple(cast("Struct", columns))[: len(self.schema.scored)], request)
+            return self._typed_columns(request.sent, request.identifiers, request)
+        sent = astuple(cast("Struct", columns))
+        identifiers = [cells_of(sent[place]) for place in self._id_places]
+        return self._typed_columns(sent[: len(self.schema.scored)], identifiers, request)
 
     def record(self, encoded: Encoded, index: int) -> dict[str, Value]:
         """Row `index` of `encoded.rows` as the model read it; None is missing."""
@@ -271,8 +287,11 @@ class Encoder:
         errors: dict[int, RowProblem] = {}
         strange: dict[str, None] = {}
         cells: list[Any] = []
+        own: list[list[object]] = [[] for _ in self._identifiers]
         for place, sent in enumerate(records):
             record = self._spelled(loose_json.record(sent, place))
+            for name, given in zip(self._identifiers, own, strict=True):
+                given.append(record.get(name) if isinstance(record, dict) else None)
             if not isinstance(record, dict):
                 errors[place] = row_problem(
                     "not-a-record", "the record is no object: send {feature: value, ...}"
@@ -286,7 +305,7 @@ class Encoder:
                 errors[place] = row_problem("unknown-field", _unknown_field(name), shortened(name))
             cells.append(self._coerce_row([record.get(f.name) for f in self.schema.scored], place, errors))
         encoded = self._encode(cells, errors)
-        encoded.warnings = warnings_of(strange)
+        encoded.warnings, encoded.ids = warnings_of(strange), ids_of(own)
         return encoded
 
     def _spelled(self, sent: object) -> object:
@@ -319,7 +338,9 @@ class Encoder:
             cells[place] = row
         return errors
 
-    def _typed_columns(self, sent: Sequence[Column], request: Envelope) -> Encoded:
+    def _typed_columns(
+        self, sent: Sequence[Column], identifiers: Iterable[Iterable[object]], request: Envelope
+    ) -> Encoded:
         named = zip(self.schema.scored, sent, strict=True)
         count = self._column_count({f.name: column for f, column in named if column is not UNSET}, request)
         numeric = np.empty((self._numbers, count))
@@ -337,6 +358,7 @@ class Encoder:
         for known, get, text in zip(codes, self._codes, texts, strict=True):
             known[:] = MISSING_CODE if isinstance(text, UnsetType) else [get(v, UNKNOWN_CODE) for v in text]
         encoded = Encoded(Rows(np.ascontiguousarray(numeric.T), np.ascontiguousarray(codes.T)), count)
+        encoded.ids = _as_many(ids_of(identifiers), count)
         if errors:
             self._leave_out(encoded, errors)
         return self._looked_over(encoded, lambda place, j: cast("list[str]", texts[j])[place])
@@ -373,7 +395,13 @@ class Encoder:
         cells = [self._coerce_row(row, place, errors) for place, row in enumerate(rows)]
         encoded = self._encode(cells, errors)
         encoded.warnings = warnings_of(strange)
+        encoded.ids = _as_many(ids_of(cells_of(columns.get(name)) for name in self._identifiers), count)
         return encoded
+
+
+def _as_many(ids: Ids | None, count: int) -> Ids | None:
+    """Ids of a column that has one a row; what no model reads may be shorter, and tells no rows apart."""
+    return ids if ids is not None and len(ids) == count else None
 
 
 def _note(strange: dict[str, None], unknown: Set[str]) -> None:

@@ -112,7 +112,7 @@ class ResultColumns(Struct, omit_defaults=True):
     prototype: list[int | None]
     distance: list[float | None]
     reconstruction_error: list[float | None]
-    id: list[Id] | None = None
+    id: list[Id | None] | None = None
     event_id: list[str | None] | None = None
     imputed: dict[str, list[int]] | None = None
     unknown: dict[str, list[int]] | None = None

@@ -10,7 +10,7 @@ from msgspec.json import encode
 from msgspec.structs import asdict
 from numpy.typing import NDArray
 
-from nearnorm.models.data.schema import Feature
+from nearnorm.models.data.schema import Feature, Kind
 from nearnorm.models.data.tables import to_arrays
 from nearnorm.service.records.arrow_stream import read_stream
 from nearnorm.service.records.encoder import (
@@ -21,6 +21,7 @@ from nearnorm.service.records.encoder import (
     row_problem,
     warnings_of,
 )
+from nearnorm.service.records.identifiers import ids_of
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.records.shapes import Reason
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
@@ -69,6 +70,8 @@ def read(body: bytes, encoder: Encoder) -> Encoded:
             else:
                 unknown.setdefault(row, {})[feature.name] = text
     encoded = Encoded(Rows(arrays.numeric, arrays.codes), table.num_rows, errors=errors)
+    sent = [f.name for f in schema.ignored if f.kind is Kind.ID and f.name in table.column_names]
+    encoded.ids = ids_of(table.column(name).to_pylist() for name in sent)
     encoded.warnings = warnings_of(sorted(set(names) - schema.names))
     if errors:
         encoded.kept = [row for row in range(table.num_rows) if row not in errors]
@@ -100,6 +103,8 @@ def write(
     """One row of answers for each row sent; `error` tells why one has none."""
     places = encoded.places()
     columns = _answers(encoded, scores)
+    if encoded.ids is not None:
+        columns["id"] = pa.array(encoded.ids)
     events = {places[index]: event_id for index, event_id in noted.event_ids.items()}
     errors = {place: f"{error.title}: {error.detail}" for place, error in encoded.errors.items()}
     unknown = {place: list(texts) for place, texts in encoded.unknown.items()}

@@ -187,7 +187,7 @@ class ScoreEndpoint:
     ) -> bytes:
         """The answer's JSON. `scores` are all `parts`; None: no row has any."""
         model, request, encoded = asked.model, asked.request, asked.encoded
-        noted = self._note(model, encoded, scores, parts, request, asked.caller)
+        noted = self._note(model, encoded, scores, parts, asked.caller)
         return answered(model.facts, request, encoded, scores, noted, reasons)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
@@ -214,7 +214,7 @@ class ScoreEndpoint:
         parts = await scored_rows(model, encoded, caller.name, receive)
         scores = whole(encoded, parts)
         reasons = await explained(model, encoded, scores, caller.name) if request.explain else None
-        noted = self._note(model, encoded, scores, parts, request, caller.name)
+        noted = self._note(model, encoded, scores, parts, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return JSON, answered(model.facts, request, encoded, scores, noted, reasons)
 
@@ -228,7 +228,7 @@ class ScoreEndpoint:
         parts = await scored_rows(model, encoded, caller.name, receive)
         scores = whole(encoded, parts)
         reasons = await explained(model, encoded, scores, caller.name) if stream.explain else None
-        noted = self._note(model, encoded, scores, parts, None, caller.name)
+        noted = self._note(model, encoded, scores, parts, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         payload: bytes = arrow.write(model.facts, encoded, scores, noted, reasons)
         return payload
@@ -257,13 +257,11 @@ class ScoreEndpoint:
         encoded: Encoded,
         scores: Scores | None,
         parts: Sequence[Scores],
-        request: Envelope | None,
         caller: str,
     ) -> Remembered:
         if scores is None:
             return NOTHING
-        ids = None if request is None or isinstance(request.ids, UnsetType) else request.ids
-        noted = self._memory.note(model, encoded, scores, ids, caller)
+        noted = self._memory.note(model, encoded, scores, caller)
         show_to_drift(model, parts, noted.event_ids)
         return noted
 

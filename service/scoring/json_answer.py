@@ -12,7 +12,6 @@ from nearnorm.service.records.shapes import (
     Answer,
     Envelope,
     Failure,
-    Id,
     IndexedProblem,
     ModelRef,
     Result,
@@ -48,7 +47,7 @@ def answered(
 
 
 def _is_bare(request: Envelope) -> bool:
-    return request.records is not UNSET and request.ids is UNSET and not request.explain
+    return request.records is not UNSET and not request.explain
 
 
 @cache
@@ -98,10 +97,10 @@ def answer(
     """The whole answer. `scores` has one for each of the rows without an error."""
     reply = Answer(facts.ref, facts.provider, [])
     if isinstance(request.columns, UnsetType):
-        reply.results = _records(facts, request.ids, encoded, scores, reasons, noted)
+        reply.results = _records(facts, encoded, scores, reasons, noted)
     else:
-        reply.results = _columns(facts, request.ids, encoded, scores, reasons, noted)
-        reply.errors = _indexed_problems(request.ids, encoded) or None
+        reply.results = _columns(facts, encoded, scores, reasons, noted)
+        reply.errors = _indexed_problems(encoded) or None
     warnings = encoded.warnings
     if reasons is not None:
         reply.groups = reasons.groups
@@ -112,7 +111,6 @@ def answer(
 
 def _records(
     facts: ModelFacts,
-    ids: list[Id] | UnsetType,
     encoded: Encoded,
     scores: Scores | None,
     reasons: Reasons | None,
@@ -147,15 +145,15 @@ def _records(
         results[place].imputed = names
     for place, texts in encoded.unknown.items():
         results[place].unknown = list(texts)
-    if not isinstance(ids, UnsetType):
-        for result, given in zip(results, ids, strict=True):
-            result.id = given
+    if encoded.ids is not None:
+        for result, given in zip(results, encoded.ids, strict=True):
+            if given is not None:
+                result.id = given
     return results
 
 
 def _columns(
     facts: ModelFacts,
-    ids: list[Id] | UnsetType,
     encoded: Encoded,
     scores: Scores | None,
     reasons: Reasons | None,
@@ -179,7 +177,7 @@ def _columns(
         spread(scores.prototype if scores else []),
         spread(scores.distance if scores else []),
         spread(scores.reconstruction_error if scores else []),
-        None if isinstance(ids, UnsetType) else ids,
+        None if encoded.ids is None else list(encoded.ids),
         sparse(noted.event_ids),
         _by_feature(encoded.imputed),
         _by_feature(encoded.unknown),
@@ -226,7 +224,7 @@ def _by_feature(names: dict[int, list[str]] | dict[int, dict[str, str]]) -> dict
     return found or None
 
 
-def _indexed_problems(ids: list[Id] | UnsetType, encoded: Encoded) -> list[IndexedProblem]:
+def _indexed_problems(encoded: Encoded) -> list[IndexedProblem]:
     return [
         IndexedProblem(
             place,
@@ -234,7 +232,7 @@ def _indexed_problems(ids: list[Id] | UnsetType, encoded: Encoded) -> list[Index
             problem.title,
             problem.detail,
             problem.field,
-            None if isinstance(ids, UnsetType) else ids[place],
+            None if encoded.ids is None else encoded.ids[place],
         )
         for place, problem in sorted(encoded.errors.items())
     ]

@@ -10,7 +10,7 @@ from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.records.encoder import Encoded
-from nearnorm.service.records.shapes import Id, Matched
+from nearnorm.service.records.shapes import Matched
 from nearnorm.service.scoring.answer_parts import NOTHING, Remembered
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
@@ -25,9 +25,7 @@ class Memory:
         self._policies = policies
         self._verdicts = verdicts
 
-    def note(
-        self, model: LoadedModel, encoded: Encoded, scores: Scores, ids: list[Id] | None, caller: str
-    ) -> Remembered:
+    def note(self, model: LoadedModel, encoded: Encoded, scores: Scores, caller: str) -> Remembered:
         """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`."""
         name, by_label = model.ref.name, 0
         alert = judged = scores.anomaly
@@ -66,7 +64,6 @@ class Memory:
             alert,
             scores.anomaly,
             scores.prototype,
-            ids,
             caller,
         )
         return Remembered(self._log.keep(batch, picked), matched)

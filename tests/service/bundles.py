@@ -32,7 +32,7 @@ from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 
 PAYMENTS = FeatureSchema(
     features=(
-        Feature(name="transaction id", kind=Kind.IGNORED, reason="every value is different"),
+        Feature(name="transaction id", kind=Kind.ID, reason="every value is different"),
         Feature(name="amount", kind=Kind.NUMERIC, nullable=False),
         Feature(name="epoch", kind=Kind.NUMERIC),
         Feature(name="new device", kind=Kind.BOOLEAN),

@@ -52,7 +52,7 @@ class RowsRead(Struct, tag=True):
     some: bool
     errors: int
     explain: bool
-    ids: list[Id] | None
+    ids: list[Id | None] | None
     unknown: dict[int, dict[str, str]]
 
 

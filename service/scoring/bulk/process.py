@@ -97,7 +97,6 @@ class BulkWork:
         asked = Envelope(
             records=UNSET if isinstance(request.records, UnsetType) else [],
             columns=UNSET if isinstance(request.columns, UnsetType) else {},
-            ids=request.ids,
             explain=request.explain,
         )
         return _rows_read(name, asked, encoded)
@@ -119,7 +118,7 @@ def _rows_read(name: str, asked: Envelope, encoded: Encoded) -> Replied:
     arrays: list[NDArray[Any]] = [rows.numeric, rows.codes, as_array(left)]
     if kept is not None:
         arrays.append(np.array(kept, np.int64))
-    ids = None if isinstance(asked.ids, UnsetType) else asked.ids
+    ids = None if encoded.ids is None else list(encoded.ids)
     found = RowsRead(
         name, encoded.count, kept is not None, len(encoded.errors), asked.explain, ids, encoded.unknown
     )

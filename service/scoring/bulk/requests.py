@@ -14,7 +14,7 @@ from starlette.types import Receive
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.records.encoder import Encoded, Rows
-from nearnorm.service.records.shapes import Id, Matched
+from nearnorm.service.records.shapes import Matched
 from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.scoring.bulk.lane import BulkLane
 from nearnorm.service.scoring.bulk.messages import (
@@ -58,7 +58,6 @@ class _Read(Struct, eq=False):
     model: LoadedModel
     encoded: Encoded
     errors: int
-    ids: list[Id] | None
     explain: bool
     left: NDArray[np.uint8]
 
@@ -108,9 +107,9 @@ class BulkRequests:
                         found.count,
                         arrays[3].tolist() if found.some else None,
                         unknown=found.unknown,
+                        ids=found.ids,
                     ),
                     found.errors,
-                    found.ids,
                     found.explain or body.explain,
                     arrays[2],
                 )
@@ -124,7 +123,7 @@ class BulkRequests:
             for start in range(0, len(part), AT_ONCE):
                 piece = part.cut(start, start + AT_ONCE)
                 rows = read.encoded.cut(first, first + len(piece))
-                noted = self._memory.note(read.model, rows, piece, read.ids, caller)
+                noted = self._memory.note(read.model, rows, piece, caller)
                 show_to_drift(read.model, [piece], noted.event_ids)
                 all_.percentile += piece.percentile
                 all_.anomaly += piece.anomaly

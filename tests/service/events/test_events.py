@@ -37,17 +37,18 @@ def batch(
     """`count` rows whose amount is their place."""
     records = [{"amount": i, "channel": "web", "country": "XA"} for i in range(count)]
     alert = [i in alerts for i in range(count)]
+    encoded = ENCODER.encode(Envelope(records=list(records)))
+    encoded.ids = ids
     return ScoredBatch(
         "default",
         version,
         ENCODER,
-        ENCODER.encode(Envelope(records=list(records))),
+        encoded,
         [i / count for i in range(count)],
         [100.0 * i / count for i in range(count)],
         alert,
         alert,
         [0] * count,
-        ids,
         caller,
     )
 

@@ -67,7 +67,7 @@ class Remembering:
     def note(self, model: LoadedModel, *records: dict[str, Any]) -> tuple[Scores, Remembered]:
         encoded = model.encoder.encode(Envelope(records=list(records)))
         (scores,) = model.split([encoded.rows], model.run([encoded.rows]))
-        return scores, self.memory.note(model, encoded, scores, None, "app")
+        return scores, self.memory.note(model, encoded, scores, "app")
 
     def learn(self, model: LoadedModel, record: dict[str, Any], verdict: Verdict, at: int = 0) -> None:
         values = model.encoder.record(model.encoder.encode(Envelope(records=[record])), 0)
@@ -215,5 +215,5 @@ def test_a_verdict_overrules_its_own_row_and_no_other_of_the_batch(
     remembering.learn(model, USUAL, "anomaly")
     items = [model.encoder.encode(Envelope(records=[USUAL])) for _ in range(2)]
     first, second = model.split([item.rows for item in items], model.run([item.rows for item in items]))
-    remembering.memory.note(model, items[0], first, None, "app")
+    remembering.memory.note(model, items[0], first, "app")
     assert (first.anomaly, second.anomaly, second.batch.anomaly) == ([True], [False], [False, False])
