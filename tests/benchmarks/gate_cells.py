@@ -86,7 +86,8 @@ class Said:
 @dataclass(frozen=True)
 class Cell:
     """A challenger: its true difference in average precision from the champion, the held-out ranks of the
-    trusted anomalies by either, and how many labels wait for a second opinion."""
+    trusted anomalies by either, how many labels wait for a second opinion, and the champion's ranks of the
+    others with what was said of them."""
 
     name: str
     seed: int
@@ -96,6 +97,8 @@ class Cell:
     champion: np.ndarray
     challenger: np.ndarray
     waiting: int
+    said_rank: np.ndarray
+    said_label: np.ndarray
 
 
 class Drawn:
@@ -268,4 +271,7 @@ def cells(data: Path, kept: Path, name: str, seed: int, count: int) -> Iterator[
             for side in "cx"
         )
         waiting = int(found["waiting"])
-        yield Cell(name, seed, count, how, after - before, champion, challenger, waiting)
+        said_rank, said_label = found["said_rank"], found["said_label"]
+        yield Cell(
+            name, seed, count, how, after - before, champion, challenger, waiting, said_rank, said_label
+        )

@@ -30,7 +30,7 @@ from nearnorm.training.evaluation.crossfit import (
 from nearnorm.training.job import Prepared, TrainingJob, Watcher
 from nearnorm.training.loop import gate, progress
 from nearnorm.training.loop.base_data import BaseData
-from nearnorm.training.loop.evidence import Sides, confirmed, rank_among_reference, weights
+from nearnorm.training.loop.evidence import Sides, confirmed, rank_among_reference, say_only_normal, weights
 from nearnorm.training.loop.snapshot import Snapshot, convert, take
 from nearnorm.training.loop.trust import TrustSet, draw
 from nearnorm.training.pipeline import train_bundle
@@ -114,6 +114,7 @@ def challenge(setting: Setting, verdicts: Sequence[Verdict], out: Path, seconds:
         traffic=_alerts(setting, bundle, snapshot),
         budget=setting.budget,
         plain=rank_among_reference(labels, weight, trust.shared, measured.plain, 0),
+        only_normals=say_only_normal(verdicts),
     )
     return Challenge(
         bundle,

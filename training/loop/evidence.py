@@ -11,7 +11,7 @@ import numpy as np
 from nearnorm.models.retraining import Verdict
 from nearnorm.training.dataset.labels import ANOMALY
 from nearnorm.training.evaluation.crossfit import CrossFit
-from nearnorm.training.loop.gate import FEWEST_TRUSTED, Confirmed, Ranked
+from nearnorm.training.loop.gate import FEWEST_NORMALS, FEWEST_TRUSTED, Confirmed, Ranked
 
 Sides = tuple[CrossFit, CrossFit]
 """Champion and challenger: the same labelled rows in the same order."""
@@ -25,6 +25,12 @@ def weights(rows: int, place: np.ndarray, verdicts: Sequence[Verdict]) -> np.nda
         if row >= 0:
             weight[row] = 1 / verdict.probability
     return weight
+
+
+def say_only_normal(verdicts: Sequence[Verdict]) -> bool:
+    """Whether all that single labellers newly said is "normal", and they said much."""
+    new = [verdict for verdict in verdicts if not verdict.known and verdict.key is not None]
+    return len(new) >= FEWEST_NORMALS and not any(verdict.anomaly for verdict in new)
 
 
 def rank_among_reference(

@@ -15,6 +15,11 @@ from nearnorm.models.conformal import lowest_rank
 
 MARGIN = 0.05
 """A share of the champion's depth: trusted anomalies may lie so much deeper by a challenger."""
+GAIN = 0.1
+"""Normals alone teach to look away: where all that is new says normal, trusted anomalies must lie shallower
+by such a share of the champion's depth, or by half of what can be gained at all."""
+FEWEST_NORMALS = 10
+"""With fewer new labels than these, the usual margin holds."""
 FINEST = 0.01
 """Above the highest so many of traffic it does not matter how high: analysts look at all of those."""
 FEWEST_TRUSTED = 5
@@ -91,13 +96,15 @@ class RecentTraffic:
 class GateEvidence:
     """`ranked` is None where there is no anomaly to find by which either side could be measured. `plain` has
     in the champion's place the recipe without any word that one labeller alone said; None: the champion
-    learnt no such word, or hardly an anomaly is shared."""
+    learnt no such word, or hardly an anomaly is shared. `only_normals`: all new words say normal, and
+    they are many."""
 
     ranked: Ranked | None
     confirmed: tuple[Confirmed, ...]
     traffic: RecentTraffic
     budget: float
     plain: Ranked | None = None
+    only_normals: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,9 @@ def _depth(evidence: GateEvidence, seed: int) -> Decision:
     )
     more, chance = deeper(ranked)
     allowed = MARGIN + (0.0 if ranked.trusted else chance)
+    must_gain = evidence.only_normals and ranked.trusted
+    if must_gain:
+        allowed = -min(GAIN, (1.0 - FINEST / champion) / 2.0)
     how = "by cross-fitting"
     if ranked.by_artefact:
         how = (
@@ -169,7 +179,12 @@ def _depth(evidence: GateEvidence, seed: int) -> Decision:
         f"{champion:.2%}"
     )
     accepted = more <= allowed
-    if not accepted:
+    if not accepted and must_gain:
+        text = (
+            "all new labels say normal, and what learns from normals alone must find anomalies better: they "
+            f"lie {more:+.0%} deeper, {allowed:+.0%} is asked; they wait for an anomaly beside them; {text}"
+        )
+    elif not accepted:
         text = (
             f"it finds anomalies worse than the champion: they lie {more:.0%} deeper, {allowed:.0%} is "
             f"allowed; {text}"

@@ -62,7 +62,7 @@ def retrain(folder: Path) -> TrainingResult:
         warn(problem)
     setting = Setting(champion, own, recipe, base, sample, traffic, request.budget)
     seconds = time.perf_counter() - started
-    made, left_out = _challenge(setting, verdicts, folder, seconds)
+    made, key, left_out = _challenge(setting, verdicts, folder, seconds)
     decision = made.decision
     return TrainingResult(
         accepted=decision.accepted,
@@ -74,31 +74,31 @@ def retrain(folder: Path) -> TrainingResult:
         learnt=made.learnt,
         problems=[*problems, *made.snapshot.problems],
         measured=decision.measured,
-        left_out=left_out,
-        doubted=doubted(champion, [verdict for verdict in verdicts if left_out and verdict.key == left_out]),
+        left_out=key,
+        doubted=doubted(champion, left_out),
     )
 
 
 def _challenge(
     setting: Setting, verdicts: list[Verdict], folder: Path, seconds: float
-) -> tuple[Challenge, str | None]:
-    """The challenger, and the key without whose words it was made."""
+) -> tuple[Challenge, str | None, list[Verdict]]:
+    """The challenger, and the key without whose words it was made, and those words."""
     rank = rank_verdicts(setting.champion, verdicts)
     against = contradiction(setting, verdicts, rank)
     if against is None:
         made = challenge(setting, verdicts, folder / "bundle", seconds)
         if made.decision.accepted:
-            return made, None
+            return made, None, []
         return _without_suspect(setting, verdicts, rank, folder, made, seconds)
-    rest = [verdict for verdict in verdicts if verdict.key != against.key]
-    warn(f"labels of key {against.key!r} are left out: the others' contradict them")
+    rest = [verdict for verdict in verdicts if verdict not in against.words]
+    warn(f"labels of key {against.key!r} are left out: the others contradict them")
     made = challenge(setting, rest, folder / "bundle", seconds)
     reason = (
-        f"{len(verdicts) - len(rest)} labels that key {against.key!r} alone brought are left out: by a model "
-        f"that learnt from all others, the anomalies among them lie {against.times:.1f} times as deep as the "
+        f"{len(against.words)} labels that key {against.key!r} alone brought are left out: by a model that "
+        f"learnt from all others, the anomalies among them lie {against.times:.1f} times as deep as the "
         "others' do"
     )
-    return _left_out(made, against.key, reason), against.key
+    return _left_out(made, against.key, reason), against.key, against.words
 
 
 def _without_suspect(
@@ -108,25 +108,26 @@ def _without_suspect(
     folder: Path,
     refused: Challenge,
     seconds: float,
-) -> tuple[Challenge, str | None]:
+) -> tuple[Challenge, str | None, list[Verdict]]:
     """One labeller's words shall not keep out what the others found: try without those of the likeliest, and
     go by what was refused where that does not help."""
     key = next(iter(suspects(verdicts, rank)), None)
     rest = [verdict for verdict in verdicts if verdict.key != key]
     if key is None or all(verdict.known for verdict in rest):
-        return refused, None
+        return refused, None, []
     warn(f"refused with the labels of key {key!r}: tried again without them")
     again = challenge(setting, rest, folder / "again", seconds)
     if not again.decision.accepted:
         shutil.rmtree(folder / "again")
-        return refused, None
+        return refused, None, []
     shutil.rmtree(folder / "bundle")
     (folder / "again").rename(folder / "bundle")
     reason = (
         f"{len(verdicts) - len(rest)} labels that key {key!r} alone brought are left out: with them it was "
         f"refused, as {refused.decision.reasons[0]}"
     )
-    return _left_out(replace(again, bundle=read_bundle(folder / "bundle")), key, reason), key
+    made = replace(again, bundle=read_bundle(folder / "bundle"))
+    return _left_out(made, key, reason), key, [verdict for verdict in verdicts if verdict.key == key]
 
 
 def _left_out(made: Challenge, key: str, reason: str) -> Challenge:

@@ -3,6 +3,9 @@
 A model that learnt from all others alone says where a key's anomalies lie. Where that is far deeper than the
 anomalies of the others, which it did not see either, the key's words are left out until somebody gives a
 second opinion. A truly new kind of anomaly looks like that too, and nothing that the key itself said counts.
+
+Where nobody else labels, what was known before takes the place of the others, and only a labeller who calls
+everything an anomaly is asked: known anomalies are of every depth, those that somebody was shown lie high.
 """
 
 from collections import defaultdict
@@ -25,16 +28,21 @@ FEWEST = 3
 """Anomalies that a key must have named."""
 DEEPER = 1.65
 """So many times as deep as the others' anomalies a key's may not lie, and surely deeper."""
+SHOWN = 0.95
+"""Where nobody else labels, anomalies are compared that rank as high as people are shown records;"""
+DEEPER_SHOWN = 1.25
+"""these may not lie so many times as deep."""
 SURE = 2.0
 """Standard errors of the difference."""
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """The anomalies that `key` alone named lie `times` as deep as those of all others."""
+    """The anomalies among `words`, which `key` alone said, lie `times` as deep as those of all others."""
 
     key: str
     times: float
+    words: list[Verdict]
 
 
 def suspects(verdicts: Sequence[Verdict], rank: np.ndarray) -> list[str]:
@@ -57,22 +65,47 @@ def suspects(verdicts: Sequence[Verdict], rank: np.ndarray) -> list[str]:
 
 def contradiction(setting: Setting, verdicts: Sequence[Verdict], rank: np.ndarray) -> Contradiction | None:
     """The key whose words the others contradict most, if they do; `rank` as in `suspects`."""
+    keys = {verdict.key for verdict in verdicts}
+    if len(keys) == 1:
+        return _ask_known(setting, verdicts)
     asked = suspects(verdicts, rank)[:MOST_ASKED]
     found = [one for key in asked if (one := _ask_others(setting, verdicts, key))]
     return max(found, key=lambda one: one.times, default=None)
 
 
 def _ask_others(setting: Setting, verdicts: Sequence[Verdict], key: str) -> Contradiction | None:
-    if sum(verdict.anomaly for verdict in verdicts if verdict.key == key) < FEWEST:
+    words = [verdict for verdict in verdicts if verdict.key == key]
+    if sum(verdict.anomaly for verdict in words) < FEWEST:
         return None
+    said, others = _rank_without(setting, verdicts, words)
+    times = times_as_deep(said, others)
+    return None if times is None else Contradiction(key, times, words)
+
+
+def _ask_known(setting: Setting, verdicts: Sequence[Verdict]) -> Contradiction | None:
+    """By what the champion knew."""
+    words = [verdict for verdict in verdicts if not verdict.known]
+    key = verdicts[0].key
+    if key is None or len(words) < FEWEST or not all(verdict.anomaly for verdict in words):
+        return None
+    said, known = _rank_without(setting, verdicts, words)
+    times = times_as_deep(said[said >= SHOWN], known[known >= SHOWN], DEEPER_SHOWN)
+    return None if times is None else Contradiction(key, times, words)
+
+
+def _rank_without(
+    setting: Setting, verdicts: Sequence[Verdict], words: Sequence[Verdict]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks of the anomalies among `words`, and of all others, by fits that learn from the others alone."""
     material = lay_out(setting, verdicts)
     data, rows = material.data, material.rows
+    left_out = {verdict.digest for verdict in words}
     theirs = np.zeros(len(data.labels), bool)
     place = material.snapshot.place.tolist()
-    theirs[[row for v, row in zip(verdicts, place, strict=True) if v.key == key and row >= 0]] = True
+    theirs[[row for v, row in zip(verdicts, place, strict=True) if v.digest in left_out and row >= 0]] = True
     known = np.where(theirs, UNLABELLED, data.labels).astype(np.int8)
     added = np.arange(len(known)) >= len(known) - material.snapshot.added
-    others = cross_fit(
+    crossed = cross_fit(
         data,
         rows,
         setting.recipe.fit,
@@ -82,11 +115,9 @@ def _ask_others(setting: Setting, verdicts: Sequence[Verdict], key: str) -> Cont
         ~(theirs & added),
         fold_count(known[rows.fit]),
     )
-    anomalous = data.labels[others.rows] == ANOMALY
-    said = others.rank[anomalous & theirs[others.rows]]
-    heard = others.rank[anomalous & ~theirs[others.rows]]
-    times = times_as_deep(said, heard)
-    return None if times is None else Contradiction(key, times)
+    anomalous = data.labels[crossed.rows] == ANOMALY
+    own = theirs[crossed.rows]
+    return crossed.rank[anomalous & own], crossed.rank[anomalous & ~own]
 
 
 def _beat(done: float) -> None:
@@ -94,12 +125,12 @@ def _beat(done: float) -> None:
     report_progress("evaluate", SNAPSHOT)
 
 
-def times_as_deep(said: np.ndarray, others: np.ndarray) -> float | None:
+def times_as_deep(said: np.ndarray, others: np.ndarray, bound: float = DEEPER) -> float | None:
     """How many times as deep what one key `said` [A] lies as what `others` [B] did, by their ranks; None: not
-    clearly deeper, or too few to tell."""
+    surely deeper by `bound`, or too few to tell."""
     if len(said) < FEWEST or len(others) < FEWEST_COMPARED:
         return None
     one, all_ = (np.log(np.maximum(1.0 - rank, FINEST)) for rank in (said, others))
     more = float(one.mean() - all_.mean())
     error = hypot(one.std(ddof=1) / sqrt(len(one)), all_.std(ddof=1) / sqrt(len(all_)))
-    return exp(more) if more >= max(log(DEEPER), SURE * error) else None
+    return exp(more) if more >= max(log(bound), SURE * error) else None

@@ -18,8 +18,10 @@ from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.evaluation.crossfit import CrossFit
 from nearnorm.training.loop import challenger
 from nearnorm.training.loop import retrain as retraining
+from nearnorm.training.loop.base_data import read_base
 from nearnorm.training.loop.retrain import retrain
 from nearnorm.training.loop.snapshot import take
+from nearnorm.training.loop.suspect import contradiction
 from nearnorm.training.loop.trust import draw
 from nearnorm.training.samples.make_payments import make
 from tests.training.conftest import train
@@ -88,6 +90,31 @@ def test_labels_of_one_key_that_do_harm_are_left_out_and_those_of_the_others_lea
     assert made.version == result.version
     assert made.manifest.core.data.anomalies == 15 + 6
     assert not (tmp_path / "job" / "again").exists()
+
+
+def test_who_alone_labels_and_calls_all_an_anomaly_is_held_against_what_was_known(tmp_path: Path) -> None:
+    """Normals that rank high, but lower than known frauds that rank high; what was known stays learnt."""
+    champion = train(tmp_path / "champion", base(tmp_path / "base.parquet", 500, 25), recipe=SMALL)
+    frauds, others = payments(2_000, seed=2)
+    known = [replace(verdict, known=True) for verdict in said(frauds[:5], "eve")]
+    every = said(others, "eve")
+    rank = challenger.rank_verdicts(champion, every)
+    high = [verdict for verdict, r in zip(every, rank, strict=True) if 0.95 <= r < 0.97]
+    assert len(high) >= 10
+    result = retrained(tmp_path / "job", champion, [*known, *high])
+    assert result.left_out == "eve"
+    assert [one.digest for one in result.doubted] == [verdict.digest for verdict in high]
+    assert {record.digest for record in result.learnt} == {verdict.digest for verdict in known}
+
+    beside = replace(every[0], anomaly=False)
+    assert contradiction(setting(champion), [*known, *high, beside], np.zeros(0)) is None, "calls one normal"
+    true = said(frauds[5:25], "eve")
+    assert contradiction(setting(champion), [*known, *true], np.zeros(0)) is None
+
+
+def setting(champion: Bundle) -> challenger.Setting:
+    base_data = read_base(champion.manifest, None, SMALL, SMALL, trusted=False)
+    return challenger.Setting(champion, SMALL, SMALL, base_data, None, [], 0.01)
 
 
 def test_labels_of_a_key_that_the_others_bear_out_are_learnt(tmp_path: Path) -> None:

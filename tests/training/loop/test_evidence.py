@@ -5,8 +5,8 @@ import pytest
 
 from nearnorm.models.retraining import Verdict
 from nearnorm.training.evaluation.crossfit import CrossFit
-from nearnorm.training.loop.evidence import confirmed, rank_among_reference, weights
-from nearnorm.training.loop.gate import FEWEST_TRUSTED
+from nearnorm.training.loop.evidence import confirmed, rank_among_reference, say_only_normal, weights
+from nearnorm.training.loop.gate import FEWEST_NORMALS, FEWEST_TRUSTED
 
 
 def side(rows: list[int], rank: list[float], reference: list[list[float]]) -> CrossFit:
@@ -79,3 +79,15 @@ def test_anomalies_of_the_trust_set_and_cross_fitted_ones_count_alike_among_one_
     assert ranked.champion.tolist() == [0.1, 0.2, 0.6, 0.5]
     assert ranked.challenger.tolist() == [0.3, 0.4, 0.8, 0.5]
     assert ranked.by_artefact == 1, "the other one of the trust set is a normal"
+
+
+def test_what_single_labellers_newly_said_may_all_be_normal() -> None:
+    def say(anomaly: bool, known: bool = False, key: str | None = "soc") -> Verdict:
+        return Verdict("d", "d", anomaly, {}, 1.0, known, key)
+
+    normals = [say(False)] * FEWEST_NORMALS
+    assert say_only_normal(normals)
+    assert say_only_normal([*normals, say(True, known=True), say(True, key=None)])
+    assert not say_only_normal([*normals, say(True)])
+    assert not say_only_normal(normals[1:])
+    assert not say_only_normal([*normals[1:], say(False, known=True), say(False, key=None)])

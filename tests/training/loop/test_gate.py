@@ -9,6 +9,7 @@ from nearnorm.training.loop.gate import (
     CHANCE,
     DRAWS,
     FINEST,
+    GAIN,
     MARGIN,
     Confirmed,
     GateEvidence,
@@ -77,6 +78,22 @@ def test_trusted_anomalies_may_lie_deeper_by_a_share_of_the_champions_own_depth(
     by: float, accepted: bool
 ) -> None:
     assert decide(GateEvidence(moved(20, by), (), QUIET, 0.01)).accepted is accepted
+
+
+@pytest.mark.parametrize(
+    ("champion", "gained", "accepted"),
+    [(0.05, GAIN + 0.01, True), (0.05, GAIN - 0.01, False), (0.011, 0.05, True), (0.011, 0.04, False)],
+)
+def test_normals_alone_must_make_it_better_by_a_share_or_half_of_what_can_be_gained(
+    champion: float, gained: float, accepted: bool
+) -> None:
+    few = ranked(0.95, 1, 1)
+    sides = (np.array([1 - champion, 0.5]), np.array([1 - champion * (1 - gained), 0.5]))
+    pair = replace(few, champion=sides[0], challenger=sides[1])
+    decision = decide(GateEvidence(pair, (), QUIET, 0.01, only_normals=True))
+    assert decision.accepted is accepted
+    assert decision.reasons[0].startswith("all new labels say normal") is not accepted
+    assert decide(GateEvidence(pair, (), QUIET, 0.01)).accepted
 
 
 def test_labels_that_nobody_trusts_must_differ_by_more_than_chance_too() -> None:
