@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-robustness bench-verdict bench-novelty \
-        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-report bench-budget bench-recall bench-gate bench-swaps chaos fuzz mutations soak docs clean
+        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ bench-queue: setup ## which mix of the queue finds most (needs BENCH_DATA)
 
 bench-gate: setup ## whom the gate lets through, truthful and poisoned (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_gate --plot docs/images/gate.png
+
+bench-poisoner: setup ## a poisoner with a key beside an analyst, for ten rounds (needs BENCH_DATA)
+	@$(BIN)/python -m tests.benchmarks.bench_poisoner
 
 bench-swaps: setup ## swap models under load, and count what fails
 	@$(BIN)/python -m tests.benchmarks.bench_swaps
