@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.models.bundle.manifest import CategoryProfile, Core, Group, NumericProfile, SeenRange
+from nearnorm.models.bundle.manifest import CategoryProfile, Core, NumericProfile, SeenRange
 from nearnorm.models.data.clock import HOUR, around, hours
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from nearnorm.service.inference.outputs import Outputs
@@ -50,6 +50,7 @@ class Explainer:
         self._scored = core.features.scored
         self._usual = np.array([core.reference.residual_high.get(f.name, 0.0) for f in self._scored])
         self._groups = {group.prototype: group for group in core.groups}
+        self._profiles: dict[tuple[int, str], dict[str, Any]] = {}
         settled = [group for group in core.groups if group.rows]
         self._prototypes = np.array([group.prototype for group in settled], np.int64)
         numeric, categorical = core.features.numeric, core.features.categorical
@@ -97,14 +98,13 @@ class Explainer:
         self, record: Mapping[str, Value], explained: Explained, residual: Sequence[float]
     ) -> list[Reason]:
         """In words for a caller. `residual` has one for each scored feature."""
-        if explained.prototype is None:
+        if (prototype := explained.prototype) is None:
             return []
-        group = self._groups[explained.prototype]
         return [
             Reason(
                 (name := self._scored[effect.feature].name),
                 record[name],
-                _expected(group, name),
+                self._expected(prototype, name),
                 residual[effect.feature],
                 float(self._usual[effect.feature]),
                 round(effect.alone, 4),
@@ -114,11 +114,15 @@ class Explainer:
             for effect in explained.effects
         ]
 
-
-def _expected(group: Group, name: str) -> dict[str, Any]:
-    """What the group has; figures that its rows have none of are left out."""
-    profile = group.numeric[name] if name in group.numeric else group.categorical[name]
-    return profile.model_dump(exclude_none=True)
+    def _expected(self, prototype: int, name: str) -> dict[str, Any]:
+        """What a group has; figures that its rows have none of are left out. Written once: a request may want it
+        a thousand times."""
+        found = self._profiles.get((prototype, name))
+        if found is None:
+            group = self._groups[prototype]
+            profile = group.numeric[name] if name in group.numeric else group.categorical[name]
+            found = self._profiles[prototype, name] = profile.model_dump(exclude_none=True)
+        return found
 
 
 class _Numbers:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ from nearnorm.service.verdict.novelty import Signals
 
 NICE = 10
 MOST_MEMORY = 2 * 2**30
-"""Bytes of heap: a request that takes more is refused."""
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _TRIM_FROM = 2**22
 
 Replied = tuple[Reply, list[NDArray[Any]]]
@@ -156,11 +157,20 @@ def _scores(encoded: Encoded, job: WriteAnswer, arrays: list[NDArray[Any]]) -> S
     return Scores(batch, 0, len(score), percentiles, anomalies)
 
 
+def most_memory(limit: Path = _CONTAINER_LIMIT) -> int:
+    """Bytes of heap, half of what the container may have at most: a request that takes more is refused."""
+    try:
+        return min(MOST_MEMORY, int(limit.read_text()) // 2)
+    except (OSError, ValueError):  # no container, or one without a limit
+        return MOST_MEMORY
+
+
 def main() -> None:
     for ending in (signal.SIGINT, signal.SIGTERM):  # of a whole group: what the service accepted is answered
         signal.signal(ending, signal.SIG_IGN)
     os.nice(NICE)
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+    most = most_memory()
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     share_heap()
     work = BulkWork()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
