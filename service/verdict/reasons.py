@@ -115,8 +115,7 @@ class Explainer:
         ]
 
     def _expected(self, prototype: int, name: str) -> dict[str, Any]:
-        """What a group has; figures that its rows have none of are left out. Written once: a request may want it
-        a thousand times."""
+        """What a group has; figures that its rows have none of are left out. A request may want it often."""
         found = self._profiles.get((prototype, name))
         if found is None:
             group = self._groups[prototype]

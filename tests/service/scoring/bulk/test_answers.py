@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.times import TimeFormat
+from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.scoring import endpoint
@@ -56,18 +57,24 @@ _options = st.fixed_dictionaries(
     optional={
         "explain": st.booleans(),
         "strict": st.booleans(),
-        "model": st.sampled_from(("default", "fraud")),
+        "model": st.sampled_from(("default", "fraud", "nobody")),
     },
 )
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[httpx.Client]:
+def client(
+    tmp_path_factory: pytest.TempPathFactory, bundle: Bundle, other_bundle: Bundle
+) -> Iterator[httpx.Client]:
     """Every row is kept; one record is known to be an anomaly; what is novel is so usual that it alerts no
-    longer."""
+    longer. There are two models."""
     home = home_with(tmp_path_factory.mktemp("home"), bundle)
+    store = ModelStore(home / "models")
+    store.activate(store.publish(other_bundle.path), by="test", model="fraud")
     with serving(create_app(Settings(home=home, audit_rate=1.0))) as client:
-        client.post("/score", json={"records": [NOVEL | {"channel": "post"}] * 100}).raise_for_status()
+        for model in ("default", "fraud"):
+            novel = {"records": [NOVEL | {"channel": "post"}] * 100, "model": model}
+            client.post("/score", json=novel).raise_for_status()
         label = {"record": RECORD | {"country": "FR"}, "label": "anomaly"}
         client.post("/feedback", json={"labels": [label]}).raise_for_status()
         yield client
@@ -119,7 +126,7 @@ def test_columns_are_answered_alike(client: httpx.Client, values: dict[str, Any]
         b"[1]",
         b'{"records":[]}',
         b'{"records":[{}],"columns":{}}',
-        b'{"records":[{}],"model":"fraud"}',
+        b'{"records":[{}],"model":"nobody"}',
         b'{"records":[{}],"ids":["a","b"]}',
         b'{"records":[{"amount":NaN}]}',
         b'{"columns":{"amount":[1],"channel":["web","web"]}}',

@@ -129,6 +129,18 @@ def test_a_process_that_hangs_is_ended(
     assert pid(app) not in (None, first)
 
 
+def test_a_version_that_was_swapped_in_reads_the_next_body(
+    app: Application, fresh: httpx.Client, other_bundle: Bundle
+) -> None:
+    before = sent(fresh, **LONG).json()["model"]["version"]
+    version = app.state.registry.store.publish(other_bundle.path)
+    fresh.post(f"/models/{version}/activate").raise_for_status()
+    assert [before, sent(fresh, **LONG).json()["model"]["version"]] == [
+        app.state.registry.store.previous("default"),
+        version,
+    ]
+
+
 def test_it_ends_with_the_service_however_that_ends(tmp_path: Path, bundle: Bundle) -> None:
     for ending in (signal.SIGTERM, signal.SIGKILL):
         home = home_with(tmp_path / ending.name, bundle)
