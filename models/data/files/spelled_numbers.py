@@ -43,7 +43,7 @@ def decimal_sign(columns: Sequence[Sequence[str]], separator: str) -> str:
     clear: set[str] = set()
     open_ = False
     for column in columns:
-        texts = {cell for cell in column if cell.strip()}
+        texts = {cell for cell in column if any(map(str.isdigit, cell))}  # not "NULL"
         if not any("," in text or "." in text for text in texts):
             continue
         fits = [sign for sign in SIGNS if all(map(_GRAMMARS[sign].fullmatch, texts))]

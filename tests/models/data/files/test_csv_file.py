@@ -139,6 +139,12 @@ def test_numbers_are_read_as_bookkeepers_and_other_countries_write_them(
     assert any(f"{max(written, key=len)!r} as" in warning for warning in warnings)
 
 
+def test_words_for_nothing_beside_decimal_commas_do_not_hide_them(tmp_path: Path) -> None:
+    table, warnings = read(tmp_path / "a.csv", b"a;b\n1.234,50;x\nNULL;y\n7,25;z\n")
+    assert table["a"].to_pylist() == ["1234.5", "NULL", "7.25"]
+    assert "decimal sign ','" in warnings[0]
+
+
 def test_digits_beyond_what_a_number_keeps_stay_text_where_all_have_as_many(tmp_path: Path) -> None:
     accounts = [str(10**19 + 7 * i) for i in range(5)]
     amounts = [str(10 ** (14 + 2 * i)) for i in range(5)]
