@@ -8,8 +8,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from tests.benchmarks.left_out import in_families
 from tests.benchmarks.protocol import FAMILIES, by_family, family_of
 
+HALF_80 = 1.2816
+"""Standard errors on either side of an 80% interval."""
 OURS = "nearnorm "
 """Before a preset: the name of a method of ours."""
 HEADER = (
@@ -74,6 +77,45 @@ def table(cells: list[Cell]) -> str:
     if best := _best_peers(means):
         lines.append(f"{'best peer of each set, in hindsight':<34}{by_family(best)['all']:>8.3f}")
     return "\n".join(lines)
+
+
+def lead(cells: list[Cell], preset: str) -> str:
+    """A preset's lead over the best single peer, by set, and the best preset as other families would choose
+    it: what of its lead is tuning."""
+    means = {method: over_seeds(found) for method, found in whole_methods(cells).items()}
+    peers = {method: found for method, found in means.items() if not method.startswith(OURS)}
+    ours = {method: found for method, found in means.items() if method.startswith(OURS)}
+    if OURS + preset not in ours:
+        return ""
+    lines = []
+    if peers:
+        best = max(peers, key=lambda peer: np.mean(list(peers[peer].values())))
+        leads = np.array([ap - peers[best][name] for name, ap in ours[OURS + preset].items()])
+        error = leads.std() / max(len(leads) - 1, 1) ** 0.5
+        low, high = leads.mean() - HALF_80 * error, leads.mean() + HALF_80 * error
+        lines.append(
+            f"{preset} leads {best}, the best single peer, by {leads.mean():+.3f} "
+            f"(80% between {low:+.3f} and {high:+.3f}, {len(leads)} sets)"
+        )
+    if len(ours) > 1:
+        chosen = np.mean(list(_chosen_elsewhere(ours).values()))
+        whole = max(np.mean(list(found.values())) for found in ours.values())
+        lines.append(
+            f"the best preset {whole:.3f}; chosen for each family by the others {chosen:.3f}: "
+            f"{whole - chosen:.3f} of it is choice"
+        )
+    return "\n".join(lines)
+
+
+def _chosen_elsewhere(ours: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """By set: the average precision of the preset that is best on the sets of all other families."""
+    names = next(iter(ours.values()))
+    found = {}
+    for inside in in_families(names).values():
+        others = [name for name in names if name not in inside] or inside
+        best = max(ours.values(), key=lambda preset: np.mean([preset[name] for name in others]))
+        found.update({name: best[name] for name in inside})
+    return found
 
 
 def differences(cells: list[Cell], first: str) -> str:

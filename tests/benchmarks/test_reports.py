@@ -1,11 +1,13 @@
 """What the quality benchmarks make of their figures. The figures themselves need BENCH_DATA and an hour."""
 
 import numpy as np
+import pytest
 
 from nearnorm.models.conformal import threshold
 from tests.benchmarks import robustness_report as robustness
 from tests.benchmarks.bench_report import line
-from tests.benchmarks.quality_report import Cell, differences, table
+from tests.benchmarks.left_out import in_families, is_left_out
+from tests.benchmarks.quality_report import Cell, differences, lead, table
 from tests.benchmarks.robustness_report import Figure, band
 from tests.benchmarks.verdict_cells import Verdicts
 
@@ -44,6 +46,28 @@ def test_what_a_key_changes_is_told_as_paired_differences_by_family() -> None:
     less = cells("nearnorm default trees=0", 0.4, 0.5, 0.7, 0.8)
     told = differences([*base, *less], "default").splitlines()[-1]
     assert told == "| default trees=0 | -0.050 ± 0.029 | -0.100 ± 0.000 | - | +0.000 ± 0.000 |"
+
+
+def test_a_lead_is_told_over_the_best_single_peer_with_its_interval() -> None:
+    ours = cells("nearnorm default", 0.9, 0.7, 0.6, 0.6)
+    found = lead([*ours, *cells("one", 0.5, 0.5, 0.5, 0.7), *cells("two", 0.1, 0.1, 0.9, 0.9)], "default")
+    assert found.startswith(
+        "default leads one, the best single peer, by +0.150 (80% between -0.042 and +0.342"
+    )
+
+
+def test_what_is_choice_is_told_by_choosing_for_each_family_on_the_others() -> None:
+    good_here, good_there = cells("nearnorm a", 0.9, 0.9, 0.1, 0.1), cells("nearnorm b", 0.2, 0.2, 0.6, 0.6)
+    found = lead([*good_here, *good_there], "a")
+    assert found == "the best preset 0.500; chosen for each family by the others 0.150: 0.350 of it is choice"
+
+
+def test_every_data_set_is_in_one_family_and_a_new_one_has_to_be_put_into_one() -> None:
+    assert is_left_out("jm1")
+    assert not is_left_out("iot23:Okiru")
+    assert in_families(["iot23:A", "iot23:B", "jm1"]) == {"iot23": ["iot23:A", "iot23:B"], "faults": ["jm1"]}
+    with pytest.raises(KeyError, match="is in no family"):
+        is_left_out("something new")
 
 
 def test_unseen_kinds_are_compared_with_the_cold_start_pair_by_pair() -> None:
