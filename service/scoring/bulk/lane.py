@@ -196,8 +196,9 @@ class BulkLane:
         if self._held[caller] >= share or self._held.total() >= 2 * MOST_REQUESTS:
             raise overloaded()
         largest = max(self._turns, key=lambda name: self._held[name], default=caller)
-        if self._held[largest] > share and isinstance(self._turns[largest][-1].job, ReadBody):
-            refused = self._turns[largest].pop().answer
+        own = self._turns.get(largest)
+        if own and self._held[largest] > share and isinstance(own[-1].job, ReadBody):
+            refused = own.pop().answer
             if not refused.done():
                 refused.set_exception(overloaded())
 

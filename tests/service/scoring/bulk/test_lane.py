@@ -255,6 +255,26 @@ def test_a_lone_caller_has_all_places_and_gives_some_up_when_another_comes(
     assert len(asked.done) <= MOST_REQUESTS + 1
 
 
+def test_many_newcomers_at_once_take_no_more_than_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _Asked(monkeypatch)
+
+    async def ask(caller: str) -> None:
+        with asked.lane.place(caller):
+            await asked.lane.ask(caller, job(caller), [])
+
+    async def scenario() -> list[BaseException | None]:
+        flood = [asyncio.ensure_future(ask("flood")) for _ in range(MOST_REQUESTS)]
+        await asyncio.sleep(0)
+        others = [asyncio.ensure_future(ask(f"other {i}")) for i in range(MOST_REQUESTS)]
+        await asyncio.sleep(0)
+        asked.go_on.release(3 * MOST_REQUESTS)
+        return await asyncio.gather(*flood, *others, return_exceptions=True)
+
+    found = asyncio.run(scenario())
+    assert found[0] is None  # what was begun is ended
+    assert found[MOST_REQUESTS:] == [None] * MOST_REQUESTS
+
+
 def test_places_are_given_back_whatever_happens() -> None:
     lane = BulkLane(Background())
     for _ in range(3):
