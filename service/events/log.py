@@ -36,7 +36,7 @@ from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoded, Encoder
 
 WRITING = "writing the event log"
-INTERVAL = 0.2  # seconds between groups: what a killed process can lose
+INTERVAL, MOST_PAUSE = 0.2, 2.0  # seconds between groups, and in a flood: what a killed process can lose
 QUEUE_ROWS = 20_000
 QUEUE_BYTES = 64 * 2**20
 APART_ROWS = 500  # of a group that has to be divided, in one transaction
@@ -273,8 +273,12 @@ class EventLog:
     def _run(self, background: Background) -> None:
         sweep_at = time.monotonic() + SWEEP_EVERY
         self._safely(self._take_up, background)
-        while not self._stop.wait(INTERVAL):
-            if self._safely(self.flush, background):
+        pause = INTERVAL
+        while not self._stop.wait(pause):
+            began = time.thread_time()
+            written = self._safely(self.flush, background)
+            pause = pause_after(time.thread_time() - began)
+            if written:
                 background.works(WRITING)
             else:
                 self._stop.wait(PAUSE)
@@ -332,6 +336,11 @@ class EventLog:
             if self.held.within(self.bounds):
                 return None
             return retention.surplus(connection, held, self.bounds)
+
+
+def pause_after(cpu_seconds: float) -> float:
+    """Seconds to the next group, after one that took so much CPU: a flood of alerts gets a third of one."""
+    return min(max(INTERVAL, 2.0 * cpu_seconds), MOST_PAUSE)
 
 
 def _divide(

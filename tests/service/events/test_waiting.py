@@ -1,6 +1,7 @@
 """Rows that wait for the ledger: who has to go where there is no room, and what is forgotten."""
 
 from nearnorm.service.events.kept import Kept
+from nearnorm.service.events.log import INTERVAL, MOST_PAUSE, pause_after
 from nearnorm.service.events.waiting import WaitingEvents
 from tests.service.events.test_events import ENCODER
 
@@ -52,3 +53,7 @@ def test_a_record_that_is_forgotten_waits_no_more_and_the_others_do() -> None:
     waiting.forget("ada")
     assert [kept.event_id for kept in waiting.snapshot()] == ["web-0"]
     assert waiting.find("app-0") is None
+
+
+def test_the_writer_rests_twice_as_long_as_it_works_and_never_long() -> None:
+    assert [pause_after(cpu) for cpu in (0.0, 0.05, 0.3, 60.0)] == [INTERVAL, INTERVAL, 0.6, MOST_PAUSE]
