@@ -65,7 +65,10 @@ def test_what_is_choice_is_told_by_choosing_for_each_family_on_the_others() -> N
 def test_every_data_set_is_in_one_family_and_a_new_one_has_to_be_put_into_one() -> None:
     assert is_left_out("jm1")
     assert not is_left_out("iot23:Okiru")
-    assert in_families(["iot23:A", "iot23:B", "jm1"]) == {"iot23": ["iot23:A", "iot23:B"], "faults": ["jm1"]}
+    assert in_families(["iot23:A", "iot23:B", "jm1"]) == {
+        "iot23": ["iot23:A", "iot23:B"],
+        "software": ["jm1"],
+    }
     with pytest.raises(KeyError, match="is in no family"):
         is_left_out("something new")
 
