@@ -50,7 +50,8 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[
         why: list[str] = []
         judged: dict[int, int] = {}
         confirmed = 0  # reviews that were second opinions
-        with serving(home, audit_rate="1.0", retrain_after=str(reviews)) as client:
+        settings = {"audit_rate": "1.0", "retrain_after": str(reviews), "reference_reviews": "0"}
+        with serving(home, **settings) as client:
             client.put("/policy", json={"budget": budget}).raise_for_status()
             first: list[float] = []
             for number in range(rounds):
@@ -78,7 +79,7 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[
                 why += job["reasons"][:1] if job["state"] != "succeeded" else []
                 print(
                     f"{pool.name}: round {number + 1}, {found[-1]} of {pool.truth.sum()} found, "
-                    f"job {states[-1]} after {seconds[-1]} s",
+                    f"{confirmed} second opinions, job {states[-1]} after {seconds[-1]} s",
                     file=sys.stderr,
                     flush=True,
                 )
