@@ -85,6 +85,17 @@ class Waits(NamedTuple):
     without: float
 
 
+def undisturbed(
+    latencies: Sequence[tuple[float, float]], phases: Sequence[Phase]
+) -> list[tuple[float, float]]:
+    """The (when, milliseconds) while the hostile caller is nowhere."""
+    return [
+        (when, waited)
+        for when, waited in latencies
+        if not any(phase.began <= when <= phase.ended for phase in phases)
+    ]
+
+
 def waits(latencies: Sequence[tuple[float, float]], phases: Sequence[Phase]) -> Waits:
     """`latencies` are (when, milliseconds); what came before the first phase does not count."""
     when, waited = (np.array(values) for values in zip(*latencies, strict=True))

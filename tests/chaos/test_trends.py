@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.chaos.hostile_phases import Phase, waits
+from tests.chaos.hostile_phases import Phase, undisturbed, waits
 from tests.chaos.trends import late_over_early, trend
 
 SECONDS = [5.0 * i for i in range(360)]  # half an hour
@@ -53,6 +53,12 @@ def test_waits_are_told_apart_by_where_the_hostile_caller_is() -> None:
     phases = [Phase("service", 20.0, 30.0), Phase("another", 31.0, 50.0)]
     assert waits(latencies, phases) == (6.0, 4.0, 3.0)
     assert waits(latencies, [*phases, Phase("service", 51.0, 60.0)]).beside == 6.0
+
+
+def test_whether_it_gets_slower_is_asked_while_the_hostile_caller_is_nowhere() -> None:
+    latencies = [(float(s), 9.0 if s > 30 else 3.0) for s in range(40)]
+    phases = [Phase("service", 31.0, 36.0), Phase("another", 36.5, 50.0)]
+    assert {waited for _, waited in undisturbed(latencies, phases)} == {3.0}
 
 
 def test_one_step_is_told_and_is_no_slope_and_two_are_a_slope() -> None:
