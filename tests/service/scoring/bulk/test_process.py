@@ -18,15 +18,18 @@ from tests.service.scoring.test_endpoint import RECORD
 schema = Schema(PAYMENTS.model_dump_json(), 10_000)
 work = BulkWork()
 
-def read(value, rows):
-    body = json.dumps({"records": [RECORD | {"country": value}] * rows}).encode()
-    return work.reply(ReadBody(False, "default", None, {"default": "v"}, {"v": schema}), [as_array(body)])[0]
+def body(value, rows):
+    return as_array(json.dumps({"records": [RECORD | {"country": value}] * rows}).encode())
 
-read("DE", 1)
+def read(sent):
+    return work.reply(ReadBody(False, "default", None, {"default": "v"}, {"v": schema}), [sent])[0]
+
+small, large = body("DE", 1), body("x" * 5_000, 6_000)
+read(small)
 held = int(open("/proc/self/statm").read().split()[5]) * 4096
-resource.setrlimit(resource.RLIMIT_DATA, (held + 2**26, resource.RLIM_INFINITY))
-for value, rows in (("x" * 5_000, 6_000), ("DE", 1)):
-    told = read(value, rows)
+resource.setrlimit(resource.RLIMIT_DATA, (held + 2**25, resource.RLIM_INFINITY))
+for sent in (large, small):
+    told = read(sent)
     print(type(told).__name__, getattr(told, "kind", ""))
 """
 
