@@ -97,9 +97,11 @@ def _fit(task: Any, name: str, seed: int, count: int, preset: str) -> Cell:
 
 def _peers() -> Iterable[Cell]:
     for row in recorded():
-        if row["status"] == "ok":
-            count = int(row["protocol"].removeprefix("H:"))
-            yield Cell(row["dataset"], row["seed"], count, row["method"], row["auc_pr"], row["fit_seconds"])
+        protocol, _, count = row["protocol"].partition(":")
+        if row["status"] == "ok" and protocol == "H":
+            yield Cell(
+                row["dataset"], row["seed"], int(count), row["method"], row["auc_pr"], row["fit_seconds"]
+            )
 
 
 if __name__ == "__main__":
