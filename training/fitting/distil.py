@@ -3,14 +3,30 @@
 A few labels leave much to chance: forests grown with other random numbers differ, and their mean is
 better than any of them. It need not be served: every row has its logit, where ten have a label, so that a
 small forest can learn it.
+
+Of labelled rows r and q* are optimistic, as training has moved those very rows. With ten labels trees need
+that evidence all the same; with thirty the inputs alone tell as much, and forests that see nothing else make
+up for it. How much they are listened to is decided by the labels there are.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from nearnorm.training.method.trees import DEPTH, REGULARISATION, Trees, choose_questions, grow_trees, masses
+from nearnorm.training.method.trees import (
+    DEPTH,
+    REGULARISATION,
+    THOROUGH,
+    Trees,
+    choose_questions,
+    grow_trees,
+    masses,
+)
 
+FEW, MANY = 10, 30
+"""Labelled anomalies up to which forests of the inputs alone have no say, and from which on they have all of
+theirs."""
+THOROUGH_SHARE = 0.5
 ROWS = 20_000
 """Most unlabelled rows that the mean is learnt on."""
 QUESTIONS = 40
@@ -26,32 +42,54 @@ def mean_forest(
     weight: np.ndarray,
     anomalous: np.ndarray,
     *,
+    inputs: int,
     confirmed: int,
     forests: int,
     count: int,
     rng: np.random.Generator,
 ) -> Trees:
-    """`count` trees that answer as `forests` forests do on average.
+    """`count` trees that answer as `forests` hasty forests do on average, and with more than FEW labelled
+    anomalies half as many thorough ones, which see the first `inputs` columns alone.
 
     Rows as in `grow_trees`, the unlabelled ones in random order.
     """
-    grown = [grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng) for _ in range(forests)]
+    hasty = [grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng) for _ in range(forests)]
+    share = thorough_share(len(anomalous))
+    seen, bad = normal[:, :inputs], anomalous[:, :inputs]
+    thorough = [
+        grow_trees(seen, weight, bad, confirmed=confirmed, rng=rng, growth=THOROUGH)
+        for _ in range(-(-forests // 2) if share else 0)
+    ]
     unlabelled = len(normal) - confirmed
     taught = min(unlabelled, ROWS)
     rows = np.concatenate([normal[:taught], normal[unlabelled:], anomalous]).astype(np.float32)
-    return distil(grown, rows, masses(weight[:taught], confirmed, len(anomalous)), count, rng)
+    wanted = np.mean([one.logit(rows) for one in hasty], axis=0)
+    if thorough:
+        wanted = (1 - share) * wanted + share * np.mean([one.logit(rows) for one in thorough], axis=0)
+    mass = masses(weight[:taught], confirmed, len(anomalous))
+    return distil([*hasty, *thorough], wanted, rows, mass, count, rng)
+
+
+def thorough_share(anomalies: int) -> float:
+    """Of the thorough forests in the mean, by the number of labelled anomalies."""
+    return THOROUGH_SHARE * min(max((anomalies - FEW) / (MANY - FEW), 0.0), 1.0)
 
 
 def distil(
-    forests: Sequence[Trees], rows: np.ndarray, mass: np.ndarray, count: int, rng: np.random.Generator
+    forests: Sequence[Trees],
+    wanted: np.ndarray,
+    rows: np.ndarray,
+    mass: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
 ) -> Trees:
-    """`count` trees, by least squares on rows [N, F] that weigh `mass` [N], one in all.
+    """`count` trees that answer as `wanted` [N], by least squares on rows [N, F] that weigh `mass` [N], one
+    in all, and ask what the forests ask.
 
     Boosting chooses their questions, and then all leaves are fitted together.
     """
     columns = np.concatenate([one.column.ravel() for one in forests])
     thresholds = np.concatenate([one.threshold.ravel() for one in forests])
-    wanted = np.mean([one.logit(rows) for one in forests], axis=0)
     start = float(mass @ wanted)
     missing = wanted - start
     column = np.zeros((count, DEPTH), dtype=np.int64)

@@ -167,6 +167,7 @@ def _fit(
             seen[: len(normals)],
             normal_likelihood(similarity[: len(normals)], len(rows_n)).numpy(),
             seen[len(normals) :],
+            inputs=preprocess.width,
             confirmed=len(rows_n),
             forests=config.forests,
             count=config.trees,

@@ -45,7 +45,8 @@ class FitConfig(BaseModel):
     trees: int = Field(default=40, ge=0, le=1000)
     """Oblivious trees over the input, r and q* beside the head; 0 leaves them out."""
     forests: int = Field(default=8, ge=1, le=100)
-    """Boosted forests whose mean these trees learn."""
+    """Boosted forests whose mean these trees learn; with more than ten labelled anomalies half as many join
+    them that see the inputs alone."""
     mixing: bool = True
     """Mix labelled anomalies with unlabelled rows, the target in proportion."""
     layerwise: bool = False

@@ -9,18 +9,29 @@ from dataclasses import dataclass
 import numpy as np
 
 DEPTH = 3
-TREES = 60
-"""Of a boosted forest that has no confirmed normals to learn from."""
 MORE_TREES = 140
 """Most that are added, one for each confirmed normal: what looked bad and is not takes more to tell apart."""
 ROWS_PER_TREE = 500
 """Normal rows that a tree is grown on; the few labelled ones are in every tree."""
-COLUMN_SHARE = 0.3
-QUESTIONS = 2
-"""Random thresholds tried for each column of a tree."""
 LEARNING_RATE = 0.1
 REGULARISATION = 1e-3
 """Added to a leaf's curvature; all rows of a tree together weigh one."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """`trees` of a boosted forest that has no confirmed normals to learn from, the share of the columns that
+    a tree looks at, and how many random thresholds it tries for each of them."""
+
+    trees: int
+    column_share: float
+    questions: int
+
+
+HASTY = Growth(60, 0.3, 2)
+"""Sees little at a time: what a few labels say by chance is not learnt by heart."""
+THOROUGH = Growth(100, 0.6, 4)
+"""Finds the one column that decides, where there are labels enough to tell it from chance."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ def grow_trees(
     *,
     confirmed: int,
     rng: np.random.Generator,
+    growth: Growth = HASTY,
 ) -> Trees:
     """Newton boosting of the logistic loss, labelled anomalies against normal rows, balanced.
 
@@ -58,7 +70,7 @@ def grow_trees(
     truth = np.repeat([0.0, 1.0], [len(normal), len(anomalous)])
     unlabelled = len(normal) - confirmed
     always = np.arange(unlabelled, len(rows))
-    count = TREES + min(confirmed, MORE_TREES)
+    count = growth.trees + min(confirmed, MORE_TREES)
     column = np.zeros((count, DEPTH), dtype=np.int64)
     threshold = np.full((count, DEPTH), np.inf, dtype=np.float32)
     leaf = np.zeros((count, 2**DEPTH))
@@ -71,7 +83,7 @@ def grow_trees(
         gradient = mass * (truth[chosen] - probability)
         curvature = mass * probability * (1.0 - probability)
         sample = rows[chosen]
-        columns, cuts = _questions(sample, len(anomalous), rng)
+        columns, cuts = _questions(sample, len(anomalous), growth, rng)
         best, number = choose_questions(sample[:, columns] > cuts, gradient, curvature)
         column[tree], threshold[tree] = columns[best], cuts[best]
         steepness = np.bincount(number, curvature, 2**DEPTH) + REGULARISATION
@@ -115,11 +127,13 @@ def masses(likelihood: np.ndarray, confirmed: int, anomalies: int) -> np.ndarray
     return total
 
 
-def _questions(sample: np.ndarray, anomalies: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _questions(
+    sample: np.ndarray, anomalies: int, growth: Growth, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Columns and thresholds: between two random rows, of which every other time one is bad."""
     rows, width = sample.shape
-    columns = rng.choice(width, min(width, max(DEPTH, round(COLUMN_SHARE * width))), replace=False)
-    columns = np.repeat(columns, QUESTIONS)
+    looked_at = min(width, max(DEPTH, round(growth.column_share * width)))
+    columns = np.repeat(rng.choice(width, looked_at, replace=False), growth.questions)
     one, other = rng.integers(rows, size=(2, len(columns)))
     one[::2] = rng.integers(rows - anomalies, rows, size=len(one[::2]))
     low, high = np.sort([sample[one, columns], sample[other, columns]], axis=0)

@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
 
-from nearnorm.training.fitting.distil import distil, mean_forest
+from nearnorm.training.fitting import distil as distilling
+from nearnorm.training.fitting.distil import FEW, MANY, THOROUGH_SHARE, distil, mean_forest, thorough_share
 from nearnorm.training.method.trees import Trees, grow_trees, masses
 
 
@@ -18,12 +21,17 @@ def forests(count: int) -> tuple[list[Trees], np.ndarray, np.ndarray]:
     return grown, np.concatenate([normal, bad]), masses(weight, 0, len(bad))
 
 
+def mean_of(grown: list[Trees], seen: np.ndarray) -> np.ndarray:
+    mean: np.ndarray = np.mean([one.logit(seen) for one in grown], axis=0)
+    return mean
+
+
 def test_few_trees_answer_as_the_mean_of_many_forests_on_rows_that_nobody_saw() -> None:
     grown, seen, mass = forests(6)
-    small = distil(grown, seen, mass, 40, np.random.default_rng(2))
+    small = distil(grown, mean_of(grown, seen), seen, mass, 40, np.random.default_rng(2))
     assert len(small.leaf) == 40
     unseen = rows(3, 1_000)
-    wanted = np.mean([one.logit(unseen) for one in grown], axis=0)
+    wanted = mean_of(grown, unseen)
     missed = ((small.logit(unseen) - wanted) ** 2).mean()
     assert missed < 0.1 * wanted.var()
     assert missed < 0.5 * np.mean([((one.logit(unseen) - wanted) ** 2).mean() for one in grown])
@@ -31,7 +39,7 @@ def test_few_trees_answer_as_the_mean_of_many_forests_on_rows_that_nobody_saw() 
 
 def test_one_forest_is_learnt_as_it_is() -> None:
     grown, seen, mass = forests(1)
-    small = distil(grown, seen, mass, 60, np.random.default_rng(2))
+    small = distil(grown, mean_of(grown, seen), seen, mass, 60, np.random.default_rng(2))
     assert np.corrcoef(small.logit(seen), grown[0].logit(seen))[0, 1] > 0.98
 
 
@@ -40,6 +48,44 @@ def test_confirmed_normals_push_their_like_down_in_the_mean_too() -> None:
     normal, bad = rows(4, 2_000), rows(5, 8) + np.array([4.0, 0.0, 0.0, 0.0], np.float32)
     alike = 0.3 * rows(6, 6) + np.array([4.0, 3.0, 0.0, 0.0], np.float32)
     both = np.concatenate([normal, alike])
-    before = mean_forest(normal, np.ones(len(normal)), bad, confirmed=0, forests=3, count=40, rng=rng)
-    after = mean_forest(both, np.ones(len(both)), bad, confirmed=len(alike), forests=3, count=40, rng=rng)
+
+    def forest(rows: np.ndarray, confirmed: int) -> Trees:
+        weight = np.ones(len(rows))
+        return mean_forest(rows, weight, bad, inputs=4, confirmed=confirmed, forests=3, count=40, rng=rng)
+
+    before, after = forest(normal, 0), forest(both, len(alike))
     assert after.logit(alike).mean() < before.logit(alike).mean() - 1.0
+
+
+def test_forests_of_the_inputs_alone_have_a_say_once_there_are_labels_enough() -> None:
+    shares = [thorough_share(labels) for labels in (1, FEW, (FEW + MANY) // 2, MANY, 1_000)]
+    assert shares == [0.0, 0.0, THOROUGH_SHARE / 2, THOROUGH_SHARE, THOROUGH_SHARE]
+
+
+@pytest.mark.parametrize(("labels", "better"), [(60, True), (FEW, False)])
+def test_evidence_that_is_too_good_on_labelled_rows_is_believed_less_the_more_labels_there_are(
+    monkeypatch: pytest.MonkeyPatch, labels: int, better: bool
+) -> None:
+    """The last column tells labelled rows from all others, as training moved them, and tells nothing of rows
+    that nobody labelled."""
+    here, there = np.array([1.5, 1.5, 0.0, 0.0]), np.array([0.0, 0.0, 0.0, 3.0])
+    normal, bad = rows(7, 2_000), (rows(8, labels) + here + there).astype(np.float32)
+    unseen = np.concatenate([rows(9, 2_000), rows(10, 100) + here])
+
+    def precision() -> float:
+        forest = mean_forest(
+            normal,
+            np.ones(len(normal)),
+            bad,
+            inputs=3,
+            confirmed=0,
+            forests=4,
+            count=40,
+            rng=np.random.default_rng(11),
+        )
+        return float(average_precision_score(np.repeat([0, 1], [2_000, 100]), forest.logit(unseen)))
+
+    found = precision()
+    monkeypatch.setattr(distilling, "THOROUGH_SHARE", 0.0)
+    assert (found > precision() + 0.05) is better
+    assert (found == precision()) is not better

@@ -3,7 +3,7 @@ import torch
 
 from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.heads import FOREST_SHARE, ForestHead
-from nearnorm.training.method.trees import DEPTH, MORE_TREES, TREES, Trees, grow_trees
+from nearnorm.training.method.trees import DEPTH, HASTY, MORE_TREES, Trees, grow_trees
 from tests.training.samples import quick, sample
 
 
@@ -43,7 +43,7 @@ def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
 def test_each_confirmed_normal_grows_the_forest_by_a_tree_up_to_a_bound() -> None:
     rows = np.random.default_rng(5).normal(size=(400, 3))
     sizes = [len(grown(rows[:390], rows[390:], confirmed).leaf) for confirmed in (0, 7, 300)]
-    assert sizes == [TREES, TREES + 7, TREES + MORE_TREES]
+    assert sizes == [HASTY.trees, HASTY.trees + 7, HASTY.trees + MORE_TREES]
 
 
 def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
