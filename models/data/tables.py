@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nearnorm.models.data.files.plain import is_number
+from nearnorm.models.data.files.plain import as_floats, is_number
 from nearnorm.models.data.schema import MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 
 _PLAIN = frozenset({pa.float64(), pa.float32(), pa.int64(), pa.int32()})
@@ -91,7 +91,7 @@ def _numbers(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowErr
     if not direct and not pa.types.is_boolean(column.type):
         coerce = cast("Callable[[object], float | None]", feature.coerce)
         return _by_distinct(column, feature.name, coerce, np.nan, np.float64, errors)
-    array: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy()
+    array: np.ndarray = as_floats(column).to_numpy()
     bad = ~np.isfinite(array)
     if column.null_count:
         bad &= pc.is_valid(column).to_numpy()

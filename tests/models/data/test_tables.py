@@ -1,10 +1,15 @@
+import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from nearnorm.models.data.files.plain import plain
 from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.tables import to_arrays
@@ -46,6 +51,19 @@ def test_a_decimal_that_python_cannot_hold_is_an_error_of_its_row() -> None:
     arrays = to_arrays(pa.table({"s": tiny, "x": [1.0]}), schema(categorical("s", "a"), numeric("x")))
     assert arrays.errors[0].field == "s"
     assert arrays.errors[0].detail == "text was expected, not a value of type Decimal128Scalar"
+
+
+@given(
+    st.lists(
+        st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9)
+    )
+)
+def test_a_decimal_is_the_number_that_its_digits_are_in_json(sent: list[Decimal]) -> None:
+    column = pa.chunked_array([pa.array(sent, pa.decimal128(38, 4))])
+    wanted = [json.loads(str(decimal)) for decimal in sent]
+    assert plain(column).to_pylist() == wanted
+    found = to_arrays(pa.table({"x": column}), schema(numeric("x"))).numeric[:, 0]
+    assert found.tolist() == wanted
 
 
 def test_nan_in_a_file_is_missing(tmp_path: Path) -> None:
