@@ -10,7 +10,11 @@ from nearnorm.service.records.shapes import Id
 
 Ids = Sequence[Id | None]
 _decode = msgspec.json.Decoder().decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What no model reads may be 1e999, or no text at all: it is no id then, and its row is scored."""
 _MOST = 2**63
+_MOST_BYTES = 4 * ID_CHARACTERS
 
 
 def ids_of(columns: Iterable[Iterable[object]]) -> Ids | None:
@@ -25,7 +29,12 @@ def ids_of(columns: Iterable[Iterable[object]]) -> Ids | None:
 def _id(value: object) -> Id | None:
     """A text or a whole number that may be kept as an id; an e-mail address is a person's, and is not."""
     if isinstance(value, Raw):
-        value = _decode(value) if memoryview(value).nbytes <= 4 * ID_CHARACTERS else None
+        if memoryview(value).nbytes > _MOST_BYTES:
+            return None
+        try:
+            value = _decode(value)
+        except _UNREADABLE:
+            return None
     if isinstance(value, str):
         return value if 0 < len(value) <= ID_CHARACTERS and "@" not in value else None
     if isinstance(value, float) and value.is_integer():
@@ -38,5 +47,8 @@ def _id(value: object) -> Id | None:
 def cells_of(column: object) -> Iterable[object]:
     """A column that may still be text, or may not have been sent."""
     if isinstance(column, Raw):
-        column = _decode(column)
+        try:
+            return _decode_items(column)
+        except _UNREADABLE:
+            return ()
     return column if isinstance(column, list) else ()

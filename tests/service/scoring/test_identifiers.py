@@ -6,6 +6,9 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from nearnorm.service.errors import MalformedBody
+from nearnorm.service.records.encoder import Encoder
+from tests.service.bundles import PAYMENTS
 from tests.service.scoring.test_bulk import post as post_stream
 from tests.service.scoring.test_bulk import stream
 from tests.service.scoring.test_endpoint import RECORD
@@ -44,6 +47,32 @@ def test_what_is_no_id_or_a_persons_address_is_not_kept(client: httpx.Client, gi
     (result,) = scored(client, records=[RECORD | {NAME: given}])
     assert "id" not in result
     assert "score" in result
+
+
+@pytest.mark.parametrize(
+    "value", [b"1e999", b'"\xff"', b"[" * 300 + b"]" * 300], ids=["huge", "bytes", "deep"]
+)
+@pytest.mark.parametrize("typed", [True, False])
+def test_what_no_reader_takes_in_an_identifier_column_costs_no_row(value: bytes, typed: bool) -> None:
+    encoder, amount = Encoder(PAYMENTS, 10), b"61.5" if typed else b'"61.5"'
+    record = b'{"amount":%b,"channel":"web","transaction id":%%b}' % amount
+    columns = b'{"amount":[%b,2],"channel":["web","web"],"transaction id":[%%b,7]}' % amount
+    for body in (
+        b'{"records":[%b,%b]}' % (record % value, record % b"7"),
+        b'{"columns":%b}' % (columns % value),
+    ):
+        try:
+            found = encoder.encode(encoder.decode(body))
+        except MalformedBody:  # on the way that reads every cell it is no JSON
+            assert not typed
+            continue
+        assert len(found.rows) == 2
+        assert found.ids == [None, 7]
+    with_one = b'{"columns":%b}' % (columns % b"1").replace(b"[1,7]", value)
+    try:
+        assert encoder.encode(encoder.decode(with_one)).ids is None
+    except MalformedBody:
+        assert not typed
 
 
 def test_an_analyst_finds_the_alert_by_the_id_of_its_record(client: httpx.Client) -> None:
