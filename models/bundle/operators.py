@@ -23,9 +23,7 @@ OPERATORS = frozenset(  # of training/export, then of bundles of format 1 that e
         "Equal",
         "Floor",
         "Gather",
-        "GatherElements",
         "Gemm",
-        "GreaterOrEqual",
         "HardSigmoid",
         "IsNaN",
         "LeakyRelu",
@@ -41,6 +39,7 @@ OPERATORS = frozenset(  # of training/export, then of bundles of format 1 that e
         "Relu",
         "Reshape",
         "Sigmoid",
+        "Split",
         "Sqrt",
         "Squeeze",
         "Sub",
@@ -50,6 +49,8 @@ OPERATORS = frozenset(  # of training/export, then of bundles of format 1 that e
         "Where",
         "ArgMax",
         "CastLike",
+        "GatherElements",
+        "GreaterOrEqual",
         "ReduceSum",
     ]
 )

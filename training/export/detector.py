@@ -20,6 +20,7 @@ from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.ensemble import SLOPE, MemberLinear
 from nearnorm.training.method.heads import CONFIDENT, FOREST_SHARE, RAMP, STEEP, TINY, ForestHead, ScoreHead
 from nearnorm.training.method.network import Detector
+from nearnorm.training.method.trees import DEPTH
 
 ROWS_FIRST = [1, 0]
 OVER_SLOTS = np.array([0])
@@ -151,15 +152,25 @@ def _forest_logit(graph: Graph, head: ForestHead, logit: str, evidence: str, row
     scale = torch.tensor([[1.0], [-1.0]]) / (RAMP * STEEP)  # log r and -log q*
     unusual = graph.node("Log", graph.node("Add", evidence, torch.tensor([[TINY], [0.0]])))
     asked = graph.node("Concat", rows, graph.node("Mul", unusual, scale), axis=0)
-    products: list[str] = []
-    for question, offset in zip(head.weights, head.offsets, strict=True):
-        inputs = graph.node("Gather", asked, question.argmax(0).numpy(), axis=0)
-        above = graph.node("Add", inputs, offset[:, None] / STEEP)
-        answer = graph.node("HardSigmoid", above, alpha=STEEP, beta=0.0)
-        products += [answer, *(graph.node("Mul", answer, product) for product in products)]
-    for product, coefficient in zip(products, head.coefficients, strict=True):
-        logit = graph.node("Gemm", coefficient[None], product, logit)
+    chosen = head.weights.argmax(1).flatten().numpy()
+    above = graph.node(
+        "Add", graph.node("Gather", asked, chosen, axis=0), head.offsets.reshape(-1, 1) / STEEP
+    )
+    answers = graph.node("HardSigmoid", above, alpha=STEEP, beta=0.0)
+    alone = [2**level for level in range(DEPTH)]
+    logit = graph.node("Gemm", _of(head, alone), answers, logit)
+    products: dict[int, str] = {}
+    for one, answer in zip(alone, graph.split(answers, DEPTH), strict=True):
+        products |= {one + some: graph.node("Mul", answer, product) for some, product in products.items()}
+        products[one] = answer
+    for some in sorted(products.keys() - alone):
+        logit = graph.node("Gemm", _of(head, [some]), products[some], logit)
     return logit
+
+
+def _of(head: ForestHead, subsets: list[int]) -> Tensor:
+    """Coefficients of products of answers, by the bits of the questions in them: [1, T x subsets]."""
+    return head.coefficients[[subset - 1 for subset in subsets]].reshape(1, -1)
 
 
 def _rank_logit(graph: Graph, head: RankHead, evidence: str, rows: str) -> str:

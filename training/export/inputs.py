@@ -6,13 +6,13 @@ from onnx import TensorProto
 
 from nearnorm.training.export.cycles import places
 from nearnorm.training.export.graph import Graph
-from nearnorm.training.method.column_maps import KNOTS, UNIT_LIMIT, NormalMap, RangeMap
+from nearnorm.training.method.column_maps import BEYOND_ALL, UNIT_LIMIT, NormalMap, RangeMap
 from nearnorm.training.method.cycles import Circle
 from nearnorm.training.method.preprocess import FARTHEST, Preprocess
 
 ROWS_LAST = [1, 0]
-AT_ONCE = 1e38
-"""A slope so steep that HardSigmoid answers 1 from 0 on and 0 below."""
+TWO_AXES = np.array([0, -1])
+"""[D, 1, N] -> [D, N]; 0 leaves a length as it is."""
 BELOW_ALL = -3e38
 
 
@@ -20,15 +20,17 @@ def network_input(graph: Graph, preprocess: Preprocess) -> str:
     """The inputs `numeric` [N, Dn] and `codes` [N, Dc] -> [D, N] float32."""
     parts = []
     if len(preprocess.centre):
-        centred = graph.node("Sub", _numbers(graph, preprocess), preprocess.centre)
+        centred = graph.node("Sub", _numbers(graph, preprocess), preprocess.centre[None, None])
         values = graph.node("Cast", centred, to=TensorProto.FLOAT)
-        values = graph.node("Transpose", values, perm=ROWS_LAST)
+        values = graph.node("Transpose", values, perm=[2, 0, 1])  # [Dn, 1, N]
         if isinstance(preprocess.map, NormalMap):
-            parts.append(_normal_scores(graph, preprocess.map, values))
+            mapped = _normal_scores(graph, preprocess.map, values)
         else:
-            parts.append(_ranges(graph, preprocess.map, values))
+            mapped = _ranges(graph, preprocess.map, values)
+        parts.append(graph.node("Reshape", mapped, TWO_AXES))
         if len(preprocess.indicated):
-            parts.append(_missing(graph, graph.node("Gather", values, preprocess.indicated, axis=0)))
+            missing = _missing(graph, graph.node("Gather", values, preprocess.indicated, axis=0))
+            parts.append(graph.node("Reshape", missing, TWO_AXES))
     parts += [places(graph, circle) for circle in preprocess.circles if isinstance(circle, Circle)]
     if len(preprocess.gaps):
         seconds = graph.node("Gather", "numeric", preprocess.gaps, axis=1)
@@ -63,44 +65,26 @@ def _missing(graph: Graph, values: str) -> str:
 def _ranges(graph: Graph, plain: RangeMap, values: str) -> str:
     values = graph.node("Where", graph.node("IsNaN", values), 0.0, values)
     values = graph.node("Clip", values, -FARTHEST, FARTHEST)
-    scaled = graph.node("Mul", graph.node("Sub", values, plain.low[:, None]), plain.scale[:, None])
+    scaled = graph.node(
+        "Mul", graph.node("Sub", values, plain.low[:, None, None]), plain.scale[:, None, None]
+    )
     return graph.node("Clip", scaled, -UNIT_LIMIT, UNIT_LIMIT)
 
 
 def _normal_scores(graph: Graph, plain: NormalMap, values: str) -> str:
-    """The search for a piece: the quarter by three comparisons at once, then halving by halving.
-
-    GatherElements reads a number for each value ten times faster than Gather, from tables in which the
-    halves of part p are 2 p and 2 p + 1. Each is looked up by 2 p, its numbers standing there twice.
-    Beyond the last knot a piece is level.
-    """
-    columns = len(plain.low)
-    edges = plain.edges.reshape(columns, KNOTS)
+    """The ramps of each column, added up, [Dn, 1, N]; one more is below all values, its step where
+    the map begins."""
+    edges, slopes, steps = (
+        torch.cat([first, table], 1)
+        for first, table in (
+            (torch.full_like(plain.edges[:, :1], -BEYOND_ALL), plain.edges),
+            (torch.ones_like(plain.slopes[:, :1]), plain.slopes),
+            (plain.levels[:, :1], plain.steps),
+        )
+    )
     # Max leaves what is missing as it is; it is not above any bound, so that the next step makes it 0:
     # a third of what Where costs
-    values = graph.node("Max", values, plain.low[:, None])
+    values = graph.node("Max", values, -FARTHEST)
     values = graph.node("ThresholdedRelu", values, alpha=BELOW_ALL)
-    values = graph.node("Clip", values, -FARTHEST, FARTHEST)
-    step = KNOTS // 4
-    over = graph.node("Sub", values, edges[:, step::step].t()[:, :, None])
-    reached = graph.node("HardSigmoid", over, alpha=AT_ONCE, beta=1.0)
-    reached = graph.node("Reshape", reached, np.array([3, -1]))
-    quarter = graph.node("MatMul", torch.full((1, 3), 2.0), reached)
-    quarter = graph.node("Reshape", quarter, np.array([columns, -1]))
-    doubled, position = graph.node("Cast", quarter, to=TensorProto.INT32), ""
-    while step > 1:
-        step //= 2
-        edge = edges[:, step :: 2 * step]
-        if position:
-            doubled = graph.node("Add", position, position)
-        beyond = graph.node(
-            "GreaterOrEqual",
-            values,
-            graph.node("GatherElements", edge.repeat_interleave(2, 1), doubled, axis=1),
-        )
-        position = graph.node("Add", doubled, graph.node("Cast", beyond, to=TensorProto.INT32))
-    start, level, slope = (
-        graph.node("GatherElements", table, position, axis=1)
-        for table in plain.pieces.reshape(columns, KNOTS, 3).unbind(2)
-    )
-    return graph.node("Add", level, graph.node("Mul", slope, graph.node("Sub", values, start)))
+    along = graph.node("Mul", graph.node("Sub", values, edges[:, :, None]), slopes[:, :, None])
+    return graph.node("MatMul", steps[:, None], graph.node("Clip", along, 0.0, 1.0))

@@ -1,17 +1,21 @@
 """Monotone maps of numeric columns, fitted on training rows and part of the exported graph."""
 
+import bisect
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-KNOTS = 64
-"""Knots of a column's map, a power of two: the search for a piece takes log2(KNOTS) gathers."""
+KNOTS = 16
+"""Knots of a column's map, each a ramp of the graph; 64 of them found no more (docs/lab/detection.md)."""
 INNER = KNOTS - 2
 """Those within the training range; the two others end the map's straight continuations."""
 NORMAL_LIMIT = 4.0
 BEYOND = 4.0
 """Normal scores by which a map goes on past either end of the training range, at the mean slope of the
 range: a thousand times the greatest value must not look like the greatest value."""
+BEYOND_ALL = 1e38
+"""An edge that no value reaches."""
 UNIT_LIMIT = 10.0
 
 
@@ -36,50 +40,43 @@ class RangeMap(nn.Module):
 class NormalMap(nn.Module):
     """Ranks as normal scores: [N, Dn] float32 -> standard normal, by linear pieces between knots.
 
-    A naive [N, Dn, KNOTS] expansion would cost more than the network; this searches by halving.
+    A piece is a ramp: from its edge on, over its width, a column's score grows by its step. The
+    exported graph adds up all ramps, which are few; here the one that a value is on is searched for.
     """
 
-    low: Tensor
-    high: Tensor
-    base: Tensor
     edges: Tensor
-    pieces: Tensor
+    slopes: Tensor
+    steps: Tensor
+    levels: Tensor
 
     def __init__(self, columns: list[np.ndarray]) -> None:
         """`columns`: the centred values that are present, in ascending order."""
         super().__init__()
-        low, high = _ranges(columns)
-        edges = np.full((len(columns), KNOTS), np.inf)  # an edge that no value reaches
-        pieces = np.zeros((len(columns), KNOTS, 3))
+        shape = len(columns), KNOTS - 1
+        edges, slopes, steps = np.full(shape, BEYOND_ALL), np.ones(shape), np.zeros(shape)
+        levels = np.zeros(shape)
         for column, values in enumerate(columns):
-            edges[column, 0] = 0.0
             if not len(values) or values[0] == values[-1]:
                 continue
             knots, scores = _normal_scores(values)
             further = BEYOND * (knots[-1] - knots[0]) / (scores[-1] - scores[0])
             knots = np.concatenate([[knots[0] - further], knots, [knots[-1] + further]])
             scores = np.concatenate([[scores[0] - BEYOND], scores, [scores[-1] + BEYOND]])
-            low[column], high[column] = knots[0], knots[-1]
-            slopes = np.append(np.diff(scores) / np.diff(knots), 0.0)
-            edges[column, : len(knots)] = knots
-            pieces[column, : len(knots)] = np.stack([knots, scores, slopes], axis=1)
-        self.register_buffer("low", low)
-        self.register_buffer("high", high)
-        base = torch.arange(len(columns)) * KNOTS
-        self.register_buffer("base", base)
-        self.register_buffer("edges", torch.tensor(edges.reshape(-1), dtype=torch.float32))
-        self.register_buffer("pieces", torch.tensor(pieces.reshape(-1, 3), dtype=torch.float32))
+            count = len(knots) - 1
+            edges[column, :count] = knots[:-1]
+            slopes[column, :count] = np.minimum(1.0 / np.diff(knots), BEYOND_ALL)
+            steps[column, :count] = np.diff(scores)
+            levels[column, :count], levels[column, count:] = scores[:-1], scores[-1]
+        tables = {"edges": edges, "slopes": slopes, "steps": steps, "levels": levels}
+        for name, table in tables.items():
+            self.register_buffer(name, torch.tensor(table, dtype=torch.float32))
 
     def forward(self, values: Tensor) -> Tensor:
-        values = torch.minimum(torch.maximum(values, self.low), self.high)
-        position = self.base.expand(values.shape)
-        step = KNOTS // 2
-        while step:
-            above = values >= self.edges[position + step]
-            position = position + above.to(torch.int64) * step
-            step //= 2
-        piece = self.pieces[position]
-        return piece[..., 1] + piece[..., 2] * (values - piece[..., 0])
+        place = torch.searchsorted(self.edges, values.T.contiguous(), right=True).sub(1).clamp(min=0)
+        edge, slope, step, level = (
+            table.gather(1, place) for table in (self.edges, self.slopes, self.steps, self.levels)
+        )
+        return (level + step * ((values.T - edge) * slope).clamp(0.0, 1.0)).T
 
 
 def _ranges(columns: list[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -92,21 +89,25 @@ def _ranges(columns: list[np.ndarray]) -> tuple[Tensor, Tensor]:
 def _normal_scores(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At most INNER knots and their normal scores: a value's score is that of its middle rank.
 
-    Knots lie evenly in the score, and on both sides of a jump, such as after a value that fills
-    many ranks: interpolation would blur it.
+    One knot after the other where straight lines between those there are err most, so that there is one
+    on both sides of a jump, such as after a value that fills many ranks: interpolation would blur it.
     """
     values, counts = np.unique(ordered, return_counts=True)
     middle = (np.cumsum(counts) - 0.5 * counts) / len(ordered)
     scores = torch.special.ndtri(torch.from_numpy(middle)).numpy()
     scores = scores.clip(-NORMAL_LIMIT, NORMAL_LIMIT)
-    if len(values) > INNER:
-        steps = np.diff(scores)
-        widest = np.argsort(steps)[::-1][: INNER // 2]
-        jumps = widest[steps[widest] > (scores[-1] - scores[0]) / INNER]
-        steps[jumps] = 0.0
-        walk = np.concatenate([[0.0], np.cumsum(steps)])
-        even = np.linspace(0.0, walk[-1], INNER - 2 * len(jumps))
-        chosen = np.concatenate([np.searchsorted(walk, even), jumps, jumps + 1])
-        chosen = np.unique(chosen.clip(max=len(values) - 1))
-        values, scores = values[chosen], scores[chosen]
-    return values, scores
+    chosen, error = [0, len(values) - 1], np.zeros(len(values))
+
+    def straighten(start: int, end: int) -> None:
+        inner, ends = slice(start + 1, end), [start, end]
+        error[inner] = np.abs(np.interp(values[inner], values[ends], scores[ends]) - scores[inner])
+
+    straighten(*chosen)
+    while len(chosen) < INNER and error.max() > 0.0:
+        worst = int(error.argmax())
+        place = bisect.bisect(chosen, worst)
+        error[worst] = 0.0
+        straighten(chosen[place - 1], worst)
+        straighten(worst, chosen[place])
+        chosen.insert(place, worst)
+    return values[chosen], scores[chosen]

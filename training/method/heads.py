@@ -12,7 +12,7 @@ FOREST_SHARE = 0.7
 """The trees' part of the logit; the MLP has the rest."""
 CONFIDENT = 4.0
 """The MLP's logit is cut at this size: far from all that was trained on, its straight lines go anywhere."""
-STEEP = 2.0**20
+STEEP = 2.0**10
 """How fast an answer about an input goes from 0 to 1 beyond its threshold."""
 RAMP = 0.05
 """An answer about r or q* takes this width of a logarithm, 5% of the value: rounding moves both a

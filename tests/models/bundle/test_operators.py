@@ -16,8 +16,8 @@ MODELS = [ROOT / "models/starter/model.onnx", *(ROOT / "tests/contract/bundles")
 
 
 def written_by_the_exporter() -> set[str]:
-    """The names in `graph.node("Name", ...)` of training/export."""
-    return {
+    """The names in `graph.node("Name", ...)` of training/export, and that of `graph.split`."""
+    return {"Split"} | {
         call.args[0].value
         for path in (ROOT / "training/export").glob("*.py")
         for call in ast.walk(ast.parse(path.read_text()))

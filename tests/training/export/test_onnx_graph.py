@@ -25,9 +25,9 @@ from nearnorm.training.method.network import Detector
 from tests.training.samples import quick, sample
 
 CUDA_OPERATORS = """
-    Abs Add ArgMin Cast Clip Concat Div Equal Floor Gather GatherElements Gemm GreaterOrEqual HardSigmoid
-    IsNaN LeakyRelu Log MatMul Max Min Mul Reciprocal ReduceMax ReduceMean ReduceMin Relu Reshape Sigmoid Sqrt
-    Squeeze Sub ThresholdedRelu Transpose Unsqueeze Where
+    Abs Add ArgMin Cast Clip Concat Div Equal Floor Gather Gemm HardSigmoid IsNaN LeakyRelu Log MatMul Max Min
+    Mul Reciprocal ReduceMax ReduceMean ReduceMin Relu Reshape Sigmoid Split Sqrt Squeeze Sub ThresholdedRelu
+    Transpose Unsqueeze Where
 """
 """Of those in onnxruntime's list of CUDA kernels for opset 18, the ones that a detector needs."""
 

@@ -51,12 +51,13 @@ def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
     detector = fit(data, quick(trees=20), seed=0).detector
     head = detector.head
     assert isinstance(head, ForestHead)
-    rows = torch.randn(50, detector.preprocess.width)
+    # no value within an answer's slope
+    rows = torch.randn(50, detector.preprocess.width).round(decimals=2)
     rng = np.random.default_rng(4)
     columns = rng.integers(detector.preprocess.width, size=(20, DEPTH))
     trees = Trees(
         columns,
-        rng.normal(size=(20, DEPTH)).astype(np.float32),
+        rng.normal(size=(20, DEPTH)).round(2).astype(np.float32) + np.float32(0.005),
         rng.normal(size=(20, 2**DEPTH)),
     )
     ones = torch.ones(50)
