@@ -52,7 +52,7 @@ def trees() -> ExtraTreesClassifier:
 
 
 def boosted() -> Any:
-    from catboost import CatBoostClassifier  # type: ignore[import-not-found]  # not in `dev`: pip install it
+    from catboost import CatBoostClassifier  # not in `dev`: pip install it
 
     return CatBoostClassifier(
         verbose=False, auto_class_weights="Balanced", random_seed=0, thread_count=1, allow_writing_files=False
