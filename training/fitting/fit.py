@@ -109,7 +109,7 @@ def _fit(
 
     # ---- rows: unlabelled (held out and not), confirmed normal, labelled anomalous
     unlabelled = rng.permutation(np.flatnonzero(data.labels == -1))[:MOST_ROWS]
-    confirmed = np.flatnonzero(data.labels == 0)
+    confirmed = rng.permutation(np.flatnonzero(data.labels == 0))
     anomalous = np.flatnonzero(data.labels == 1)
     if len(unlabelled) + len(confirmed) < 2:
         raise DataError("training needs at least two records that are not labelled anomalies")

@@ -1,4 +1,10 @@
-"""Stage 3: representation, prototypes and score trained together."""
+"""Stage 3: representation, prototypes and score trained together.
+
+Confirmed normals are mostly alerts that somebody looked at: they lie where anomalies lie. A batch has as
+many of them as of labelled anomalies, so that beside a handful of anomalies they teach the networks to look
+away from the whole place, hidden anomalies and all; trees they teach well. With anomalies enough to hold the
+place, networks gain most from them.
+"""
 
 import torch
 from torch import Tensor
@@ -16,6 +22,10 @@ from nearnorm.training.method.losses import (
 )
 from nearnorm.training.method.network import Detector, student_t
 
+FEW, ENOUGH = 10, 30
+"""Labelled anomalies up to which confirmed normals are unlabelled rows to the networks, and from which on
+none is."""
+
 
 def train_jointly(
     detector: Detector,
@@ -31,6 +41,8 @@ def train_jointly(
     left alone. The answer is the epoch that is kept.
     """
     unlabelled, confirmed, labelled = rows
+    learnt = round(learnt_share(len(labelled)) * len(confirmed))
+    unlabelled, confirmed = torch.cat([unlabelled, confirmed[learnt:]]), confirmed[:learnt]
 
     def step() -> dict[str, Tensor]:
         u = sampler.rows(unlabelled, UNLABELLED_BATCH)
@@ -78,3 +90,8 @@ def train_jointly(
 
     schedule = Schedule(config.joint_epochs, config.patience, config.learning_rate, config.dynamic_weights)
     return train(detector, step, held_out_loss, schedule, report)
+
+
+def learnt_share(anomalies: int) -> float:
+    """Of the confirmed normals that the networks learn as such, by the number of labelled anomalies."""
+    return min(max((anomalies - FEW) / (ENOUGH - FEW), 0.0), 1.0)

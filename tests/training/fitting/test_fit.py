@@ -74,7 +74,7 @@ def test_confirmed_normals_lower_the_score_of_their_like() -> None:
     rng = np.random.default_rng(0)
     numeric = rng.normal(size=(1_000, 3))
     numeric[:40, :2] += 4.0  # bad, half of it confirmed
-    numeric[40:80, 1:] += 4.0  # odd but good
+    numeric[40:80] += 4.0  # looks bad and is good
     labels = np.full(1_000, -1, dtype=np.int8)
     labels[:5] = 1
     data = TrainingSet(numeric, np.zeros((1_000, 0), dtype=np.int64), (), labels)
@@ -82,7 +82,7 @@ def test_confirmed_normals_lower_the_score_of_their_like() -> None:
     labels = labels.copy()
     labels[40:60] = 0
     after = scores(fit(replace(data, labels=labels), FitConfig(), seed=0), data)[60:80].mean()
-    assert after < before
+    assert after < 0.85 * before
 
 
 def test_rows_all_labelled_are_enough() -> None:

@@ -40,10 +40,14 @@ def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
     assert after < before - 1.0
 
 
-def test_each_confirmed_normal_grows_the_forest_by_a_tree_up_to_a_bound() -> None:
-    rows = np.random.default_rng(5).normal(size=(400, 3))
-    sizes = [len(grown(rows[:390], rows[390:], confirmed).leaf) for confirmed in (0, 7, 300)]
-    assert sizes == [HASTY.trees, HASTY.trees + 7, HASTY.trees + MORE_TREES]
+def test_each_confirmed_normal_grows_the_forest_by_a_tree_up_to_the_number_of_anomalies_and_a_bound() -> None:
+    rows = np.random.default_rng(5).normal(size=(600, 3))
+
+    def size(confirmed: int, anomalies: int) -> int:
+        return len(grown(rows[:-anomalies], rows[-anomalies:], confirmed).leaf) - HASTY.trees
+
+    assert [size(0, 10), size(7, 10), size(300, 10)] == [0, 7, 10]
+    assert [size(60, 200), size(300, 200)] == [60, MORE_TREES]
 
 
 def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
