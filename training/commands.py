@@ -53,6 +53,10 @@ def train(
     held_out: Annotated[
         str | None, typer.Option(help="A labelled file that training never sees, measured in the report.")
     ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="A file, all of it labelled, by which a preset that stops early (paper) stops."),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +85,7 @@ def train(
         label_column=label_column,
         time_column=time_column,
         held_out=held_out,
+        validation=validation,
         reference=reference,
         seed=seed,
         reading=_reading(files, anomaly_value, normal_value),

@@ -10,12 +10,14 @@ import numpy as np
 from nearnorm.models.bundle.bundle import refuse_other_files
 from nearnorm.models.bundle.manifest import Reading
 from nearnorm.models.data.tables import Arrays
+from nearnorm.models.errors import ConfigError
 from nearnorm.training.dataset.columns.infer import Finding
 from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap, shared_rows
 from nearnorm.training.dataset.load import AS_FOUND, Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.source import refuse_data_within
 from nearnorm.training.dataset.suspicious import suspicious
+from nearnorm.training.dataset.validation import load_validation
 
 STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1.0}
 """The share of the whole that is done when a stage ends."""
@@ -23,8 +25,8 @@ STAGES = {"read": 0.05, "fit": 0.4, "evaluate": 0.8, "export": 0.95, "report": 1
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What `nearnorm train` was asked for. `held_out` is a labelled file for the report alone, `reference`
-    one whose rows are known to be normal."""
+    """What `nearnorm train` was asked for. `held_out` is a labelled file for the report alone, `validation`
+    one to stop by, `reference` one whose rows are known to be normal."""
 
     source: str
     out: Path
@@ -32,6 +34,7 @@ class TrainingJob:
     label_column: str = "label"
     time_column: str | None = None
     held_out: str | None = None
+    validation: str | None = None
     reference: str | None = None
     seed: int = 0
     reading: Reading = AS_FOUND
@@ -49,14 +52,15 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose data has been read and found good, reference rows included. `held_out` has its arrays and
-    labels."""
+    """A job whose data has been read and found good, reference rows included. `held_out` and
+    `validation` have their arrays and labels."""
 
     job: TrainingJob
     data: Dataset
     split: Split
     held_out: tuple[Arrays, np.ndarray] | None
     seconds: float
+    validation: tuple[Arrays, np.ndarray] | None = None
 
 
 def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
@@ -65,7 +69,8 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     started = time.perf_counter()
     watcher.step("read", 0.0)
     refuse_other_files(job.out)
-    refuse_data_within(job.out, job.source, job.held_out, job.reference)
+    refuse_data_within(job.out, job.source, job.held_out, job.validation, job.reference)
+    _refuse_useless_validation(job)
     data = load(job.source, job.label_column, job.recipe.columns, job.time_column, reading=job.reading)
     data = replace(data, warnings=(*data.warnings, *suspicious(data)))
     if job.reference is None:
@@ -91,4 +96,32 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
                 f"{both:,} of {len(held_out[1]):,} rows of {job.held_out} are in the training data too: what "
                 "is measured on them is better than it will be on new ones"
             )
-    return Prepared(job, data, rows, held_out, time.perf_counter() - started)
+    validation = _validation(job, data, watcher) if job.validation else None
+    return Prepared(job, data, rows, held_out, time.perf_counter() - started, validation)
+
+
+def _refuse_useless_validation(job: TrainingJob) -> None:
+    if job.validation is None:
+        return
+    if job.recipe.fit.patience is None:
+        raise ConfigError(
+            f"--validation {job.validation}: this fit runs all of its epochs and stops by nothing, so that "
+            'validation rows have no use: set preset = "paper" or a patience in [fit], or leave it out'
+        )
+    if job.validation == job.held_out:
+        raise ConfigError(
+            f"--validation and --held-out are both {job.validation}: a model is not measured on the rows "
+            "that chose it; give two files"
+        )
+
+
+def _validation(job: TrainingJob, data: Dataset, watcher: Watcher) -> tuple[Arrays, np.ndarray]:
+    source = str(job.validation)
+    arrays, labels = load_validation(source, job.label_column, data.schema, job.reading, watcher.warning)
+    both = shared_rows(data, arrays.numeric, arrays.codes)
+    if both:
+        watcher.warning(
+            f"{both:,} of {len(labels):,} rows of the validation file {source} are trained on too: training "
+            "stops too late by them, so leave them out of the training data"
+        )
+    return arrays, labels

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -25,7 +26,7 @@ from nearnorm.training.evaluation.held_out import held_out, of_labels
 from nearnorm.training.evaluation.seen import what_was_seen
 from nearnorm.training.evaluation.training_rows import training_rows
 from nearnorm.training.export.onnx_graph import ABSOLUTE, RELATIVE, assert_parity, golden_rows, to_onnx
-from nearnorm.training.fitting.fit import Progress, fit
+from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
 from nearnorm.training.job import STAGES, Prepared, Watcher
 from nearnorm.training.method.network import Detector
 from nearnorm.training.reporting.report import MAP_ROWS, EmbeddedRows, Findings, report_html, report_json
@@ -69,7 +70,8 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
         watcher.step("evaluate", STAGES["fit"] + (STAGES["evaluate"] - STAGES["fit"]) * done)
 
     training = training_rows(data, rows.fit, data.labels[rows.fit])
-    fitted = fit(training, job.recipe.fit, seed=job.seed, progress=fit_progress)
+    validation = _validation_rows(prepared, training)
+    fitted = fit(training, job.recipe.fit, seed=job.seed, progress=fit_progress, validation=validation)
     detector = fitted.detector
     clock.ended("fit")
 
@@ -82,7 +84,9 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     evaluate_progress(0.0)
     if prepared.held_out is None:
         if crossed is None and measurable(data.labels[rows.fit]):
-            crossed = cross_fit(data, rows, job.recipe.fit, job.seed, evaluate_progress)
+            crossed = cross_fit(
+                data, rows, job.recipe.fit, job.seed, evaluate_progress, validation=validation
+            )
         evidence = of_labels(data, rows, crossed)
     else:
         arrays, labels = prepared.held_out
@@ -124,6 +128,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
         machine=f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPUs",
         core=core,
         reference_source=recorded(job.reference) if job.reference else None,
+        validation_source=recorded(job.validation) if job.validation else None,
     )
     findings = Findings(
         manifest=manifest,
@@ -145,6 +150,13 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     bundle = write_bundle(job.out, manifest, model, reports)
     watcher.step("write", 1.0)
     return bundle
+
+
+def _validation_rows(prepared: Prepared, like: TrainingSet) -> TrainingSet | None:
+    if prepared.validation is None:
+        return None
+    arrays, labels = prepared.validation
+    return replace(like, numeric=arrays.numeric, codes=arrays.codes, labels=labels)
 
 
 def _seen(data: Dataset, distance: np.ndarray) -> Seen:

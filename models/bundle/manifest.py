@@ -181,7 +181,8 @@ class Manifest(Part):
     """manifest.json. `created_at` is ISO 8601 in UTC; `machine` is free text.
 
     `source` is where the training data was read, `reference_source` where the sample that is known to be
-    normal was, if there is one, and `reading` how. They stand outside the core: the same rows elsewhere,
+    normal was and `validation_source` where the labelled rows were that training stopped by, if there are
+    any, and `reading` how. They stand outside the core: the same rows elsewhere,
     written otherwise, are the same.
     """
 
@@ -193,3 +194,4 @@ class Manifest(Part):
     machine: str
     core: Core
     reference_source: str | None = None
+    validation_source: str | None = None

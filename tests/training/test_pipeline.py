@@ -21,6 +21,7 @@ from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.schema import Kind
 from nearnorm.models.data.tables import to_arrays
 from nearnorm.models.errors import BundleError, DataError
+from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.fitting.fit import Progress, fit
 from nearnorm.training.job import Watcher, prepare
 from nearnorm.training.method.config import FitConfig
@@ -126,6 +127,18 @@ def test_a_reference_of_known_normals_calibrates_is_told_and_leaves_nothing_to_r
     page = (trained.path / "report.html").read_text()
     assert "clean.parquet (known to be normal)" in page
     assert "970 known to be normal, for calibration" in page
+
+
+def test_a_validation_file_chooses_the_epoch_and_is_told(tmp_path: Path) -> None:
+    recipe = Recipe(fit=quick("paper", members=1, joint_epochs=5), columns={})
+    alone = train(tmp_path / "alone", recipe=recipe)
+    chosen = train(tmp_path / "chosen", recipe=recipe, validation=PAYMENTS_HELD_OUT)
+    assert chosen.model != alone.model
+    assert Path(str(chosen.manifest.validation_source)).name == Path(PAYMENTS_HELD_OUT).name
+    assert chosen.manifest.core.data.rows == alone.manifest.core.data.rows, "its rows are no training rows"
+    choices = json.loads((chosen.path / "report.json").read_bytes())["choices"]
+    assert choices["stopped_by"] == "labelled validation rows"
+    assert choices["rows"]["validation"] == len(pq.read_table(PAYMENTS_HELD_OUT))
 
 
 def test_bad_data_leaves_an_older_bundle_untouched(bundle: Bundle, tmp_path: Path) -> None:

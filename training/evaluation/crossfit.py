@@ -11,7 +11,7 @@ from nearnorm.training.dataset.labels import ANOMALY, NORMAL
 from nearnorm.training.dataset.load import Dataset, Split
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.evaluation.training_rows import training_rows
-from nearnorm.training.fitting.fit import Progress, fit
+from nearnorm.training.fitting.fit import Progress, TrainingSet, fit
 from nearnorm.training.method.config import FitConfig
 
 FOLDS = 2
@@ -60,6 +60,7 @@ def cross_fit(
     known: np.ndarray | None = None,
     present: np.ndarray | None = None,
     folds: int = FOLDS,
+    validation: TrainingSet | None = None,
 ) -> CrossFit:
     """Rank every label of `data` that is not among the reference rows.
 
@@ -75,7 +76,7 @@ def cross_fit(
         kept = split.fit[(fold != number) & seen]
         training = training_rows(data, kept, learnt[(fold != number) & seen])
         beat = partial(_beat, progress, number / folds)
-        detector = fit(training, config, seed=seed, progress=beat).detector
+        detector = fit(training, config, seed=seed, progress=beat, validation=validation).detector
         left_out = split.fit[fold == number]
         reference = score(detector, data.numeric[split.reference], data.codes[split.reference]).score
         scored = score(detector, data.numeric[left_out], data.codes[left_out]).score

@@ -1,6 +1,7 @@
 """The training loop that every stage shares: epochs of steps, a held-out loss, early stopping."""
 
 import copy
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,12 +19,14 @@ WEIGHT_DECAY = 5e-4
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a stage may run; patience None runs every epoch."""
+    """How long a stage may run; patience None runs every epoch. An epoch is judged by the mean held-out loss
+    of the last `smoothed` epochs, itself among them."""
 
     epochs: int
     patience: int | None
     learning_rate: float
     dynamic_weights: bool = False
+    smoothed: int = 1
 
 
 def train(
@@ -35,14 +38,15 @@ def train(
 ) -> int:
     """Minimise the sum of `step`'s losses with Adam; answer the epoch whose weights are kept.
 
-    With patience, the weights of the best held-out loss are put back; `report` gets each epoch's
-    number and mean losses, `held_out` among them.
+    With patience, the weights of the best judgement are put back; `report` gets each epoch's number and
+    mean losses, its own `held_out` among them.
     """
     optimizer = torch.optim.Adam(
         module.parameters(), lr=schedule.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
     )
     weights = LossWeights() if schedule.dynamic_weights else None
     best, best_epoch, best_state = float("inf"), 0, module.state_dict()
+    last: deque[float] = deque(maxlen=schedule.smoothed)
     for epoch in range(1, schedule.epochs + 1):
         module.train()
         totals: dict[str, float] = {}
@@ -58,12 +62,13 @@ def train(
             weights.end_epoch(totals)
         module.eval()
         with torch.no_grad():
-            validation = float(held_out())
-        report(epoch, {**totals, "held_out": validation})
+            last.append(float(held_out()))
+        report(epoch, {**totals, "held_out": last[-1]})
+        judgement = sum(last) / len(last)
         if schedule.patience is None:
             best_epoch = epoch
-        elif validation < best:
-            best, best_epoch, best_state = validation, epoch, copy.deepcopy(module.state_dict())
+        elif judgement < best:
+            best, best_epoch, best_state = judgement, epoch, copy.deepcopy(module.state_dict())
         elif epoch - best_epoch >= schedule.patience:
             break
     if schedule.patience is not None:

@@ -11,7 +11,7 @@ from nearnorm.models.data.schema import NO_TIMES, TimeColumns
 from nearnorm.models.errors import DataError
 from nearnorm.training.fitting.distil import mean_forest
 from nearnorm.training.fitting.epochs import Report, Schedule
-from nearnorm.training.fitting.joint import train_jointly
+from nearnorm.training.fitting.joint import Validation, train_jointly
 from nearnorm.training.fitting.layerwise import pretrain_layers
 from nearnorm.training.fitting.representation import learn_representation
 from nearnorm.training.fitting.sampling import Sampler
@@ -78,20 +78,27 @@ def fit(
     *,
     seed: int,
     progress: Callable[[Progress], None] = ignore,
+    validation: TrainingSet | None = None,
 ) -> Fitted:
     """Train a detector; the same data, config and seed give the same one, whatever the threads.
 
-    Labels are used as given and no others exist: held-out rows are unlabelled ones. DataError if
-    there is nothing to learn from.
+    Labels are used as given and no others exist: held-out rows are unlabelled ones. Only where there are
+    `validation` rows, all of them labelled, do those take their place: what is normal among them for
+    prototypes and the stops of stage 1, all of them for stage 3's. DataError if there is nothing to learn
+    from.
     """
     started = time.perf_counter()
     with one_thread():
-        detector, history, choices = _fit(data, config, seed, progress)
+        detector, history, choices = _fit(data, config, seed, progress, validation)
     return Fitted(detector.eval(), history, choices, time.perf_counter() - started)
 
 
 def _fit(
-    data: TrainingSet, config: FitConfig, seed: int, progress: Callable[[Progress], None]
+    data: TrainingSet,
+    config: FitConfig,
+    seed: int,
+    progress: Callable[[Progress], None],
+    validation: TrainingSet | None,
 ) -> tuple[Detector, dict[str, list[float]], dict[str, object]]:
     rng = np.random.default_rng(seed)
     sampler = Sampler(seed)
@@ -121,11 +128,16 @@ def _fit(
     with torch.no_grad():
         rows = preprocess(torch.from_numpy(numeric), torch.from_numpy(codes))
     rows_u, rows_n, rows_a = torch.split(rows, [len(unlabelled), len(confirmed), len(anomalous)])
-    held_out = torch.cat([rows_u, rows_n])
-    if len(rows_u) >= FEW_ROWS:
+    held_out, judged = torch.cat([rows_u, rows_n]), None
+    if validation is not None:
+        anomalous_v = torch.from_numpy(validation.labels == 1)
+        with torch.no_grad():
+            rows_v = preprocess(torch.from_numpy(validation.numeric), torch.from_numpy(validation.codes))
+        held_out, judged = rows_v[~anomalous_v], Validation(rows_v, anomalous_v)
+    elif len(rows_u) >= FEW_ROWS:
         cut = min(int(len(rows_u) * HELD_OUT_SHARE), HELD_OUT_ROWS)
         held_out, rows_u = torch.cat([rows_u[:cut], rows_n]), rows_u[cut:]
-    elif len(rows_u) == 0:
+    if len(rows_u) == 0:
         rows_u = rows_n
     normals = torch.cat([rows_u, rows_n])
 
@@ -150,7 +162,7 @@ def _fit(
 
     # ---- stage 3: everything together
     stops["joint"] = train_jointly(
-        detector, (rows_u, rows_n, rows_a), held_out, config, sampler, watch("joint")
+        detector, (rows_u, rows_n, rows_a), held_out, config, sampler, watch("joint"), judged
     )
     # ---- the head's last part: trees beside it, or, without labels, ranks in its place
     with torch.no_grad():
@@ -182,13 +194,21 @@ def _fit(
         "prototypes_chosen_by": "silhouette" if silhouettes else "configuration",
         "silhouettes": silhouettes,
         "stopped_at": stops,
+        "stopped_by": _stopped_by(config, judged),
         "input_width": preprocess.width,
         "rows": {
             "unlabelled": len(rows_u),
             "held_out": len(held_out),
+            "validation": 0 if judged is None else len(judged.rows),
             "confirmed_normal": len(rows_n),
             "labelled_anomalies": len(rows_a),
         },
         "head": "ranks" if len(rows_a) == 0 else "scores",
     }
     return detector, history, choices
+
+
+def _stopped_by(config: FitConfig, judged: Validation | None) -> str:
+    if config.patience is None:
+        return "the configuration"
+    return "held-out rows without labels" if judged is None else "labelled validation rows"

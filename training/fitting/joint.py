@@ -6,7 +6,11 @@ away from the whole place, hidden anomalies and all; trees they teach well. With
 place, networks gain most from them.
 """
 
+from dataclasses import dataclass, replace
+from functools import partial
+
 import torch
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from nearnorm.training.fitting.epochs import Report, Schedule, train
@@ -25,6 +29,18 @@ from nearnorm.training.method.network import Detector, student_t
 FEW, ENOUGH = 10, 30
 """Labelled anomalies up to which confirmed normals are unlabelled rows to the networks, and from which on
 none is."""
+TIE = 1e-3
+"""What the held-out loss counts beside average precision: it decides between epochs that rank alike."""
+SMOOTHED = 3
+"""The held-out loss goes up and down from one epoch to the next, and one low value is luck."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Input rows [V, D] that are not trained on, and which of them are anomalies [V]: all labels are true."""
+
+    rows: Tensor
+    anomalous: Tensor
 
 
 def train_jointly(
@@ -34,11 +50,13 @@ def train_jointly(
     config: FitConfig,
     sampler: Sampler,
     report: Report,
+    validation: Validation | None = None,
 ) -> int:
     """Train all of the detector on unlabelled, confirmed normal and labelled anomalous rows.
 
     Input rows [N, D] each; without labelled anomalies the terms with them vanish and the head is
-    left alone. The answer is the epoch that is kept.
+    left alone. An epoch is judged by the average precision of `validation` where there is any,
+    else by the score's loss on `held_out` rows, smoothed. The answer is the epoch that is kept.
     """
     unlabelled, confirmed, labelled = rows
     learnt = round(learnt_share(len(labelled)) * len(confirmed))
@@ -77,19 +95,26 @@ def train_jointly(
         return terms
 
     def held_out_loss() -> Tensor:
-        """Every term that needs no labelled anomaly."""
+        """What of the score's loss needs no label; without a score to train, every such term."""
         z, slots, squared = detector.evidence(held_out)
         similarity, error = student_t(squared), slots.mean(1)
         nearest = similarity.amax(1)
         weight = normal_likelihood(nearest, 0)
-        loss = (weight * error).mean() + clustering_loss(similarity, True)
-        if len(labelled):
-            score = torch.sigmoid(detector.head(z, error, nearest, held_out))
-            loss = loss + (weight * huber(score)).mean()
-        return loss
+        if not len(labelled):
+            return (weight * error).mean() + clustering_loss(similarity, True)
+        return (weight * huber(torch.sigmoid(detector.head(z, error, nearest, held_out)))).mean()
+
+    def validation_loss(judge: Validation) -> Tensor:
+        """What average precision lacks of 1; the held-out loss breaks ties."""
+        z, slots, squared = detector.evidence(judge.rows)
+        score = detector.head(z, slots.mean(1), student_t(squared).amax(1), judge.rows).mean(0)
+        precision = float(average_precision_score(judge.anomalous, score))
+        return 1.0 - precision + TIE * held_out_loss()
 
     schedule = Schedule(config.joint_epochs, config.patience, config.learning_rate, config.dynamic_weights)
-    return train(detector, step, held_out_loss, schedule, report)
+    if validation is None or not len(labelled):  # without a label there is no score to judge
+        return train(detector, step, held_out_loss, replace(schedule, smoothed=SMOOTHED), report)
+    return train(detector, step, partial(validation_loss, validation), schedule, report)
 
 
 def learnt_share(anomalies: int) -> float:

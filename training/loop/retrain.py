@@ -57,7 +57,7 @@ def retrain(folder: Path) -> TrainingResult:
     verdicts = read_lines(folder / "labels.jsonl", Verdict)
     traffic = [line.record for line in read_lines(folder / "traffic.jsonl", TrafficRecord)]
     sample, changed = read_reference(champion.manifest, request.reference, base.data.schema, request.trusted)
-    problems = [problem for problem in (changed, base.changed) if problem]
+    problems = [problem for problem in (changed, base.changed, _unvalidated(champion)) if problem]
     for problem in problems:
         warn(problem)
     setting = Setting(champion, own, recipe, base, sample, traffic, request.budget)
@@ -146,6 +146,14 @@ def _champion(request: TrainingRequest) -> Bundle:
         raise BundleError(f"{request.champion} holds another version by now: the store was changed by hand")
     check_operators(champion.model, request.champion)
     return champion
+
+
+def _unvalidated(champion: Bundle) -> str | None:
+    source = champion.manifest.validation_source
+    return source and (
+        f"the champion's training was stopped by the labelled rows of {source}; a retraining reads none and "
+        "stops by held-out rows without labels"
+    )
 
 
 def _own_recipe(champion: Bundle, given: Recipe | None) -> Recipe:

@@ -10,7 +10,7 @@ from torch import Tensor
 from nearnorm.models.errors import DataError
 from nearnorm.training.fitting.distil import mean_forest
 from nearnorm.training.fitting.fit import Fitted, Progress, TrainingSet, fit
-from nearnorm.training.fitting.joint import train_jointly
+from nearnorm.training.fitting.joint import SMOOTHED, TIE, train_jointly
 from nearnorm.training.fitting.representation import learn_representation
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.network import Detector
@@ -35,15 +35,86 @@ def test_anomalies_are_found_with_no_one_and_five_labels(labelled: int) -> None:
     assert truth.sum() == 50
 
 
-def test_paper_learns_and_stops_by_held_out_rows() -> None:
-    data, truth = sample(rows=1_000)
-    config = FitConfig(preset="paper", representation_epochs=20, joint_epochs=20, patience=3)
-    fitted = fit(data, config, seed=0)
-    assert average_precision_score(truth, scores(fitted, data)) > 0.5
-    held_out = fitted.history["joint.held_out"]
+SHORT_PAPER = FitConfig(preset="paper", representation_epochs=20, joint_epochs=20, patience=3)
+
+
+def joint_stop(fitted: Fitted) -> int:
     stops = fitted.choices["stopped_at"]
     assert isinstance(stops, dict)
-    assert stops["joint"] == 1 + int(np.argmin(held_out))
+    return int(stops["joint"])
+
+
+def labelled_rows(seed: int) -> TrainingSet:
+    data, truth = sample(rows=400, seed=seed)
+    return replace(data, labels=truth.astype(np.int8))
+
+
+def test_paper_learns_and_stops_by_the_smoothed_loss_of_held_out_rows() -> None:
+    data, truth = sample(rows=1_000)
+    fitted = fit(data, SHORT_PAPER, seed=0)
+    assert average_precision_score(truth, scores(fitted, data)) > 0.5
+    loss = fitted.history["joint.held_out"]
+    smooth = [np.mean(loss[max(0, i + 1 - SMOOTHED) : i + 1]) for i in range(len(loss))]
+    assert joint_stop(fitted) == 1 + int(np.argmin(smooth))
+    assert joint_stop(fitted) > 1
+    assert fitted.choices["stopped_by"] == "held-out rows without labels"
+
+
+def test_with_labelled_validation_rows_paper_keeps_the_epoch_that_ranks_them_best() -> None:
+    data, _ = sample(rows=1_000)
+    validation = labelled_rows(1)
+    fitted = fit(data, SHORT_PAPER, seed=0, validation=validation)
+    lacks = fitted.history["joint.held_out"]
+    assert joint_stop(fitted) == 1 + int(np.argmin(lacks))
+    reached = average_precision_score(validation.labels, scores(fitted, validation))
+    assert 1.0 - min(lacks) == pytest.approx(reached, abs=TIE)
+    assert fitted.choices["stopped_by"] == "labelled validation rows"
+
+
+def test_validation_rows_without_a_labelled_anomaly_to_learn_from_judge_as_normal_rows() -> None:
+    data, _ = sample(rows=400, labelled=0)
+    validation = labelled_rows(1)
+    fitted = fit(data, SHORT_PAPER, seed=0, validation=validation)
+    other = replace(validation, numeric=np.where(validation.labels[:, None] == 1, 9.0, validation.numeric))
+    again = fit(data, SHORT_PAPER, seed=0, validation=other)
+    assert fitted.choices["head"] == "ranks"
+    assert fitted.history == again.history, "what the anomalies are makes no difference"
+
+
+def test_validation_rows_give_prototypes_and_stops_and_are_never_trained_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: list[np.ndarray] = []
+    held: list[np.ndarray] = []
+
+    def learn(detector: Detector, rows: Tensor, held_out: Tensor, *others: Any) -> int:
+        trained.append(rows.numpy())
+        held.append(held_out.numpy())
+        return learn_representation(detector, rows, held_out, *others)
+
+    def jointly(
+        detector: Detector, rows: tuple[Tensor, Tensor, Tensor], held_out: Tensor, *others: Any
+    ) -> int:
+        trained.extend(part.numpy() for part in rows)
+        held.append(held_out.numpy())
+        return train_jointly(detector, rows, held_out, *others)
+
+    monkeypatch.setattr("nearnorm.training.fitting.fit.learn_representation", learn)
+    monkeypatch.setattr("nearnorm.training.fitting.fit.train_jointly", jointly)
+    data, _ = sample(rows=400, labelled=5)
+    validation = labelled_rows(1)
+    fitted = fit(data, quick("paper", members=1), seed=0, validation=validation)
+    rows = fitted.choices["rows"]
+    assert isinstance(rows, dict)
+    assert (rows["unlabelled"], rows["held_out"], rows["validation"]) == (395, 380, 400)
+    with torch.no_grad():
+        judged = fitted.detector.preprocess(
+            torch.from_numpy(validation.numeric), torch.from_numpy(validation.codes)
+        ).numpy()
+    assert all(np.array_equal(part, judged[validation.labels == 0]) for part in held)
+    seen = {row.tobytes() for part in trained for row in part}
+    assert len(seen) == 400
+    assert not seen & {row.tobytes() for row in judged}
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
