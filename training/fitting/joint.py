@@ -16,6 +16,7 @@ from torch import Tensor
 from nearnorm.training.fitting.epochs import Report, Schedule, train
 from nearnorm.training.fitting.sampling import LABELLED_BATCH, UNLABELLED_BATCH, Sampler
 from nearnorm.training.method.config import FitConfig
+from nearnorm.training.method.enough import enough
 from nearnorm.training.method.losses import (
     clustering_loss,
     contrast_loss,
@@ -26,9 +27,6 @@ from nearnorm.training.method.losses import (
 )
 from nearnorm.training.method.network import Detector, student_t
 
-FEW, ENOUGH = 10, 30
-"""Labelled anomalies up to which confirmed normals are unlabelled rows to the networks, and from which on
-none is."""
 TIE = 1e-3
 """What the held-out loss counts beside average precision: it decides between epochs that rank alike."""
 SMOOTHED = 3
@@ -59,7 +57,7 @@ def train_jointly(
     else by the score's loss on `held_out` rows, smoothed. The answer is the epoch that is kept.
     """
     unlabelled, confirmed, labelled = rows
-    learnt = round(learnt_share(len(labelled)) * len(confirmed))
+    learnt = round(enough(len(labelled)) * len(confirmed))
     unlabelled, confirmed = torch.cat([unlabelled, confirmed[learnt:]]), confirmed[:learnt]
 
     def step() -> dict[str, Tensor]:
@@ -115,8 +113,3 @@ def train_jointly(
     if validation is None or not len(labelled):  # without a label there is no score to judge
         return train(detector, step, held_out_loss, replace(schedule, smoothed=SMOOTHED), report)
     return train(detector, step, partial(validation_loss, validation), schedule, report)
-
-
-def learnt_share(anomalies: int) -> float:
-    """Of the confirmed normals that the networks learn as such, by the number of labelled anomalies."""
-    return min(max((anomalies - FEW) / (ENOUGH - FEW), 0.0), 1.0)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nearnorm.training.method.enough import enough
+
 DEPTH = 3
 MORE_TREES = 140
-"""Most that are added, one for each confirmed normal, and no more than there are anomalies: what looked bad
-and is not takes more to tell apart, but more trees learn a handful of anomalies by heart."""
+"""Most that are added, one for each confirmed normal, where there are anomalies enough: what looked bad and
+is not takes more to tell apart, but more trees learn a handful of anomalies by heart."""
 ROWS_PER_TREE = 500
 """Normal rows that a tree is grown on; the few labelled ones are in every tree."""
 LEARNING_RATE = 0.1
@@ -71,7 +73,7 @@ def grow_trees(
     truth = np.repeat([0.0, 1.0], [len(normal), len(anomalous)])
     unlabelled = len(normal) - confirmed
     always = np.arange(unlabelled, len(rows))
-    count = growth.trees + min(confirmed, len(anomalous), MORE_TREES)
+    count = growth.trees + min(confirmed, round(MORE_TREES * enough(len(anomalous))))
     column = np.zeros((count, DEPTH), dtype=np.int64)
     threshold = np.full((count, DEPTH), np.inf, dtype=np.float32)
     leaf = np.zeros((count, 2**DEPTH))

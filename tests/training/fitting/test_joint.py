@@ -5,13 +5,8 @@ from sklearn.metrics import average_precision_score
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.fitting import joint
 from nearnorm.training.fitting.fit import TrainingSet, fit
-from nearnorm.training.fitting.joint import ENOUGH, FEW, learnt_share
 from nearnorm.training.method.config import FitConfig
-
-
-def test_networks_learn_more_of_the_confirmed_normals_the_more_anomalies_there_are() -> None:
-    shares = [learnt_share(anomalies) for anomalies in (0, 1, FEW, (FEW + ENOUGH) // 2, ENOUGH, 1_000)]
-    assert shares == [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]
+from nearnorm.training.method.enough import ENOUGH, FEW
 
 
 def place(count: int, seed: int) -> np.ndarray:
@@ -40,6 +35,6 @@ def test_false_alerts_beside_a_handful_of_anomalies_do_not_teach_the_networks_to
         return float(average_precision_score(truth, found))
 
     found = precision()
-    monkeypatch.setattr(joint, "learnt_share", lambda _: 1.0)
+    monkeypatch.setattr(joint, "enough", lambda _: 1.0)
     assert (found > precision() + 0.02) is better
     assert (found == precision()) is not better

@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from nearnorm.training.fitting.fit import fit
+from nearnorm.training.method.enough import ENOUGH, FEW
 from nearnorm.training.method.heads import FOREST_SHARE, ForestHead
 from nearnorm.training.method.trees import DEPTH, HASTY, MORE_TREES, Trees, grow_trees
 from tests.training.samples import quick, sample
@@ -40,14 +41,14 @@ def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
     assert after < before - 1.0
 
 
-def test_each_confirmed_normal_grows_the_forest_by_a_tree_up_to_the_number_of_anomalies_and_a_bound() -> None:
-    rows = np.random.default_rng(5).normal(size=(600, 3))
+def test_each_confirmed_normal_grows_the_forest_by_a_tree_where_there_are_anomalies_enough() -> None:
+    rows = np.random.default_rng(5).normal(size=(400, 3))
 
-    def size(confirmed: int, anomalies: int) -> int:
+    def more(confirmed: int, anomalies: int) -> int:
         return len(grown(rows[:-anomalies], rows[-anomalies:], confirmed).leaf) - HASTY.trees
 
-    assert [size(0, 10), size(7, 10), size(300, 10)] == [0, 7, 10]
-    assert [size(60, 200), size(300, 200)] == [60, MORE_TREES]
+    assert [more(300, FEW), more(0, ENOUGH), more(7, ENOUGH), more(300, ENOUGH)] == [0, 0, 7, MORE_TREES]
+    assert more(300, (FEW + ENOUGH) // 2) == MORE_TREES // 2
 
 
 def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
