@@ -8,7 +8,6 @@ anomalies that hide among the unlabelled rows. It is told where a wholly labelle
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from nearnorm.models.conformal import DEFAULT_BUDGET, lowest_rank, usable_budget
 from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
@@ -144,6 +143,8 @@ def held_out(labels: np.ndarray, rank: np.ndarray, reference_rows: int, known_no
     headline = _headline(f"the {truth.sum():,} held-out ones", metrics, "records")
     if not 0 < truth.sum() < len(truth):
         return Evidence(headline, how, rank, truth, metrics)
+    from sklearn.metrics import average_precision_score  # a second, for those who have such a file
+
     metrics["average_precision"] = float(average_precision_score(truth, rank))
     metrics["prevalence"] = float(truth.mean())
     recall = metrics["recall_at_budget"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nearnorm.training.fitting.adam import Adam
 from nearnorm.training.method.paper import LossWeights
 
 Report = Callable[[int, dict[str, float]], None]
@@ -41,9 +42,7 @@ def train(
     With patience, the weights of the best judgement are put back; `report` gets each epoch's number and
     mean losses, its own `held_out` among them.
     """
-    optimizer = torch.optim.Adam(
-        module.parameters(), lr=schedule.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
-    )
+    adam = Adam(module.parameters(), schedule.learning_rate, WEIGHT_DECAY)
     weights = LossWeights() if schedule.dynamic_weights else None
     best, best_epoch, best_state = float("inf"), 0, module.state_dict()
     last: deque[float] = deque(maxlen=schedule.smoothed)
@@ -53,9 +52,7 @@ def train(
         for _ in range(STEPS_PER_EPOCH):
             losses = step()
             total = weights.combine(losses) if weights else torch.stack([*losses.values()]).sum()
-            optimizer.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            adam.step(total)
             for name, loss in losses.items():
                 totals[name] = totals.get(name, 0.0) + float(loss.detach()) / STEPS_PER_EPOCH
         if weights:

@@ -5,10 +5,9 @@ Its knobs are in config.py, its layer-wise pre-training in fitting/layerwise.py.
 
 import numpy as np
 import torch
-from sklearn.metrics import silhouette_score
 from torch import Tensor
 
-from nearnorm.training.method.prototypes import distinct, draw_rows, kmeans
+from nearnorm.training.method.prototypes import distinct, draw_rows, kmeans, nearest
 
 CANDIDATES = range(2, 11)
 SILHOUETTE_ROWS = 1_000
@@ -23,6 +22,8 @@ def choose_prototypes(
 
     K is the best among 2..10; one where none can be tried.
     """
+    from sklearn.metrics import silhouette_score  # a second of processor time, which `default` has no use for
+
     embeddings = draw_rows(embeddings, rng)
     most = distinct(embeddings)
     sample = rng.permutation(len(embeddings))[:SILHOUETTE_ROWS]
@@ -31,13 +32,13 @@ def choose_prototypes(
         if k >= most:
             break
         fits[k] = kmeans(embeddings, k, rng)
-        found = fits[k].labels_[sample]
+        found = nearest(embeddings[sample], fits[k])
         if 1 < len(np.unique(found)) < len(sample):
             silhouettes[str(k)] = float(silhouette_score(embeddings[sample], found))
     if not silhouettes:
-        return kmeans(embeddings, 1, rng).cluster_centers_, {}
+        return kmeans(embeddings, 1, rng), {}
     best = max(silhouettes, key=lambda k: silhouettes[k])
-    return fits[int(best)].cluster_centers_, silhouettes
+    return fits[int(best)], silhouettes
 
 
 class LossWeights:

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import precision_recall_curve
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 NORMAL, ANOMALY, ACCENT = "#4c78a8", "#d64545", "#f0a202"
@@ -209,6 +208,8 @@ def _found_by_effort(axes: Axes, rank: np.ndarray) -> None:
 
 
 def _precision_recall(axes: Axes, rank: np.ndarray, truth: np.ndarray, average_precision: float) -> None:
+    from sklearn.metrics import precision_recall_curve  # a second, for those who have a labelled file
+
     precision, recall, _ = precision_recall_curve(truth, rank)
     axes.fill_between(recall, precision, step="post", color=ANOMALY, alpha=0.12, linewidth=0)
     axes.step(recall, precision, where="post", color=ANOMALY, linewidth=2)

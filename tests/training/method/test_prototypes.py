@@ -25,3 +25,21 @@ def test_never_more_prototypes_than_distinct_rows() -> None:
 def test_the_same_stream_gives_the_same_prototypes() -> None:
     first = find_prototypes(groups(3), 2, np.random.default_rng(7))
     assert (first == find_prototypes(groups(3), 2, np.random.default_rng(7))).all()
+
+
+def test_centres_are_as_near_to_the_rows_as_those_of_scikit_learn() -> None:
+    from sklearn.cluster import KMeans
+
+    rng = np.random.default_rng(3)
+    rows = np.concatenate([rng.normal(size=(200, 6)) + 3.0 * rng.normal(size=6) for _ in range(7)])
+    theirs = KMeans(5, n_init=20, random_state=0).fit(rows).inertia_
+    found = find_prototypes(rows, 5, np.random.default_rng(0))
+    ours = np.square(rows[:, None] - found).sum(2).min(1).sum()
+    assert ours < 1.02 * theirs
+
+
+def test_rows_far_from_zero_that_hardly_differ_still_have_their_prototypes() -> None:
+    rows = (1e4 + np.repeat([[0.0], [0.01], [1.0]], 30, axis=0)).astype(np.float32)
+    found = find_prototypes(rows, 3, np.random.default_rng(0))
+    assert found.dtype == np.float32
+    assert np.sort(found[:, 0]) == pytest.approx(np.unique(rows), abs=2e-3, rel=0)
