@@ -18,7 +18,9 @@ from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import load_settings
 
-analysts_cli = typer.Typer(no_args_is_help=True, help="Analysts: how far they agree; quarantine.")
+analysts_cli = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Analysts: how far they agree; quarantine."
+)
 
 MOST = 1_000
 

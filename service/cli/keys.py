@@ -18,7 +18,9 @@ from nearnorm.service.ledger.tables import keys
 from nearnorm.service.ledger.tables.keys import Key
 from nearnorm.service.settings import load_settings
 
-keys_cli = typer.Typer(no_args_is_help=True, help="API keys: create, list, limit, revoke.")
+keys_cli = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="API keys: create, list, limit, revoke."
+)
 
 T = TypeVar("T")
 

@@ -1,6 +1,7 @@
 """The `nearnorm` command. Other rooms add theirs through the entry-point group `nearnorm.commands`,
 which is looked up when it is asked for, so that serving never imports training."""
 
+import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,6 @@ from typer.core import TyperCommand, TyperGroup
 from nearnorm import __version__
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.models.extras import missing_extra
-from nearnorm.service.cli.analysts import analysts_cli
-from nearnorm.service.cli.keys import forget, keys_cli, migrate_ledger
-from nearnorm.service.cli.retraining import replay, retrain, worker
-from nearnorm.service.cli.review import review
-from nearnorm.service.cli.score import score
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -26,22 +22,39 @@ if TYPE_CHECKING:
     from nearnorm.service.settings import Settings
 
 GROUP = "nearnorm.commands"
+OURS = {
+    "keys": "keys:keys_cli",
+    "analysts": "analysts:analysts_cli",
+    "score": "score:score",
+    "forget": "keys:forget",
+    "worker": "retraining:worker",
+    "retrain": "retraining:retrain",
+    "replay": "retraining:replay",
+    "review": "review:review",
+    "migrate": "keys:migrate_ledger",
+}
+"""Commands of files beside this one: they load the ledger, which half of the others never open."""
 
 
 class LateCommands(TyperGroup):
-    """Commands of this file, and those of entry points, which are imported only to be run."""
+    """Commands of this file, of those beside it, and of entry points, which are imported only to be run."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer keeps its context's class private
-        return [*super().list_commands(ctx), *sorted(entry.name for entry in _late())]
+        here = [*super().list_commands(ctx), *OURS]
+        return [*dict.fromkeys(here), *sorted(entry.name for entry in _late())]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        if cmd_name in OURS and cmd_name not in self.commands:
+            file, _, name = OURS[cmd_name].partition(":")
+            found = getattr(importlib.import_module(f"nearnorm.service.cli.{file}"), name)
+            self.add_command(_as_command(found, cmd_name), cmd_name)
         own = super().get_command(ctx, cmd_name)
         if own is None and any(entry.name == cmd_name for entry in _late()):
             return TyperCommand(cmd_name, help=f"See `nearnorm {cmd_name} --help`.")
         return own
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
-        if args[0] not in self.commands:
+        if args[0] not in self.commands and args[0] not in OURS:
             for entry in _late():
                 if entry.name == args[0]:
                     self.add_command(_imported(entry), entry.name)
@@ -63,13 +76,17 @@ def _imported(entry: "EntryPoint") -> Any:  # noqa: ANN401
             f"`nearnorm {entry.name}` needs the module {error.name}, which is not installed: "
             "install the extra training, as in `pip install 'nearnorm[cpu,training]'`"
         ) from None
+    return _as_command(function, entry.name)
+
+
+def _as_command(function: Any, name: str) -> Any:  # noqa: ANN401
     if isinstance(function, typer.Typer):
         command = typer.main.get_command(function)
     else:
         only = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        only.command(entry.name)(function)
+        only.command(name)(function)
         command = typer.main.get_command(only)
-    command.name = entry.name
+    command.name = name
     return command
 
 
@@ -98,11 +115,6 @@ def _options(
 
 models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, sign, import, activate.")
 cli.add_typer(models_cli, name="models")
-cli.add_typer(keys_cli, name="keys")
-cli.add_typer(analysts_cli, name="analysts")
-for command in (score, forget, worker, retrain, replay, review):
-    cli.command()(command)
-cli.command("migrate")(migrate_ledger)
 
 
 @cli.command()

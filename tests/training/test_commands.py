@@ -132,3 +132,16 @@ def test_inspect_shows_columns_and_writes_a_schema_that_train_takes(config: Path
     features = {f.name: f for f in read_bundle(tmp_path / "model").manifest.core.features.features}
     assert features["hour"].nullable is False
     assert features["merchant"].nullable is True
+
+
+def test_a_command_that_needs_no_ledger_does_not_load_it() -> None:
+    script = (
+        "import sys\n"
+        "from nearnorm.service.cli.main import cli\n"
+        "try:\n"
+        "    cli(['train', '--help'])\n"
+        "except SystemExit:\n"
+        "    print('sqlalchemy' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
