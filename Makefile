@@ -72,7 +72,7 @@ bench-hostile: setup ## p99.9 of small requests beside callers who send what tak
 bench-growth: setup ## ten million scored rows, and the memory meanwhile (needs wrk)
 	@$(BIN)/python -m tests.load.bench_growth
 
-bench-device: setup ## rows a second of the model by batch, on CPU and CUDA
+bench-device: setup ## whether CUDA runs all of the model and answers as the CPU, and rows a second by batch
 	@$(BIN)/python -m tests.load.bench_device
 
 bench-limits: setup ## whether other threads or batch limits serve this machine better (needs wrk)

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +63,15 @@ def clean_environment(**more: str) -> dict[str, str]:
     return kept | more
 
 
-def trained(folder: Path) -> Bundle:
-    """The benchmark's model, trained into `folder` by default settings: anew when that code is newer."""
+def trained(folder: Path, write: Callable[[Path], None] = write_training_file) -> Bundle:
+    """The benchmark's model, or that of what `write` writes, trained into `folder` by default settings:
+    anew when that code is newer."""
     manifest = folder / "bundle" / MANIFEST
     code = max(path.stat().st_mtime for room in ("training", "models") for path in Path(room).glob("*.py"))
     if not manifest.is_file() or manifest.stat().st_mtime < code:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_training_file(folder / "rows.parquet")
+        write(folder / "rows.parquet")
         command = [NEARNORM, "train", str(folder / "rows.parquet"), "--out", str(folder / "bundle")]
         subprocess.run(command, check=True, env=clean_environment(), stdout=subprocess.DEVNULL)
     return read_bundle(folder / "bundle")
