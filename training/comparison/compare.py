@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from nearnorm.models.conformal import DEFAULT_BUDGET
 from nearnorm.models.errors import DataError
@@ -15,6 +14,7 @@ from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.evaluation.training_rows import training_rows
 from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.config import FitConfig
+from nearnorm.training.method.precision import average_precision
 
 NEARNORM = "Nearnorm"
 TEST_SHARE = 0.3
@@ -67,7 +67,7 @@ def hold_trial(
         train, test, known = _divide(data.labels, labelled, normals_known, rng)
         truth = data.labels[test] == ANOMALY
         for name, scores in _scores(data, config, train, test, known, seed + number):
-            precision[name].append(float(average_precision_score(truth, scores)))
+            precision[name].append(average_precision(truth, scores))
             recall[name].append(
                 float((scores[truth] > np.quantile(scores[~truth], 1 - DEFAULT_BUDGET)).mean())
             )

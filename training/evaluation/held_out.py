@@ -14,6 +14,7 @@ from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
 from nearnorm.training.dataset.load import Dataset, Split
 from nearnorm.training.evaluation.crossfit import FOLDS, CrossFit
 from nearnorm.training.evaluation.intervals import fewest_for_a_median, median_interval, share_interval
+from nearnorm.training.method.precision import average_precision
 
 METRICS = (
     "median_rarity",
@@ -143,9 +144,7 @@ def held_out(labels: np.ndarray, rank: np.ndarray, reference_rows: int, known_no
     headline = _headline(f"the {truth.sum():,} held-out ones", metrics, "records")
     if not 0 < truth.sum() < len(truth):
         return Evidence(headline, how, rank, truth, metrics)
-    from sklearn.metrics import average_precision_score  # a second, for those who have such a file
-
-    metrics["average_precision"] = float(average_precision_score(truth, rank))
+    metrics["average_precision"] = average_precision(truth, rank)
     metrics["prevalence"] = float(truth.mean())
     recall = metrics["recall_at_budget"]
     if recall is None:

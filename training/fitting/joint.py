@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from nearnorm.training.fitting.epochs import Report, Schedule, train
@@ -26,6 +25,7 @@ from nearnorm.training.method.losses import (
     score_loss,
 )
 from nearnorm.training.method.network import Detector, student_t
+from nearnorm.training.method.precision import average_precision
 
 TIE = 1e-3
 """What the held-out loss counts beside average precision: it decides between epochs that rank alike."""
@@ -106,7 +106,7 @@ def train_jointly(
         """What average precision lacks of 1; the held-out loss breaks ties."""
         z, slots, squared = detector.evidence(judge.rows)
         score = detector.head(z, slots.mean(1), student_t(squared).amax(1), judge.rows).mean(0)
-        precision = float(average_precision_score(judge.anomalous, score))
+        precision = average_precision(judge.anomalous.numpy(), score.numpy())
         return 1.0 - precision + TIE * held_out_loss()
 
     schedule = Schedule(config.joint_epochs, config.patience, config.learning_rate, config.dynamic_weights)
