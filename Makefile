@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-normals bench-robustness bench-verdict bench-novelty \
+.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
@@ -83,6 +83,9 @@ bench-quality: setup ## average precision from few labels, beside the peers (nee
 
 bench-normals: setup ## what confirmed normals are worth, beside peers with the same ones (needs BENCH_DATA; pip install catboost)
 	@$(BIN)/python -m tests.benchmarks.bench_normals --parts data,data2
+
+bench-paper: setup ## the published method on its authors' protocol, and what its claims are worth (needs BENCH_DATA)
+	@$(BIN)/python -m tests.benchmarks.bench_paper --plots docs/images
 
 bench-robustness: setup ## contamination, label noise, unseen kinds, calibration, shuffled evidence (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_robustness --plots docs/images

@@ -58,13 +58,13 @@ class Split:
 
 @cache
 def data_sets(part: str = "data") -> list[str]:
-    names: list[str] = of_bench("wsad_data").list_datasets(_part(part))
+    names: list[str] = of_bench("wsad_data").list_datasets(bench_part(part))
     return names
 
 
 def task_of(name: str, labels: int, seed: int, part: str = "data") -> Any:
     """The protocol's task; None where the set has too few anomalies. Labels may be ALL."""
-    task = of_bench("wsad_data").make_task(_part(part), name, f"H:{labels or 1}", seed)
+    task = of_bench("wsad_data").make_task(bench_part(part), name, f"H:{labels or 1}", seed)
     if task is not None and labels == ALL:
         task.y_semi = task.y_hidden.copy()
     return task
@@ -106,20 +106,21 @@ def by_family(found: Mapping[str, float]) -> dict[str, float]:
 
 def recorded() -> Iterator[dict[str, Any]]:
     """The peers' results, one a data set, seed, number of labels and method."""
-    for path in sorted((_part("bench") / "results").glob("*.jsonl")):
+    for path in sorted((bench_part("bench") / "results").glob("*.jsonl")):
         yield from map(json.loads, path.read_text().splitlines())
 
 
 def of_bench(module: str) -> Any:
     """A module of BENCH_DATA's `bench`."""
-    sys.path.insert(0, str(_part("bench")))
+    sys.path.insert(0, str(bench_part("bench")))
     try:
         return importlib.import_module(module)
     finally:
         sys.path.pop(0)
 
 
-def _part(part: str) -> Path:
+def bench_part(part: str) -> Path:
+    """The folder of one part; ends the program, which has said why, where it is not there."""
     folder = bench_data(part)
     if folder is None:
         raise SystemExit(0)

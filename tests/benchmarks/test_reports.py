@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from nearnorm.models.conformal import threshold
+from tests.benchmarks import paper_report
 from tests.benchmarks import robustness_report as robustness
 from tests.benchmarks.bench_report import line
 from tests.benchmarks.left_out import in_families, is_left_out
+from tests.benchmarks.paper_report import WHOLE, Run
 from tests.benchmarks.quality_report import Cell, differences, lead, table
 from tests.benchmarks.robustness_report import Figure, band
 from tests.benchmarks.verdict_cells import Verdicts
@@ -101,3 +103,28 @@ def test_a_report_is_measured_by_how_its_figures_go_with_the_truth_and_how_often
     assert line("wrong", "half within", wrong).split("|")[4].strip() == "-1.00"
     found = line("right", "found", [verdicts(0.995, 0.9951), verdicts(0.5, 0.5)])
     assert found.startswith("| right | found | 100% | 1.00 | 1.00 | 0.500 (0.500) |")
+
+
+def paper_runs() -> list[Run]:
+    """Two sets and seeds with validation: the whole method, and one prototype in its place."""
+    return [
+        Run(name, seed, "validation", variant, whole - lost * (variant != WHOLE), seed + 1, [])
+        for name, whole, lost in (("A", 0.8, 0.1), ("B", 0.4, 0.3))
+        for seed in (0, 1)
+        for variant in (WHOLE, "one prototype")
+    ]
+
+
+def test_the_published_method_stands_beside_what_is_recorded_of_its_authors_code() -> None:
+    lines = paper_report.modes(paper_runs(), {"A": 0.9, "B": 0.5}).splitlines()
+    assert lines[0] == "| | A | B | mean | by seed |"
+    assert lines[2] == "| the authors' code, recorded | 0.900 | 0.500 | 0.700 | |"
+    assert lines[3] == "| validation | 0.800 | 0.400 | 0.600 | 0.600 0.600 |"
+    assert lines[4] == "| ... epochs kept | 1 2 | 1 2 | | |"
+
+
+def test_a_claim_is_worth_what_is_lost_without_it_paired_over_sets_and_seeds() -> None:
+    told = paper_report.claims(paper_runs()).splitlines()[-1]
+    assert told == "| validation, one prototype | -0.200 ± 0.058 | -0.100 ± 0.000 | -0.300 ± 0.000 |"
+    once = [run for run in paper_runs() if run.seed == 0]
+    assert paper_report.claims(once).splitlines()[-1].endswith("| -0.100 | -0.300 |")

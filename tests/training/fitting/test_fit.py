@@ -50,13 +50,13 @@ def labelled_rows(seed: int) -> TrainingSet:
 
 
 def test_paper_learns_and_stops_by_the_smoothed_loss_of_held_out_rows() -> None:
-    data, truth = sample(rows=1_000)
-    fitted = fit(data, SHORT_PAPER, seed=0)
+    data, truth = sample(rows=1_000, labelled=2)
+    fitted = fit(data, SHORT_PAPER, seed=3)
     assert average_precision_score(truth, scores(fitted, data)) > 0.5
     loss = fitted.history["joint.held_out"]
     smooth = [np.mean(loss[max(0, i + 1 - SMOOTHED) : i + 1]) for i in range(len(loss))]
+    assert np.argmin(smooth) != np.argmin(loss), "or this tells nothing"
     assert joint_stop(fitted) == 1 + int(np.argmin(smooth))
-    assert joint_stop(fitted) > 1
     assert fitted.choices["stopped_by"] == "held-out rows without labels"
 
 
