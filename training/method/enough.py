@@ -1,6 +1,6 @@
 """Whether there are labelled anomalies enough for confirmed normals to be learnt one by one beside them."""
 
-FEW, ENOUGH = 10, 30
+FEW, ENOUGH = 10, 20
 
 
 def enough(anomalies: int) -> float:
