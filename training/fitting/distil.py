@@ -1,32 +1,39 @@
-"""One small forest that answers as the mean of several large ones.
+"""The forest that is served: what the labels there are can teach.
 
 A few labels leave much to chance: forests grown with other random numbers differ, and their mean is
 better than any of them. It need not be served: every row has its logit, where ten have a label, so that a
 small forest can learn it.
 
 Of labelled rows r and q* are optimistic, as training has moved those very rows. With ten labels trees need
-that evidence all the same; with thirty the inputs alone tell as much, and forests that see nothing else make
-up for it. How much they are listened to is decided by the labels there are.
+that evidence all the same; with thirty the inputs alone tell as much, and with a hundred more. So the more
+labels there are, the more a thorough forest of the inputs alone is listened to, which is served as it grew:
+what many labels tell, a small forest cannot learn at second hand.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from nearnorm.training.method.enough import ENOUGH, FEW, enough
 from nearnorm.training.method.trees import (
     DEPTH,
+    HASTY,
     REGULARISATION,
-    THOROUGH,
     Trees,
     choose_questions,
     grow_trees,
     masses,
+    mixed,
+    thorough,
 )
 
-FEW, MANY = 10, 30
-"""Labelled anomalies up to which forests of the inputs alone have no say, and from which on they have all of
-theirs."""
-THOROUGH_SHARE = 0.5
+LABELS = (FEW, ENOUGH, 100)
+SHARES = (0.0, 0.5, 0.75)
+"""Of the forest of the inputs alone, with so many labelled anomalies; between them in proportion."""
+MORE_TREES = 140
+"""Most that a hasty forest grows beyond its own, one for each confirmed normal, where there are anomalies
+enough: what looked bad and is not takes more to tell apart."""
 ROWS = 20_000
 """Most unlabelled rows that the mean is learnt on."""
 QUESTIONS = 40
@@ -37,7 +44,7 @@ RIDGE = 1e-3
 """Added to the curvature of leaves when they are fitted together; all rows weigh one."""
 
 
-def mean_forest(
+def served_forest(
     normal: np.ndarray,
     weight: np.ndarray,
     anomalous: np.ndarray,
@@ -48,31 +55,40 @@ def mean_forest(
     count: int,
     rng: np.random.Generator,
 ) -> Trees:
-    """`count` trees that answer as `forests` hasty forests do on average, and with more than FEW labelled
-    anomalies half as many thorough ones, which see the first `inputs` columns alone.
+    """`count` trees that answer as `forests` hasty forests do on average. With more than ten labelled
+    anomalies fewer of them, and beside them a thorough forest, which sees the first `inputs` columns alone.
 
     Rows as in `grow_trees`, the unlabelled ones in random order.
     """
-    hasty = [grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng) for _ in range(forests)]
-    share = thorough_share(len(anomalous))
-    seen, bad = normal[:, :inputs], anomalous[:, :inputs]
-    thorough = [
-        grow_trees(seen, weight, bad, confirmed=confirmed, rng=rng, growth=THOROUGH)
-        for _ in range(-(-forests // 2) if share else 0)
+    more = round(enough(len(anomalous)) * min(confirmed, MORE_TREES))
+    growth = replace(HASTY, trees=HASTY.trees + more)
+    hasty = [
+        grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng, growth=growth)
+        for _ in range(forests)
     ]
     unlabelled = len(normal) - confirmed
     taught = min(unlabelled, ROWS)
     rows = np.concatenate([normal[:taught], normal[unlabelled:], anomalous]).astype(np.float32)
     wanted = np.mean([one.logit(rows) for one in hasty], axis=0)
-    if thorough:
-        wanted = (1 - share) * wanted + share * np.mean([one.logit(rows) for one in thorough], axis=0)
     mass = masses(weight[:taught], confirmed, len(anomalous))
-    return distil([*hasty, *thorough], wanted, rows, mass, count, rng)
+    share = thorough_share(len(anomalous))
+    small = distil(hasty, wanted, rows, mass, max(round((1.0 - share) * count), 1), rng)
+    if share == 0.0:
+        return small
+    own = grow_trees(
+        normal[:, :inputs],
+        weight,
+        anomalous[:, :inputs],
+        confirmed=confirmed,
+        rng=rng,
+        growth=thorough(len(anomalous)),
+    )
+    return mixed(small, own, share)
 
 
 def thorough_share(anomalies: int) -> float:
-    """Of the thorough forests in the mean, by the number of labelled anomalies."""
-    return THOROUGH_SHARE * min(max((anomalies - FEW) / (MANY - FEW), 0.0), 1.0)
+    """Of the thorough forest in what is served, by the number of labelled anomalies."""
+    return float(np.interp(anomalies, LABELS, SHARES))
 
 
 def distil(
@@ -99,7 +115,9 @@ def distil(
     for tree in range(count):
         some = rng.integers(len(columns), size=QUESTIONS)
         pull = mass * missing
-        best, number[tree] = choose_questions(rows[:, columns[some]] > thresholds[some], pull, mass)
+        best, number[tree] = choose_questions(
+            rows[:, columns[some]] > thresholds[some], pull, mass, REGULARISATION
+        )
         column[tree], threshold[tree] = columns[some[best]], thresholds[some[best]]
         weight = np.bincount(number[tree], mass, 2**DEPTH) + REGULARISATION
         leaf[tree] = STEP * np.bincount(number[tree], pull, 2**DEPTH) / weight

@@ -9,7 +9,7 @@ import torch
 
 from nearnorm.models.data.schema import NO_TIMES, TimeColumns
 from nearnorm.models.errors import DataError
-from nearnorm.training.fitting.distil import mean_forest
+from nearnorm.training.fitting.distil import served_forest
 from nearnorm.training.fitting.epochs import Report, Schedule
 from nearnorm.training.fitting.joint import Validation, train_jointly
 from nearnorm.training.fitting.layerwise import pretrain_layers
@@ -168,14 +168,14 @@ def _fit(
     with torch.no_grad():
         _, slots, squared = detector.evidence(torch.cat([normals, rows_a, held_out]))
     error, similarity = slots.mean(1), student_t(squared).amax(1)
-    learned = len(normals) + len(rows_a)
+    learned, trees = len(normals) + len(rows_a), 0
     if len(rows_a) == 0:
         values = held_out if config.transform == "quantile" else None
         detector.head = RankHead(error[learned:], similarity[learned:], values)
     elif config.trees and isinstance(detector.head, ScoreHead):
         evidence = soft_evidence(error, similarity)[:learned]
         seen = torch.cat([torch.cat([normals, rows_a]), evidence], dim=1).numpy()
-        trees = mean_forest(
+        forest = served_forest(
             seen[: len(normals)],
             normal_likelihood(similarity[: len(normals)], len(rows_n)).numpy(),
             seen[len(normals) :],
@@ -185,11 +185,12 @@ def _fit(
             count=config.trees,
             rng=rng,
         )
-        detector.head = ForestHead(detector.head, trees, preprocess.width)
+        detector.head = ForestHead(detector.head, forest, preprocess.width)
+        trees = len(forest.leaf)
 
     choices: dict[str, object] = {
         "members": config.members,
-        "trees": config.trees if isinstance(detector.head, ForestHead) else 0,
+        "trees": trees,
         "prototypes": len(centres),
         "prototypes_chosen_by": "silhouette" if silhouettes else "configuration",
         "silhouettes": silhouettes,

@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nearnorm.training.method.enough import enough
-
 DEPTH = 3
-MORE_TREES = 140
-"""Most that are added, one for each confirmed normal, where there are anomalies enough: what looked bad and
-is not takes more to tell apart, but more trees learn a handful of anomalies by heart."""
-ROWS_PER_TREE = 500
-"""Normal rows that a tree is grown on; the few labelled ones are in every tree."""
-LEARNING_RATE = 0.1
 REGULARISATION = 1e-3
 """Added to a leaf's curvature; all rows of a tree together weigh one."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """`trees` of a boosted forest that has no confirmed normals to learn from, the share of the columns that
-    a tree looks at, and how many random thresholds it tries for each of them."""
+    """How a boosted forest grows: its `trees`, the share of the columns that each looks at, how many random
+    thresholds it tries for each of them, how many unlabelled `rows` it is grown on (the few labelled ones are
+    in every tree), the share of its leaves that is added, and what is added to a leaf's curvature."""
 
     trees: int
     column_share: float
     questions: int
+    rows: int
+    rate: float
+    smoothing: float
 
 
-HASTY = Growth(60, 0.3, 2)
+HASTY = Growth(60, 0.3, 2, rows=500, rate=0.1, smoothing=REGULARISATION)
 """Sees little at a time: what a few labels say by chance is not learnt by heart."""
-THOROUGH = Growth(100, 0.6, 4)
-"""Finds the one column that decides, where there are labels enough to tell it from chance."""
+
+
+def thorough(anomalies: int) -> Growth:
+    """Finds the one column that decides, where there are labels enough to tell it from chance; the more there
+    are, the finer are the leaves that it believes."""
+    return Growth(60, 0.6, 4, rows=2_000, rate=0.3, smoothing=0.4 / anomalies)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def grow_trees(
     *,
     confirmed: int,
     rng: np.random.Generator,
-    growth: Growth = HASTY,
+    growth: Growth,
 ) -> Trees:
     """Newton boosting of the logistic loss, labelled anomalies against normal rows, balanced.
 
@@ -73,13 +73,13 @@ def grow_trees(
     truth = np.repeat([0.0, 1.0], [len(normal), len(anomalous)])
     unlabelled = len(normal) - confirmed
     always = np.arange(unlabelled, len(rows))
-    count = growth.trees + min(confirmed, round(MORE_TREES * enough(len(anomalous))))
+    count = growth.trees
     column = np.zeros((count, DEPTH), dtype=np.int64)
     threshold = np.full((count, DEPTH), np.inf, dtype=np.float32)
     leaf = np.zeros((count, 2**DEPTH))
     logit = np.zeros(len(rows))
     for tree in range(count):
-        some = rng.permutation(unlabelled)[:ROWS_PER_TREE]
+        some = rng.permutation(unlabelled)[: growth.rows]
         chosen = np.concatenate([some, always])
         mass = masses(weight[some], confirmed, len(anomalous))
         probability = 1.0 / (1.0 + np.exp(-logit[chosen]))
@@ -87,12 +87,21 @@ def grow_trees(
         curvature = mass * probability * (1.0 - probability)
         sample = rows[chosen]
         columns, cuts = _questions(sample, len(anomalous), growth, rng)
-        best, number = choose_questions(sample[:, columns] > cuts, gradient, curvature)
+        best, number = choose_questions(sample[:, columns] > cuts, gradient, curvature, growth.smoothing)
         column[tree], threshold[tree] = columns[best], cuts[best]
-        steepness = np.bincount(number, curvature, 2**DEPTH) + REGULARISATION
-        leaf[tree] = LEARNING_RATE * np.bincount(number, gradient, 2**DEPTH) / steepness
+        steepness = np.bincount(number, curvature, 2**DEPTH) + growth.smoothing
+        leaf[tree] = growth.rate * np.bincount(number, gradient, 2**DEPTH) / steepness
         logit += leaf[tree][leaf_numbers(rows, column[tree : tree + 1], threshold[tree : tree + 1])[:, 0]]
     return Trees(column, threshold, leaf)
+
+
+def mixed(one: Trees, other: Trees, share: float) -> Trees:
+    """The trees of both, `share` of the sum from the other."""
+    return Trees(
+        np.concatenate([one.column, other.column]),
+        np.concatenate([one.threshold, other.threshold]),
+        np.concatenate([(1.0 - share) * one.leaf, share * other.leaf]),
+    )
 
 
 def leaf_numbers(rows: np.ndarray, column: np.ndarray, threshold: np.ndarray) -> np.ndarray:
@@ -104,7 +113,7 @@ def leaf_numbers(rows: np.ndarray, column: np.ndarray, threshold: np.ndarray) ->
 
 
 def choose_questions(
-    answers: np.ndarray, gradient: np.ndarray, curvature: np.ndarray
+    answers: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, smoothing: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """A tree's DEPTH questions, the one that wins most at each level, and the leaf each row [N] falls in.
 
@@ -113,7 +122,7 @@ def choose_questions(
     ones = answers.astype(np.float32)
     best, number = np.zeros(DEPTH, dtype=np.int64), np.zeros(len(answers), dtype=np.int64)
     for level in range(DEPTH):
-        best[level] = _gain(ones, number, 2**level, gradient, curvature).argmax()
+        best[level] = _gain(ones, number, 2**level, gradient, curvature, smoothing).argmax()
         number += answers[:, best[level]].astype(np.int64) << level
     return best, number
 
@@ -150,7 +159,12 @@ def _questions(
 
 
 def _gain(
-    answers: np.ndarray, number: np.ndarray, leaves: int, gradient: np.ndarray, curvature: np.ndarray
+    answers: np.ndarray,
+    number: np.ndarray,
+    leaves: int,
+    gradient: np.ndarray,
+    curvature: np.ndarray,
+    smoothing: float,
 ) -> np.ndarray:
     """What each question [rows, Q] would win, over all leaves of the tree so far."""
     member = np.zeros((len(number), leaves), dtype=np.float32)
@@ -160,7 +174,5 @@ def _gain(
     )
     all_g, all_h = (np.bincount(number, slope, leaves)[:, None] for slope in (gradient, curvature))
     left_g, left_h = all_g - right_g, (all_h - right_h).clip(min=0.0)
-    gain: np.ndarray = (right_g**2 / (right_h + REGULARISATION) + left_g**2 / (left_h + REGULARISATION)).sum(
-        0
-    )
+    gain: np.ndarray = (right_g**2 / (right_h + smoothing) + left_g**2 / (left_h + smoothing)).sum(0)
     return gain

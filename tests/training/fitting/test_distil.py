@@ -1,10 +1,20 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
 from nearnorm.training.fitting import distil as distilling
-from nearnorm.training.fitting.distil import FEW, MANY, THOROUGH_SHARE, distil, mean_forest, thorough_share
-from nearnorm.training.method.trees import Trees, grow_trees, masses
+from nearnorm.training.fitting.distil import (
+    LABELS,
+    MORE_TREES,
+    SHARES,
+    distil,
+    served_forest,
+    thorough_share,
+)
+from nearnorm.training.method.enough import ENOUGH, FEW
+from nearnorm.training.method.trees import HASTY, Trees, grow_trees, masses, mixed, thorough
 
 
 def rows(seed: int, count: int) -> np.ndarray:
@@ -16,7 +26,8 @@ def forests(count: int) -> tuple[list[Trees], np.ndarray, np.ndarray]:
     normal, bad = rows(0, 2_000), rows(1, 10) + np.array([2.0, 2.0, 0.0, 0.0], np.float32)
     weight = np.ones(len(normal))
     grown = [
-        grow_trees(normal, weight, bad, confirmed=0, rng=np.random.default_rng(seed)) for seed in range(count)
+        grow_trees(normal, weight, bad, confirmed=0, rng=np.random.default_rng(seed), growth=HASTY)
+        for seed in range(count)
     ]
     return grown, np.concatenate([normal, bad]), masses(weight, 0, len(bad))
 
@@ -51,18 +62,74 @@ def test_confirmed_normals_push_their_like_down_in_the_mean_too() -> None:
 
     def forest(rows: np.ndarray, confirmed: int) -> Trees:
         weight = np.ones(len(rows))
-        return mean_forest(rows, weight, bad, inputs=4, confirmed=confirmed, forests=3, count=40, rng=rng)
+        return served_forest(rows, weight, bad, inputs=4, confirmed=confirmed, forests=3, count=40, rng=rng)
 
     before, after = forest(normal, 0), forest(both, len(alike))
     assert after.logit(alike).mean() < before.logit(alike).mean() - 1.0
 
 
 def test_forests_of_the_inputs_alone_have_a_say_once_there_are_labels_enough() -> None:
-    shares = [thorough_share(labels) for labels in (1, FEW, (FEW + MANY) // 2, MANY, 1_000)]
-    assert shares == [0.0, 0.0, THOROUGH_SHARE / 2, THOROUGH_SHARE, THOROUGH_SHARE]
+    few, some, many = LABELS
+    shares = [thorough_share(labels) for labels in (1, few, (few + some) // 2, some, many, 1_000)]
+    assert shares == [0.0, 0.0, SHARES[1] / 2, SHARES[1], SHARES[2], SHARES[2]]
 
 
-@pytest.mark.parametrize(("labels", "better"), [(60, True), (FEW, False)])
+def test_a_thorough_forest_is_served_as_it_grew_beside_fewer_trees_that_were_taught() -> None:
+    normal = rows(12, 1_000)
+
+    def size(labels: int) -> int:
+        forest = served_forest(
+            normal,
+            np.ones(len(normal)),
+            rows(13, labels) + np.float32(2.0),
+            inputs=3,
+            confirmed=0,
+            forests=1,
+            count=40,
+            rng=np.random.default_rng(14),
+        )
+        return len(forest.leaf)
+
+    assert [size(10), size(30), size(100)] == [40, 20 + thorough(30).trees, 10 + thorough(100).trees]
+
+
+def test_two_forests_that_are_mixed_answer_as_their_weighted_sum() -> None:
+    (one, other), seen, _ = forests(2)
+    both = mixed(one, other, 0.25).logit(seen)
+    assert np.allclose(both, 0.75 * one.logit(seen) + 0.25 * other.logit(seen))
+
+
+def test_each_confirmed_normal_grows_what_teaches_by_a_tree_where_there_are_anomalies_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = []
+
+    def spy(*given: Any, **named: Any) -> Trees:
+        forest = grow_trees(*given, **named)
+        sizes.append(len(forest.leaf))
+        return forest
+
+    monkeypatch.setattr(distilling, "grow_trees", spy)
+
+    def more(confirmed: int, anomalies: int) -> int:
+        normal, bad = rows(5, 600 + confirmed), rows(6, anomalies)
+        served_forest(
+            normal,
+            np.ones(len(normal)),
+            bad,
+            inputs=3,
+            confirmed=confirmed,
+            forests=1,
+            count=1,
+            rng=np.random.default_rng(7),
+        )
+        return sizes[-1 if anomalies <= FEW else -2] - HASTY.trees
+
+    assert [more(300, FEW), more(0, ENOUGH), more(7, ENOUGH), more(300, ENOUGH)] == [0, 0, 7, MORE_TREES]
+    assert more(300, (FEW + ENOUGH) // 2) == MORE_TREES // 2
+
+
+@pytest.mark.parametrize(("labels", "better"), [(60, True), (10, False)])
 def test_evidence_that_is_too_good_on_labelled_rows_is_believed_less_the_more_labels_there_are(
     monkeypatch: pytest.MonkeyPatch, labels: int, better: bool
 ) -> None:
@@ -73,7 +140,7 @@ def test_evidence_that_is_too_good_on_labelled_rows_is_believed_less_the_more_la
     unseen = np.concatenate([rows(9, 2_000), rows(10, 100) + here])
 
     def precision() -> float:
-        forest = mean_forest(
+        forest = served_forest(
             normal,
             np.ones(len(normal)),
             bad,
@@ -86,6 +153,6 @@ def test_evidence_that_is_too_good_on_labelled_rows_is_believed_less_the_more_la
         return float(average_precision_score(np.repeat([0, 1], [2_000, 100]), forest.logit(unseen)))
 
     found = precision()
-    monkeypatch.setattr(distilling, "THOROUGH_SHARE", 0.0)
+    monkeypatch.setattr(distilling, "SHARES", (0.0, 0.0, 0.0))
     assert (found > precision() + 0.05) is better
     assert (found == precision()) is not better

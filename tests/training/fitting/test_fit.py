@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from nearnorm.models.errors import DataError
-from nearnorm.training.fitting.distil import mean_forest
+from nearnorm.training.fitting.distil import served_forest
 from nearnorm.training.fitting.fit import Fitted, Progress, TrainingSet, fit
 from nearnorm.training.fitting.joint import SMOOTHED, TIE, train_jointly
 from nearnorm.training.fitting.representation import learn_representation
@@ -207,11 +207,11 @@ def test_no_held_out_row_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def grow(normal: np.ndarray, weight: np.ndarray, anomalous: np.ndarray, **others: Any) -> Trees:
         trained.extend(seen[:, : held[0].shape[1]] for seen in (normal, anomalous))
-        return mean_forest(normal, weight, anomalous, **others)
+        return served_forest(normal, weight, anomalous, **others)
 
     monkeypatch.setattr("nearnorm.training.fitting.fit.learn_representation", learn)
     monkeypatch.setattr("nearnorm.training.fitting.fit.train_jointly", jointly)
-    monkeypatch.setattr("nearnorm.training.fitting.fit.mean_forest", grow)
+    monkeypatch.setattr("nearnorm.training.fitting.fit.served_forest", grow)
     data, _ = sample(rows=400, labelled=5)
     fitted = fit(data, quick(), seed=0)
     rows = fitted.choices["rows"]

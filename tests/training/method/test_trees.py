@@ -2,16 +2,15 @@ import numpy as np
 import torch
 
 from nearnorm.training.fitting.fit import fit
-from nearnorm.training.method.enough import ENOUGH, FEW
 from nearnorm.training.method.heads import FOREST_SHARE, ForestHead
-from nearnorm.training.method.trees import DEPTH, HASTY, MORE_TREES, Trees, grow_trees
+from nearnorm.training.method.trees import DEPTH, HASTY, Trees, grow_trees
 from tests.training.samples import quick, sample
 
 
 def grown(normal: np.ndarray, anomalous: np.ndarray, confirmed: int = 0) -> Trees:
     weight = np.ones(len(normal))
     rng = np.random.default_rng(0)
-    return grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng)
+    return grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng, growth=HASTY)
 
 
 def test_trees_learn_an_interaction_that_no_line_separates() -> None:
@@ -39,16 +38,6 @@ def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
     before = grown(normal, anomalous).logit(alike).mean()
     after = grown(np.concatenate([normal, alike]), anomalous, len(alike)).logit(alike).mean()
     assert after < before - 1.0
-
-
-def test_each_confirmed_normal_grows_the_forest_by_a_tree_where_there_are_anomalies_enough() -> None:
-    rows = np.random.default_rng(5).normal(size=(400, 3))
-
-    def more(confirmed: int, anomalies: int) -> int:
-        return len(grown(rows[:-anomalies], rows[-anomalies:], confirmed).leaf) - HASTY.trees
-
-    assert [more(300, FEW), more(0, ENOUGH), more(7, ENOUGH), more(300, ENOUGH)] == [0, 0, 7, MORE_TREES]
-    assert more(300, (FEW + ENOUGH) // 2) == MORE_TREES // 2
 
 
 def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
