@@ -58,6 +58,13 @@ def test_a_lead_is_told_over_the_best_single_peer_with_its_interval() -> None:
     )
 
 
+def test_sets_that_are_far_behind_are_named_where_seeds_do_not_explain_it() -> None:
+    peer = cells("one", 0.9, 0.9, 0.9, 0.1)
+    found = lead([*cells("nearnorm default", 0.5, 0.52, 0.1, 0.1), *peer], "default")
+    assert found.endswith("more than 20% and two standard errors behind it: 12_fault (0.510, 0.900)")
+    assert "behind" not in lead([*cells("nearnorm default", 0.8, 0.8, 0.9, 0.1), *peer], "default")
+
+
 def test_what_is_choice_is_told_by_choosing_for_each_family_on_the_others() -> None:
     good_here, good_there = cells("nearnorm a", 0.9, 0.9, 0.1, 0.1), cells("nearnorm b", 0.2, 0.2, 0.6, 0.6)
     found = lead([*good_here, *good_there], "a")

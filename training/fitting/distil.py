@@ -60,7 +60,7 @@ def served_forest(
 
     Rows as in `grow_trees`, the unlabelled ones in random order.
     """
-    more = round(enough(len(anomalous)) * min(confirmed, MORE_TREES))
+    more = min(confirmed, round(MORE_TREES * enough(len(anomalous))))
     growth = replace(HASTY, trees=HASTY.trees + more)
     hasty = [
         grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng, growth=growth)
