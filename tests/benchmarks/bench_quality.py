@@ -4,6 +4,7 @@
     python -m tests.benchmarks.bench_quality --presets default,paper --labels 5,10,30,100 --seeds 0
     python -m tests.benchmarks.bench_quality --parts data,data2  # more sets, families left out apart
     python -m tests.benchmarks.bench_quality --peers --labels 1,3,all  # fits the peers that have no record
+    python -m tests.benchmarks.bench_quality --prototypes-worth --labels 1,3,5,10,30,100
     python -m tests.benchmarks.bench_quality --presets "default,default members=1,default mixing=false"
 
 A preset may be followed by keys of [fit] that differ from it: so each part's worth is measured, as a
@@ -19,6 +20,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,13 +32,20 @@ from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.left_out import is_left_out
 from tests.benchmarks.peers import PEERS, fit_peer
 from tests.benchmarks.protocol import ALL, config_of, data_sets, recorded, split_of, task_of
+from tests.benchmarks.prototypes_worth import evidence_taken_out
 from tests.benchmarks.quality_report import OURS, Cell, differences, draw, lead, table, whole_methods
+
+BLIND = " without r and q*"
+"""After a preset: neither its head nor its trees see them."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--presets", default="default")
     parser.add_argument("--labels", default="10", help="numbers, or `all`: comma list")
+    parser.add_argument(
+        "--prototypes-worth", action="store_true", help="the first preset without r and q*, too"
+    )
     parser.add_argument("--peers", action="store_true", help="fit the peers where no result is recorded")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--datasets", default="", help="comma list; empty: all")
@@ -55,6 +64,8 @@ def main() -> None:
     presets = options.presets.split(",")
     parts = {name: part for part in options.parts.split(",") for name in data_sets(part)}
     names = {name: part for name, part in parts.items() if not only or name in only}
+    if options.prototypes_worth:
+        presets.append(presets[0] + BLIND)
     methods = [OURS + preset for preset in presets] + list(PEERS if options.peers else ())
     cells = _run(options.out, methods, counts, seeds, names)
     for count in counts:
@@ -100,9 +111,10 @@ def _fit(method: str, task: Any) -> tuple[float, float]:
     """Average precision on the test part, and the seconds of the fit."""
     if not method.startswith(OURS):
         return fit_peer(method, task)
-    split = split_of(task)
-    fitted = fit(split.training, config_of(method.removeprefix(OURS)), seed=task.seed)
-    return split.tested(fitted.detector), fitted.fit_seconds
+    split, preset = split_of(task), method.removeprefix(OURS)
+    with evidence_taken_out() if preset.endswith(BLIND) else nullcontext():
+        fitted = fit(split.training, config_of(preset.removesuffix(BLIND)), seed=task.seed)
+        return split.tested(fitted.detector), fitted.fit_seconds
 
 
 def _recorded() -> Iterable[Cell]:
