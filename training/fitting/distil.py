@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nearnorm.training.method.enough import ENOUGH, FEW, enough
+from nearnorm.training.method.enough import enough
 from nearnorm.training.method.trees import (
     DEPTH,
     HASTY,
@@ -28,7 +28,7 @@ from nearnorm.training.method.trees import (
     thorough,
 )
 
-LABELS = (FEW, ENOUGH, 100)
+LABELS = (10, 30, 100)
 SHARES = (0.0, 0.5, 0.75)
 """Of the forest of the inputs alone, with so many labelled anomalies; between them in proportion."""
 MORE_TREES = 140

@@ -123,7 +123,7 @@ def test_each_confirmed_normal_grows_what_teaches_by_a_tree_where_there_are_anom
             count=1,
             rng=np.random.default_rng(7),
         )
-        return sizes[-1 if anomalies <= FEW else -2] - HASTY.trees
+        return sizes[-1 if anomalies <= LABELS[0] else -2] - HASTY.trees
 
     assert [more(300, FEW), more(0, ENOUGH), more(7, ENOUGH), more(300, ENOUGH)] == [0, 0, 7, MORE_TREES]
     assert more(300, (FEW + ENOUGH) // 2) == MORE_TREES // 2
