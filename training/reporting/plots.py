@@ -132,15 +132,16 @@ def training_curves(history: dict[str, list[float]]) -> str:
 def group_heatmap(names: list[str], positions: np.ndarray, shares: list[float]) -> str:
     """positions [K, F] in [0, 1]: where a group's typical value lies among all rows; NaN: no value."""
     groups, features = positions.shape
+    longest = max(len(_short(name)) for name in names)
     with _figure(max(5.0, 1.8 + 0.62 * features), 1.5 + 0.42 * groups) as figure:
-        figure.set_layout_engine("constrained")
-        axes = figure.subplots()
+        axes = _panels(figure, 1, left=1.2, right=1.1, bottom=0.3 + 0.045 * longest)[0]
         image = axes.imshow(positions, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")
         axes.grid(visible=False)
         axes.set_xticks(range(features), [_short(n) for n in names], rotation=35, ha="right", color=INK)
         axes.set_yticks(range(groups), [f"group {k} ({s:.0%})" for k, s in enumerate(shares)], color=INK)
         axes.tick_params(length=0)
-        bar = figure.colorbar(image, ax=axes, ticks=[0, 0.5, 1], fraction=0.05, pad=0.02)
+        beside = axes.inset_axes((1.02, 0.0, 0.02, 1.0))
+        bar = figure.colorbar(image, cax=beside, ticks=[0, 0.5, 1])
         bar.ax.set_yticklabels(["lowest", "middle", "highest"])
         bar.outline.set_visible(False)
         return _svg(figure)
@@ -252,17 +253,18 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
         yield Figure(figsize=(width, height))
 
 
-def _panels(figure: Figure, count: int) -> list[Axes]:
-    """Side by side, with room for numbers along them."""
+def _panels(figure: Figure, count: int, **margins: float) -> list[Axes]:
+    """Side by side, with room for numbers along them; `margins` in inches where it takes more."""
     width, height = figure.get_size_inches()
-    panel = (width - MARGINS["left"] - MARGINS["right"] - GAP * (count - 1)) / count
+    room = {**MARGINS, **margins}
+    panel = (width - room["left"] - room["right"] - GAP * (count - 1)) / count
     grid = figure.add_gridspec(
         1,
         count,
-        left=MARGINS["left"] / width,
-        right=1.0 - MARGINS["right"] / width,
-        bottom=MARGINS["bottom"] / height,
-        top=1.0 - MARGINS["top"] / height,
+        left=room["left"] / width,
+        right=1.0 - room["right"] / width,
+        bottom=room["bottom"] / height,
+        top=1.0 - room["top"] / height,
         wspace=GAP / panel,
     )
     return [figure.add_subplot(grid[0, place]) for place in range(count)]
