@@ -9,7 +9,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nearnorm import __version__
 from nearnorm.models.errors import NearnormError
-from nearnorm.service.api import analysts, drift, feedback, health, jobs, models, policy, privacy, queue
+from nearnorm.service.api import (
+    analysts,
+    claims,
+    drift,
+    feedback,
+    health,
+    jobs,
+    models,
+    policy,
+    privacy,
+    queue,
+)
 from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.http.middleware import problems
 from nearnorm.service.http.middleware.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
@@ -87,7 +98,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.state.figures = figures
     app.state.siblings = siblings
     app.include_router(health.router)
-    for room in (drift, models, feedback, analysts, jobs, queue, policy, privacy):
+    for room in (drift, models, feedback, analysts, jobs, queue, claims, policy, privacy):
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(CrossSiteProtection, rules=rules)

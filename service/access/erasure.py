@@ -10,7 +10,7 @@ from nearnorm.service.ids import new_id
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.events import events
-from nearnorm.service.ledger.tables.feedback import erasure, reference_rows
+from nearnorm.service.ledger.tables.feedback import claims, erasure, reference_rows
 
 Forgetting = Callable[[str], AbstractContextManager[None]]
 
@@ -28,7 +28,9 @@ def forget_record(ledger: Ledger, record_id: str, actor: str, forgetting: Forget
     """
     guard = forgetting(record_id) if forgetting else nullcontext()
     with guard, ledger.write() as connection:
-        in_reference = reference_rows.erase_equal(connection, events.digests_of(connection, record_id))
+        digests = events.digests_of(connection, record_id)
+        claims.erase_equal(connection, digests)
+        in_reference = reference_rows.erase_equal(connection, digests)
         erased = Erased(
             events.erase_record(connection, record_id) + in_reference,
             erasure.erase_record(connection, record_id),
@@ -41,6 +43,7 @@ def forget_record(ledger: Ledger, record_id: str, actor: str, forgetting: Forget
 def forget_reference_row(ledger: Ledger, event_id: str, actor: str) -> Erased:
     """Delete the record of a reference row that was offered for review. Version and signature stay."""
     with ledger.write() as connection:
+        claims.erase_event(connection, event_id)
         erased = Erased(reference_rows.erase(connection, event_id), 0)
         audit.note(connection, actor, "forget", "reference row", events=erased.events)
     ledger.scrub()
@@ -51,7 +54,10 @@ def forget_analyst(ledger: Ledger, analyst: str, actor: str) -> Erased:
     """Put a pseudonym in the place of an analyst's name, and delete their comments. Verdicts stay."""
     pseudonym = f"erased-{new_id()[-10:].lower()}"
     with ledger.write() as connection:
-        named = [erasure.erase_analyst(connection, name, pseudonym) for name in spellings(analyst)]
+        names = spellings(analyst)
+        for name in names:
+            claims.erase_analyst(connection, name)
+        named = [erasure.erase_analyst(connection, name, pseudonym) for name in names]
         erased = Erased(0, sum(named))
         audit.note(connection, actor, "forget", "analyst", labels=erased.labels)
     ledger.scrub()

@@ -1,5 +1,6 @@
 """What to review next."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -77,12 +78,18 @@ async def get_queue(
         return [*doubted, *first, *rest], end
 
     picks, end = await services.ledger.seen(look)
+    found = await items_of(picks, loaded, explain)
+    return QueuePage(queue=found, next=queue.write_cursor(end) if end else None)
+
+
+async def items_of(picks: Sequence[Pick], loaded: LoadedModel, explain: bool) -> list[QueueItem]:
+    """As they are answered; `explain` adds the reasons that the model has."""
     found = [_item(pick, loaded) for pick in picks]
     if explain and found:
         reasons = await reasons_of(loaded, [item.record for item in found])
         for item, own in zip(found, reasons, strict=True):
             item.reasons = msgspec.to_builtins(own)
-    return QueuePage(queue=found, next=queue.write_cursor(end) if end else None)
+    return found
 
 
 def _item(pick: Pick, model: LoadedModel) -> QueueItem:

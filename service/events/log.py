@@ -31,7 +31,7 @@ from nearnorm.service.ledger.tables.events import candidates, events, retention,
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.ledger.tables.events.traffic import Counted
-from nearnorm.service.ledger.tables.feedback import erasure
+from nearnorm.service.ledger.tables.feedback import claims, erasure
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoded, Encoder
 
@@ -326,6 +326,8 @@ class EventLog:
             idempotency.prune(connection, now_ms() - REQUEST_DAYS * _DAY_MS)
             erasure.prune(connection, now_ms() - VERDICT_HOURS * _HOUR_MS)
             traffic.forget(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
+        with self._ledger.write() as connection:
+            claims.prune(connection, now_ms())
 
     def _surplus(self) -> retention.Surplus | None:
         with self._ledger.read() as connection:

@@ -10,7 +10,7 @@ import base64
 import binascii
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -94,10 +94,10 @@ def write_cursor(cursor: Cursor) -> str:
 
 
 def review_doubts(
-    connection: sa.Connection, model: str, limit: int, cursor: Cursor
+    connection: sa.Connection, model: str, limit: int, cursor: Cursor, *which: sa.ColumnElement[bool]
 ) -> tuple[list[Pick], Cursor]:
-    """Up to `limit` records whose label waits for a second opinion, the oldest first."""
-    found = second_opinions.waiting(connection, model, limit, cursor.doubted)
+    """Up to `limit` records whose label waits for a second opinion, the oldest first. `which`: only those."""
+    found = second_opinions.waiting(connection, model, limit, cursor.doubted, *which)
     if found:
         cursor = replace(cursor, doubted=found[-1].feedback_id)
     picks = [
@@ -109,29 +109,46 @@ def review_doubts(
 
 
 def review_reference(
-    connection: sa.Connection, model: str, version: str, wanted: int, limit: int, cursor: Cursor
+    connection: sa.Connection,
+    model: str,
+    version: str,
+    wanted: int,
+    limit: int,
+    cursor: Cursor,
+    *which: sa.ColumnElement[bool],
 ) -> tuple[list[Pick], Cursor]:
-    """Up to `limit` of the highest rows of the version's reference, until `wanted` of them are judged."""
+    """Up to `limit` of the highest rows of the version's reference, until `wanted` of them are judged.
+
+    `which`: only those.
+    """
     left = min(limit, wanted - reference_rows.progress(connection, model, version).judged)
     if left <= 0:
         return [], cursor
     after = Place(*cursor.reference) if cursor.reference else None
-    found = reference_rows.unjudged(connection, model, version, left, after)
+    found = reference_rows.unjudged(connection, model, version, left, after, *which)
     if found:
         cursor = replace(cursor, reference=tuple(found[-1][0]))
     return [Pick(event, "reference") for _, event in found], cursor
 
 
 def review(
-    connection: sa.Connection, model: str, threshold: float, limit: int, cursor: Cursor
+    connection: sa.Connection,
+    model: str,
+    threshold: float,
+    limit: int,
+    cursor: Cursor,
+    *which: sa.ColumnElement[bool],
+    start: int = 0,
+    taken: int = 0,
 ) -> tuple[list[Pick], Cursor | None]:
     """Up to `limit` events nobody has judged, and the cursor to go on with (None: that was all).
 
-    `threshold` is the percentile above which a record is an anomaly.
+    `threshold` is the percentile above which a record is an anomaly. `which`: only those of the candidates.
+    Shares are those of MIX from its place `start` on. `taken`: bytes of what is on the page already.
     """
-    streams = _Streams(connection, model, threshold, cursor, SPARE * limit)
-    slots = Counter(itertools.islice(itertools.cycle(MIX), limit))
-    page = _Page(limit, threshold, cursor)
+    streams = _Streams(connection, model, threshold, cursor, SPARE * limit, which)
+    slots = Counter(itertools.islice(itertools.cycle(MIX), start, start + limit))
+    page = _Page(limit, threshold, cursor, MOST_BYTES - taken)
     uncertain, audit = streams.uncertain(), streams.audit()
     page.take("uncertain", uncertain, slots["uncertain"])
     page.take("audit", audit, slots["audit"])
@@ -148,12 +165,12 @@ def review(
 class _Page:
     """What was chosen so far, and the cursor after it."""
 
-    def __init__(self, limit: int, threshold: float, cursor: Cursor) -> None:
+    def __init__(self, limit: int, threshold: float, cursor: Cursor, room: int) -> None:
         self._limit, self._threshold = limit, threshold
         self.cursor = cursor
         self.chosen: dict[str, Why] = {}
         self._places: dict[str, tuple[float, float, str]] = {}
-        self._room = MOST_BYTES
+        self._room = room
         self.is_cut = False
 
     def take(self, why: Why, stream: list[Candidate], count: int) -> None:
@@ -161,7 +178,7 @@ class _Page:
         while stream and count and len(self.chosen) < self._limit and not self.is_cut:
             candidate = stream[0]
             fresh = candidate.event_id not in self.chosen
-            if fresh and self.chosen and candidate.size > self._room:
+            if fresh and self._room < MOST_BYTES and candidate.size > self._room:
                 self.is_cut = True
                 return
             del stream[0]
@@ -189,11 +206,17 @@ class _Streams:
     """Each begins where its last page ended. They are read caller by caller, as the index has them."""
 
     def __init__(
-        self, connection: sa.Connection, model: str, threshold: float, cursor: Cursor, wide: int
+        self,
+        connection: sa.Connection,
+        model: str,
+        threshold: float,
+        cursor: Cursor,
+        wide: int,
+        which: Sequence[sa.ColumnElement[bool]],
     ) -> None:
         """`wide`: how far to look ahead."""
         self._connection, self._cursor, self._wide = connection, cursor, wide
-        self._unseen = open_of(model).where(~_handed_out(cursor, threshold))
+        self._unseen = open_of(model).where(~_handed_out(cursor, threshold), *which)
         self._callers = callers(connection, model)
         self._above = candidates.c.percentile >= threshold
         self.more = False

@@ -17,6 +17,16 @@ _LINKS: tuple[tuple[tuple[str, str, str], tuple[str, str], dict[str, Any]], ...]
         {"requestBody": {"labels": [{**_LABEL, "event_id": "{$response.body#/queue/0/event_id}"}]}},
     ),
     (
+        ("/claims", "post", "200"),
+        ("/feedback", "post"),
+        {"requestBody": {"labels": [{**_LABEL, "event_id": "{$response.body#/claims/0/event_id}"}]}},
+    ),
+    (
+        ("/claims", "post", "200"),
+        ("/claims/release", "post"),
+        {"requestBody": {"event_ids": ["{$response.body#/claims/0/event_id}"]}},
+    ),
+    (
         ("/feedback", "post", "201"),
         ("/feedback/{feedback_id}", "get"),
         {"parameters": {"feedback_id": "$response.body#/receipts/0/feedback_id"}},

@@ -4,6 +4,7 @@ A truly new kind of anomaly looks like that, and so do a slip and a planted labe
 it once more: another labeller where there is one, else the same, or a key that may operate.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
@@ -59,10 +60,7 @@ def weigh(
     }
     asked = {digest: doubt for digest, doubt in again.items() if doubt.confirmed is None}
     if asked:
-        alone = _is_alone(connection, model)
-        confirmed = [
-            d for d, doubt in asked.items() if operates or _is_other(connection, doubt, new[d].label, alone)
-        ]
+        confirmed = _confirmed(connection, model, {d: new[d].label for d in asked}, operates)
         second_opinions.confirm(connection, model, confirmed, change)
     fresh = [one for digest, one in new.items() if digest not in again]
     opinions = judge([one.label for one in fresh])
@@ -104,18 +102,37 @@ def _is_alone(connection: sa.Connection, model: str) -> bool:
     return len(connection.execute(query).all()) < 2
 
 
-def _is_other(connection: sa.Connection, doubt: Doubt, label: Label, alone: bool) -> bool:
-    """Whether a label is a second opinion: of another key; under the same key, of another analyst where that
-    key is the only one, and of the same one who is asked again where nobody else is there."""
-    if alone or label.actor != doubt.actor:
-        return True
-    query = sa.select(labels.c.actor).where(
-        labels.c.model == doubt.model, labels.c.at >= now_ms() - ACTIVE_MS
-    )
-    if len(connection.execute(query.distinct().limit(2)).all()) > 1:
-        return False
-    first = sa.select(labels.c.analyst).where(labels.c.feedback_id == doubt.feedback_id)
-    return bool(connection.execute(first).scalar() != label.analyst)
+def is_answerable(
+    connection: sa.Connection, model: str, actor: str, analyst: str, operates: bool
+) -> sa.ColumnElement[bool]:
+    """Of a row of `second_opinions`: whether a label by this key and analyst would be a second opinion.
+
+    That of another key is; under the same key, that of another analyst where the key is the only one, and of
+    the same one who is asked again where nobody else is there.
+    """
+    if operates or _is_alone(connection, model):
+        return sa.true()
+    doubts = second_opinions.second_opinions
+    other_key = doubts.c.actor != actor
+    recent = sa.and_(labels.c.model == model, labels.c.at >= now_ms() - ACTIVE_MS)
+    if len(connection.execute(sa.select(labels.c.actor).where(recent).distinct().limit(2)).all()) > 1:
+        return other_key
+    first = sa.select(labels.c.analyst).where(labels.c.feedback_id == doubts.c.feedback_id)
+    return sa.or_(other_key, first.scalar_subquery() != analyst)
+
+
+def _confirmed(connection: sa.Connection, model: str, said: Mapping[str, Label], operates: bool) -> list[str]:
+    """The digests of those labels, of one key, that are second opinions."""
+    by_analyst: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for digest, label in said.items():
+        by_analyst[label.actor, label.analyst].append(digest)
+    doubts = second_opinions.second_opinions
+    found: list[str] = []
+    for (actor, analyst), digests in by_analyst.items():
+        answerable = is_answerable(connection, model, actor, analyst, operates)
+        theirs = sa.select(doubts.c.digest).where(doubts.c.model == model, doubts.c.digest.in_(digests))
+        found += connection.scalars(theirs.where(answerable))
+    return found
 
 
 def _keep_doubts(connection: sa.Connection, model: str, doubts: Sequence[Doubt]) -> None:

@@ -20,7 +20,7 @@ from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import idempotency
-from nearnorm.service.ledger.tables.feedback import labels
+from nearnorm.service.ledger.tables.feedback import claims, labels
 from nearnorm.service.ledger.tables.feedback.labels import Histories, Standing
 from nearnorm.service.records.encoder import MOST_WARNED, Encoder
 from nearnorm.service.retraining import requests
@@ -60,6 +60,7 @@ def submit(
     statements = [one.label for one in bound]
     _check_rates(connection, statements, settings.analyst_labels_per_hour)
     histories = labels.append(connection, change, statements, before)
+    claims.end(connection, sent.model, sorted({statement.digest for statement in statements}))
     weigh(connection, change, bound, settings.second_opinion_below, judge, sent.operates)
     waiting = receipts.waits(connection, sent.model, [one.label for one in bound])
     answer = {

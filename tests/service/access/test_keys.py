@@ -21,8 +21,10 @@ from nearnorm.service.services import Services
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, label, problem
 from tests.service.running import home_with, serving
+from tests.service.waiting import logged, until
 
 NEARNORM = Path(sys.executable).parent / "nearnorm"
+KEYS_OF_CLAIMS = {"gateway": "score", "desk": "feedback", "other desk": "feedback", "ops": "operate"}
 
 
 def made(ledger: Ledger, name: str, *roles: str) -> str:
@@ -64,6 +66,28 @@ def test_a_key_opens_what_its_role_is_for_and_nothing_else(
     follow()
     expected = {name: 200 if name == role else 403 for name in keyring.ROLES} | {"any": 200}
     assert asked(client, secret) == expected
+
+
+def test_claims_need_the_role_feedback_and_an_analyst_of_another_key_is_somebody_else(
+    guarded: tuple[httpx.Client, Ledger],
+) -> None:
+    client, ledger = guarded
+    secrets = {name: made(ledger, name, role) for name, role in KEYS_OF_CLAIMS.items()}
+    follow()
+    assert asked(client, secrets["gateway"])["score"] == 200
+    until(lambda: logged(client))
+
+    def sent(path: str, name: str) -> httpx.Response:
+        return client.post(path, json={"analyst": "ann"}, headers={"X-API-Key": secrets[name]})
+
+    for path in ("/claims", "/claims/release"):
+        problem(sent(path, "gateway"), 403, "forbidden")
+        problem(sent(path, "ops"), 403, "forbidden")
+        problem(client.post(path, json={}), 401, "unauthorized")
+    (held,) = sent("/claims", "desk").json()["claims"]
+    assert sent("/claims", "other desk").json() == {"claims": []}
+    assert sent("/claims/release", "other desk").json() == {"released": 0}
+    assert sent("/claims", "desk").json()["claims"][0]["event_id"] == held["event_id"]
 
 
 def test_keys_act_and_are_revoked_without_a_restart(guarded: tuple[httpx.Client, Ledger]) -> None:

@@ -79,11 +79,16 @@ def progress(connection: sa.Connection, model: str, version: str) -> Review:
 
 
 def unjudged(
-    connection: sa.Connection, model: str, version: str, limit: int, after: Place | None
+    connection: sa.Connection,
+    model: str,
+    version: str,
+    limit: int,
+    after: Place | None,
+    *which: sa.ColumnElement[bool],
 ) -> list[tuple[Place, Event]]:
-    """Rows that nobody has judged, the highest scores first."""
+    """Rows that nobody has judged, the highest scores first. `which`: only those."""
     c = reference_rows.c
-    query = sa.select(reference_rows).where(c.model_version == version, ~_verdict_stands(model))
+    query = sa.select(reference_rows).where(c.model_version == version, ~_verdict_stands(model), *which)
     if after is not None:
         below = sa.tuple_(c.score, c.digest) < sa.tuple_(sa.literal(after.score), sa.literal(after.digest))
         query = query.where(below)

@@ -111,10 +111,16 @@ def confirmed_since(change: int) -> sa.ColumnElement[bool]:
     return sa.exists().where(_is_of_verdict(), second_opinions.c.confirmed > change)
 
 
-def waiting(connection: sa.Connection, model: str, limit: int, after: str | None = None) -> list[Doubt]:
-    """The oldest first; `after` is the feedback_id that the page before ended with."""
+def waiting(
+    connection: sa.Connection,
+    model: str,
+    limit: int,
+    after: str | None = None,
+    *which: sa.ColumnElement[bool],
+) -> list[Doubt]:
+    """The oldest first; `after` is the feedback_id that the page before ended with. `which`: only those."""
     query = sa.select(second_opinions).join(verdicts, _is_of_verdict())
-    query = query.where(second_opinions.c.model == model, second_opinions.c.confirmed.is_(None))
+    query = query.where(second_opinions.c.model == model, second_opinions.c.confirmed.is_(None), *which)
     if after is not None:
         query = query.where(second_opinions.c.feedback_id > after)
     query = query.order_by(second_opinions.c.feedback_id).limit(limit)
