@@ -141,9 +141,11 @@ def _next(
     def free(digest: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
         return claims.is_free(model, digest, now)
 
-    answerable = is_answerable(connection, model, holder.actor, holder.analyst, ask.operates)
-    doubts = second_opinions.second_opinions.c
-    picks, _ = queue.review_doubts(connection, model, limit, begin, free(doubts.digest), answerable)
+    waiting = free(second_opinions.second_opinions.c.digest)
+    picks: list[Pick] = []
+    if second_opinions.waiting(connection, model, 1, None, waiting):  # seldom: labels are looked through
+        answerable = is_answerable(connection, model, holder.actor, holder.analyst, ask.operates)
+        picks, _ = queue.review_doubts(connection, model, limit, begin, waiting, answerable)
     wanted = review.reference_rows - claims.count_of_kind(connection, model, "reference", now)
     digest = reference_rows.reference_rows.c.digest
     left = limit - len(picks)
