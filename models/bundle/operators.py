@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from nearnorm.models.errors import BundleError
 
-OPERATORS = frozenset(  # of training/export, then of bundles of format 1 that earlier ones wrote
+OPERATORS = frozenset(  # of training/export, and of bundles that earlier ones wrote
     [
         "Abs",
         "Add",
