@@ -37,6 +37,7 @@ from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.network import Detector
 from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.left_out import is_left_out
+from tests.benchmarks.peers import cat_boost
 from tests.benchmarks.protocol import Split, config_of, data_sets, split_of, task_of
 
 NORMALS = 40
@@ -176,26 +177,14 @@ def extra_trees(
     return np.asarray(peer.fit(rows, anomalous, sample_weight=weights).predict_proba(test)[:, 1])
 
 
-def cat_boost(
+def boosted(
     rows: np.ndarray, anomalous: np.ndarray, weights: np.ndarray, test: np.ndarray, seed: int
 ) -> np.ndarray:
-    from catboost import CatBoostClassifier  # not in `dev`: pip install it
-
-    peer = CatBoostClassifier(
-        iterations=200,
-        depth=5,
-        learning_rate=0.05,
-        verbose=0,
-        auto_class_weights="Balanced",
-        random_seed=seed,
-        thread_count=1,
-        allow_writing_files=False,
-    )
-    peer.fit(rows, anomalous.astype(int), sample_weight=weights)
+    peer = cat_boost(seed).fit(rows, anomalous.astype(int), sample_weight=weights)
     return np.asarray(peer.predict(test, prediction_type="RawFormulaVal"))
 
 
-PEERS = {"PU ExtraTrees": extra_trees} | ({"PU CatBoost": cat_boost} if find_spec("catboost") else {})
+PEERS = {"PU ExtraTrees": extra_trees} | ({"PU CatBoost": boosted} if find_spec("catboost") else {})
 
 
 def table(cells: list[Cell]) -> str:

@@ -81,9 +81,8 @@ def test_validation_rows_without_a_labelled_anomaly_to_learn_from_judge_as_norma
     assert fitted.history == again.history, "what the anomalies are makes no difference"
 
 
-def test_validation_rows_give_prototypes_and_stops_and_are_never_trained_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def watched(monkeypatch: pytest.MonkeyPatch) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The input rows that the stages train on from now on, and those that they hold out."""
     trained: list[np.ndarray] = []
     held: list[np.ndarray] = []
 
@@ -101,6 +100,13 @@ def test_validation_rows_give_prototypes_and_stops_and_are_never_trained_on(
 
     monkeypatch.setattr("nearnorm.training.fitting.fit.learn_representation", learn)
     monkeypatch.setattr("nearnorm.training.fitting.fit.train_jointly", jointly)
+    return trained, held
+
+
+def test_validation_rows_give_prototypes_and_stops_and_are_never_trained_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained, held = watched(monkeypatch)
     data, _ = sample(rows=400, labelled=5)
     validation = labelled_rows(1)
     fitted = fit(data, quick("paper", members=1), seed=0, validation=validation)
@@ -190,27 +196,12 @@ def test_nothing_to_learn_from_is_said_in_a_sentence() -> None:
 
 def test_no_held_out_row_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Early stopping and prototypes go by the held-out rows; no stage may have seen them."""
-    trained: list[np.ndarray] = []
-    held: list[np.ndarray] = []
-
-    def learn(detector: Detector, rows: Tensor, held_out: Tensor, *others: Any) -> int:
-        trained.append(rows.numpy())
-        held.append(held_out.numpy())
-        return learn_representation(detector, rows, held_out, *others)
-
-    def jointly(
-        detector: Detector, rows: tuple[Tensor, Tensor, Tensor], held_out: Tensor, *others: Any
-    ) -> int:
-        trained.extend(part.numpy() for part in rows)
-        held.append(held_out.numpy())
-        return train_jointly(detector, rows, held_out, *others)
+    trained, held = watched(monkeypatch)
 
     def grow(normal: np.ndarray, weight: np.ndarray, anomalous: np.ndarray, **others: Any) -> Trees:
         trained.extend(seen[:, : held[0].shape[1]] for seen in (normal, anomalous))
         return served_forest(normal, weight, anomalous, **others)
 
-    monkeypatch.setattr("nearnorm.training.fitting.fit.learn_representation", learn)
-    monkeypatch.setattr("nearnorm.training.fitting.fit.train_jointly", jointly)
     monkeypatch.setattr("nearnorm.training.fitting.fit.served_forest", grow)
     data, _ = sample(rows=400, labelled=5)
     fitted = fit(data, quick(), seed=0)
