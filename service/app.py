@@ -30,6 +30,7 @@ from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.drift_collector import DriftCollector
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
+from nearnorm.service.pages import routes
 from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.services import Services
@@ -86,7 +87,8 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
 
     app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, openapi_url=None)
     memory = Memory(services.log, services.policies, services.verdicts)
-    rules = CrossSiteRules(settings, services.keyring.is_open)
+    forms = routes.FORMS if settings.pages else frozenset[str]()
+    rules = CrossSiteRules(settings, services.keyring.is_open, forms)
     app.score = ScoreEndpoint(
         registry, services.keyring, rules, memory, settings, metrics, services.background
     )
@@ -100,6 +102,8 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.include_router(health.router)
     for room in (drift, models, feedback, analysts, jobs, queue, claims, policy, privacy):
         app.include_router(room.router)
+    if settings.pages:
+        app.include_router(routes.router)
     problems.install(app)
     app.add_middleware(CrossSiteProtection, rules=rules)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)

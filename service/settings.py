@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     allowed_hosts: str = ""
     """Names besides this machine's own that requests may be sent to (their Host), with commas between them;
     `*.example.com` for all below, `*` for any. Where API keys are needed, any name will do by default."""
+    pages: bool = True
+    """Whether the service shows pages to people, at / and /review."""
     cors_origins: str = ""
     """Origins (https://desk.example.com), with commas between them, whose pages may read answers and
     write (CORS). None by default."""

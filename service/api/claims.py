@@ -67,7 +67,11 @@ async def post_claims(request: Request, caller: Annotated[Caller, needs("feedbac
 
     Sent again, it renews what the analyst holds, and fills up what was judged since. A label ends a claim.
     """
-    sent = read(await body_of(request), ClaimRequest)
+    return await claimed(request, caller, read(await body_of(request), ClaimRequest))
+
+
+async def claimed(request: Request, caller: Caller, sent: ClaimRequest) -> Claims:
+    """What the analyst holds from now on. Raises InvalidRequest, UnknownModel, Conflict."""
     services = services_of(request)
     registry: Registry = request.app.state.registry
     loaded = registry.get(sent.model)

@@ -12,7 +12,7 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, schema_of, services_of
 from nearnorm.service.feedback.opinions import opinions
 from nearnorm.service.feedback.submission import receipts, submit
-from nearnorm.service.feedback.submission.request import FeedbackRequest, Item, read
+from nearnorm.service.feedback.submission.request import FeedbackRequest, Item, Submission, read
 from nearnorm.service.feedback.submission.second_opinion import Opinion
 from nearnorm.service.feedback.submission.submit import Accepted
 from nearnorm.service.ledger.label_history import Label
@@ -37,8 +37,15 @@ async def post_feedback(
 
     Sent again with the same Idempotency-Key, it is answered again and stored once.
     """
+    return JSONResponse(await stored(request, read(await body_of(request), caller, idempotency_key)), 201)
+
+
+async def stored(request: Request, sent: Submission) -> dict[str, Any]:
+    """Store labels that were sent, whoever's form they came by; the answer to them.
+
+    Raises InvalidRequest with one error an item, Conflict, TooManyLabels, LedgerUnavailable.
+    """
     services, registry = services_of(request), request.app.state.registry
-    sent = read(await body_of(request), caller, idempotency_key)
 
     def encoder(model: str) -> Encoder:
         found: Registry = registry
@@ -53,7 +60,7 @@ async def post_feedback(
 
     accepted = await services.ledger.written(store)
     services.follower.learn(registry.get(sent.model), accepted.standings)
-    return JSONResponse(accepted.answer, 201)
+    return accepted.answer
 
 
 @router.get("/{feedback_id}")

@@ -11,6 +11,7 @@ from nearnorm.service.errors import BodyTooLarge, MalformedBody, UnsupportedMedi
 Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 ARROW = b"application/vnd.apache.arrow.stream"
+FORM = b"application/x-www-form-urlencoded"
 _GZIP_OR_ZLIB = 47  # zlib's code for: look which of the two it is
 _JOINED_AT_ONCE = 2**21
 _AT_ONCE = 1 << 14  # packed bytes: what follows a member is copied
@@ -58,6 +59,13 @@ def kind_of(headers: Headers) -> MediaKind:
         )
         raise UnsupportedMedia(f"{found}: send {JSON.decode()} or {ARROW.decode()}")
     return MediaKind(plain, packed)
+
+
+def is_form(headers: Headers) -> bool:
+    """Whether a body comes as a browser sends a form without a script, as it is."""
+    kinds = [value for name, value in headers if name == b"content-type"]
+    packed = any(name == b"content-encoding" for name, _ in headers)
+    return len(kinds) == 1 and _media_type(kinds[0]) == FORM and not packed
 
 
 def size_of_plain_json(headers: Headers) -> int | None:

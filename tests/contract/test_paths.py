@@ -20,28 +20,28 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
 ROUTES = {"models/rollback"}
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_path_that_a_page_names_is_there(page: str) -> None:
-    named = set(PLACE.findall(PAGES[page])) - ROUTES
+@pytest.mark.parametrize("document", PAGES)
+def test_every_path_that_a_page_names_is_there(document: str) -> None:
+    named = set(PLACE.findall(PAGES[document])) - ROUTES
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_names_a_file_by_its_whole_path(page: str) -> None:
-    assert [name for name in FILE.findall(PAGES[page]) if not (ROOT / name).exists()] == []
+@pytest.mark.parametrize("document", PAGES)
+def test_a_page_names_a_file_by_its_whole_path(document: str) -> None:
+    assert [name for name in FILE.findall(PAGES[document]) if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_module_that_a_page_runs_is_there(page: str) -> None:
-    for name in MODULE.findall(PAGES[page]):
+@pytest.mark.parametrize("document", PAGES)
+def test_every_module_that_a_page_runs_is_there(document: str) -> None:
+    for name in MODULE.findall(PAGES[document]):
         base = ROOT / ("src" if name.startswith("nearnorm") else "") / name.replace(".", "/")
         assert base.is_dir() or base.with_suffix(".py").is_file(), name
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
-    for name, heading in LINK.findall(PAGES[page]):
-        target = (ROOT / page).parent / name if name else ROOT / page
+@pytest.mark.parametrize("document", PAGES)
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(document: str) -> None:
+    for name, heading in LINK.findall(PAGES[document]):
+        target = (ROOT / document).parent / name if name else ROOT / document
         assert target.exists(), name
         if heading:
             assert heading in headings(target), f"{name}#{heading}"

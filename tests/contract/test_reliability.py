@@ -17,9 +17,9 @@ def there() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_test_that_a_page_names_is_there(page: str) -> None:
-    named = set(re.findall(r"`(test_\w+)`", PAGES[page]))
+@pytest.mark.parametrize("document", PAGES)
+def test_every_test_that_a_page_names_is_there(document: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", PAGES[document]))
     assert named
     assert sorted(named - there()) == []
 
@@ -38,7 +38,7 @@ def test_every_defence_has_a_test() -> None:
     assert [row for row in rows if not re.search(r"`test_\w+`", row)] == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_file_that_a_page_links_is_there(page: str) -> None:
-    linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES[page])
+@pytest.mark.parametrize("document", PAGES)
+def test_every_file_that_a_page_links_is_there(document: str) -> None:
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES[document])
     assert [name for name in linked if not (ROOT / "docs" / name).is_file()] == []

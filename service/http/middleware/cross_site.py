@@ -2,7 +2,8 @@
 
 A browser lets every page send simple requests to any address (CSRF), and a page whose name is made to point
 here (DNS rebinding) may read the answers too. So Host has to be a name of this service, a write has to come
-from no other site, and a body wants its content type. No other client sends Origin or Sec-Fetch-Site.
+from no other site, and a body wants its content type. No other client sends Origin or Sec-Fetch-Site. Our own
+pages' forms go to paths of their own, and only a browser that says where they are from may send them.
 """
 
 import ipaddress
@@ -19,7 +20,7 @@ from nearnorm.service.errors import (
     MisdirectedRequest,
     ServiceError,
 )
-from nearnorm.service.http.body import Headers, kind_of
+from nearnorm.service.http.body import Headers, is_form, kind_of
 from nearnorm.service.http.middleware.problems import respond
 from nearnorm.service.settings import Settings, listed
 
@@ -31,10 +32,14 @@ _REMEMBERED = 64  # Host headers that were found good
 
 
 class CrossSiteRules:
-    """`is_open` tells whether whoever comes without an API key is let in now."""
+    """`is_open` tells whether whoever comes without an API key is let in now; `forms` are the paths that
+    read the forms of pages."""
 
-    def __init__(self, settings: Settings, is_open: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: Settings, is_open: Callable[[], bool], forms: frozenset[str] = frozenset()
+    ) -> None:
         self._is_open = is_open
+        self._forms = forms
         self._listed = {name.lower().rstrip(".") for name in listed(settings.allowed_hosts)}
         self._own = {settings.host.strip("[]").lower()}
         self._by_address = not is_loopback(settings.host)
@@ -52,7 +57,10 @@ class CrossSiteRules:
             self._check_host(hosts[0], scope["path"] in PROBES)
         if scope["method"] not in _READS:
             self._check_origin(headers, hosts[0] if hosts else b"")
-            kind_of(headers)  # a page may send forms and plain text to other sites, and no JSON
+            if scope["path"] in self._forms and is_form(headers):
+                _check_from_a_page(headers)
+            else:
+                kind_of(headers)  # a page may send forms and plain text to other sites, and no JSON
 
     def check_plain(self, headers: Headers) -> None:
         """`check` for a request of the fast path: JSON, one Host, and no word of a browser's.
@@ -112,6 +120,15 @@ class CrossSiteRules:
 
     def _lists_origin(self, headers: Headers) -> bool:
         return any(name == b"origin" and value in self._origins for name, value in headers)
+
+
+def _check_from_a_page(headers: Headers) -> None:
+    """A form that passed `_check_origin` because nothing was there to be checked is refused."""
+    if not any(name in (b"origin", b"sec-fetch-site") for name, _ in headers):
+        raise CrossSiteRequest(
+            "a form without Origin or Sec-Fetch-Site may come from any site: send it from the page, with a "
+            "browser of this decade, or send JSON to the routes in /openapi.json"
+        )
 
 
 class CrossSiteProtection:

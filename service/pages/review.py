@@ -1,0 +1,90 @@
+"""The review page: one record large, the next ones in a list, a verdict by one key."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from fastapi import Request, Response
+
+from nearnorm.service.api.claims import ClaimRequest, claimed
+from nearnorm.service.api.dependencies import services_of
+from nearnorm.service.api.feedback import stored
+from nearnorm.service.feedback.submission import receipts
+from nearnorm.service.feedback.submission.request import read
+from nearnorm.service.pages.cards import Card, cards_of
+from nearnorm.service.pages.forms import Form, form_of
+from nearnorm.service.pages.routing import pages, see_other
+from nearnorm.service.pages.site import page
+from nearnorm.service.pages.visitor import Reviewer, Visitor
+from nearnorm.service.retraining import requests
+
+router = pages()
+
+AT_HAND = 8
+"""Records on the page: the next ones are there before they are asked for."""
+
+
+@router.get("/review")
+async def get_review(
+    request: Request,
+    visitor: Reviewer,
+    model: str = "default",
+    event: str | None = None,
+    said: str | None = None,
+) -> Response:
+    """What to review next, held for this analyst; `event` is shown first, `said` is the label just stored."""
+    services = services_of(request)
+    cards = await _at_hand(request, visitor, model)
+    shown = next((place for place, card in enumerate(cards) if card.item.event_id == event), 0)
+    unread = await services.ledger.seen(lambda c: requests.unread(c, model).records)
+    context: dict[str, Any] = {
+        "model": model,
+        "cards": cards,
+        "shown": shown,
+        "policy": services.policies.of(model),
+        "unread": unread,
+        "triggers_at": services.rule.after,
+        "receipt": None,
+    }
+    if said is not None:
+        context["receipt"] = await services.ledger.seen(lambda c: receipts.receipt(c, said, services.log))
+    return await page(request, "review.html", **context)
+
+
+@router.get("/review/more")
+async def get_more(request: Request, visitor: Reviewer, model: str = "default") -> Response:
+    """The cards alone, for a script that has few left."""
+    cards = await _at_hand(request, visitor, model)
+    policy = services_of(request).policies.of(model)
+    return await page(request, "parts/cards.html", model=model, cards=cards, shown=None, policy=policy)
+
+
+@router.post("/review/verdict")
+async def post_verdict(request: Request, visitor: Reviewer) -> Response:
+    """One verdict, and the comment that goes with it."""
+    form = await form_of(request)
+    label = {"event_id": form.need("event_id"), "label": form.need("label")}
+    if comment := form.get("comment"):
+        label["comment"] = comment
+    return await _said(request, visitor, form, label)
+
+
+@router.post("/review/undo")
+async def post_undo(request: Request, visitor: Reviewer) -> Response:
+    """The verdict that was stored last is taken back."""
+    form = await form_of(request)
+    return await _said(request, visitor, form, {"retract": form.need("feedback_id")})
+
+
+async def _at_hand(request: Request, visitor: Visitor, model: str) -> list[Card]:
+    held = await claimed(request, visitor.caller, ClaimRequest(model=model, limit=AT_HAND, explain=True))
+    return cards_of(held.claims, request.app.state.registry.get(model))
+
+
+async def _said(request: Request, visitor: Visitor, form: Form, label: dict[str, str]) -> Response:
+    """Stored as POST /feedback stores it; then the page shows the next record, and what was said."""
+    model = form.get("model") or "default"
+    body = msgspec.json.encode({"model": model, "labels": [label]})
+    answer = await stored(request, read(body, visitor.caller, None))
+    said = answer["receipts"][0]["feedback_id"]
+    return see_other(f"/review?{urlencode({'model': model, 'said': said})}")

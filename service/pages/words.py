@@ -1,0 +1,98 @@
+"""Figures as people read them."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from nearnorm.service.feedback.queue import Why
+
+WHY: Final[Mapping[Why, str]] = {
+    "second_opinion": "A label that contradicts the model: do you agree?",
+    "reference": "Among the strangest rows that percentiles are measured by",
+    "top": "Among the strangest that nobody has judged",
+    "uncertain": "Near the threshold: your verdict moves it",
+    "audit": "Drawn at random, to see what is missed",
+}
+WHY_SHORT: Final[Mapping[Why, str]] = {
+    "second_opinion": "second opinion",
+    "reference": "reference",
+    "top": "strangest",
+    "uncertain": "near threshold",
+    "audit": "random",
+}
+
+
+_LONGEST = 2_000  # characters of a text that are shown
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def text(value: str) -> str:
+    """A caller's text: what nobody sees, or turns the rest around, by its number; cut where it is long."""
+    shown = _UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", value[:_LONGEST])
+    more = len(value) - _LONGEST
+    return f"{shown}… ({more:,} more characters)" if more > 0 else shown
+
+
+def number(value: float) -> str:
+    """Six figures at most, thousands apart; very small and very large ones by a power of ten."""
+    if not math.isfinite(value):
+        return "none"
+    if value == 0 or 1e-4 <= abs(value) < 1e15:
+        shown = f"{value:,.{max(0, 5 - _magnitude(value))}f}" if value else "0"
+        return shown.rstrip("0").rstrip(".") if "." in shown else shown
+    return f"{value:.4g}"
+
+
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(abs(value)))
+
+
+def value_of(value: Any) -> str:  # noqa: ANN401 - whatever a record holds
+    """A record's value. What is missing is said to be."""
+    if value is None:
+        return "missing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return number(value)
+    return text(str(value))
+
+
+def share(value: float) -> str:
+    """A part of one, in percent."""
+    return f"{number(round(100 * value, 2))}%"
+
+
+def percentile(value: float) -> str:
+    """As fine as it is told, and never 100% by rounding."""
+    return f"{math.floor(value * 100) / 100:.2f}%"
+
+
+def expected(profile: Mapping[str, Any]) -> str:
+    """What a group has of a feature."""
+    if "shares" in profile:
+        shares = profile["shares"]
+        return ", ".join(f"{text(name)} {share(part)}" for name, part in shares.items()) or "no value"
+    if profile.get("median") is None:
+        return "no value"
+    return f"{number(profile['low'])} to {number(profile['high'])}, mostly {number(profile['median'])}"
+
+
+def day_and_time(iso: str) -> str:
+    """A time as it is stored, to the second."""
+    return f"{iso[:10]} {iso[11:19]} UTC"
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "text": text,
+    "number": number,
+    "value": value_of,
+    "share": share,
+    "percentile": percentile,
+    "expected": expected,
+    "time": day_and_time,
+}
