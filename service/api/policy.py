@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import msgspec
 import sqlalchemy as sa
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.feedback import budget_curve
+from nearnorm.service.feedback.budget_curve import BudgetKind
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict import policies
@@ -36,6 +38,25 @@ async def get_policy(
     )
     services.follower.adopt(loaded, in_force)  # what is told is in force
     return {"model": model, "policy": in_force.as_dict()}
+
+
+@router.get("/curve")
+async def get_curve(
+    request: Request,
+    _: Annotated[Caller, needs(None)],
+    model: str = "default",
+    by: Annotated[
+        BudgetKind | None,
+        Query(description="Alerts a day, or shares of traffic or of normal. Without it, what is known."),
+    ] = None,
+) -> dict[str, Any]:
+    """What each of some fifty budgets would come to: threshold, alerts a day, precision and recall, with
+    intervals. A figure is null until it is known: `missing` says what it takes."""
+    loaded, services = _loaded(request, model), services_of(request)
+    found = await services.ledger.seen(
+        lambda c: budget_curve.read(c, services.follower.ground(loaded), services.policies.of(model), by)
+    )
+    return {"model": model, "model_version": loaded.ref.version, **found.as_dict()}
 
 
 @router.put("", openapi_extra=described(Change))

@@ -74,7 +74,7 @@ class Recall(Struct, frozen=True):
         return not (self.needs or self.needs_alerts)
 
 
-class _Sum(NamedTuple):
+class AnomalySum(NamedTuple):
     """Anomalies of some cells: the rows of traffic that they stand for, and the variance of that.
 
     Labels speak for `covered` rows; `leverage` is the sum, over these, of how many rows one label speaks for.
@@ -87,8 +87,8 @@ class _Sum(NamedTuple):
     leverage: float = 0.0
     unknown: float = 0.0
 
-    def plus(self, other: "_Sum") -> "_Sum":
-        return _Sum(*(a + b for a, b in zip(self, other, strict=True)))
+    def plus(self, other: "AnomalySum") -> "AnomalySum":
+        return AnomalySum(*(a + b for a, b in zip(self, other, strict=True)))
 
     @property
     def share(self) -> float:
@@ -101,15 +101,19 @@ def estimate(cells: Cells, version: str) -> Recall:
     judged, anomalies = (int(cells.events[:, column].sum()) for column in (JUDGED, ANOMALOUS))
     point, low, high, effective, needed = 0.5, 0.0, 1.0, 0, MOST
     if missed.covered and not missed.unknown:
-        point, low, high = _interval(found, missed)
+        point, low, high = interval(found, missed)
         effective = int(missed.covered**2 / missed.leverage)
-        if prevalence := (found.rows + missed.rows) / float(cells.rows[:, KEPT].sum()):
-            needed = min(MOST, max(FEWEST, math.ceil(ANOMALIES / prevalence)))
+        needed = random_labels_needed((found.rows + missed.rows) / float(cells.rows[:, KEPT].sum()))
     needs = max(needed - effective, 0)
     return Recall(version, point, low, high, judged, anomalies, effective, needs, _alerts_needed(cells))
 
 
-def _sum(cells: Cells, which: NDArray[np.bool_]) -> _Sum:
+def random_labels_needed(prevalence: float) -> int:
+    """How many random labels an estimate takes where this share of all rows are anomalies."""
+    return min(MOST, max(FEWEST, math.ceil(ANOMALIES / prevalence))) if prevalence else MOST
+
+
+def _sum(cells: Cells, which: NDArray[np.bool_]) -> AnomalySum:
     """Of a stratum: by all verdicts as far down as they are a census, below by the random ones."""
     order = np.flatnonzero(which)
     order = order[np.argsort(-cells.percentile[order], kind="stable")]
@@ -127,16 +131,16 @@ def _census(ordered: Cells) -> int:
     return int(np.flatnonzero(judged >= NEARLY_ALL * kept).max(initial=-1)) + 1
 
 
-def _banded(ordered: Cells, part: slice, labelled: int, anomalous: int) -> _Sum:
+def _banded(ordered: Cells, part: slice, labelled: int, anomalous: int) -> AnomalySum:
     """By labels that are as good as drawn at random within a band of rank."""
     starts = _bands(ordered.events[part, labelled])
     if not ordered.events[part, labelled].any():
-        return _Sum(unknown=float(ordered.rows[part, KEPT].sum()))
+        return AnomalySum(unknown=float(ordered.rows[part, KEPT].sum()))
     rows, squares = (np.add.reduceat(sums[part], starts) for sums in (ordered.rows, ordered.squares))
     factors = rows[:, KEPT] / rows[:, labelled]
     shares = rows[:, anomalous] / rows[:, labelled]
     certain = rows[:, KEPT] / squares[:, KEPT]  # 1 where all rows of a band were kept: its size is known
-    return _Sum(
+    return AnomalySum(
         float(rows[:, KEPT] @ shares),
         float(factors**2 @ (squares[:, anomalous] * (1 - shares * certain))),
         float(rows[:, KEPT].sum()),
@@ -155,15 +159,15 @@ def _bands(labelled: Floats) -> NDArray[np.intp]:
     return np.array(starts if held else starts[:-1] or [0], np.intp)
 
 
-def _interval(found: _Sum, missed: _Sum) -> tuple[float, float, float]:
-    """The point and the ends. Alerts nobody looked at may all be normal, or like those above them."""
+def interval(found: AnomalySum, missed: AnomalySum) -> tuple[float, float, float]:
+    """The point and the ends (95%). What nobody looked at may be all normal, or like what was found."""
     rng = np.random.default_rng(0)  # the same labels, the same interval
-    guessed = found.unknown * found.share
+    guessed, maybe_missed = found.unknown * found.share, missed.unknown * found.share
     few, many = _draws(found, rng)
     missed_few, missed_many = _draws(missed, rng)
-    low = np.quantile(_ratio(few, missed_many), 0.025)
+    low = np.quantile(_ratio(few, missed_many + maybe_missed), 0.025)
     high = np.quantile(_ratio(many + guessed, missed_few), 0.975)
-    point = float(_ratio(np.array(found.rows + guessed / 2), np.array(missed.rows)))
+    point = float(_ratio(np.array(found.rows + guessed / 2), np.array(missed.rows + maybe_missed / 2)))
     return point, min(float(low), point), max(float(high), point)
 
 
@@ -173,7 +177,7 @@ def _ratio(found: Floats, missed: Floats) -> Floats:
     return ratio
 
 
-def _draws(part: _Sum, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _draws(part: AnomalySum, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draws [D] of how many anomalies there are, for the lower and the upper end."""
     weight = part.leverage / part.covered if part.covered else 1.0
     return _gamma(part.rows, part.variance, rng), _gamma(part.rows + weight, part.variance + weight**2, rng)

@@ -23,6 +23,7 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables.events import traffic
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.ledger.tables.feedback import judged, reference_rows
+from nearnorm.service.ledger.tables.feedback.judged import JudgedEvent
 from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.verdict import budget, live_labels
 from nearnorm.service.verdict.budget import Budget, NormalShare, PerDay, Precision, TrafficShare
@@ -125,8 +126,7 @@ class Solved(Struct, frozen=True):
 
 def solve(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> Solved:
     """Raises ConfigError for a budget that cannot be read or solved."""
-    hours = _hours(connection, ground)
-    history = trailing(hours, now_ms() // HOUR_MS)
+    hours, history = seen_traffic(connection, ground)
     wanted = _wanted(ground, version)
     if isinstance(wanted, NormalShare):
         return _of_normal(connection, ground, wanted, hours, history)
@@ -143,10 +143,8 @@ def solve(connection: sa.Connection, ground: Ground, version: PolicyVersion) -> 
 def by_default(connection: sa.Connection, ground: Ground) -> Solved:
     """What is in force where a budget cannot be solved: the default share."""
     wanted = NormalShare(default_policy(len(ground.reference)).budget)
-    hours = _hours(connection, ground)
-    return _solved(
-        connection, ground, wanted, wanted.share, None, hours, trailing(hours, now_ms() // HOUR_MS)
-    )
+    hours, history = seen_traffic(connection, ground)
+    return _solved(connection, ground, wanted, wanted.share, None, hours, history)
 
 
 def _of_normal(
@@ -158,16 +156,29 @@ def _of_normal(
 ) -> Solved:
     """By the reference, and by what verdicts on live alerts say of it where nobody knows it to be normal."""
     Ranks(ground.reference, Policy(wanted.share))  # refuses what is finer than the reference
-    if ground.known_normal or not len(history.tail):
-        return _solved(connection, ground, wanted, wanted.share, None, hours, history)
-    alerts = live_labels.usable(judged.named_by_labels(connection, ground.model, ground.version))
+    alerts = labelled_alerts(connection, ground, history)
     if not alerts:
         return _solved(connection, ground, wanted, wanted.share, None, hours, history)
-    tail = history.tail.sum(axis=0)
-    lowest = live_labels.lowest_threshold(ground.reference, alerts, tail, wanted.share)
+    lowest = threshold_of_normal(ground, wanted.share, alerts, history)
     share = share_of(lowest, ground.reference)
     found = _solved(connection, ground, wanted, share, Paced(lowest, lowest, False), hours, history)
     return replace(found, labelled=len(alerts))
+
+
+def labelled_alerts(connection: sa.Connection, ground: Ground, history: History) -> list[JudgedEvent]:
+    """The verdicts on live alerts that tell how much of the reference is normal; none where they do not."""
+    if ground.known_normal or not len(history.tail):
+        return []
+    return live_labels.usable(judged.named_by_labels(connection, ground.model, ground.version))
+
+
+def threshold_of_normal(
+    ground: Ground, share: float, alerts: Sequence[JudgedEvent], history: History
+) -> float:
+    """The lowest score that is among a share of normal traffic, which the reference is fine enough for."""
+    if not alerts:
+        return lowest_anomaly(ground.reference, share)
+    return live_labels.lowest_threshold(ground.reference, alerts, history.tail.sum(axis=0), share)
 
 
 def _paced(
@@ -232,10 +243,12 @@ def _wanted(ground: Ground, version: PolicyVersion) -> Budget:
     return NormalShare(default_policy(len(ground.reference)).budget)
 
 
-def _hours(connection: sa.Connection, ground: Ground) -> list[Counted]:
+def seen_traffic(connection: sa.Connection, ground: Ground) -> tuple[list[Counted], History]:
+    """What the last weeks brought, by the hour and by trailing days."""
     now = now_ms() // HOUR_MS
     since, scored = now - VOLUME_DAYS * DAY, now - SKETCH_DAYS * DAY
-    return traffic.since(connection, ground.model, ground.version, since, scored)
+    hours = traffic.since(connection, ground.model, ground.version, since, scored)
+    return hours, trailing(hours, now)
 
 
 def _raised(hours: Sequence[Counted], now: int) -> Raised:

@@ -1,6 +1,7 @@
 """What traffic there was: how much, how its scores lay under the serving version, and who sent it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.verdict.traffic.score_bins import BINS
+from nearnorm.service.verdict.traffic.volume import Volume, expect
 
 DAY = 24
 VOLUME_DAYS = 28
@@ -17,7 +19,7 @@ SKETCH_DAYS = 8
 """Days whose scores are known: one that is compared, and the week before it."""
 
 
-class History(Struct, frozen=True):
+class History(Struct, frozen=True, dict=True):
     """Whole trailing days, the newest first, up to the last full hour; less than a day is one short one.
 
     `volume` [D] and `raised` [D] are rows and alerts by day, `beside` [D] those alerts that no score raised
@@ -32,12 +34,17 @@ class History(Struct, frozen=True):
     beside: NDArray[np.float64]
     tails: Mapping[str, NDArray[np.float64]]
 
-    @property
+    @cached_property
     def tail(self) -> NDArray[np.float64]:
         """[S, BINS] of all callers."""
         if not self.tails:
             return np.zeros((0, BINS))
         return np.asarray(np.sum(list(self.tails.values()), axis=0))
+
+    @cached_property
+    def expected(self) -> Volume:
+        """How much traffic is to come; there is at least one day."""
+        return expect(self.volume)
 
 
 def trailing(hours: Sequence[Counted], now: int) -> History:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nearnorm.service.ledger.tables.events.traffic import NOBODY
 from nearnorm.service.verdict.traffic.history import DAY, History
 from nearnorm.service.verdict.traffic.score_bins import BINS, EDGES
-from nearnorm.service.verdict.traffic.volume import WEEK, Volume, expect
+from nearnorm.service.verdict.traffic.volume import WEEK, Volume
 
 WINDOWS = (1, 2, 3, 5, 7)
 """Whole days that the rate of alerts is taken over: as many as agree with the newest."""
@@ -63,7 +63,7 @@ def pace(history: History, alerts: float, every: Every, since_days: int) -> Pace
     """
     if not len(history.tail):
         return None
-    volume = expect(history.volume)
+    volume = history.expected
     plan = alerts * float(volume.factors[0]) if every == "week" else alerts
     by_score = plan * _correction(history, volume, alerts, every, since_days) - _beside(history)
     wanted = max(by_score, _LEFT_TO_SCORES * plan) / max(volume.tomorrow, 1.0)
@@ -85,7 +85,7 @@ def forecast_at(history: History, threshold: float) -> Forecast | None:
     if history.hours < 1 or not len(history.tail):
         return None
     bin_ = min(int(EDGES.searchsorted(np.float32(threshold), side="left")), BINS - 1)
-    return _forecast(history, expect(history.volume), bin_, _window(history, bin_))
+    return _forecast(history, history.expected, bin_, _window(history, bin_))
 
 
 def threshold_for_share(history: History, share: float) -> float | None:
