@@ -20,6 +20,7 @@ from nearnorm.service.api import (
     policy,
     privacy,
     queue,
+    session,
 )
 from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.http.middleware import problems
@@ -100,7 +101,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.state.figures = figures
     app.state.siblings = siblings
     app.include_router(health.router)
-    for room in (drift, models, feedback, analysts, jobs, queue, claims, policy, privacy):
+    for room in (drift, models, feedback, analysts, jobs, queue, claims, policy, privacy, session):
         app.include_router(room.router)
     if settings.pages:
         app.include_router(routes.router)

@@ -4,9 +4,10 @@ ServiceError
 ├── MalformedRequest     400  not HTTP
 ├── MalformedBody        400  not JSON, not Arrow, not what its content encoding says
 ├── InvalidRequest       422  a field of the request that does not fit
-├── Unauthorized         401  no key, or one that is unknown or revoked
+├── Unauthorized         401  no key, or one that is unknown or revoked; a session that has ended
 ├── Forbidden            403  a key without the role
 ├── CrossSiteRequest     403  a write from a page of another site
+├── WrongCsrfToken       403  a write by a session without the token that its pages have
 ├── RequestTimeout       408  not whole in time
 ├── BodyTooLarge         413
 ├── TooManyRows          413
@@ -82,6 +83,10 @@ class Forbidden(ServiceError):
 
 class CrossSiteRequest(ServiceError):
     status, name, title = 403, "cross-site-request", "A page of another site may not do this"
+
+
+class WrongCsrfToken(ServiceError):
+    status, name, title = 403, "csrf-token", "The session's token is missing or wrong"
 
 
 class MisdirectedRequest(ServiceError):

@@ -1,4 +1,4 @@
-"""Brings in what other replicas wrote to the ledger, once a second: keys, policies, verdicts.
+"""Brings in what other replicas wrote to the ledger, once a second: keys, sessions, policies, verdicts.
 
 While the ledger is out of reach, what is known stays in force, and scoring goes on.
 """
@@ -12,6 +12,7 @@ import numpy as np
 
 from nearnorm.models.conformal import Policy, Ranks, usable_budget
 from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.feedback.verdict_cache import VerdictCache
@@ -41,6 +42,7 @@ class Follower:
         background: Background,
         ledger: Ledger,
         keyring: Keyring,
+        sessions: Sessions,
         policies: Policies,
         verdicts: VerdictCache,
         drift_rule: Rule | None,
@@ -49,6 +51,7 @@ class Follower:
         self._background = background
         self._ledger = ledger
         self._keyring = keyring
+        self._sessions = sessions
         self._policies = policies
         self._verdicts = verdicts
         self._drift_rule = drift_rule
@@ -98,6 +101,7 @@ class Follower:
         loaded = self._models()
         with self._ledger.read() as connection:
             self._keyring.refresh(connection)
+            self._sessions.refresh(connection)
             for name, model in loaded.items():
                 self._verdicts.refresh(connection, name, anew)
                 self._policies.refresh(connection, self.ground(model))

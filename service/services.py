@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.access import keyring
 from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.log import EventLog
@@ -32,6 +33,7 @@ class Services:
         self.ledger = Ledger.at(settings.database_url, settings.home)
         quota = Quota(settings.rows_per_second, settings.requests_per_second)
         self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
+        self.sessions = Sessions(self.ledger, self.keyring, settings.session_hours)
         bounds = Amount(settings.event_rows, settings.event_bytes)
         self.log = EventLog(self.ledger, settings.audit_rate, bounds, settings.event_days)
         self.job_watch = JobWatch(self.ledger, self.background)
@@ -42,6 +44,7 @@ class Services:
             self.background,
             self.ledger,
             self.keyring,
+            self.sessions,
             self.policies,
             self.verdicts,
             self.rule if settings.retrain_on_drift else None,

@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     """A span a request by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel."""
     allow_anonymous: bool = False
     """Let everybody in who sends no API key, on whatever address."""
+    session_hours: float = Field(default=12.0, gt=0, le=24 * 90)
+    """How long an analyst who signed in stays so, at most; log out and a revoked key end it before."""
     audit_rate: float = Field(default=0.01, ge=0, le=1)
     """The part of all traffic kept at random, beside every alert; below 1, at most 200 rows a second."""
     event_rows: int = Field(default=1_000_000, ge=1)

@@ -19,6 +19,20 @@ def spellings(name: str) -> list[str]:
         return [name]
 
 
+def whose(named: str | None, signed_in: str | None, key: str) -> str:
+    """The analyst whose words a request holds: as it names them, who is signed in, or the API key.
+
+    Raises ValueError for a name that is none, and for another than that of who is signed in: a key may speak
+    for a team, a session is one person.
+    """
+    if named is None:
+        return key if signed_in is None else signed_in
+    name = normalised(named)
+    if signed_in is not None and name != signed_in:
+        raise ValueError(f"{signed_in!r} is signed in: leave the name out, or sign in by the other one")
+    return name
+
+
 def normalised(name: str) -> str:
     """NFKC, without characters that are not seen, one space where there were several, none at the ends.
 

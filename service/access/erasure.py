@@ -9,6 +9,7 @@ from nearnorm.service.access.analyst_name import spellings
 from nearnorm.service.ids import new_id
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import sessions
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.feedback import claims, erasure, reference_rows
 
@@ -51,12 +52,16 @@ def forget_reference_row(ledger: Ledger, event_id: str, actor: str) -> Erased:
 
 
 def forget_analyst(ledger: Ledger, analyst: str, actor: str) -> Erased:
-    """Put a pseudonym in the place of an analyst's name, and delete their comments. Verdicts stay."""
+    """Put a pseudonym in the place of an analyst's name, delete their comments, and sign them out.
+
+    Verdicts stay.
+    """
     pseudonym = f"erased-{new_id()[-10:].lower()}"
     with ledger.write() as connection:
         names = spellings(analyst)
         for name in names:
             claims.erase_analyst(connection, name)
+            sessions.erase_analyst(connection, name)
         named = [erasure.erase_analyst(connection, name, pseudonym) for name in names]
         erased = Erased(0, sum(named))
         audit.note(connection, actor, "forget", "analyst", labels=erased.labels)

@@ -20,7 +20,7 @@ from nearnorm.service.errors import Forbidden, Unauthorized
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables import audit_trail as audit
-from nearnorm.service.ledger.tables import keys
+from nearnorm.service.ledger.tables import keys, sessions
 from nearnorm.service.ledger.tables.keys import Key
 
 ROLES = ("score", "feedback", "operate")
@@ -28,12 +28,34 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,79}")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="nearnorm"'}
 
 
+class SignedIn(Struct, frozen=True):
+    """A browser's session: whose it is, by the digest of its secret, and until when (ms since 1970).
+
+    `csrf_token` is what only our own pages can tell beside the cookie, which goes with every request.
+    """
+
+    analyst: str
+    digest: str
+    until: int
+    csrf_token: str
+
+
 class Caller(Struct, frozen=True):
-    """Who sent a request: a key's name and its roles. `meter` holds it to a quota, where there is one."""
+    """Who sent a request: a key's name and its roles. `meter` holds it to a quota, where there is one.
+
+    `key_id` is that of the key, None for who came without; `session` what stood for it, if it was not sent.
+    """
 
     name: str
     roles: frozenset[str]
     meter: Meter | None = None
+    key_id: str | None = None
+    session: SignedIn | None = None
+
+    @property
+    def analyst(self) -> str | None:
+        """Who is signed in: a key may stand for many, a session for one."""
+        return self.session.analyst if self.session else None
 
 
 ANONYMOUS = Caller("anonymous", frozenset(ROLES))
@@ -51,11 +73,13 @@ class Keyring:
         self._quota = quota
         self._anonymous = replace(ANONYMOUS, meter=_meter(quota, "callers without an API key may send"))
         self._callers: dict[str, Caller] = {}
+        self._by_id: dict[str | None, Caller] = {}
         self._any_key = False
 
     def refresh(self, connection: sa.Connection) -> None:
         every = keys.every(connection)
         self._callers = {k.digest: self._caller(k) for k in every if k.revoked_at is None}
+        self._by_id = {caller.key_id: caller for caller in self._callers.values()}
         self._any_key = bool(every)  # revoked ones too: revoking the last key must not open the door
 
     def is_open(self) -> bool:
@@ -86,6 +110,12 @@ class Keyring:
             caller.meter.request()
         return caller
 
+    def holder(self, key_id: str | None) -> Caller | None:
+        """Who has this key, while it is valid; of None, whoever comes without one, while none is needed."""
+        if key_id is not None:
+            return self._by_id.get(key_id)
+        return self._anonymous if self.is_open() else None
+
     def _without_key(self) -> Caller:
         if not self.is_open():
             raise Unauthorized(
@@ -97,8 +127,7 @@ class Keyring:
         caller = self._callers.get(_digest(secret))
         if caller is None:
             raise Unauthorized("the API key is unknown or was revoked", headers=dict(_CHALLENGE))
-        if role is not None and role not in caller.roles:
-            raise Forbidden(f"this needs the role {role!r}, and the key {caller.name!r} lacks it")
+        check_role(caller, role)
         return caller
 
     def _caller(self, key: Key) -> Caller:
@@ -107,7 +136,13 @@ class Keyring:
         old = self._callers.get(key.digest)
         if old is not None and (old.meter.quota if old.meter else Quota()) == quota:
             return old
-        return Caller(key.name, key.roles, _meter(quota, f"the key {key.name!r} may send"))
+        return Caller(key.name, key.roles, _meter(quota, f"the key {key.name!r} may send"), key.key_id)
+
+
+def check_role(caller: Caller, role: str | None) -> None:
+    """Raises Forbidden; a role of None is any."""
+    if role is not None and role not in caller.roles:
+        raise Forbidden(f"this needs the role {role!r}, and the key {caller.name!r} lacks it")
 
 
 def _meter(quota: Quota, whose: str) -> Meter | None:
@@ -143,6 +178,7 @@ def revoke(connection: sa.Connection, name_or_id: str, actor: str) -> Key:
     """Raises ConfigError where no active key has this name or id."""
     found = _active(connection, name_or_id)
     keys.revoke(connection, found.key_id, now_ms())
+    sessions.end_of_key(connection, found.key_id)
     audit.note(connection, actor, "key.revoke", found.key_id, name=found.name)
     return found
 
@@ -178,6 +214,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def sends_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a key is sent, valid or not."""
+    return any(name in (b"authorization", b"x-api-key") for name, _ in headers)
 
 
 def _sent(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, str | None]:

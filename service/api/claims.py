@@ -3,20 +3,21 @@
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from msgspec import Meta
 from pydantic import BaseModel
 
 from nearnorm.models.conformal import lowest_percentile
-from nearnorm.service.access.analyst_name import normalised
-from nearnorm.service.access.keyring import Caller
+from nearnorm.service.access.analyst_name import whose
+from nearnorm.service.access.keyring import Caller, check_role
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
 from nearnorm.service.api.queue import QueueItem, items_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback import claims
 from nearnorm.service.feedback.claims import MOST, Ask, ReviewScope
 from nearnorm.service.feedback.submission.request import MOST_LABELS, Name
-from nearnorm.service.ids import iso
+from nearnorm.service.ids import iso, now_ms
+from nearnorm.service.ledger.tables.feedback import claims as leases
 from nearnorm.service.ledger.tables.feedback.claims import LONGEST_MS, Holder
 from nearnorm.service.serving.registry import Registry
 
@@ -36,9 +37,11 @@ class ClaimRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ReleaseRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """`event_ids` as they were handed out; without them, all that the analyst holds."""
+    """`event_ids` as they were handed out; without them, all that the analyst holds. `key` is the name of the
+    API key that the analyst asked by: only an operator gives back what others hold."""
 
     model: str = "default"
+    key: Name | None = None
     analyst: Name | None = None
     event_ids: Annotated[list[Name], Meta(max_length=MOST_LABELS)] | None = None
 
@@ -53,6 +56,23 @@ class Claims(BaseModel):
     """All that the analyst holds, in the order in which it was handed out."""
 
     claims: list[ClaimedItem]
+
+
+class Lease(BaseModel):
+    """Who holds a record, and until when."""
+
+    event_id: str
+    why: str
+    key: str
+    analyst: str
+    claimed_until: str
+
+
+class LeasePage(BaseModel):
+    """In the order in which they were handed out; `next` is the cursor of the page after this one."""
+
+    claims: list[Lease]
+    next: str | None = None
 
 
 class Released(BaseModel):
@@ -84,22 +104,87 @@ async def claimed(request: Request, caller: Caller, sent: ClaimRequest) -> Claim
     return Claims(claims=[ClaimedItem(**item.model_dump(), claimed_until=until) for item in items])
 
 
+@router.get("", response_model_exclude_none=True)
+async def list_claims(
+    request: Request,
+    caller: Annotated[Caller, needs(None)],
+    model: str = "default",
+    analyst: Annotated[
+        str | None, Query(description="One of the key's; by default as in POST /claims.")
+    ] = None,
+    everybody: Annotated[
+        bool, Query(description="Of all keys and analysts; needs the role operate.")
+    ] = False,
+    limit: Annotated[int, Query(ge=1, le=1000)] = MOST,
+    cursor: Annotated[str, Query(pattern=r"^[0-9]{1,18}\.[0-9]{1,9}$")] = "0.0",
+) -> LeasePage:
+    """What an analyst holds. Who has the role operate may ask what everybody holds."""
+    _check_reviews(caller)
+    request.app.state.registry.get(model)
+    if everybody:
+        check_role(caller, "operate")
+    holder = None if everybody else _holder(caller, analyst)
+    turn, _, place = cursor.partition(".")
+    found = await services_of(request).ledger.seen(
+        lambda c: leases.page(c, model, holder, now_ms(), limit + 1, (int(turn), int(place)))
+    )
+    last = found[limit - 1] if len(found) > limit else None
+    return LeasePage(
+        claims=[
+            Lease(
+                event_id=one.event_id,
+                why=one.why,
+                key=one.actor,
+                analyst=one.analyst,
+                claimed_until=iso(one.until),
+            )
+            for one in found[:limit]
+        ],
+        next=f"{last.turn}.{last.place}" if last else None,
+    )
+
+
 @router.post("/release", openapi_extra=described(ReleaseRequest))
-async def post_release(request: Request, caller: Annotated[Caller, needs("feedback")]) -> Released:
-    """Give records back before their time, for others to review. What is not held is passed over."""
-    sent = read(await body_of(request), ReleaseRequest)
+async def post_release(request: Request, caller: Annotated[Caller, needs(None)]) -> Released:
+    """Give records back before their time, for others to review. What is not held is passed over.
+
+    Who has the role operate takes back what other keys' analysts hold; the audit trail tells so.
+    """
+    _check_reviews(caller)
+    return await released(request, caller, read(await body_of(request), ReleaseRequest))
+
+
+async def released(request: Request, caller: Caller, sent: ReleaseRequest) -> Released:
+    """Raises InvalidRequest, UnknownModel, Forbidden."""
     registry: Registry = request.app.state.registry
     registry.get(sent.model)
-    holder = _holder(caller, sent.analyst)
-    released = await services_of(request).ledger.written(
-        lambda c: claims.give_back(c, sent.model, holder, sent.event_ids)
-    )
-    return Released(released=released)
+    if sent.key is None:
+        holder = _holder(caller, sent.analyst)
+        count = await services_of(request).ledger.written(
+            lambda c: claims.give_back(c, sent.model, holder, sent.event_ids)
+        )
+    else:
+        check_role(caller, "operate")
+        other = Holder(sent.key, _analyst(sent.analyst, None, sent.key))
+        count = await services_of(request).ledger.written(
+            lambda c: claims.take_back(c, sent.model, other, sent.event_ids, caller.name)
+        )
+    return Released(released=count)
+
+
+def _check_reviews(caller: Caller) -> None:
+    """Raises Forbidden for one who neither reviews nor oversees reviews."""
+    if "operate" not in caller.roles:
+        check_role(caller, "feedback")
 
 
 def _holder(caller: Caller, analyst: str | None) -> Holder:
     """Raises InvalidRequest."""
+    return Holder(caller.name, _analyst(analyst, caller.analyst, caller.name))
+
+
+def _analyst(named: str | None, signed_in: str | None, key: str) -> str:
     try:
-        return Holder(caller.name, caller.name if analyst is None else normalised(analyst))
+        return whose(named, signed_in, key)
     except ValueError as error:
         raise InvalidRequest(f"analyst: {error}", field="analyst") from None

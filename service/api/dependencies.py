@@ -7,9 +7,11 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 
 from nearnorm.service.access.keyring import Caller
+from nearnorm.service.access.session_cookie import COOKIE
+from nearnorm.service.access.sessions import check_csrf
 from nearnorm.service.errors import (
     InvalidRequest,
     LedgerUnavailable,
@@ -27,8 +29,14 @@ from nearnorm.service.services import Services
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 Schema = dict[str, Any]
 
-_bearer = HTTPBearer(auto_error=False)  # these two are for the OpenAPI document: the keyring decides
+# these are for the OpenAPI document: the keyring and the sessions decide
+_bearer = HTTPBearer(auto_error=False)
 _header = APIKeyHeader(name="X-API-Key", auto_error=False)
+_cookie = APIKeyCookie(
+    name=COOKIE,
+    auto_error=False,
+    description="As `POST /session` gives it. A write needs `csrf` of `GET /session` as X-CSRF-Token too.",
+)
 
 
 def services_of(request: Request) -> Services:
@@ -39,15 +47,19 @@ def services_of(request: Request) -> Services:
 def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
     """A dependency that answers the caller; None is any role.
 
-    Raises Unauthorized, Forbidden, RateLimited; after that InvalidRequest for an unknown query parameter.
+    Raises Unauthorized, Forbidden, WrongCsrfToken, RateLimited, LedgerUnavailable; after that InvalidRequest
+    for an unknown query parameter.
     """
 
     async def caller(
         request: Request,
         _: Annotated[object, Security(_bearer)] = None,
         __: Annotated[object, Security(_header)] = None,
+        ___: Annotated[object, Security(_cookie)] = None,
     ) -> Caller:
-        found = services_of(request).keyring.admit(request.headers.raw, role)
+        found = await services_of(request).sessions.admit(request.headers.raw, role)
+        if request.method not in ("GET", "HEAD"):
+            check_csrf(found, request.headers.get("x-csrf-token"))
         request.state.caller = found
         if request.url.query:
             await _check_query(request)
@@ -92,11 +104,14 @@ async def audited(
         raise
 
 
-async def body_of(request: Request) -> bytes:
-    """Raises UnsupportedMedia, BodyTooLarge as soon as it is known, MalformedBody, ClientGoneError."""
-    most, meter = services_of(request).settings.max_body_bytes, request.state.caller.meter
-    if meter is not None:
-        most = meter.body_bytes(most)
+async def body_of(request: Request, most: int | None = None) -> bytes:
+    """At most so many bytes; by default what the caller may send.
+
+    Raises UnsupportedMedia, BodyTooLarge as soon as it is known, MalformedBody, ClientGoneError.
+    """
+    if most is None:
+        most, meter = services_of(request).settings.max_body_bytes, request.state.caller.meter
+        most = most if meter is None else meter.body_bytes(most)
     kind = kind_of(request.headers.raw)
     if kind.content != JSON:
         raise UnsupportedMedia(f"this route reads {JSON.decode()}")

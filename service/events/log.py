@@ -26,7 +26,7 @@ from nearnorm.service.events.waiting import WaitingEvents
 from nearnorm.service.ids import new_ids, now_ms
 from nearnorm.service.ledger.database import PATIENCE, Ledger
 from nearnorm.service.ledger.faults import first_line, is_outage
-from nearnorm.service.ledger.tables import idempotency
+from nearnorm.service.ledger.tables import idempotency, sessions
 from nearnorm.service.ledger.tables.events import candidates, events, retention, traffic
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.retention import Amount
@@ -328,6 +328,7 @@ class EventLog:
             traffic.forget(connection, now_ms() // _HOUR_MS - TRAFFIC_DAYS * 24)
         with self._ledger.write() as connection:
             claims.prune(connection, now_ms())
+            sessions.prune(connection, now_ms())
 
     def _surplus(self) -> retention.Surplus | None:
         with self._ledger.read() as connection:

@@ -14,6 +14,7 @@ from nearnorm.service.feedback import queue
 from nearnorm.service.feedback.queue import Cursor, Pick, Why
 from nearnorm.service.feedback.submission.second_opinion import is_answerable
 from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.candidates import candidates, open_of
 from nearnorm.service.ledger.tables.feedback import claims, reference_rows, second_opinions
@@ -89,6 +90,16 @@ def give_back(connection: sa.Connection, model: str, holder: Holder, event_ids: 
     """Let others have what the holder was handed out, all of it by default; how many records that were."""
     claims.lock(connection)
     return claims.give_back(connection, model, holder, event_ids)
+
+
+def take_back(
+    connection: sa.Connection, model: str, holder: Holder, event_ids: Sequence[str] | None, operator: str
+) -> int:
+    """`give_back` by somebody else, which the audit trail tells."""
+    released = give_back(connection, model, holder, event_ids)
+    whose = f"analyst {holder.analyst}"
+    audit.note(connection, operator, audit.TAKEN_BACK, whose, key=holder.actor, model=model, records=released)
+    return released
 
 
 def _still_open(connection: sa.Connection, review: ReviewScope, held: Sequence[Claim]) -> dict[str, Pick]:

@@ -29,10 +29,17 @@ def test_no_secret_is_in_the_log(home: Path) -> None:
                 assert answer.status_code == (200 if sent == secret else 401)
                 assert secret not in answer.text
         httpx.get(f"{url}/audit", headers={"Authorization": f"Basic {secret}"})
+        signed_in = httpx.post(f"{url}/session", json={"key": secret})
+        session = signed_in.cookies["nearnorm_session"]
+        for cookie in (session, f"{session}x"):
+            httpx.get(f"{url}/session", headers={"Cookie": f"nearnorm_session={cookie}"})
+        httpx.post(f"{url}/session", json={"key": f"{secret}x"})
         time.sleep(0.2)
     log = (home / "stderr").read_text()
     assert '"/score"' in log
-    assert secret not in log
+    assert '"/session"' in log
+    for hidden in (secret, session, signed_in.json()["csrf"]):
+        assert hidden not in log
     assert not re.search(r"\bnn_[A-Za-z0-9_-]{20,}", log)
 
 

@@ -74,8 +74,8 @@ _PROBLEM = {
 }
 _MEANINGS = {
     "400": "The body cannot be read",
-    "401": "A valid API key is needed",
-    "403": "The API key lacks the role",
+    "401": "A valid API key is needed, or a session that lasts",
+    "403": "The API key lacks the role, or the session's token is not there",
     "404": "There is nothing of this name",
     "409": "It does not go with what is there",
     "413": "Too many rows or bytes",
@@ -162,7 +162,7 @@ def _add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     """What a request may be answered with, beside what its route returns."""
     responses = operation["responses"]
     responses.pop("422", None)
-    if "security" not in operation:
+    if "security" not in operation and "requestBody" not in operation:
         return
     body, named = "requestBody" in operation, "{" in path
     asks = body or named or any(p["in"] == "query" for p in operation.get("parameters", []))

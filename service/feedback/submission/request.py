@@ -37,7 +37,8 @@ class FeedbackRequest(Struct, forbid_unknown_fields=True):
 
 class Submission(Struct, frozen=True):
     """A request as it was sent. `actor` is the API key's name, `operates` whether it has the role operate;
-    `key` is the Idempotency-Key, if any. `strict`: an unknown field of a record is an error."""
+    `key` is the Idempotency-Key, if any. `strict`: an unknown field of a record is an error. `signed_in` is
+    the analyst who sends it by a session."""
 
     model: str
     items: list[Any]
@@ -46,6 +47,7 @@ class Submission(Struct, frozen=True):
     operates: bool
     key: str | None
     strict: bool
+    signed_in: str | None = None
 
 
 def read(body: bytes, caller: Caller, key: str | None) -> Submission:
@@ -65,9 +67,10 @@ def read(body: bytes, caller: Caller, key: str | None) -> Submission:
     return Submission(
         request.model,
         request.labels,
-        digest(document),
+        digest(document if caller.analyst is None else {"analyst": caller.analyst, "sent": document}),
         caller.name,
         "operate" in caller.roles,
         key,
         request.strict,
+        caller.analyst,
     )

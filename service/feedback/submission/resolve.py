@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from nearnorm.models.data.digest import record_digest
-from nearnorm.service.access.analyst_name import normalised
+from nearnorm.service.access.analyst_name import whose
 from nearnorm.service.errors import TYPE_PREFIX, misfit
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.submission.record_ids import MOST_CHOICES, NamedEvent, by_id, choices, others
@@ -77,7 +77,7 @@ class Resolver:
             digest="",
             label="retract" if item.label is UNSET else item.label,
             record={},
-            analyst=self._sent.actor if item.analyst is None else _analyst(item.analyst),
+            analyst=_analyst(item, self._sent),
             actor=self._sent.actor,
             class_=item.class_,
             comment=item.comment,
@@ -179,9 +179,9 @@ class Resolver:
         )
 
 
-def _analyst(name: str) -> str:
+def _analyst(item: Item, sent: Submission) -> str:
     try:
-        return normalised(name)
+        return whose(item.analyst, sent.signed_in, sent.actor)
     except ValueError as error:
         raise Mistake("invalid-label", f"analyst: {error}", "analyst") from None
 

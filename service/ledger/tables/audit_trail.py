@@ -1,4 +1,4 @@
-"""The audit trail: who labelled, activated, changed the policy, made or revoked keys, quarantined, erased."""
+"""The audit trail: who labelled, activated, changed the policy, made or revoked keys, signed in, erased."""
 
 import json
 from typing import Any
@@ -21,6 +21,9 @@ trail = sa.Table(
 )
 
 QUARANTINE = ("quarantine", "quarantine.release")
+SESSION = ("session.begin", "session.end")
+TAKEN_BACK = "claims.release"
+_OF_ANALYSTS = (*QUARANTINE, *SESSION, TAKEN_BACK)
 
 
 def note(connection: sa.Connection, actor: str, action: str, subject: str, **detail: object) -> None:
@@ -52,7 +55,7 @@ def page(connection: sa.Connection, limit: int, before: int | None) -> list[dict
 
 
 def rename_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> None:
-    """That somebody was put in quarantine and released stays; who, and why, is not told any more."""
-    about_them = sa.and_(trail.c.action.in_(QUARANTINE), trail.c.subject == f"analyst {analyst}")
+    """That somebody was put in quarantine, or signed in, stays; who, and why, is not told any more."""
+    about_them = sa.and_(trail.c.action.in_(_OF_ANALYSTS), trail.c.subject == f"analyst {analyst}")
     values = {"subject": f"analyst {pseudonym}", "detail": "{}"}
     connection.execute(sa.update(trail).where(about_them).values(values))

@@ -82,12 +82,47 @@ def test_claims_need_the_role_feedback_and_an_analyst_of_another_key_is_somebody
 
     for path in ("/claims", "/claims/release"):
         problem(sent(path, "gateway"), 403, "forbidden")
-        problem(sent(path, "ops"), 403, "forbidden")
         problem(client.post(path, json={}), 401, "unauthorized")
+    problem(sent("/claims", "ops"), 403, "forbidden")
     (held,) = sent("/claims", "desk").json()["claims"]
     assert sent("/claims", "other desk").json() == {"claims": []}
     assert sent("/claims/release", "other desk").json() == {"released": 0}
+    assert sent("/claims/release", "ops").json() == {"released": 0}
     assert sent("/claims", "desk").json()["claims"][0]["event_id"] == held["event_id"]
+
+
+def test_an_operator_sees_who_holds_what_and_takes_it_back_and_nobody_else_does(
+    guarded: tuple[httpx.Client, Ledger],
+) -> None:
+    client, ledger = guarded
+    by = {name: {"X-API-Key": made(ledger, name, role)} for name, role in KEYS_OF_CLAIMS.items()}
+    follow()
+    client.post("/score", json={"records": [RECORD]}, headers=by["gateway"]).raise_for_status()
+    until(lambda: logged(client))
+    (held,) = client.post("/claims", json={"analyst": "ann"}, headers=by["desk"]).json()["claims"]
+    lease = {
+        "event_id": held["event_id"],
+        "why": held["why"],
+        "key": "desk",
+        "analyst": "ann",
+        "claimed_until": held["claimed_until"],
+    }
+    everybody = {"everybody": "true"}
+    assert client.get("/claims", params=everybody, headers=by["ops"]).json() == {"claims": [lease]}
+    assert client.get("/claims", params={"analyst": "ann"}, headers=by["desk"]).json() == {"claims": [lease]}
+    for headers, params in ((by["desk"], {}), (by["ops"], {}), (by["other desk"], {"analyst": "ann"})):
+        assert client.get("/claims", params=params, headers=headers).json() == {"claims": []}
+    problem(client.get("/claims", headers=by["gateway"]), 403, "forbidden")
+    theirs = {"key": "desk", "analyst": "ann"}
+    for name in ("desk", "other desk", "gateway"):
+        problem(client.get("/claims", params=everybody, headers=by[name]), 403, "forbidden")
+        problem(client.post("/claims/release", json=theirs, headers=by[name]), 403, "forbidden")
+    taken = client.post("/claims/release", json=theirs, headers=by["ops"])
+    assert taken.json() == {"released": 1}
+    assert client.get("/claims", params=everybody, headers=by["ops"]).json() == {"claims": []}
+    (entry,) = client.get("/audit", params={"limit": 1}, headers=by["ops"]).json()["audit"]
+    assert (entry["actor"], entry["action"], entry["subject"]) == ("ops", "claims.release", "analyst ann")
+    assert entry["detail"] == {"key": "desk", "model": "default", "records": 1}
 
 
 def test_keys_act_and_are_revoked_without_a_restart(guarded: tuple[httpx.Client, Ledger]) -> None:

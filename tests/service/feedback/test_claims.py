@@ -335,6 +335,28 @@ def test_a_claim_gives_reasons_where_they_are_asked_for(client: httpx.Client) ->
     assert "reasons" not in claim(client, "ann")[0]
 
 
+def test_what_an_analyst_holds_is_listed_by_pages_in_the_order_in_which_it_was_handed_out(
+    client: httpx.Client, ledger: Ledger
+) -> None:
+    fill(client, 12)
+    held = [*claim(client, "ann", 2), *claim(client, "ann", 5)[2:]]
+    claim(client, "ben", 3)
+    assert ids(client.get("/claims", params={"analyst": " ann"}).json()["claims"]) == ids(held)
+    found: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        answer = client.get("/claims", params={"everybody": "true", "limit": 3, **cursor}).json()
+        found += [one["analyst"] for one in answer["claims"]]
+        if "next" not in answer:
+            break
+        cursor = {"cursor": answer["next"]}
+    assert found == ["ann"] * 5 + ["ben"] * 3
+    expire(ledger, "ann")
+    assert client.get("/claims", params={"analyst": "ann"}).json() == {"claims": []}
+    for wrong in ({"cursor": "x"}, {"cursor": "1"}, {"limit": "0"}, {"analyst": "\u200b"}):
+        problem(client.get("/claims", params=wrong), 422, "invalid-request")
+
+
 def test_without_a_name_the_holder_is_the_key(client: httpx.Client, ledger: Ledger) -> None:
     fill(client, 1)
     assert client.post("/claims").json()["claims"]

@@ -64,9 +64,16 @@ def is_free(model: str, digest: sa.ColumnElement[str], now: int) -> sa.ColumnEle
 
 def held(connection: sa.Connection, model: str, holder: Holder, now: int) -> list[Claim]:
     """In the order in which they were handed out."""
-    query = sa.select(claims).where(_of(model, holder), _alive(now))
-    query = query.order_by(claims.c.turn, claims.c.place)
-    return [Claim(**row._mapping) for row in connection.execute(query)]
+    return _in_order(connection, _of(model, holder), _alive(now))
+
+
+def page(
+    connection: sa.Connection, model: str, holder: Holder | None, now: int, limit: int, after: tuple[int, int]
+) -> list[Claim]:
+    """Those behind the turn and place `after`, of one holder or of all (None)."""
+    whose = claims.c.model == model if holder is None else _of(model, holder)
+    behind = sa.tuple_(claims.c.turn, claims.c.place) > sa.tuple_(*map(sa.literal, after))
+    return _in_order(connection, whose, _alive(now), behind, limit=limit)
 
 
 def count_of_key(connection: sa.Connection, actor: str, now: int) -> int:
@@ -129,6 +136,13 @@ def _remove(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
     if connection.execute(sa.select(sa.exists().where(which))).scalar():
         lock(connection)
         connection.execute(sa.delete(claims).where(which))
+
+
+def _in_order(
+    connection: sa.Connection, *which: sa.ColumnElement[bool], limit: int | None = None
+) -> list[Claim]:
+    query = sa.select(claims).where(*which).order_by(claims.c.turn, claims.c.place).limit(limit)
+    return [Claim(**row._mapping) for row in connection.execute(query)]
 
 
 def _count(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
