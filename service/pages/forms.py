@@ -4,6 +4,7 @@ from urllib.parse import parse_qs
 
 from fastapi import Request
 
+from nearnorm.service.access.sessions import check_csrf
 from nearnorm.service.errors import InvalidRequest, MalformedBody, UnsupportedMedia
 from nearnorm.service.http.body import PLAIN_JSON, is_form, read_body
 
@@ -39,6 +40,14 @@ class Form:
 
 
 async def form_of(request: Request) -> Form:
+    """The form of a page that a visitor was shown. Raises as `sent_form`; Unauthorized or WrongCsrfToken where
+    it was shown to somebody else, or before he signed in or out."""
+    form = await sent_form(request)
+    check_csrf(request.state.caller, form.get("csrf"))
+    return form
+
+
+async def sent_form(request: Request) -> Form:
     """Raises UnsupportedMedia, BodyTooLarge, MalformedBody, ClientGoneError."""
     if not is_form(request.headers.raw):
         raise UnsupportedMedia("send the page's own form (application/x-www-form-urlencoded)")

@@ -10,24 +10,28 @@ from nearnorm.service.api.dependencies import services_of
 
 
 class Visitor(Struct, frozen=True):
-    """A caller as pages show him. `csrf` is what his forms have to carry, where he signed in."""
+    """A caller as pages show him."""
 
     caller: Caller
-    csrf: str | None = None
 
     @property
     def name(self) -> str:
-        return self.caller.name
+        return self.caller.analyst or self.caller.name
+
+    @property
+    def csrf(self) -> str | None:
+        """What his forms have to carry, where he signed in."""
+        return self.caller.session.csrf_token if self.caller.session else None
 
     def may(self, role: str) -> bool:
         return role in self.caller.roles
 
 
 def visitor(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
-    """A dependency that answers who looks; None is any role. Raises Unauthorized, Forbidden, RateLimited."""
+    """A dependency that answers who looks; None is any role. Raises as `Sessions.admit`."""
 
     async def admitted(request: Request) -> Visitor:
-        found = Visitor(services_of(request).keyring.admit(request.headers.raw, role))
+        found = Visitor(await services_of(request).sessions.admit(request.headers.raw, role))
         request.state.caller = found.caller
         request.state.visitor = found
         return found
