@@ -40,8 +40,10 @@ class Form:
 
 
 async def form_of(request: Request) -> Form:
-    """The form of a page that a visitor was shown. Raises as `sent_form`; Unauthorized or WrongCsrfToken where
-    it was shown to somebody else, or before he signed in or out."""
+    """The form of a page that a visitor was shown.
+
+    Raises as `sent_form`; Unauthorized or WrongCsrfToken where he has signed in or out since.
+    """
     form = await sent_form(request)
     check_csrf(request.state.caller, form.get("csrf"))
     return form
