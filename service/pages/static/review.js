@@ -215,6 +215,11 @@ const key = (run) => (event) => {
   event.preventDefault();
   run();
 };
+function leave(event) {
+  if (!event.target.matches("[name=comment]")) return;
+  event.preventDefault();
+  shown()?.focus();
+}
 const keys = document.getElementById("keys");
 tinykeys(window, {
   a: key(() => say("anomaly")),
@@ -225,9 +230,8 @@ tinykeys(window, {
   c: key(() => shown()?.querySelector("[name=comment]").focus()),
   "Shift+?": key(() => keys.showModal()),
   "?": key(() => keys.showModal()),
-  Escape: (event) => {
-    if (event.target.matches("input")) shown()?.focus();
-  },
+  Escape: leave,
+  Enter: leave, // a comment goes with the verdict, which the next key gives
 });
 
 setInterval(refill, RENEW);

@@ -35,10 +35,13 @@ def base_url() -> str | None:
 
 @pytest.fixture
 def desk(tmp_path: Path, payments: Bundle) -> Iterator[httpx.Client]:
+    yield from opened(tmp_path, payments)
+
+
+def opened(folder: Path, bundle: Bundle) -> Iterator[httpx.Client]:
     """A service on loopback without keys; every row is kept."""
-    home = home_with(tmp_path / "home", payments)
-    app = create_app(Settings(home=home, audit_rate=1.0, reference_reviews=0))
-    with serving(app) as client:
+    settings = Settings(home=home_with(folder / "home", bundle), audit_rate=1.0, reference_reviews=0)
+    with serving(create_app(settings)) as client:
         yield client
 
 
