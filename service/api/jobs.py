@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
-from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ids import iso
+from nearnorm.service.ledger.tables import job_flips, jobs
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.job_watch import JobWatch, JobWatcher
@@ -73,6 +74,79 @@ async def post_job(request: Request, response: Response, caller: Annotated[Calle
 async def get_job(request: Request, job_id: str, _: Annotated[Caller, needs(None)]) -> Job:
     """Where a job stands: stage, progress, what it waits for, the gate's reasons and the log's tail."""
     return await _read(services_of(request), job_id)
+
+
+class FlipItem(BaseModel):
+    """An event whose verdict would change; percentiles are 0 to 100, verdicts the score's alone."""
+
+    event_id: str
+    percentile_before: float
+    percentile_after: float
+    anomaly_before: bool
+    anomaly_after: bool
+
+
+class FlipAlerts(BaseModel):
+    """Of the traffic that the events stand for; `gained` and `lost` are one side's alone."""
+
+    champion: int
+    challenger: int
+    gained: int
+    lost: int
+
+
+class FlipPage(BaseModel):
+    """The strongest changes first, 100 at most of `flipped`. `missing`: why nothing was compared (yet)."""
+
+    job_id: str
+    since: str | None = None
+    events: int = 0
+    events_unfit: int = 0
+    rows: int = 0
+    alerts: FlipAlerts | None = None
+    flipped: int = 0
+    flips: list[FlipItem] = []
+    missing: str | None = None
+    next: str | None = None
+
+
+@router.get("/{job_id}/flips", response_model_exclude_none=True)
+async def get_flips(
+    request: Request,
+    job_id: str,
+    _: Annotated[Caller, needs(None)],
+    limit: Annotated[int, Query(ge=1, le=job_flips.MOST_FLIPS)] = 20,
+    cursor: Annotated[int, Query(ge=0, le=job_flips.MOST_FLIPS)] = 0,
+) -> FlipPage:
+    """The events of the last week whose verdict the job's challenger would change, the strongest first."""
+
+    def seen(connection: Any) -> tuple[jobs.Job, job_flips.EventComparison | None]:  # noqa: ANN401 - as above
+        return requests.find(connection, job_id), job_flips.find(connection, job_id)
+
+    job, found = await services_of(request).ledger.seen(seen)
+    if found is None or found.problem:
+        return FlipPage(job_id=job_id, missing=_why_no_flips(job, found))
+    page = found.flips[cursor : cursor + limit]
+    return FlipPage(
+        job_id=job_id,
+        since=iso(found.since),
+        events=found.events,
+        events_unfit=found.unfit,
+        rows=found.rows,
+        alerts=FlipAlerts.model_validate(found, from_attributes=True),
+        flipped=found.flipped,
+        flips=[FlipItem.model_validate(flip, from_attributes=True) for flip in page],
+        missing=None if found.events else "events: none of the last week is kept",
+        next=str(cursor + limit) if len(found.flips) > cursor + limit else None,
+    )
+
+
+def _why_no_flips(job: jobs.Job, found: job_flips.EventComparison | None) -> str:
+    if found is not None:
+        return f"the comparison of recent events failed: {found.problem}"
+    if job.state in ENDED:
+        return "nothing was compared: the job made no model, or is too old"
+    return "recent events are compared once the gate has judged"
 
 
 @router.delete("/{job_id}")

@@ -29,8 +29,9 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import audit_trail as audit
-from nearnorm.service.ledger.tables import jobs, snapshot
+from nearnorm.service.ledger.tables import job_flips, jobs, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, reference_rows
+from nearnorm.service.ledger.tables.job_flips import EventComparison
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log
 from nearnorm.service.retraining.left_out import keep_left_out
@@ -184,6 +185,7 @@ class Worker:
             self._train(job, folder)
         result = read_part(folder / "result.json", TrainingResult)
         self._renew_lease(job, stage="gate", progress=0.95, digest=result.digest, version=result.version)
+        self._find_flips(job, folder)
         reasons = [*result.reasons, *result.problems]
         if not result.accepted:
             self._end(job, "refused", reasons, result)
@@ -251,6 +253,23 @@ class Worker:
         finally:
             child.end()
         self._renew_lease(job, log=child.progress.log)
+
+    def _find_flips(self, job: Job, folder: Path) -> None:
+        """Keep what the challenger would say otherwise of recent events: whoever decides can look at them."""
+        from nearnorm.service.retraining import flips  # onnxruntime, which a worker that waits can do without
+
+        found = EventComparison(now_ms() - flips.PERIOD_MS)
+        try:
+            champion = self.store.open(str(self._renew_lease(job).champion))
+            challenger = read_bundle(folder / "bundle")
+            for compared in flips.compare(self.ledger, job.model, champion, challenger):
+                found = compared
+                self._renew_lease(job)
+        except NearnormError as error:  # the job does not hang on it
+            log.warning("recent events were not compared", job_id=job.job_id, problem=str(error))
+            found = replace(found, problem=str(error))
+        with self.ledger.write() as connection:
+            job_flips.put(connection, job.job_id, found)
 
     def _shadow(self, job: Job, folder: Path, figures: dict[str, Any]) -> dict[str, Any]:
         """Let the challenger score beside the champion until the period is over, or another version serves.

@@ -34,6 +34,8 @@ ALWAYS_FLIPPED = 2
 ALERT_SLACK = 1.5
 """Alerts on recent traffic may be so many times the budget, or the champion's where those are more."""
 DRAWS = 400
+MOST_RANKS = 200
+"""Anomalies whose ranks are told one by one, for pictures."""
 _CHUNK = 50
 
 
@@ -242,8 +244,19 @@ def _figures(ranked: Ranked, budget: float, seed: int) -> dict[str, object]:
             "interval_90": [low, high],
         },
         "recall_at_budget": recalls,
+        "ranks": _ranks(ranked),
         "labels_measured": len(np.unique(ranked.unit[anomalous])),
     }
+
+
+def _ranks(ranked: Ranked) -> dict[str, list[float]]:
+    """Percentiles of the measured anomalies by either side, pair by pair, the champion's ascending; of many,
+    as many as a picture holds, evenly over the champion's order."""
+    found = np.flatnonzero(ranked.truth == 1)
+    ordered = found[np.argsort(ranked.champion[found], kind="stable")]
+    shown = ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), MOST_RANKS)).round().astype(int)]
+    sides = (("champion", ranked.champion), ("challenger", ranked.challenger))
+    return {name: np.round(100 * rank[shown], 3).tolist() for name, rank in sides}
 
 
 def average_precisions(rank: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -42,7 +42,11 @@ _LINKS: tuple[tuple[tuple[str, str, str], tuple[str, str], dict[str, Any]], ...]
             ("/jobs", "post", "202", "job_id"),
             ("/jobs", "get", "200", "jobs/0/job_id"),
         )
-        for target, act in (("/jobs/{job_id}", "get"), ("/jobs/{job_id}", "delete"))
+        for target, act in (
+            ("/jobs/{job_id}", "get"),
+            ("/jobs/{job_id}", "delete"),
+            ("/jobs/{job_id}/flips", "get"),
+        )
     ),
     *(
         (

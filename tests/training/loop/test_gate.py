@@ -11,6 +11,7 @@ from nearnorm.training.loop.gate import (
     FINEST,
     GAIN,
     MARGIN,
+    MOST_RANKS,
     Confirmed,
     GateEvidence,
     Ranked,
@@ -354,6 +355,7 @@ def test_the_figures_of_a_decision_are_these() -> None:
         "trusted": True,
         "average_precision": {"champion": before, "challenger": after, "difference": after - before},
         "recall_at_budget": {"champion": 2 / 5, "challenger": 3 / 5},
+        "ranks": {"champion": [50.0, 50.0, 50.0, 99.5], "challenger": [99.5, 50.0, 50.0, 99.5]},
         "labels_measured": 4,
         "confirmed": 3,
         "flips_allowed": 2,
@@ -361,6 +363,13 @@ def test_the_figures_of_a_decision_are_these() -> None:
         "traffic": {"rows": 50, "champion": 1, "challenger": 0},
         "budget": 0.01,
     }
+
+
+def test_of_many_anomalies_as_many_ranks_are_told_as_a_picture_holds() -> None:
+    ranks = decide(evidence(0.95, 1_000)).figures["ranks"]
+    assert isinstance(ranks, dict)
+    assert len(ranks["champion"]) == len(ranks["challenger"]) == MOST_RANKS
+    assert ranks["champion"] == sorted(ranks["champion"])
 
 
 def test_no_more_than_five_records_are_told_by_id() -> None:
