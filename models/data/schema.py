@@ -8,13 +8,15 @@ from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nearnorm.models.canonical import digest
+from nearnorm.models.canonical import canonical_json, digest
 from nearnorm.models.data import values
 from nearnorm.models.data.times import TimeFormat, reader, zone_of
 
 MISSING_CODE = 0
 UNKNOWN_CODE = 1
 FIRST_CODE = 2
+MOST_KEPT, MOST_KEPT_NAMES = 32, 1_024
+"""Columns that are kept with events, and bytes of their names as a JSON array."""
 
 
 class Kind(StrEnum):
@@ -57,6 +59,7 @@ class Feature(BaseModel):
 
     `missing` are texts that stand for a missing value; codes are filled up with zeros to `width` digits.
     Times are written in `format`, are read on the clocks of `zone` ("": UTC), and count from times `since`.
+    `keep`: no model reads it, and its text is kept with an event for whoever reviews it.
     What says nothing is left out of JSON, so that versions of older bundles stay as they are.
     """
 
@@ -72,12 +75,19 @@ class Feature(BaseModel):
     format: TimeFormat | None = Field(default=None, exclude_if=not_)
     zone: str = Field(default="", exclude_if=not_)
     since: tuple[str, ...] = Field(default=(), exclude_if=not_)
+    keep: bool = Field(default=False, exclude_if=not_)
 
     @model_validator(mode="after")
     def _times_alone_have_a_format(self) -> Self:
         if (self.kind is Kind.TIME) != (self.format is not None):
             raise ValueError(f"{self.name}: a format belongs to a time, and a time has one")
         zone_of(self.zone)
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_no_kept_columns(self) -> Self:
+        if self.keep and self.kind.scored:
+            raise ValueError(f"{self.name}: a feature stands in the record: keep is for columns outside it")
         return self
 
     @cached_property
@@ -126,6 +136,16 @@ class FeatureSchema(BaseModel):
                 raise ValueError(f"{feature.name} counts since what is no other time")
         return self
 
+    @model_validator(mode="after")
+    def _kept_columns_are_few(self) -> Self:
+        count, size = len(self.kept), len(canonical_json(self.kept))
+        if count > MOST_KEPT or size > MOST_KEPT_NAMES:
+            raise ValueError(
+                f"{count} columns have keep = true, with names of {size:,} bytes: {MOST_KEPT} columns are "
+                f"allowed, with {MOST_KEPT_NAMES:,} bytes"
+            )
+        return self
+
     def _of(self, kinds: Iterable[Kind]) -> tuple[Feature, ...]:
         return tuple(f for f in self.features if f.kind in kinds)
 
@@ -153,6 +173,11 @@ class FeatureSchema(BaseModel):
     @cached_property
     def ignored(self) -> tuple[Feature, ...]:
         return tuple(f for f in self.features if not f.kind.scored)
+
+    @cached_property
+    def kept(self) -> tuple[str, ...]:
+        """Columns that no model reads, whose text is kept with events."""
+        return tuple(f.name for f in self.features if f.keep)
 
     @cached_property
     def scored(self) -> tuple[Feature, ...]:

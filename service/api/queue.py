@@ -16,6 +16,7 @@ from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.feedback import queue
 from nearnorm.service.feedback.queue import Pick
 from nearnorm.service.ids import iso
+from nearnorm.service.records.kept_columns import masked
 from nearnorm.service.scoring.explain import reasons_of
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
@@ -25,7 +26,8 @@ router = APIRouter(prefix="/queue", tags=["feedback"])
 
 class QueueItem(BaseModel):
     """`why` it is here; `said`: the label that waits for a second opinion;
-    `probability` is that of a record like it being kept, for estimates without bias."""
+    `probability` is that of a record like it being kept, for estimates without bias. `kept`: columns outside
+    the model, masked in GET /queue and whole in POST /claims."""
 
     event_id: str
     why: queue.Why
@@ -37,6 +39,7 @@ class QueueItem(BaseModel):
     prototype: int
     model_version: str
     record: dict[str, Any]
+    kept: dict[str, str] | None = None
     reasons: list[dict[str, Any]] | None = None
     id: str | None = None
     said: str | None = None
@@ -79,6 +82,8 @@ async def get_queue(
 
     picks, end = await services.ledger.seen(look)
     found = await items_of(picks, loaded, explain)
+    for item in found:
+        item.kept = item.kept and masked(item.kept)
     return QueuePage(queue=found, next=queue.write_cursor(end) if end else None)
 
 
@@ -110,4 +115,5 @@ def _item(pick: Pick, model: LoadedModel) -> QueueItem:
         prototype=event.prototype,
         model_version=event.model_version,
         record=event.record,
+        kept=event.kept,
     )

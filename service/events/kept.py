@@ -23,7 +23,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Kept(NamedTuple):
-    """`caller` is the API key's name; `size` is about the bytes it takes while it waits."""
+    """`caller` is the API key's name; `size` is about the bytes it takes while it waits; `beside` are columns
+    outside the model, as JSON."""
 
     event_id: str
     at: int
@@ -42,6 +43,7 @@ class Kept(NamedTuple):
     numeric: bytes
     codes: bytes
     unknown: dict[str, str] | None
+    beside: str | None = None
 
 
 def text_of(record_id: str | None, unknown: Mapping[str, str] | None) -> int:
@@ -72,7 +74,11 @@ def _some_as_rows(group: Sequence[Kept]) -> list[events.Row]:
                 text_digest(text),
                 text.decode(),
                 *kept[5:12],
-                OVERHEAD + len(text) + (0 if kept.record_id is None else len(kept.record_id)),
+                OVERHEAD
+                + len(text)
+                + (0 if kept.record_id is None else len(kept.record_id))
+                + (0 if kept.beside is None else len(kept.beside)),
+                kept.beside,
             )
             for kept, text in zip(same, texts, strict=True)
         ]

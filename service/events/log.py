@@ -145,6 +145,7 @@ class EventLog:
         numeric, codes = batch.encoded.rows.numeric, batch.encoded.rows.codes
         score, prototype = batch.score, batch.prototype
         places, unknown, ids = batch.encoded.places(), batch.encoded.unknown, batch.encoded.ids
+        columns = batch.encoded.beside
         size = OVERHEAD + 8 * (numeric.shape[1] + codes.shape[1])
         found: dict[int, str] = {}
         new: list[Kept] = []
@@ -156,6 +157,7 @@ class EventLog:
                 self.drops["text"] += 1
                 continue
             found[i] = event_id
+            beside = None if columns is None else columns.of(places[i])
             kept = Kept(
                 event_id,
                 at,
@@ -169,11 +171,12 @@ class EventLog:
                 i in picked.drawn,
                 1.0 if batch.alert[i] else picked.probability,
                 caller,
-                size + text,
+                size + text + (0 if beside is None else len(beside)),
                 batch.encoder,
                 numeric[i].tobytes(),
                 codes[i].tobytes(),
                 categories,
+                beside,
             )
             new.append(kept)
         self.kept += len(new)
@@ -263,7 +266,7 @@ class EventLog:
     def _written(self, group: list[Kept], rows: Sequence[events.Row]) -> None:
         pushed_out = self._waiting.take_out(group)
         self.drops["full"] -= pushed_out  # they were being written already
-        self._new = self._new.plus(Amount(len(rows), sum(row[-1] for row in rows)))
+        self._new = self._new.plus(Amount(len(rows), sum(row[events.SIZE] for row in rows)))
 
     def _due_traffic(self) -> list[Counted]:
         """Counts are written now and then, and when the log is stopped."""

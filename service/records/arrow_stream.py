@@ -27,7 +27,7 @@ _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2  # MessageHeader, in Arrow's Message.fbs
 
 
 def read_stream(body: bytes, schema: FeatureSchema, max_rows: int) -> tuple[pa.Table, list[str]]:
-    """The columns of scored features and of identifiers, and the names of all.
+    """The columns of scored features and of identifiers, those that are kept, and the names of all.
 
     Raises MalformedBody, TooManyRows, InvalidRequest, UnsupportedMedia, BodyTooLarge.
     """
@@ -56,8 +56,8 @@ def read_stream(body: bytes, schema: FeatureSchema, max_rows: int) -> tuple[pa.T
 
 
 def _scored(sent: pa.Schema, names: list[str], schema: FeatureSchema) -> list[int]:
-    """Which columns are scored, or tell rows apart. Raises InvalidRequest for one sent twice, or of a type
-    that is not read."""
+    """Which columns are scored, tell rows apart, or are kept. Raises InvalidRequest for one sent twice, or
+    scored and of a type that is not read."""
     places = {name: place for place, name in enumerate(names)}
     if len(places) < len(names):
         twice = shortened(min(name for name, count in Counter(names).items() if count > 1))
@@ -77,7 +77,14 @@ def _scored(sent: pa.Schema, names: list[str], schema: FeatureSchema) -> list[in
                 field=name,
             )
     identifiers = [places[f.name] for f in schema.ignored if f.kind is Kind.ID and f.name in places]
-    return sorted([*wanted, *(place for place in identifiers if kinds[place] in _READ)])
+    kept = [places[name] for name in schema.kept if name in places]
+    return sorted(
+        {
+            *wanted,
+            *(place for place in identifiers if kinds[place] in _READ),
+            *(place for place in kept if _is_read(kinds[place])),
+        }
+    )
 
 
 def _is_read(kind: pa.DataType) -> bool:

@@ -22,27 +22,30 @@ LEAST = 8192
 """Bytes of a body from which on it is worth looking here."""
 _OPENING = ord("[")
 _HEAD = 256  # within which `columns` has to begin
+_TEXTS: set[type] = {str, type(None)}
 _ACCEPTED: dict[Kind, set[type]] = {
     Kind.NUMERIC: {float, int, type(None)},
     Kind.BOOLEAN: {bool, type(None)},
     Kind.TIME: {str, float, int, type(None)},
-    Kind.CATEGORICAL: {str, type(None)},
-    Kind.CODE: {str, type(None)},
+    Kind.CATEGORICAL: _TEXTS,
+    Kind.CODE: _TEXTS,
 }
 
 
 class ColumnRequest(Envelope, kw_only=True):
-    """A request whose `sent` columns are in the order of the schema's scored features, and its
-    `identifiers` in that of its identifier columns."""
+    """A request whose `sent` columns are in the order of the schema's scored features, its `identifiers` in
+    that of its identifier columns, and `kept` in that of the columns that are kept."""
 
     sent: Sequence[Column]
     identifiers: Sequence[list[Any]]
+    kept: Sequence[list[str | None]]
 
 
 class ColumnDecoder:
     def __init__(self, schema: FeatureSchema) -> None:
         self._scored = schema.scored
         self._identifiers = [f.name for f in schema.ignored if f.kind is Kind.ID]
+        self._kept = schema.kept
         self._names = schema.names
 
     def decode(self, body: bytes) -> ColumnRequest | None:
@@ -77,6 +80,7 @@ class ColumnDecoder:
             strict=envelope.strict,
             sent=sent,
             identifiers=[columns[name].as_list() if name in names else [] for name in self._identifiers],
+            kept=[_texts(columns[name]) if name in names else [] for name in self._kept],
         )
 
 
@@ -89,5 +93,13 @@ def _column(values: Any, kind: Kind) -> Column:  # noqa: ANN401
             pass
     column: list[Any] = values.as_list()
     if not _ACCEPTED[kind].issuperset(map(type, column)):
+        raise TypeError
+    return column
+
+
+def _texts(values: Any) -> list[str | None]:  # noqa: ANN401
+    """Raises TypeError for what is to be shown as it was written."""
+    column: list[str | None] = values.as_list()
+    if not _TEXTS.issuperset(map(type, column)):
         raise TypeError
     return column

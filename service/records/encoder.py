@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from nearnorm.models.data.records import Value, value_of
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.models.data.spelling import spelled
-from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, TooManyRows
+from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, MalformedBody, TooManyRows
 from nearnorm.service.records import loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
 from nearnorm.service.records.identifiers import Ids, cells_of, ids_of
+from nearnorm.service.records.kept_columns import KeptColumns, of_columns
 from nearnorm.service.records.limits import (
     CATEGORY_CHARACTERS,
     MOST_VALUES,
@@ -70,7 +71,7 @@ class Encoded(Struct, eq=False):
     """`rows` are those without an error; `kept` are their places among the `count` sent (None: all).
 
     `imputed` names the missing features of a place, `unknown` the categories that training never saw;
-    `ids` are the caller's, by place.
+    `ids` are the caller's, by place, and `beside` what the schema keeps of columns outside the model.
     """
 
     rows: Rows
@@ -81,6 +82,7 @@ class Encoded(Struct, eq=False):
     unknown: dict[int, dict[str, str]] = {}
     warnings: list[str] = []
     ids: Ids | None = None
+    beside: KeptColumns | None = None
 
     @property
     def whole(self) -> bool:
@@ -88,10 +90,10 @@ class Encoded(Struct, eq=False):
         return not (self.errors or self.imputed or self.unknown or self.warnings) and self.ids is None
 
     def cut(self, start: int, stop: int) -> "Encoded":
-        """Some of `rows`, what is unknown to the model in them, and their ids, still by place."""
+        """Some of `rows`, and what is kept with them, still by place."""
         kept = list(self.places()[start:stop])
         rows = self.rows.part(start, stop)
-        return Encoded(rows, self.count, kept, unknown=self.unknown, ids=self.ids)
+        return Encoded(rows, self.count, kept, unknown=self.unknown, ids=self.ids, beside=self.beside)
 
     def places(self) -> Sequence[int]:
         """The place of every one of `rows` among the rows sent."""
@@ -114,6 +116,7 @@ class Encoder:
         self._times = {j: schema.numeric[j] for j in schema.times.columns}
         self._identifiers = [f.name for f in self._fields if f.kind is Kind.ID]
         self._id_places = [j for j, f in enumerate(self._fields) if f.kind is Kind.ID]
+        self._kept_places = [j for j, f in enumerate(self._fields) if f.keep]
         self._only_numbers = len(self._fields) == self._numbers
         self._scored_names = [f.name for f in schema.scored]
         # with the quotes and the comma
@@ -127,6 +130,15 @@ class Encoder:
         """
         if len(body) > MOST_VALUES:
             check_values(body)
+        try:
+            return self._decoded(body)
+        except MalformedBody:
+            whole = loose_json.whole_characters(body) if self.schema.kept else body
+            if whole == body:
+                raise
+        return self._decoded(whole)
+
+    def _decoded(self, body: bytes) -> Envelope:
         columns = self._columns.decode(body)
         if columns is not None:
             return columns
@@ -158,16 +170,25 @@ class Encoder:
             ids = ids_of([row[place] for row in cells] for place in self._id_places)
             encoded = self._encode(cells, self._read_times(cells) if self._times else None)
             encoded.ids = ids
+            if places := self._kept_places:
+                encoded.beside = KeptColumns(self.schema.kept, lambda place, j: cells[place][places[j]])
             return encoded
         if not isinstance(records, UnsetType):
             raise InvalidRequest("send either `records` or `columns`, not both")
         if type(request) is Envelope:
             return self._loose_columns(columns, request)
         if isinstance(request, ColumnRequest):
-            return self._typed_columns(request.sent, request.identifiers, request)
+            return self._beside(self._typed_columns(request.sent, request.identifiers, request), request.kept)
         sent = astuple(cast("Struct", columns))
         identifiers = [cells_of(sent[place]) for place in self._id_places]
-        return self._typed_columns(sent[: len(self.schema.scored)], identifiers, request)
+        encoded = self._typed_columns(sent[: len(self.schema.scored)], identifiers, request)
+        return self._beside(encoded, [cells_of(sent[place]) for place in self._kept_places])
+
+    def _beside(self, encoded: Encoded, kept: Sequence[Sequence[object]]) -> Encoded:
+        """With columns that are kept, in the schema's order."""
+        if kept:
+            encoded.beside = of_columns(self.schema.kept, kept, encoded.count)
+        return encoded
 
     def record(self, encoded: Encoded, index: int) -> dict[str, Value]:
         """Row `index` of `encoded.rows` as the model read it; None is missing."""
@@ -288,9 +309,10 @@ class Encoder:
         strange: dict[str, None] = {}
         cells: list[Any] = []
         own: list[list[object]] = [[] for _ in self._identifiers]
+        kept: list[list[object]] = [[] for _ in self.schema.kept]
         for place, sent in enumerate(records):
             record = self._spelled(loose_json.record(sent, place))
-            for name, given in zip(self._identifiers, own, strict=True):
+            for name, given in zip((*self._identifiers, *self.schema.kept), (*own, *kept), strict=True):
                 given.append(record.get(name) if isinstance(record, dict) else None)
             if not isinstance(record, dict):
                 errors[place] = row_problem(
@@ -306,7 +328,7 @@ class Encoder:
             cells.append(self._coerce_row([record.get(f.name) for f in self.schema.scored], place, errors))
         encoded = self._encode(cells, errors)
         encoded.warnings, encoded.ids = warnings_of(strange), ids_of(own)
-        return encoded
+        return self._beside(encoded, kept)
 
     def _spelled(self, sent: object) -> object:
         """A record or columns by the schema's own names, however they were typed; not one of thousands of
@@ -396,7 +418,7 @@ class Encoder:
         encoded = self._encode(cells, errors)
         encoded.warnings = warnings_of(strange)
         encoded.ids = _as_many(ids_of(cells_of(columns.get(name)) for name in self._identifiers), count)
-        return encoded
+        return self._beside(encoded, [cells_of(columns.get(name)) for name in self.schema.kept])
 
 
 def _as_many(ids: Ids | None, count: int) -> Ids | None:

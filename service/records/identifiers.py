@@ -44,7 +44,7 @@ def _id(value: object) -> Id | None:
     return None
 
 
-def cells_of(column: object) -> Iterable[object]:
+def cells_of(column: object) -> Sequence[object]:
     """A column that may still be text, or may not have been sent."""
     if isinstance(column, Raw):
         try:

@@ -17,6 +17,10 @@ from nearnorm.service.records.shapes import Envelope
 
 _MOST_DIGITS = 400  # more are beyond float64, and take Python long
 _WORDS = (b"NaN", b"Infinity", b"nan", b"inf")
+_ESCAPED = re.compile(  # a pair, half of one, anything else
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
 _NEAR = 16  # bytes around a mistake in which its word is looked for
 
 
@@ -105,6 +109,11 @@ def _decode_huge_numbers(text: bytes) -> object:
 
 def _integer(digits: str) -> float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def whole_characters(body: bytes) -> bytes:
+    """JSON in whose texts U+FFFD stands for halves of characters (\\ud800 alone), which no encoding has."""
+    return _ESCAPED.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
 
 
 def raise_malformed(body: bytes, error: Exception) -> NoReturn:

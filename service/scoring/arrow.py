@@ -22,6 +22,7 @@ from nearnorm.service.records.encoder import (
     warnings_of,
 )
 from nearnorm.service.records.identifiers import ids_of
+from nearnorm.service.records.kept_columns import of_columns
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.records.shapes import Reason
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
@@ -72,6 +73,9 @@ def read(body: bytes, encoder: Encoder) -> Encoded:
     encoded = Encoded(Rows(arrays.numeric, arrays.codes), table.num_rows, errors=errors)
     sent = [f.name for f in schema.ignored if f.kind is Kind.ID and f.name in table.column_names]
     encoded.ids = ids_of(table.column(name).to_pylist() for name in sent)
+    if schema.kept:
+        kept = [_cells(table, name) if name in table.column_names else [] for name in schema.kept]
+        encoded.beside = of_columns(schema.kept, kept, table.num_rows)
     encoded.warnings = warnings_of(sorted(set(names) - schema.names))
     if errors:
         encoded.kept = [row for row in range(table.num_rows) if row not in errors]
@@ -82,6 +86,21 @@ def read(body: bytes, encoder: Encoder) -> Encoded:
             encoded.imputed[row] = list(compress(scored, arrays.missing[row].tolist()))
     encoded.unknown = {row: texts for row, texts in unknown.items() if row not in errors}
     return encoded
+
+
+def _cells(table: pa.Table, name: str) -> list[object]:
+    """A column's values; each text of a dictionary is made once, however many rows have it."""
+    found: list[object] = []
+    for chunk in table.column(name).chunks:
+        if pa.types.is_dictionary(chunk.type):
+            used = chunk.indices.dictionary_encode()
+            texts = [None, *chunk.dictionary.take(used.dictionary).to_pylist()]
+            found += [texts[0 if index is None else index + 1] for index in used.indices.to_pylist()]
+        elif pa.types.is_decimal(chunk.type):
+            found += chunk.cast(pa.string()).to_pylist()
+        else:
+            found += chunk.to_pylist()
+    return found
 
 
 def _texts(table: pa.Table, feature: Feature, rows: NDArray[np.int64]) -> list[str]:

@@ -40,6 +40,15 @@ PAYMENTS = FeatureSchema(
         Feature(name="channel", kind=Kind.CATEGORICAL, nullable=False, categories=("web", "shop")),
     )
 )
+KEPT = FeatureSchema(
+    features=(
+        *PAYMENTS.features,
+        Feature(name="merchant", kind=Kind.IGNORED, keep=True),
+        Feature(name="invoice", kind=Kind.ID, keep=True),
+        Feature(name="note", kind=Kind.IGNORED),
+    )
+)
+"""Payments, and what an analyst wants to see beside them."""
 CENTRE = np.array([50.0, 1.7e9, 0.0])
 SCALE = np.array([20.0, 86_400.0, 1.0])
 PROTOTYPES = np.array([[0.0, 0.0, 0.0, 0.2, 0.2], [1.0, 0.5, 1.0, 0.3, 0.3]], np.float32)
@@ -135,8 +144,10 @@ def make_bundle(
     tolerances: dict[str, Tolerance] | None = None,
     golden_shift: float = 0.0,
     seen: Seen | None = SEEN,
+    features: FeatureSchema = PAYMENTS,
 ) -> Bundle:
-    """A bundle of payments. `seed` moves its prototypes, hence its version and its scores."""
+    """A bundle of payments. `seed` moves its prototypes, hence its version and its scores; `features` may
+    have more that no model reads."""
     if model is None:
         shift = np.random.default_rng(seed).normal(0, 0.05 * seed, PROTOTYPES.shape).astype(np.float32)
         model = build_model(PROTOTYPES + shift)
@@ -150,7 +161,7 @@ def make_bundle(
     )
     core = Core(
         files={MODEL: hashlib.sha256(model).hexdigest()},
-        features=PAYMENTS,
+        features=features,
         prototypes=len(PROTOTYPES),
         embedding=5,
         data=DataFacts(

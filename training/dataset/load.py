@@ -17,6 +17,7 @@ from nearnorm.training.dataset.columns.infer import Finding, infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
 from nearnorm.training.dataset.recipe import ColumnOverride
 from nearnorm.training.dataset.times import as_time, order_of
+from nearnorm.training.dataset.toml_text import quoted
 
 REFERENCE_SHARE = 0.2
 REFERENCE_FLOOR = 200
@@ -70,6 +71,10 @@ def load(
     Raises DataError or ConfigError naming the column and the row.
     """
     overrides = overrides or {}
+    if label_column in overrides:
+        raise ConfigError(
+            f"[schema.{quoted(label_column)}]: the column holds the labels: leave the table out"
+        )
     declared = [name for name, override in overrides.items() if override.is_text]
     text = declared + ([] if older is None else [feature.name for feature in older.categorical])
     warnings: list[str] = []

@@ -30,6 +30,8 @@ class ColumnOverride(BaseModel):
     """The time zone on whose clocks they are read, such as Europe/Berlin; UTC without one."""
     since: tuple[str, ...] | None = None
     """Other times: how long it is since each is a number that the model sees."""
+    keep: bool | None = None
+    """Whether its text is kept with events for whoever reviews them, though no model reads it."""
 
     @model_validator(mode="after")
     def _times_alone_have_a_format(self) -> Self:
@@ -37,6 +39,12 @@ class ColumnOverride(BaseModel):
             if getattr(self, key) is not None and self.kind not in (None, "time"):
                 raise ValueError(f'{key} belongs to times: set kind = "time"')
         zone_of(self.zone or "")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_no_kept_columns(self) -> Self:
+        if self.keep and self.kind not in (None, "id", "ignored"):
+            raise ValueError('keep is for columns outside the model: set kind = "ignored" or "id"')
         return self
 
     @property

@@ -42,7 +42,8 @@ class ReadBody(Struct, tag=True):
 
 
 class RowsRead(Struct, tag=True):
-    """Its rows: the arrays are numbers, codes, `kept` where not all are, and what is `left` to write from.
+    """Its rows: the arrays are numbers, codes, what is `left` to write from, `kept` where `some` are not, and
+    the columns that are kept beside them, packed.
 
     `ids` and `unknown` are by the place of a row; `errors` is how many rows have one.
     """

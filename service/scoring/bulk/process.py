@@ -113,12 +113,15 @@ class BulkWork:
 def _rows_read(name: str, asked: Envelope, encoded: Encoded) -> Replied:
     """What the service needs to score and to remember; the rest comes back when the answer is due."""
     rows, kept = encoded.rows, encoded.kept
+    beside = [] if encoded.beside is None else encoded.beside.packed(encoded.count)
+    encoded.beside = None
     width = np.empty((len(rows), 0))
     encoded.rows = Rows(width, width.astype(np.int64))
     left = pickle.dumps((asked, encoded), pickle.HIGHEST_PROTOCOL)
     arrays: list[NDArray[Any]] = [rows.numeric, rows.codes, as_array(left)]
     if kept is not None:
         arrays.append(np.array(kept, np.int64))
+    arrays += beside
     ids = None if encoded.ids is None else list(encoded.ids)
     found = RowsRead(
         name, encoded.count, kept is not None, len(encoded.errors), asked.explain, ids, encoded.unknown

@@ -14,6 +14,7 @@ from starlette.types import Receive
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.records.encoder import Encoded, Rows
+from nearnorm.service.records.kept_columns import unpack
 from nearnorm.service.records.shapes import Matched
 from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.scoring.bulk.lane import BulkLane
@@ -100,6 +101,7 @@ class BulkRequests:
             found, arrays = await self._lane.ask(caller, job, [as_array(body.content)], encoders)
             if isinstance(found, RowsRead):
                 model = models[found.model]
+                names, beside = model.encoder.schema.kept, arrays[3 + found.some :]
                 return _Read(
                     model,
                     Encoded(
@@ -108,6 +110,7 @@ class BulkRequests:
                         arrays[3].tolist() if found.some else None,
                         unknown=found.unknown,
                         ids=found.ids,
+                        beside=unpack(names, beside) if names else None,
                     ),
                     found.errors,
                     found.explain or body.explain,

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearnorm.models.data.schema import Kind
-from nearnorm.models.errors import DataError
+from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.load import REFERENCE_CEILING, Dataset, load, split
+from nearnorm.training.dataset.recipe import ColumnOverride
 
 rng = np.random.default_rng(0)
 
@@ -148,3 +149,8 @@ def test_a_row_without_a_time_is_refused(tmp_path: Path) -> None:
 def test_a_handful_of_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the data has 8 rows that are not labelled anomalies"):
         split(dataset(tmp_path, 10, 2, 0), 0)
+
+
+def test_the_column_of_labels_is_never_kept(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\[schema\.label\]: the column holds the labels"):
+        load(write(tmp_path), "label", {"label": ColumnOverride(kind="ignored", keep=True)})

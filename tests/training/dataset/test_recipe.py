@@ -32,6 +32,7 @@ def test_a_file_chooses_a_preset_and_overrides_columns(tmp_path: Path) -> None:
         ('[schema.zip]\nkind = "date"\n', r"schema\.zip\.kind: Input should be 'numeric'"),
         ("[fit]\nmembers = 0\n", r"fit\.members: Input should be greater than or equal to 1"),
         ('[fit]\npreset = "best"\n', r"fit\.preset: Input should be 'default' or 'paper'"),
+        ('[schema.zip]\nkind = "code"\nkeep = true\n', r"schema\.zip: keep is for columns outside the model"),
         ("[fit\n", "is not TOML"),
         ("fit = 3\n", "fit: Input should be"),
         ('[fit]\npreset = "paper"\nmembers = 2\n', "fit: layerwise pre-training is for one member"),

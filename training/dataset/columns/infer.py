@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from nearnorm.models.data import values
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
@@ -22,6 +23,7 @@ FEWEST_ROWS_OF_A_CATEGORY = 2
 COVERED = 0.1
 """Where the codes that are kept are a smaller share of the values, nearly all would be unknown."""
 EXAMPLES = 3
+BY_CONFIGURATION = "left out by the configuration"
 MOST_ALIKE = 3
 """Columns left out for the same reason that are named one by one."""
 
@@ -55,13 +57,13 @@ def infer_schema(
     table: pa.Table, overrides: Mapping[str, ColumnOverride], older: FeatureSchema | None = None
 ) -> Inferred:
     """Infer every column of the table; what an override says is taken as given, and kinds of an `older`
-    schema go on as they are.
+    schema go on as they are. A column that is kept need not be in the table.
 
     Raises ConfigError for an override that names no column or does not fit it, DataError for a column that
     changes its type half-way.
     """
-    for name in overrides:
-        if name not in table.column_names:
+    for name, override in overrides.items():
+        if name not in table.column_names and not (override.keep and override.kind):
             raise ConfigError(f"[schema.{quoted(name)}]: the data has no column of that name")
     before = {} if older is None else {feature.name: feature for feature in older.features}
     findings, refused = [], []
@@ -74,7 +76,11 @@ def infer_schema(
     if refused:
         raise DataError("; ".join(refused))
     findings = _counted_since(table, findings, overrides, older)
-    schema = FeatureSchema(features=tuple(finding.feature for finding in findings))
+    findings += _kept_beside(table, overrides, before)
+    try:
+        schema = FeatureSchema(features=tuple(finding.feature for finding in findings))
+    except ValidationError as error:
+        raise ConfigError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
     if not schema.scored:
         reasons = "; ".join(f"{f.name}: {f.reason}" for f in schema.ignored)
         raise DataError(f"no column is left to learn from ({reasons})")
@@ -103,6 +109,20 @@ def _counted_since(
     ]
 
 
+def _kept_beside(
+    table: pa.Table, overrides: Mapping[str, ColumnOverride], before: Mapping[str, Feature]
+) -> Iterator[Finding]:
+    """Columns that are kept with events and are not in the data: only requests hold them."""
+    kept = {name: feature for name, feature in before.items() if feature.keep}
+    for name, override in overrides.items():
+        if override.keep and override.kind:
+            kept[name] = Feature(name=name, kind=Kind(override.kind), reason=BY_CONFIGURATION, keep=True)
+    for name, feature in kept.items():
+        if name not in table.column_names:
+            warning = f"column {name!r} is not in the data: it is kept with events where requests hold it"
+            yield Finding(feature, "not in the data", (), 1.0, 0, (), (warning,))
+
+
 def _find(name: str, column: pa.ChunkedArray, override: ColumnOverride, before: Feature | None) -> Finding:
     found = distinct_values(name, column)
     kind = Kind.TIME if override.of_time else None if override.kind is None else Kind(override.kind)
@@ -124,6 +144,7 @@ def _find(name: str, column: pa.ChunkedArray, override: ColumnOverride, before: 
         format=guessed.format if override.format is None else override.format,
         zone=(before.zone if before else "") if override.zone is None else override.zone,
         since=(before.since if before else ()) if override.since is None else override.since,
+        keep=_is_kept(name, guessed.kind, override, before),
     )
     warnings = [guessed.warning] if guessed.warning else []
     if feature.kind.scored:
@@ -143,12 +164,24 @@ def _find(name: str, column: pa.ChunkedArray, override: ColumnOverride, before: 
     )
 
 
+def _is_kept(name: str, kind: Kind, override: ColumnOverride, before: Feature | None) -> bool:
+    """Raises ConfigError for a feature."""
+    if not kind.scored:
+        return bool(before and before.keep) if override.keep is None else override.keep
+    if override.keep:
+        raise ConfigError(
+            f"[schema.{quoted(name)}]: keep is for columns outside the model, and it was taken for {kind}: "
+            'set kind = "ignored" too, or leave keep out, as features stand in the record anyway'
+        )
+    return False
+
+
 def _as_told(
     kind: Kind, name: str, column: pa.ChunkedArray, found: DistinctValues | None, override: ColumnOverride
 ) -> Guess:
     """A kind by the configuration. Raises ConfigError where the column cannot be of it."""
     if not kind.scored:
-        return Guess(kind, "left out by the configuration")
+        return Guess(kind, BY_CONFIGURATION)
     if kind is not Kind.TIME and is_moment(column.type):
         raise ConfigError(
             f'[schema.{quoted(name)}]: dates and times cannot be {kind}: set kind = "time" or "ignored"'

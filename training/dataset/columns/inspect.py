@@ -26,6 +26,8 @@ def as_schema(findings: Sequence[Finding], source: str) -> str:
         lines = [f"# {_one_line(warning)}" for warning in finding.warnings if finding.feature.kind.scored]
         lines += [f"[schema.{quoted(finding.feature.name)}]  # {_words(finding)}"]
         lines += [f'kind = "{finding.feature.kind}"']
+        if finding.feature.keep:
+            lines += ["keep = true"]
         if finding.feature.missing:
             lines += [f"missing = [{', '.join(map(toml_text, finding.feature.missing))}]"]
         if finding.feature.format is not None:
@@ -43,6 +45,7 @@ def _words(finding: Finding) -> str:
     since = f"counted since {', '.join(map(_short, feature.since))}" if feature.since else ""
     parts = [
         ", ".join(part for part in (kept, finding.why) if part),
+        "kept with events" if feature.keep else "",
         since,
         marks,
         f"{finding.missing:.1%} missing, {finding.distinct:,} distinct",

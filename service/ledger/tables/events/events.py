@@ -28,6 +28,7 @@ events = sa.Table(
     sa.Column("probability", sa.DOUBLE_PRECISION, nullable=False),  # of being kept: 1 for an alert
     sa.Column("caller", sa.Text),  # the API key's name; null: kept before that was noted
     sa.Column("size", sa.Integer),  # bytes, about
+    sa.Column("kept", sa.Text),  # JSON: texts of columns outside the model, which its schema keeps
     partial_index(
         "events_by_record",
         "record_id",
@@ -49,7 +50,8 @@ ROWS_A_STATEMENT = 500
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One row. `record` holds the values the model saw by feature; None is missing."""
+    """One row. `record` holds the values the model saw by feature; None is missing. `kept` are texts of
+    columns outside the model, for whoever reviews it."""
 
     event_id: str
     at: int
@@ -66,13 +68,14 @@ class Event(msgspec.Struct, frozen=True):
     probability: float
     caller: str | None = None
     size: int | None = None
+    kept: dict[str, str] | None = None
 
 
 Row = tuple[Any, ...]
 """The cells of an event in the order of its columns; its record is JSON."""
 
 _COLUMNS = ", ".join(events.c.keys())
-_RECORD = list(events.c).index(events.c.record)
+_RECORD, SIZE, _KEPT = (events.c.keys().index(name) for name in ("record", "size", "kept"))
 _MARKS = f"({', '.join('?' * len(events.c))})"
 _CELLS = ", ".join(f"(e->>{i})::{column.type}" for i, column in enumerate(events.c))
 
@@ -158,4 +161,10 @@ def read(row: Sequence[Any]) -> Event:
     """The event of a row."""
     cells = [*row]
     cells[_RECORD] = msgspec.json.decode(cells[_RECORD])
+    cells[_KEPT] = read_kept(cells[_KEPT])
     return Event(*cells)
+
+
+def read_kept(json: str | None) -> dict[str, str] | None:
+    """The cell of the column `kept`."""
+    return None if json is None else msgspec.json.decode(json, type=dict[str, str])

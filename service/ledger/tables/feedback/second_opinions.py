@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata
-from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.events.events import Event, events, read_kept
 from nearnorm.service.ledger.tables.feedback.labels import labels, verdicts
 
 second_opinions = sa.Table(
@@ -67,8 +67,10 @@ def about(connection: sa.Connection, model: str, digests: Sequence[str]) -> dict
 
 def find(connection: sa.Connection, model: str, feedback_id: str) -> Event | None:
     """What waits, or waited, as if it had been scored: as an event that is named by its first label."""
-    query = sa.select(second_opinions, labels.c.record, labels.c.record_id).join(
-        labels, labels.c.feedback_id == second_opinions.c.feedback_id
+    query = (
+        sa.select(second_opinions, labels.c.record, labels.c.record_id, events.c.kept)
+        .join(labels, labels.c.feedback_id == second_opinions.c.feedback_id)
+        .outerjoin(events, events.c.event_id == labels.c.event_id)
     )
     query = query.where(second_opinions.c.model == model, second_opinions.c.feedback_id == feedback_id)
     row = connection.execute(query).one_or_none()
@@ -88,6 +90,7 @@ def find(connection: sa.Connection, model: str, feedback_id: str) -> Event | Non
         prototype=row.prototype,
         audit=False,
         probability=1.0,
+        kept=read_kept(row.kept),
     )
 
 

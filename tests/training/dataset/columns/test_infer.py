@@ -399,3 +399,44 @@ def test_yes_and_no_are_true_and_false_where_the_schema_says_so(words: tuple[str
     assert found.findings[1].others == (Kind.BOOLEAN,)
     told = infer_schema(pa.table({"x": MEASURED, "flag": column}), {"flag": ColumnOverride(kind="boolean")})
     assert [told.schema.features[1].coerce(word) for word in words] == [1.0, 0.0]
+
+
+def kept(**overrides: ColumnOverride) -> tuple[str, ...]:
+    table = pa.table({"measured": MEASURED, "shop": pa.array(["a", "b"] * (ROWS // 2))})
+    return infer_schema(table, overrides).schema.kept
+
+
+def test_a_column_outside_the_model_may_be_kept_with_events_though_the_data_has_it_not() -> None:
+    assert kept() == ()
+    assert kept(shop=ColumnOverride(kind="ignored", keep=True)) == ("shop",)
+    assert kept(url=ColumnOverride(kind="ignored", keep=True)) == ("url",)
+    (warning,) = infer_schema(
+        pa.table({"measured": MEASURED}), {"url": ColumnOverride(kind="id", keep=True)}
+    ).warnings
+    assert warning == "column 'url' is not in the data: it is kept with events where requests hold it"
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("shop", ColumnOverride(keep=True), "it was taken for categorical"),
+        ("url", ColumnOverride(keep=True), "no column of that name"),
+        ("url", ColumnOverride(kind="ignored"), "no column of that name"),
+        ("x" * 2_000, ColumnOverride(kind="ignored", keep=True), "1 columns have keep = true"),
+    ],
+)
+def test_a_kept_column_that_is_a_feature_or_a_mistake_is_refused(
+    name: str, override: ColumnOverride, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kept(**{name: override})
+
+
+def test_a_retraining_keeps_what_was_kept_until_its_recipe_says_otherwise() -> None:
+    table = pa.table({"measured": MEASURED, "shop": pa.array(["a", "b"] * (ROWS // 2))})
+    overrides = {name: ColumnOverride(kind="ignored", keep=True) for name in ("shop", "url")}
+    older = infer_schema(table, overrides).schema
+    assert infer_schema(table, {}, older).schema == older
+    assert infer_schema(table, overrides, older).schema == older
+    less = {"shop": ColumnOverride(keep=False)}
+    assert infer_schema(table, less, older).schema.kept == ("url",)

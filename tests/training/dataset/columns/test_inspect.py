@@ -11,7 +11,7 @@ from nearnorm.training.commands import inspect
 from nearnorm.training.dataset.columns.infer import Inferred, infer_schema
 from nearnorm.training.dataset.columns.inspect import as_schema, as_table
 from nearnorm.training.dataset.load import load
-from nearnorm.training.dataset.recipe import Recipe
+from nearnorm.training.dataset.recipe import ColumnOverride, Recipe
 
 ROWS = 400
 STRANGE = 'Amount\n(EUR) "gross" \\'
@@ -115,3 +115,10 @@ def test_all_columns_that_change_their_type_are_told_at_once() -> None:
             ),
             {},
         )
+
+
+def test_a_schema_file_keeps_what_is_kept(data: str, tmp_path: Path) -> None:
+    known, schema = tmp_path / "known.toml", tmp_path / "schema.toml"
+    known.write_text('[schema.url]\nkind = "ignored"\nkeep = true\n')
+    inspect(data, schema=known, write=schema)
+    assert Recipe.read(None, schema).columns["url"] == ColumnOverride(kind="ignored", keep=True)
