@@ -45,7 +45,8 @@ ABANDONED_AFTER = 24 * 3600.0  # seconds after which a killed publisher's tempor
 
 
 class Activation(BaseModel):
-    """One entry of the log. `version` is the champion from here on; `at` is ISO 8601 in UTC."""
+    """One entry of the log. `version` is the champion from here on; `at` is ISO 8601 in UTC. `reason` is what
+    whoever asked for it said."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,6 +56,7 @@ class Activation(BaseModel):
     model: str
     version: str
     by: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,12 @@ class ModelStore:
             raise StoreError(f"{what} with {prefix!r}: see `nearnorm models list`")
         return found[0]
 
-    def activate(self, version: str, by: str, model: str = DEFAULT_MODEL) -> Activation:
+    def activate(
+        self, version: str, by: str, model: str = DEFAULT_MODEL, reason: str | None = None
+    ) -> Activation:
         """Make a stored version the champion of `model`. Raises as `open` does."""
         self.open(version)
-        while (entry := self._append(self._next_number(), "activate", version, by, model)) is None:
+        while (entry := self._append(self._next_number(), "activate", version, by, model, reason)) is None:
             pass  # another writer took this number
         return entry
 
@@ -134,7 +138,9 @@ class ModelStore:
             raise StoreError(f"nothing to roll back to: model {model!r} had no other champion")
         return stack[-2]
 
-    def rollback(self, by: str, model: str = DEFAULT_MODEL, to: str | None = None) -> Activation:
+    def rollback(
+        self, by: str, model: str = DEFAULT_MODEL, to: str | None = None, reason: str | None = None
+    ) -> Activation:
         """Put the champion before this one back: `to`, where it was looked up and checked beforehand.
 
         Raises StoreError where there is none, or another one than `to` by now; else as `open` does.
@@ -145,7 +151,7 @@ class ModelStore:
             if version != (to or version):
                 raise StoreError(f"the champion of {model!r} changed meanwhile: look, and roll back again")
             self.open(version)
-            entry = self._append(number, "rollback", version, by, model)
+            entry = self._append(number, "rollback", version, by, model, reason)
             if entry is not None:
                 return entry  # else another writer took this number, and may have changed what is before
 
@@ -213,9 +219,15 @@ class ModelStore:
         return last + 1
 
     def _append(
-        self, number: int, action: Literal["activate", "rollback"], version: str, by: str, model: str
+        self,
+        number: int,
+        action: Literal["activate", "rollback"],
+        version: str,
+        by: str,
+        model: str,
+        reason: str | None,
     ) -> Activation | None:
-        """The entry, or None where there is one of that number already."""
+        """The entry, or None where there is one of that number already. Raises StoreError."""
         entry = Activation(
             number=number,
             at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -223,8 +235,12 @@ class ModelStore:
             model=model,
             version=version,
             by=by,
+            reason=reason,
         )
-        return entry if self._put_entry(number, entry.model_dump_json().encode()) else None
+        content = entry.model_dump_json(exclude_none=True).encode()
+        if len(content) > MOST_ENTRY_BYTES:
+            raise StoreError("the reason is longer than an entry of the log may be: give a sentence")
+        return entry if self._put_entry(number, content) else None
 
     def _entry(self, number: int) -> bytes:
         """Raises StoreError."""

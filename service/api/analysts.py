@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import Why, body_of, described, needs, read, services_of
 from nearnorm.service.feedback import analysts
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.feedback import quarantine
@@ -54,10 +54,7 @@ class AnalystPage(BaseModel):
 
 
 class QuarantineRequest(msgspec.Struct, forbid_unknown_fields=True):
-    why: Annotated[
-        str,
-        msgspec.Meta(pattern=r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$", max_length=analysts.LONGEST_WHY),
-    ]
+    why: Why
 
 
 class QuarantineChanged(BaseModel):

@@ -19,6 +19,7 @@ from nearnorm.service.errors import (
     UnsupportedMedia,
     misfit,
 )
+from nearnorm.service.feedback.analysts import LONGEST_WHY
 from nearnorm.service.http.body import JSON, kind_of, read_body
 from nearnorm.service.http.middleware.query import query_of
 from nearnorm.service.ledger.tables import audit_trail as audit
@@ -28,6 +29,10 @@ from nearnorm.service.services import Services
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 Schema = dict[str, Any]
+Why = Annotated[
+    str, msgspec.Meta(pattern=r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$", max_length=LONGEST_WHY)
+]
+"""A reason, for the audit trail."""
 
 # these are for the OpenAPI document: the keyring and the sessions decide
 _bearer = HTTPBearer(auto_error=False)
@@ -77,27 +82,30 @@ async def _check_query(request: Request) -> None:
 
 @asynccontextmanager
 async def audited(
-    services: Services, caller: Caller, action: str, subject: str
+    services: Services, caller: Caller, action: str, subject: str, reason: str | None = None
 ) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
     """Writes down an act outside the ledger before it happens, by the version that it is about.
 
     What cannot be written down does not happen: LedgerUnavailable. What fails after all is noted as failed.
     """
+    why = {} if reason is None else {"reason": reason}
     noted = ""
 
     async def note(version: str) -> None:
         nonlocal noted
-        await services.ledger.written(lambda c: audit.note(c, caller.name, action, subject, version=version))
+        await services.ledger.written(
+            lambda c: audit.note(c, caller.name, action, subject, version=version, **why)
+        )
         noted = version
 
     try:
         yield note
     except Exception as error:
-        reason = str(error)
+        problem = str(error)
         try:
             if noted:
                 await services.ledger.written(
-                    lambda c: audit.note_failure(c, caller.name, action, subject, noted, reason)
+                    lambda c: audit.note_failure(c, caller.name, action, subject, noted, problem)
                 )
         except LedgerUnavailable:
             log.error("in the audit trail, and did not happen", action=action, version=noted)

@@ -11,7 +11,7 @@ from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
 from nearnorm.models.store.folder import Activation
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import audited, body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import Why, audited, body_of, described, needs, read, services_of
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.retraining import requests
 from nearnorm.service.serving.registry import Registry
@@ -20,10 +20,12 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 
 class StoredModel(BaseModel):
-    """A whole version in the store; `serves` names the models that it is the champion of."""
+    """A whole version in the store; `serves` names the models that it is the champion of. `activated` is the
+    newest entry of the log about it: since when, by whom, and why."""
 
     version: str
     serves: list[str]
+    activated: Activation | None = None
 
 
 class ModelPage(BaseModel):
@@ -34,7 +36,10 @@ class ModelPage(BaseModel):
 
 
 class ActivationRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """`reason` is kept with the activation and in the audit trail."""
+
     model: str = "default"
+    reason: Why | None = None
 
 
 @router.get("", response_model_exclude_none=True)
@@ -53,8 +58,13 @@ async def list_models(
             raise NotFound("the cursor is no version of the store: start from the first page", field="cursor")
         start = versions.index(cursor) + 1
     champions = {name: model.ref.version for name, model in registry.loaded().items()}
+    newest = {entry.version: entry for entry in await asyncio.to_thread(registry.store.activations)}
     page = [
-        StoredModel(version=v, serves=[name for name, champion in champions.items() if champion == v])
+        StoredModel(
+            version=v,
+            serves=[name for name, champion in champions.items() if champion == v],
+            activated=newest.get(v),
+        )
         for v in versions[start : start + limit]
     ]
     more = start + limit < len(versions)
@@ -76,14 +86,17 @@ async def get_model(request: Request, version: str, _: Annotated[Caller, needs(N
     return bundle.manifest
 
 
-@router.post("/{version}/activate", openapi_extra=described(ActivationRequest))
+@router.post(
+    "/{version}/activate", response_model_exclude_none=True, openapi_extra=described(ActivationRequest)
+)
 async def activate(request: Request, version: str, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put a version into service, once it has shown that it can serve on this machine."""
     registry: Registry = request.app.state.registry
-    name = read(await body_of(request), ActivationRequest).model
+    sent = read(await body_of(request), ActivationRequest)
+    name, reason = sent.model, sent.reason
     try:
-        async with audited(services_of(request), caller, "activate", name) as note:
-            return await registry.activate(version, caller.name, name, note)
+        async with audited(services_of(request), caller, "activate", name, reason) as note:
+            return await registry.activate(version, caller.name, name, note, reason)
     except StoreOutOfReach:
         raise
     except StoreError as error:
@@ -93,14 +106,15 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
         raise Conflict(str(error)) from None
 
 
-@router.post("/rollback", openapi_extra=described(ActivationRequest))
+@router.post("/rollback", response_model_exclude_none=True, openapi_extra=described(ActivationRequest))
 async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put the champion before this one back."""
     registry: Registry = request.app.state.registry
-    name = read(await body_of(request), ActivationRequest).model
+    sent = read(await body_of(request), ActivationRequest)
+    name, reason = sent.model, sent.reason
     try:
-        async with audited(services_of(request), caller, "rollback", name) as note:
-            return await registry.rollback(caller.name, name, note)
+        async with audited(services_of(request), caller, "rollback", name, reason) as note:
+            return await registry.rollback(caller.name, name, note, reason)
     except StoreOutOfReach:
         raise
     except (StoreError, BundleError) as error:

@@ -184,28 +184,30 @@ def sign(
 def activate(
     version: Annotated[str, typer.Argument(help="A version, or the beginning of one.")],
     model: Annotated[str, typer.Option(help="The model that it shall serve.")] = "default",
+    reason: Annotated[str | None, typer.Option(help="Why, for the log and the audit trail.")] = None,
 ) -> None:
     """Make a version the champion; running services follow within 5 seconds."""
     settings = _settings()
     store = settings.open_store()
     found = store.resolve(version)
     _check_serves(settings, store, model, found)
-    with _audited("activate", model, found):
-        entry = store.activate(found, by="cli", model=model)
+    with _audited("activate", model, found, reason):
+        entry = store.activate(found, by="cli", model=model, reason=reason)
     _echo_champion(store, entry.model, entry.version)
 
 
 @models_cli.command()
 def rollback(
     model: Annotated[str, typer.Option(help="The model to take one step back.")] = "default",
+    reason: Annotated[str | None, typer.Option(help="Why, for the log and the audit trail.")] = None,
 ) -> None:
     """Put the champion before this one back."""
     settings = _settings()
     store = settings.open_store()
     before = store.previous(model)
     _check_serves(settings, store, model, before)
-    with _audited("rollback", model, before):
-        entry = store.rollback(by="cli", model=model, to=before)
+    with _audited("rollback", model, before, reason):
+        entry = store.rollback(by="cli", model=model, to=before, reason=reason)
     _echo_champion(store, entry.model, entry.version)
 
 
@@ -229,13 +231,14 @@ def _settings() -> "Settings":
 
 
 @contextmanager
-def _audited(action: str, model: str, version: str) -> Iterator[None]:
+def _audited(action: str, model: str, version: str, why: str | None) -> Iterator[None]:
     """Write down an act before it happens. Raises NearnormError where that cannot be, and nothing happens."""
     from nearnorm.service.cli.keys import in_ledger, user, written
     from nearnorm.service.ledger.tables import audit_trail as audit
 
     by = user()
-    in_ledger(lambda ledger: written(ledger, lambda c: audit.note(c, by, action, model, version=version)))
+    detail = {"version": version} | ({"reason": why} if why is not None else {})
+    in_ledger(lambda ledger: written(ledger, lambda c: audit.note(c, by, action, model, **detail)))
     try:
         yield
     except NearnormError as error:

@@ -155,7 +155,7 @@ class SwapWatch:
 
     def _roll_back(self, swap: Swap) -> None:
         try:
-            self._store.rollback(by=WATCH, model=swap.model, to=swap.before)
+            self._store.rollback(by=WATCH, model=swap.model, to=swap.before, reason=swap.reason)
         except NearnormError as error:
             with self._ledger.write() as connection:
                 audit_trail.note_failure(connection, WATCH, "rollback", swap.model, swap.version, str(error))

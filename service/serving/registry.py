@@ -158,7 +158,12 @@ class Registry:
         return found
 
     async def activate(
-        self, version: str, by: str, name: str = DEFAULT_MODEL, note: Note | None = None
+        self,
+        version: str,
+        by: str,
+        name: str = DEFAULT_MODEL,
+        note: Note | None = None,
+        reason: str | None = None,
     ) -> Activation:
         """Make a version the champion, once it has shown that it can serve here.
 
@@ -169,11 +174,13 @@ class Registry:
             model = await asyncio.to_thread(self._prepare, name, version)
             if note is not None:
                 await note(version)
-            activation = await asyncio.to_thread(self.store.activate, version, by, name)
+            activation = await asyncio.to_thread(self.store.activate, version, by, name, reason)
             self._put(name, model)
         return activation
 
-    async def rollback(self, by: str, name: str = DEFAULT_MODEL, note: Note | None = None) -> Activation:
+    async def rollback(
+        self, by: str, name: str = DEFAULT_MODEL, note: Note | None = None, reason: str | None = None
+    ) -> Activation:
         """Put the champion before this one back, once it has shown that it can serve here.
 
         `note` hears of it before it happens. Raises StoreError (there is none, too) or BundleError, and what
@@ -186,7 +193,7 @@ class Registry:
                 model = await asyncio.to_thread(self._prepare, name, version)
             if note is not None:
                 await note(version)
-            activation = await asyncio.to_thread(self.store.rollback, by, name, version)
+            activation = await asyncio.to_thread(self.store.rollback, by, name, version, reason)
             if self._models.get(name) is not model:
                 self._put(name, model)
             self._failures.pop(name, None)

@@ -12,7 +12,7 @@ import pytest
 from nearnorm.models.bundle.bundle import MANIFEST, MODEL, rename_durably, write_bundle, write_durably
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
 from nearnorm.models.store import folder as folder_module
-from nearnorm.models.store.folder import ModelStore
+from nearnorm.models.store.folder import MOST_ENTRY_BYTES, ModelStore
 from tests.models.made import MODEL_BYTES, make_manifest
 
 
@@ -324,3 +324,15 @@ def test_what_a_killed_publisher_left_is_removed_after_a_day_and_not_while_it_ma
 def test_a_published_version_can_be_read_by_whoever_serves_as_another_user(store: ModelStore) -> None:
     folder = store.root / "versions" / publish(store, 0)
     assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_reason_is_kept_with_the_entry_and_without_one_the_entry_is_as_it_was(store: ModelStore) -> None:
+    first, second = publish(store, 0), publish(store, 1)
+    store.activate(first, by="ann")
+    store.activate(second, by="ann", reason="it finds more")
+    store.rollback(by="ben", reason="it does not")
+    assert [entry.reason for entry in store.activations()] == [None, "it finds more", "it does not"]
+    assert "reason" not in json.loads((store.root / "activations" / "00000001.json").read_text())
+    with pytest.raises(StoreError, match="give a sentence"):
+        store.activate(second, by="ann", reason="x" * MOST_ENTRY_BYTES)
+    assert len(store.activations()) == 3

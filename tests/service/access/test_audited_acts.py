@@ -96,6 +96,27 @@ def test_nothing_is_rolled_back_while_the_trail_cannot_be_written(
     assert trail(client) == [("activate", newer.version), ("rollback", payments.version)]
 
 
+def test_a_reason_stands_in_the_trail_and_beside_the_version_that_it_was_given_for(
+    client: httpx.Client, payments: Bundle, newer: Bundle
+) -> None:
+    client.post(f"/models/{newer.version}/activate", json={"reason": "it finds more"}).raise_for_status()
+    back = client.post("/models/rollback", json={"reason": "too many false alerts"})
+    assert back.json()["reason"] == "too many false alerts"
+    entries = client.get("/audit").json()["audit"]
+    assert [e["detail"]["reason"] for e in entries] == ["too many false alerts", "it finds more"]
+    told = {model["version"]: model["activated"] for model in client.get("/models").json()["models"]}
+    assert told[newer.version]["reason"] == "it finds more"
+    assert told[payments.version] == back.json()
+    assert {"at", "by", "action"} <= told[newer.version].keys()
+
+
+@pytest.mark.parametrize("reason", ["", " \n", "a\0b", "x" * 1_001, 7])
+def test_a_reason_that_says_nothing_is_refused(client: httpx.Client, newer: Bundle, reason: object) -> None:
+    refused = client.post(f"/models/{newer.version}/activate", json={"reason": reason})
+    assert problem(refused, 422, "invalid-request")["field"] == "reason"
+    assert trail(client) == []
+
+
 def test_what_was_refused_before_it_was_tried_is_not_in_the_trail(client: httpx.Client) -> None:
     assert client.post(f"/models/{'0' * 64}/activate").status_code == 404
     assert client.post("/models/rollback").status_code == 409
