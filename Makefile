@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
-        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak docs clean
+        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,11 @@ bench-loop: setup ## a simulated analyst against other learners, over HTTP (need
 
 bench-retraining: setup ## from the twentieth label to the better model serving, for 10,000 rows
 	@$(BIN)/python -m tests.benchmarks.bench_retraining
+
+bench-pages: setup ## how fast the pages are over a full ledger, and what they cost /score (needs wrk and chromium)
+	@$(BIN)/python -m tests.benchmarks.bench_pages volume
+	@$(BIN)/python -m tests.benchmarks.bench_pages beside
+	@$(BIN)/python -m tests.benchmarks.bench_pages memory
 
 bench-review: setup ## what verdicts on the reference are worth (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_review

@@ -187,17 +187,8 @@ def volume(database: str, count: int, labelled: int, asks: int) -> dict[str, Any
         environment = {"NEARNORM_HOME": folder}
         if database == "postgresql":
             environment["NEARNORM_DATABASE_URL"] = stack.enter_context(running_postgres())
-        with served("serve", environment) as service:
-            sample, _ = _records(service.url)
-        ledger = Ledger.at(environment.get("NEARNORM_DATABASE_URL"), Path(folder))
-        migrate(ledger)
         started = time.monotonic()
-        digests = _fill_events(ledger, sample, count)
-        _fill_labels(ledger, digests[:labelled], sample)
-        if database == "postgresql":
-            with ledger.write() as connection:
-                connection.execute(sa.text("ANALYZE"))
-        ledger.close()
+        sample = fill(environment, count, labelled)
         filled = time.monotonic() - started
         with (
             served("serve", environment) as service,
@@ -206,6 +197,21 @@ def volume(database: str, count: int, labelled: int, asks: int) -> dict[str, Any
             time.sleep(2 * follower.FOLLOW_SECONDS)
             found = _asked(client, sample, asks)
     return {"database": database, "fill_seconds": round(filled, 1), "milliseconds": found}
+
+
+def fill(environment: dict[str, str], count: int, labelled: int) -> dict[str, Any]:
+    """A home whose ledger holds so many events and labels; the values that all of them have."""
+    with served("serve", environment) as service:
+        sample, _ = _records(service.url)
+    ledger = Ledger.at(environment.get("NEARNORM_DATABASE_URL"), Path(environment["NEARNORM_HOME"]))
+    migrate(ledger)
+    digests = _fill_events(ledger, sample, count)
+    _fill_labels(ledger, digests[:labelled], sample)
+    if "NEARNORM_DATABASE_URL" in environment:
+        with ledger.write() as connection:
+            connection.execute(sa.text("ANALYZE"))
+    ledger.close()
+    return sample
 
 
 def _fill_events(ledger: Ledger, sample: dict[str, Any], count: int) -> list[str]:
