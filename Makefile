@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
-        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak docs clean
+        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak screenshots docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 run: setup ## serve the starter model on 127.0.0.1:8000
-	@echo "==> Serving on http://127.0.0.1:$${NEARNORM_PORT:-8000} (README shows what to send; Ctrl-C stops)"
+	@echo "==> Open http://127.0.0.1:$${NEARNORM_PORT:-8000} in a browser (README shows what to send; Ctrl-C stops)"
 	@$(BIN)/nearnorm serve
 
 test: setup ## run every test; says first what it skips, and what to install for it
@@ -157,6 +157,9 @@ fuzz: setup ## 100,000 fuzzed requests on each database, and schemathesis on bot
 
 mutations: setup ## break MODULE in one place after the other (in MOST of them): what do TESTS not notice? (pip install mutmut)
 	@$(BIN)/python -m tests.mutation.mutate $(if $(MOST),--most $(MOST)) '$(MODULE)' $(TESTS)
+
+screenshots: setup ## take docs/review.md's pictures of every page again (needs chromium)
+	@$(BIN)/python -m tests.screenshots
 
 docs: setup ## write the configuration page from the settings
 	@$(BIN)/python -m nearnorm.service.cli.settings_page > docs/configuration.md

@@ -51,6 +51,11 @@ def _magnitude(value: float) -> int:
     return math.floor(math.log10(abs(value)))
 
 
+def score(value: float) -> str:
+    """Three figures: a model's own scale."""
+    return f"{value:.3g}"
+
+
 def value_of(value: Any) -> str:  # noqa: ANN401 - whatever a record holds
     """A record's value. What is missing is said to be."""
     if value is None:
@@ -90,6 +95,7 @@ def day_and_time(iso: str) -> str:
 FILTERS: dict[str, Callable[..., str]] = {
     "text": text,
     "number": number,
+    "score": score,
     "value": value_of,
     "share": share,
     "percentile": percentile,

@@ -103,14 +103,12 @@ def beside(rounds: int, seconds: int) -> dict[str, Any]:
         load = Load("one", 64, 1, "/score", "application/json", [body])
         script = write_script(load, Path(folder))
         with served("serve", environment) as service:
-            ratios = []
+            port, ratios = int(service.url.rpartition(":")[2]), []
             for turn in range(rounds):
                 rates = {}
                 for sessions in (10, 0) if turn % 2 else (0, 10):
                     with _reviewing(service, sessions):
-                        rates[sessions] = run_wrk(
-                            load, script, httpx.URL(service.url).port or 0, seconds
-                        ).rate
+                        rates[sessions] = run_wrk(load, script, port, seconds).rate
                 ratios.append(round(rates[10] / rates[0], 3))
     return {"ratio": statistics.median(ratios), "ratios": ratios}
 
