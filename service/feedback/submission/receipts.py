@@ -1,6 +1,6 @@
-"""GET /feedback/{id}: where a label stands, and what was learnt from it."""
+"""Receipts: where labels stand, and what was learnt from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import sqlalchemy as sa
@@ -10,8 +10,10 @@ from nearnorm.service.errors import NotFound
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.submission.record_ids import NamedEvent
 from nearnorm.service.feedback.submission.resolve import Bound
+from nearnorm.service.ids import iso
 from nearnorm.service.ledger.label_history import Label, LabelHistory
 from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.feedback import labels, second_opinions
 
 Status = Literal[
@@ -30,6 +32,7 @@ class Receipt(Struct, omit_defaults=True):
 
     feedback_id: str
     status: Status
+    at: str | None = None
     label: str | None = None
     retracts: str | None = None
     analyst: str | None = None
@@ -90,15 +93,51 @@ def receipt(connection: sa.Connection, feedback_id: str, log: EventLog) -> Recei
     label = labels.find(connection, feedback_id) if "\0" not in feedback_id else None
     if label is None:
         raise NotFound(f"no feedback {feedback_id[:60]!r} was ever stored", field="feedback_id")
-    history = labels.about(connection, label.model, [label.digest]).get(label.digest)
+    return _receipts(connection, [label], log)[0]
+
+
+def newest(
+    connection: sa.Connection,
+    model: str,
+    actor: str | None,
+    analyst: str | None,
+    limit: int,
+    before: int | None,
+    log: EventLog,
+) -> tuple[list[Receipt], int | None]:
+    """Receipts of what a key brought in and an analyst said (None: any), newest first, and the number to go
+    on from; None: there are no more."""
+    found = labels.newest(connection, model, actor, analyst, limit + 1, before)
+    told = _receipts(connection, [label for _, label in found[:limit]], log)
+    return told, found[limit - 1][0] if len(found) > limit else None
+
+
+def _receipts(connection: sa.Connection, of: Sequence[Label], log: EventLog) -> list[Receipt]:
+    """Of labels of one model."""
+    if not of:
+        return []
+    model = of[0].model
+    histories = labels.about(connection, model, [label.digest for label in of])
+    doubted = waits(connection, model, of)
+    kept = events.of_ids(connection, {label.event_id for label in of if label.event_id})
+    return [
+        _receipt(
+            label, histories.get(label.digest), label.digest in doubted, _event(label.event_id, kept, log)
+        )
+        for label in of
+    ]
+
+
+def _receipt(label: Label, history: LabelHistory | None, waits: bool, event: NamedEvent | None) -> Receipt:
     return Receipt(
-        feedback_id,
-        _status(label, history, bool(waits(connection, label.model, [label]))),
+        label.feedback_id,
+        _status(label, history, waits),
+        at=iso(label.at),
         label=label.label if label.label != "retract" else None,
         retracts=label.retracts,
         analyst=label.analyst,
         event_id=label.event_id,
-        event=_event(connection, label.event_id, log) if label.event_id else None,
+        event=event,
         record_id=label.record_id,
         conflicts_with=history.opponents(label) if history else None,
         job_id=label.job_id,
@@ -115,9 +154,11 @@ def receipt(connection: sa.Connection, feedback_id: str, log: EventLog) -> Recei
     )
 
 
-def _event(connection: sa.Connection, event_id: str, log: EventLog) -> NamedEvent | None:
+def _event(event_id: str | None, kept: Mapping[str, Event], log: EventLog) -> NamedEvent | None:
     """None for an event that is not kept any more."""
-    event = log.waiting(event_id) or events.find(connection, event_id)
+    if event_id is None:
+        return None
+    event = log.waiting(event_id) or kept.get(event_id)
     return NamedEvent.of(event) if event else None
 
 

@@ -127,6 +127,27 @@ def find(connection: sa.Connection, feedback_id: str) -> Label | None:
     return None if row is None else _label(row)
 
 
+def newest(
+    connection: sa.Connection,
+    model: str,
+    actor: str | None,
+    analyst: str | None,
+    limit: int,
+    before: int | None,
+) -> list[tuple[int, Label]]:
+    """What a key brought in and an analyst said (None: any), with its number; newest first, from the one
+    before number `before`."""
+    query = sa.select(labels).where(labels.c.model == model)
+    if actor is not None:
+        query = query.where(labels.c.actor == actor)
+    if analyst is not None:
+        query = query.where(labels.c.analyst == analyst)
+    if before is not None:
+        query = query.where(labels.c.number < before)
+    rows = connection.execute(query.order_by(labels.c.number.desc()).limit(limit)).all()
+    return [(row.number, _label(row)) for row in rows]
+
+
 def anomalies(connection: sa.Connection, model: str, digests: Iterable[str]) -> frozenset[str]:
     """Those of the records, a few hundred, that stand as confirmed anomalies."""
     query = sa.select(verdicts.c.digest).where(
