@@ -22,6 +22,8 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import sessions
+from nearnorm.service.ledger.tables.feedback import claims
+from nearnorm.service.ledger.tables.feedback.claims import Holder
 from nearnorm.service.ledger.tables.sessions import Session
 from nearnorm.service.token_bucket import TokenBucket
 
@@ -70,6 +72,8 @@ class Sessions:
         `analyst` is who sits there, by default the key. Raises Unauthorized, RateLimited, InvalidRequest,
         LedgerUnavailable.
         """
+        if key is None and not self._keyring.is_open():
+            raise Unauthorized("this service needs an API key: give it as `key`")
         caller = self._keyring.caller(None, None if key is None else key.strip(), None)
         secret = secrets.token_urlsafe(32)
         now = now_ms()
@@ -88,14 +92,20 @@ class Sessions:
         return secret, _signed_in(caller, session, secret)
 
     async def sign_out(self, caller: Caller) -> None:
-        """End the session that the caller was let in by, if it was one. Raises LedgerUnavailable."""
+        """End the session that the caller was let in by, if it was one. Raises LedgerUnavailable.
+
+        What he holds to review is free for others, unless he is signed in elsewhere too.
+        """
         session = caller.session
         if session is None:
             return
 
         def end(connection: sa.Connection) -> None:
-            if sessions.end(connection, session.digest):
-                audit.note(connection, caller.name, audit.SESSION[1], f"analyst {session.analyst}")
+            if not sessions.end(connection, session.digest):
+                return
+            audit.note(connection, caller.name, audit.SESSION[1], f"analyst {session.analyst}")
+            if not sessions.is_signed_in(connection, caller.key_id, session.analyst, now_ms()):
+                claims.end_of(connection, Holder(caller.name, session.analyst))
 
         await self._ledger.written(end)
         await self._ledger.seen(self.refresh)

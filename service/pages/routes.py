@@ -1,13 +1,11 @@
 """Every route of the pages, and the paths that read their forms."""
 
 from fastapi import APIRouter
-from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
-from nearnorm.service.pages import review, static_files
-from nearnorm.service.pages.routing import see_other
+from nearnorm.service.pages import review, sign_in, static_files
 
-_views = (review.router,)
+_views = (sign_in.router, review.router)
 
 router = APIRouter()
 for view in (static_files.router, *_views):
@@ -19,9 +17,3 @@ FORMS = frozenset(
     for route in view.routes
     if isinstance(route, APIRoute) and "POST" in (route.methods or ())
 )
-
-
-@router.get("/", include_in_schema=False)
-async def get_root() -> RedirectResponse:
-    """The page that most people come for."""
-    return see_other("/review")

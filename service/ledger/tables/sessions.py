@@ -58,6 +58,13 @@ def end(connection: sa.Connection, digest: str) -> Session | None:
     return Session(**row._mapping)
 
 
+def is_signed_in(connection: sa.Connection, key_id: str | None, analyst: str, now: int) -> bool:
+    """Whether an analyst has a session by this key."""
+    same = sessions.c.key_id.is_not_distinct_from(key_id)
+    query = sa.select(sessions.c.digest).where(same, sessions.c.analyst == analyst, sessions.c.until > now)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def end_of_key(connection: sa.Connection, key_id: str) -> None:
     _remove(connection, sessions.c.key_id == key_id)
 

@@ -1,6 +1,6 @@
 // The public routes, with the session's cookie and its token. Errors are the problem's own words.
 
-const csrf = document.body.dataset.csrf;
+let csrf = document.body.dataset.csrf;
 
 export class Refused extends Error {
   constructor(message, status) {
@@ -10,17 +10,32 @@ export class Refused extends Error {
 }
 
 export async function send(method, path, body, more = {}) {
+  const answered = await ask(method, path, body, more);
+  const again = answered.status === 403 && answered.found.type?.endsWith(":csrf-token") && (await renewed());
+  const { status, found, ok } = again ? await ask(method, path, body, more) : answered;
+  if (!ok) throw new Refused(wordsOf(found, status), status);
+  return found;
+}
+
+async function ask(method, path, body, more) {
   const headers = { "Content-Type": "application/json", ...more.headers };
   if (csrf) headers["X-CSRF-Token"] = csrf;
   let answer;
   try {
-    answer = await fetch(path, { ...more, method, headers, body: JSON.stringify(body) });
+    answer = await fetch(path, { ...more, method, headers, body: body && JSON.stringify(body) });
   } catch {
     throw new Refused("the service cannot be reached", 0);
   }
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(wordsOf(found, answer.status), answer.status);
-  return found;
+  return { status: answer.status, ok: answer.ok, found: await answer.json().catch(() => ({})) };
+}
+
+// Whether the same analyst has signed in again, in another tab: this one may go on.
+async function renewed() {
+  const { ok, found } = await ask("GET", "/session", undefined, {});
+  const { name, analyst } = document.body.dataset;
+  if (!ok || found.name !== name || found.analyst !== analyst) return false;
+  csrf = found.csrf;
+  return true;
 }
 
 function wordsOf(problem, status) {

@@ -214,6 +214,25 @@ def test_who_logs_out_is_out_with_the_same_cookie_too(guarded: Guarded) -> None:
         assert table.alive(connection, 0) == []
 
 
+def test_who_logs_out_gives_back_what_he_holds_unless_he_is_signed_in_elsewhere(guarded: Guarded) -> None:
+    client, by_key = guarded.client, {"X-API-Key": guarded.keys["all"]}
+    with httpx.Client(base_url=client.base_url, headers=by_key) as scorer:
+        fill(scorer, 4)
+
+        def held() -> int:
+            return len(scorer.get("/claims", params={"everybody": "true"}).json()["claims"])
+
+        sign_in(client, guarded.keys["all"], "ann")
+        client.post("/claims", json={"limit": 3})
+        scorer.post("/claims", json={"analyst": "ben", "limit": 1})
+        with browser(client) as phone:
+            sign_in(phone, guarded.keys["all"], "ann")
+            phone.delete("/session")
+        assert held() == 4
+        client.delete("/session")
+        assert held() == 1
+
+
 def test_a_session_ends_with_its_key(guarded: Guarded) -> None:
     client = guarded.client
     sign_in(client, guarded.keys["desk"], "ann")

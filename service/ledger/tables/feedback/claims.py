@@ -112,6 +112,11 @@ def end(connection: sa.Connection, model: str, digests: Sequence[str]) -> None:
     _remove(connection, sa.and_(claims.c.model == model, claims.c.digest.in_(digests)))
 
 
+def end_of(connection: sa.Connection, holder: Holder) -> None:
+    """The holder holds nothing more, of whatever model."""
+    _remove(connection, sa.and_(claims.c.actor == holder.actor, claims.c.analyst == holder.analyst))
+
+
 def erase_equal(connection: sa.Connection, digests: Sequence[str]) -> None:
     """Forget records, of whatever model."""
     _remove(connection, claims.c.digest.in_(digests))
