@@ -23,7 +23,7 @@ from tests.service.pages.conftest import fill, opened
 from tests.service.running import home_with, serving
 
 VENDOR = Path(nearnorm.service.pages.__file__).parent / "static" / "vendor"
-PATHS = [view.path for view in VIEWS]
+PATHS = ["/sign-in", *(view.path for view in VIEWS)]
 SERIOUS = {"serious", "critical"}
 
 
@@ -121,6 +121,7 @@ def test_a_form_from_another_site_or_from_nowhere_is_refused(desk: httpx.Client)
 def test_a_broken_form_is_a_page_that_names_the_mend(desk: httpx.Client, path: str, body: bytes) -> None:
     headers = {"Origin": str(desk.base_url), "Content-Type": "application/x-www-form-urlencoded"}
     answer = desk.post(path, content=body, headers=headers)
+    desk.cookies.clear()  # an empty form signs in where no key is needed
     assert answer.status_code in (303, 400, 404, 413, 422), answer.text
     assert answer.status_code == 303 or answer.headers["content-type"].startswith("text/html")
 
