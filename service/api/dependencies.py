@@ -66,15 +66,16 @@ def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no ty
         if request.method not in ("GET", "HEAD"):
             check_csrf(found, request.headers.get("x-csrf-token"))
         request.state.caller = found
-        if request.url.query:
-            await _check_query(request)
+        await check_query(request)
         return found
 
     return Depends(caller)
 
 
-async def _check_query(request: Request) -> None:
+async def check_query(request: Request) -> None:
     """Raises InvalidRequest for a parameter that the route's description does not name."""
+    if not request.url.query:
+        return
     template, method = request.scope["route"].path_format, request.method.lower()
     known = await asyncio.to_thread(request.app.state.document.query_of, template, method)
     query_of(request.url.query, known)

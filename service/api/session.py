@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from nearnorm.service.access import session_cookie
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import body_of, check_query, described, needs, read, services_of
 from nearnorm.service.feedback.submission.request import Name
 from nearnorm.service.ids import iso, now_ms
 
@@ -40,6 +40,7 @@ class WhoAmI(BaseModel):
 @router.post("", status_code=201, response_model_exclude_none=True, openapi_extra=described(SignInRequest))
 async def post_session(request: Request, response: Response) -> WhoAmI:
     """Sign in: the answer's cookie stands for the key, until it expires or `DELETE /session`."""
+    await check_query(request)
     sent = read(await body_of(request, MOST_BYTES), SignInRequest)
     return who(await sign_in(request, response, sent.key, sent.analyst))
 
