@@ -13,8 +13,8 @@ from nearnorm.service.api import (
     analysts,
     claims,
     drift,
-    events,
     feedback,
+    groups,
     health,
     jobs,
     models,
@@ -22,7 +22,6 @@ from nearnorm.service.api import (
     privacy,
     queue,
     session,
-    skips,
 )
 from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.http.middleware import problems
@@ -103,20 +102,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.state.figures = figures
     app.state.siblings = siblings
     app.include_router(health.router)
-    for room in (
-        drift,
-        models,
-        feedback,
-        analysts,
-        jobs,
-        queue,
-        claims,
-        skips,
-        events,
-        policy,
-        privacy,
-        session,
-    ):
+    for room in (drift, models, feedback, groups, analysts, jobs, queue, claims, policy, privacy, session):
         app.include_router(room.router)
     if settings.pages:
         app.include_router(routes.router)

@@ -50,7 +50,9 @@ labels = sa.Table(
         for when in ("before", "after", "held_out")
         for name, kind in (("percentile", sa.Double), ("anomaly", sa.Boolean))
     ),
+    sa.Column("group_id", sa.Text),  # of the verdict on a group of records that it was given with
     sa.Index("labels_by_digest", "model", "digest"),
+    sa.Index("labels_by_group", "group_id"),
     sa.Index("labels_retracted", "retracts"),
     sa.Index("labels_by_job", "model", "job_id"),
     sa.Index("labels_by_change", "model", "change"),
@@ -148,6 +150,20 @@ def newest(
     return [(row.number, _label(row)) for row in rows]
 
 
+def of_group(connection: sa.Connection, group_id: str) -> list[Label]:
+    """The labels that one verdict gave, in order; empty where there was none."""
+    query = sa.select(labels).where(labels.c.group_id == group_id).order_by(labels.c.number)
+    return [_label(row) for row in connection.execute(query)]
+
+
+def retracted(connection: sa.Connection, group_id: str) -> set[str]:
+    """The labels of one verdict on a group that were taken back."""
+    own = sa.select(labels.c.feedback_id).where(labels.c.group_id == group_id)
+    return {
+        str(id_) for id_ in connection.scalars(sa.select(labels.c.retracts).where(labels.c.retracts.in_(own)))
+    }
+
+
 def anomalies(connection: sa.Connection, model: str, digests: Iterable[str]) -> frozenset[str]:
     """Those of the records, a few hundred, that stand as confirmed anomalies."""
     query = sa.select(verdicts.c.digest).where(
@@ -170,12 +186,6 @@ def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> Hist
             statements[digest].append(Statement(*columns))
     silenced = quarantine.silenced(connection)
     return {digest: LabelHistory(found, silenced) for digest, found in statements.items()}
-
-
-def newest_about(connection: sa.Connection, model: str, digest: str, most: int) -> list[Label]:
-    """What was said last about one record, newest first, with all that is stored with it."""
-    query = sa.select(labels).where(labels.c.model == model, labels.c.digest == digest)
-    return [_label(row) for row in connection.execute(query.order_by(labels.c.number.desc()).limit(most))]
 
 
 def rate(connection: sa.Connection, analyst: str, actor: str, since: int, until: int) -> tuple[int, int]:
