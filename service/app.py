@@ -13,6 +13,7 @@ from nearnorm.service.api import (
     analysts,
     claims,
     drift,
+    events,
     feedback,
     groups,
     health,
@@ -22,6 +23,7 @@ from nearnorm.service.api import (
     privacy,
     queue,
     session,
+    skips,
 )
 from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.http.middleware import problems
@@ -102,7 +104,21 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.state.figures = figures
     app.state.siblings = siblings
     app.include_router(health.router)
-    for room in (drift, models, feedback, groups, analysts, jobs, queue, claims, policy, privacy, session):
+    for room in (
+        drift,
+        models,
+        feedback,
+        groups,
+        analysts,
+        jobs,
+        queue,
+        claims,
+        skips,
+        events,
+        policy,
+        privacy,
+        session,
+    ):
         app.include_router(room.router)
     if settings.pages:
         app.include_router(routes.router)

@@ -11,7 +11,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import sessions
 from nearnorm.service.ledger.tables.events import events
-from nearnorm.service.ledger.tables.feedback import claims, erasure, reference_rows
+from nearnorm.service.ledger.tables.feedback import claims, erasure, reference_rows, skips
 
 Forgetting = Callable[[str], AbstractContextManager[None]]
 
@@ -31,6 +31,7 @@ def forget_record(ledger: Ledger, record_id: str, actor: str, forgetting: Forget
     with guard, ledger.write() as connection:
         digests = events.digests_of(connection, record_id)
         claims.erase_equal(connection, digests)
+        skips.erase_equal(connection, digests)
         in_reference = reference_rows.erase_equal(connection, digests)
         erased = Erased(
             events.erase_record(connection, record_id) + in_reference,
@@ -45,6 +46,7 @@ def forget_reference_row(ledger: Ledger, event_id: str, actor: str) -> Erased:
     """Delete the record of a reference row that was offered for review. Version and signature stay."""
     with ledger.write() as connection:
         claims.erase_event(connection, event_id)
+        skips.erase_event(connection, event_id)
         erased = Erased(reference_rows.erase(connection, event_id), 0)
         audit.note(connection, actor, "forget", "reference row", events=erased.events)
     ledger.scrub()
@@ -62,6 +64,7 @@ def forget_analyst(ledger: Ledger, analyst: str, actor: str) -> Erased:
         for name in names:
             claims.erase_analyst(connection, name)
             sessions.erase_analyst(connection, name)
+            skips.erase_analyst(connection, name)
         named = [erasure.erase_analyst(connection, name, pseudonym) for name in names]
         erased = Erased(0, sum(named))
         audit.note(connection, actor, "forget", "analyst", labels=erased.labels)

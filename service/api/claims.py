@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import msgspec
+import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from msgspec import Meta
 from pydantic import BaseModel
@@ -11,10 +12,10 @@ from nearnorm.models.conformal import lowest_percentile
 from nearnorm.service.access.analyst_name import whose
 from nearnorm.service.access.keyring import Caller, check_role
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
-from nearnorm.service.api.queue import QueueItem, items_of
+from nearnorm.service.api.queue import QueueItem, items_of, skips_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback import claims
-from nearnorm.service.feedback.claims import MOST, Ask, ReviewScope
+from nearnorm.service.feedback.claims import MOST, Ask, Held, ReviewScope
 from nearnorm.service.feedback.submission.request import MOST_LABELS, Name
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.tables.feedback import claims as leases
@@ -97,9 +98,14 @@ async def claimed(request: Request, caller: Caller, sent: ClaimRequest) -> Claim
     loaded = registry.get(sent.model)
     threshold = lowest_percentile(loaded.ranks.policy.budget)
     review = ReviewScope(sent.model, loaded.ref.version, threshold, services.settings.reference_reviews)
-    ask = Ask(_holder(caller, sent.analyst), sent.limit, 1000 * sent.seconds, "operate" in caller.roles)
-    held = await services.ledger.written(lambda c: claims.claim(c, review, ask))
-    items = await items_of(held.picks, loaded, sent.explain)
+    ask = Ask(holder_of(caller, sent.analyst), sent.limit, 1000 * sent.seconds, "operate" in caller.roles)
+
+    def claim(connection: sa.Connection) -> tuple[Held, dict[str, int]]:
+        held = claims.claim(connection, review, ask)
+        return held, skips_of(connection, sent.model, held.picks)
+
+    held, skipped = await services.ledger.written(claim)
+    items = await items_of(held.picks, loaded, sent.explain, skipped)
     until = iso(held.until)
     return Claims(claims=[ClaimedItem(**item.model_dump(), claimed_until=until) for item in items])
 
@@ -123,7 +129,7 @@ async def list_claims(
     request.app.state.registry.get(model)
     if everybody:
         check_role(caller, "operate")
-    holder = None if everybody else _holder(caller, analyst)
+    holder = None if everybody else holder_of(caller, analyst)
     turn, _, place = cursor.partition(".")
     found = await services_of(request).ledger.seen(
         lambda c: leases.page(c, model, holder, now_ms(), limit + 1, (int(turn), int(place)))
@@ -159,7 +165,7 @@ async def released(request: Request, caller: Caller, sent: ReleaseRequest) -> Re
     registry: Registry = request.app.state.registry
     registry.get(sent.model)
     if sent.key is None:
-        holder = _holder(caller, sent.analyst)
+        holder = holder_of(caller, sent.analyst)
         count = await services_of(request).ledger.written(
             lambda c: claims.give_back(c, sent.model, holder, sent.event_ids)
         )
@@ -178,7 +184,7 @@ def _check_reviews(caller: Caller) -> None:
         check_role(caller, "feedback")
 
 
-def _holder(caller: Caller, analyst: str | None) -> Holder:
+def holder_of(caller: Caller, analyst: str | None) -> Holder:
     """Raises InvalidRequest."""
     return Holder(caller.name, _analyst(analyst, caller.analyst, caller.name))
 

@@ -1,6 +1,6 @@
 """What to review next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,8 +16,9 @@ from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.feedback import queue
 from nearnorm.service.feedback.queue import Pick
 from nearnorm.service.ids import iso
+from nearnorm.service.ledger.tables.feedback import skips
 from nearnorm.service.records.kept_columns import masked
-from nearnorm.service.scoring.explain import reasons_of
+from nearnorm.service.scoring.explain import assess
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 
@@ -27,7 +28,7 @@ router = APIRouter(prefix="/queue", tags=["feedback"])
 class QueueItem(BaseModel):
     """`why` it is here; `said`: the label that waits for a second opinion;
     `probability` is that of a record like it being kept, for estimates without bias. `kept`: columns outside
-    the model, masked in GET /queue and whole in POST /claims."""
+    the model, masked in GET /queue and whole in POST /claims. `skipped`: by how many analysts."""
 
     event_id: str
     why: queue.Why
@@ -40,6 +41,7 @@ class QueueItem(BaseModel):
     model_version: str
     record: dict[str, Any]
     kept: dict[str, str] | None = None
+    skipped: int | None = None
     reasons: list[dict[str, Any]] | None = None
     id: str | None = None
     said: str | None = None
@@ -70,7 +72,11 @@ async def get_queue(
     wanted = services.settings.reference_reviews
     version, threshold = loaded.ref.version, lowest_percentile(loaded.ranks.policy.budget)
 
-    def look(connection: sa.Connection) -> tuple[list[Pick], queue.Cursor | None]:
+    def look(connection: sa.Connection) -> tuple[list[Pick], queue.Cursor | None, dict[str, int]]:
+        picks, end = pick(connection)
+        return picks, end, skips_of(connection, model, picks)
+
+    def pick(connection: sa.Connection) -> tuple[list[Pick], queue.Cursor | None]:
         doubted, at = queue.review_doubts(connection, model, limit, begin)
         left = limit - len(doubted)
         first, at = queue.review_reference(connection, model, version, wanted, left, at)
@@ -80,24 +86,31 @@ async def get_queue(
         rest, end = queue.review(connection, model, threshold, left, at)
         return [*doubted, *first, *rest], end
 
-    picks, end = await services.ledger.seen(look)
-    found = await items_of(picks, loaded, explain)
+    picks, end, skipped = await services.ledger.seen(look)
+    found = await items_of(picks, loaded, explain, skipped)
     for item in found:
         item.kept = item.kept and masked(item.kept)
     return QueuePage(queue=found, next=queue.write_cursor(end) if end else None)
 
 
-async def items_of(picks: Sequence[Pick], loaded: LoadedModel, explain: bool) -> list[QueueItem]:
+def skips_of(connection: sa.Connection, model: str, picks: Sequence[Pick]) -> dict[str, int]:
+    """How many analysts skipped each, by digest."""
+    return skips.counts(connection, model, [pick.event.digest for pick in picks])
+
+
+async def items_of(
+    picks: Sequence[Pick], loaded: LoadedModel, explain: bool, skipped: Mapping[str, int]
+) -> list[QueueItem]:
     """As they are answered; `explain` adds the reasons that the model has."""
-    found = [_item(pick, loaded) for pick in picks]
+    found = [_item(pick, loaded, skipped.get(pick.event.digest)) for pick in picks]
     if explain and found:
-        reasons = await reasons_of(loaded, [item.record for item in found])
-        for item, own in zip(found, reasons, strict=True):
-            item.reasons = msgspec.to_builtins(own)
+        assessed = await assess(loaded, [item.record for item in found])
+        for item, own in zip(found, assessed, strict=True):
+            item.reasons = None if own is None else msgspec.to_builtins(own.reasons)
     return found
 
 
-def _item(pick: Pick, model: LoadedModel) -> QueueItem:
+def _item(pick: Pick, model: LoadedModel, skipped: int | None) -> QueueItem:
     event = pick.event
     if pick.why in ("reference", "second_opinion"):  # its rank changes with every verdict on another row
         (percentile,), (anomaly,) = model.ranks.judge(np.array([event.score], np.float32))
@@ -116,4 +129,5 @@ def _item(pick: Pick, model: LoadedModel) -> QueueItem:
         model_version=event.model_version,
         record=event.record,
         kept=event.kept,
+        skipped=skipped,
     )

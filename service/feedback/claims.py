@@ -17,11 +17,14 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.candidates import candidates, open_of
-from nearnorm.service.ledger.tables.feedback import claims, reference_rows, second_opinions
+from nearnorm.service.ledger.tables.events.events import Event
+from nearnorm.service.ledger.tables.feedback import claims, reference_rows, second_opinions, skips
 from nearnorm.service.ledger.tables.feedback.claims import Claim, Holder
+from nearnorm.service.ledger.tables.feedback.skips import Skip
 
 MOST = 200  # records that an analyst holds of a model
 MOST_OF_KEY = 2_000  # records that all analysts of an API key hold
+MOST_SKIPPED_OF_KEY = 10_000
 
 _OF_EVENTS: dict[str, Why] = {why: why for why in queue.MIX}
 
@@ -102,6 +105,25 @@ def take_back(
     return released
 
 
+def skip(connection: sa.Connection, found: Event, holder: Holder, reason: str) -> int:
+    """Let others have a record that the holder will not judge; how many analysts skipped it by now.
+
+    Raises Conflict where the key's analysts skipped too many already.
+    """
+    claims.lock(connection)
+    if skips.count_of_key(connection, holder.actor) >= MOST_SKIPPED_OF_KEY:
+        raise Conflict(
+            f"the analysts of this API key have skipped {MOST_SKIPPED_OF_KEY:,} records, the most there may "
+            "be: a skip is forgotten when it is as old as events are kept (NEARNORM_EVENT_DAYS)",
+            field="event_id",
+        )
+    model, digest = found.model, found.digest
+    mine = Skip(model, digest, holder.actor, holder.analyst, found.event_id, reason, now_ms())
+    skips.put(connection, mine)
+    claims.end_own(connection, model, digest, holder)
+    return skips.counts(connection, model, [digest])[digest]
+
+
 def _still_open(connection: sa.Connection, review: ReviewScope, held: Sequence[Claim]) -> dict[str, Pick]:
     """Of what is held, by digest and in order, what the queue would still give."""
     model = review.model
@@ -146,11 +168,12 @@ def _more(
 def _next(
     connection: sa.Connection, review: ReviewScope, ask: Ask, limit: int, taken: int, now: int
 ) -> list[Pick]:
-    """The queue's first page, of what nobody holds and this holder can answer."""
+    """The queue's first page, of what nobody holds and this holder can answer and did not skip."""
     model, holder, begin = review.model, ask.holder, Cursor()
 
     def free(digest: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-        return claims.is_free(model, digest, now)
+        """For this holder."""
+        return sa.and_(claims.is_free(model, digest, now), sa.not_(skips.is_skipped(model, digest, holder)))
 
     waiting = free(second_opinions.second_opinions.c.digest)
     picks: list[Pick] = []

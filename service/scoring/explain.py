@@ -19,17 +19,43 @@ MOST_ROWS = 256
 """Explained of one request: each costs what scoring a hundred rows does."""
 
 
-async def reasons_of(model: LoadedModel, records: list[dict[str, Any]]) -> list[list[Reason] | None]:
-    """Why records would get their scores from `model` now; None for one that does not fit its schema."""
+class Assessed(Struct, frozen=True):
+    """What a model says of one record now. `anomaly` is by score and novelty, whatever analysts said of it;
+    `prototype`: whose group it was compared with."""
+
+    score: float
+    percentile: float
+    anomaly: bool
+    novel: list[str]
+    novel_distance: bool
+    prototype: int
+    reasons: list[Reason]
+
+
+async def assess(model: LoadedModel, records: list[dict[str, Any]]) -> list[Assessed | None]:
+    """What `model` would say of records now, and why; None for one that does not fit its schema."""
     encoded = model.encoder.encode(Envelope(records=records))
-    found: list[list[Reason] | None] = [None] * len(records)
-    if len(encoded.rows):
-        outputs = await asyncio.to_thread(model.engine.run, encoded.rows)
-        parts = await model.explaining.submit(ScoredRows(encoded.rows, outputs))
-        residuals = outputs.residual.tolist()
-        for row, explained in enumerate(chain.from_iterable(parts)):
-            record = model.encoder.record(encoded, row)
-            found[encoded.places()[row]] = model.explainer.reasons(record, explained, residuals[row])
+    found: list[Assessed | None] = [None] * len(records)
+    if not len(encoded.rows):
+        return found
+    outputs = await asyncio.to_thread(model.engine.run, encoded.rows)
+    parts = await model.explaining.submit(ScoredRows(encoded.rows, outputs))
+    percentile, anomaly = model.ranks.judge(outputs.score)
+    novel = model.novelty.find(encoded.rows, outputs.distance)
+    residuals = outputs.residual.tolist()
+    for row, explained in enumerate(chain.from_iterable(parts)):
+        record, signals = model.encoder.record(encoded, row), novel.get(row, ())
+        alerts = model.alert_on_novel and not model.novelty_watch.ceased.keys() >= set(signals)
+        prototype = explained.prototype
+        found[encoded.places()[row]] = Assessed(
+            float(outputs.score[row]),
+            float(percentile[row]),
+            bool(anomaly[row]) or alerts,
+            model.novelty.features(signals),
+            model.novelty.distance in signals,
+            int(outputs.prototype[row]) if prototype is None else prototype,
+            model.explainer.reasons(record, explained, residuals[row]),
+        )
     return found
 
 

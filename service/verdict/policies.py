@@ -127,6 +127,11 @@ def current(connection: sa.Connection, ground: Ground, known: InForce | None) ->
     return _solved_or_kept(connection, ground, _current(connection, ground), known)
 
 
+def at(connection: sa.Connection, ground: Ground, when: int | None) -> PolicyVersion:
+    """The version that was in force at a time (ms), whatever it came to; None: now."""
+    return policy.current(connection, ground.model, ground.line, when) or _default(ground)
+
+
 def share_in_force(connection: sa.Connection, bundle: Bundle, model: str) -> float:
     """The share of a version's reference that the policy of `model` comes to, as fine as that allows.
 

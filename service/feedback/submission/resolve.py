@@ -12,13 +12,14 @@ from nearnorm.models.data.digest import record_digest
 from nearnorm.service.access.analyst_name import whose
 from nearnorm.service.errors import TYPE_PREFIX, misfit
 from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback import review
 from nearnorm.service.feedback.submission.record_ids import MOST_CHOICES, NamedEvent, by_id, choices, others
 from nearnorm.service.feedback.submission.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.events import Event
-from nearnorm.service.ledger.tables.feedback import labels, reference_rows, second_opinions
+from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.records.shapes import Envelope, IndexedProblem
 
@@ -107,21 +108,18 @@ class Resolver:
 
     def _event(self, item: Item) -> Event:
         if item.event_id is not UNSET:
-            event = (
-                self._log.waiting(item.event_id)
-                or events.find(self._connection, item.event_id)
-                or reference_rows.find(self._connection, self._sent.model, item.event_id)
-                or second_opinions.find(self._connection, self._sent.model, item.event_id)
-            )
-            if event is None:
+            found = review.find(self._connection, self._log, self._sent.model, item.event_id)
+            if found is None:
                 raise Mistake(
                     "unknown-event", "no such event is kept: send the record itself as `record`", "event_id"
                 )
-            if event.model != self._sent.model:
+            if found.event.model != self._sent.model:
                 raise Mistake(
-                    "other-model", f"the event is of model {event.model!r}: name it as `model`", "event_id"
+                    "other-model",
+                    f"the event is of model {found.event.model!r}: name it as `model`",
+                    "event_id",
                 )
-            return event
+            return found.event
         return self._newest_of(str(item.record_id))
 
     def _newest_of(self, id_: str) -> Event:

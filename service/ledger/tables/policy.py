@@ -42,9 +42,13 @@ class PolicyVersion(Struct, frozen=True):
     line: str | None
 
 
-def current(connection: sa.Connection, model: str, line: str) -> PolicyVersion | None:
-    """The newest version that was set for a line."""
+def current(
+    connection: sa.Connection, model: str, line: str, until: int | None = None
+) -> PolicyVersion | None:
+    """The newest version that was set for a line, up to a time (ms) or until now."""
     ours = sa.or_(policies.c.line == line, policies.c.line.is_(None))
+    if until is not None:
+        ours = sa.and_(ours, policies.c.at <= until)
     return _one(connection, _of(model).where(ours).order_by(policies.c.version.desc()).limit(1))
 
 

@@ -146,6 +146,12 @@ def of_record(connection: sa.Connection, model: str, record_id: str, most: int) 
     return list(of_ids(connection, list(newest.values())[:most]).values())
 
 
+def newest_of_record(connection: sa.Connection, model: str, record_id: str, most: int) -> list[Event]:
+    """The newest events with a caller's own id, newest first."""
+    query = sa.select(events).where(events.c.record_id == record_id, events.c.model == model)
+    return fetch(connection, query.order_by(events.c.event_id.desc()).limit(most))
+
+
 def of_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Event]:
     found = fetch(connection, sa.select(events).where(events.c.event_id.in_(ids)))
     return {event.event_id: event for event in found}

@@ -117,6 +117,11 @@ def end_of(connection: sa.Connection, holder: Holder) -> None:
     _remove(connection, sa.and_(claims.c.actor == holder.actor, claims.c.analyst == holder.analyst))
 
 
+def end_own(connection: sa.Connection, model: str, digest: str, holder: Holder) -> None:
+    """The holder does not hold this record any more."""
+    _remove(connection, sa.and_(_of(model, holder), claims.c.digest == digest))
+
+
 def held_by_others(
     connection: sa.Connection, model: str, digests: Sequence[str], holder: Holder, now: int
 ) -> set[str]:

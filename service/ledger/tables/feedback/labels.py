@@ -188,6 +188,12 @@ def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> Hist
     return {digest: LabelHistory(found, silenced) for digest, found in statements.items()}
 
 
+def newest_about(connection: sa.Connection, model: str, digest: str, most: int) -> list[Label]:
+    """What was said last about one record, newest first, with all that is stored with it."""
+    query = sa.select(labels).where(labels.c.model == model, labels.c.digest == digest)
+    return [_label(row) for row in connection.execute(query.order_by(labels.c.number.desc()).limit(most))]
+
+
 def rate(connection: sa.Connection, analyst: str, actor: str, since: int, until: int) -> tuple[int, int]:
     """How many statements an analyst sent by a key in a time, and when the first of them came."""
     theirs = sa.and_(labels.c.analyst == analyst, labels.c.actor == actor, labels.c.at.between(since, until))
