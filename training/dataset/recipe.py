@@ -30,8 +30,9 @@ class ColumnOverride(BaseModel):
     """The time zone on whose clocks they are read, such as Europe/Berlin; UTC without one."""
     since: tuple[str, ...] | None = None
     """Other times: how long it is since each is a number that the model sees."""
-    keep: bool | None = None
-    """Whether its text is kept with events for whoever reviews them, though no model reads it."""
+    keep: bool | None = Field(default=None, exclude_if=lambda keep: keep is None)
+    """Whether its text is kept with events for whoever reviews them, though no model reads it. Where nothing
+    is said, the recipe in a bundle, and so its version, is as it was before there was such a thing."""
 
     @model_validator(mode="after")
     def _times_alone_have_a_format(self) -> Self:

@@ -47,3 +47,9 @@ def test_a_mistake_is_refused_by_the_name_of_its_key(tmp_path: Path, text: str, 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         Recipe.read(tmp_path / "nothing.toml")
+
+
+def test_a_recipe_that_keeps_nothing_is_written_as_before_there_was_such_a_thing() -> None:
+    names = ["kind", "nullable", "missing", "categories", "format", "zone", "since"]
+    assert list(ColumnOverride(kind="code").model_dump()) == names
+    assert list(ColumnOverride(kind="id", keep=True).model_dump()) == [*names, "keep"]
