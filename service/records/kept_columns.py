@@ -4,7 +4,6 @@ Only rows that are kept as events are looked at. Whatever a caller sends becomes
 is shown as JSON, and what is no whole text loses only what is not.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -126,18 +125,15 @@ def _bounded(texts: dict[str, str]) -> str | None:
     if len(json) > MOST_BYTES:
         sizes = {name: len(_encode(text)) for name, text in texts.items()}
         shares = fair_shares(sizes, MOST_BYTES - (len(json) - sum(sizes.values())))
-        json = _encode({name: _cut(text, shares[name]) for name, text in texts.items()})
+        long = {name: _cut(texts[name], share) for name, share in shares.items() if share < sizes[name]}
+        json = _encode(texts | long)
     return json.decode()
 
 
 def _cut(text: str, most: int) -> str:
-    """So much of a text as JSON of `most` bytes holds, with the mark that it was longer."""
-    if len(_encode(text)) <= most:
-        return text
-    left = most - _QUOTES - len(CUT.encode())
-    return text[: _fitting(text, left)] + CUT
-
-
-def _fitting(text: str, most: int) -> int:
-    """How many characters take `most` bytes of JSON at most."""
-    return bisect_right(range(1, len(text)), most, key=lambda end: len(_encode(text[:end])) - _QUOTES)
+    """So much of a text as JSON of `most` bytes holds, or a little less, with the mark that it was longer."""
+    most -= _QUOTES + len(CUT.encode())
+    end = most
+    while (size := len(_encode(text[:end])) - _QUOTES) > most:
+        end = min(end - 1, end * most // size)
+    return text[:end] + CUT

@@ -7,15 +7,18 @@ import pytest
 import sqlalchemy as sa
 
 from nearnorm.service.access.erasure import forget_analyst, forget_record
+from nearnorm.service.app import create_app
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback import claims as rules
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.ledger.tables.feedback.skips import Skip, put, skips
+from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.feedback.test_claims import claim, ids
 from tests.service.feedback.test_queue import fill, page
+from tests.service.running import serving
 from tests.service.waiting import until
 
 
@@ -62,6 +65,15 @@ def test_an_equal_record_that_is_scored_later_stays_skipped(client: httpx.Client
     until(lambda: again in ids(page(client)["queue"]))
     assert ids(claim(client, "ann", 200)) == []
     assert ids(claim(client, "bea", 200)) == [again]
+
+
+def test_a_skip_holds_over_replicas(client: httpx.Client, settings: Settings) -> None:
+    event_id = score(client, STRANGE)["event_id"]
+    until(lambda: page(client)["queue"])
+    with serving(create_app(settings)) as other:
+        skip(client, event_id, "ann")
+        assert ids(claim(other, "ann", 200)) == []
+        assert skip(other, event_id, "bea") == 2
 
 
 def test_what_waits_for_a_second_opinion_and_a_reference_row_are_skipped_too(client: httpx.Client) -> None:
