@@ -48,7 +48,10 @@ async def list_jobs(
     cursor: str | None = None,
 ) -> JobPage:
     """Retraining jobs, newest first."""
+    return await newest(request, model, limit, cursor)
 
+
+async def newest(request: Request, model: str | None, limit: int, cursor: str | None) -> JobPage:
     def read(connection: Any) -> list[Job]:  # noqa: ANN401 - a connection; routes know no SQL
         found = jobs.newest(connection, limit + 1, cursor, model)
         return [requests.as_dict(connection, job) for job in found]
@@ -61,19 +64,24 @@ async def list_jobs(
 @router.post("", status_code=202, openapi_extra=described(JobRequest))
 async def post_job(request: Request, response: Response, caller: Annotated[Caller, needs("operate")]) -> Job:
     """Retrain now, with the labels there are. Where a job waits already, it is that one."""
-    services = services_of(request)
-    name = request.app.state.registry.get(read(await body_of(request), JobRequest).model).ref.name
-    job = await services.ledger.written(
-        lambda c: requests.as_dict(c, requests.request(c, name, services.rule, caller.name))
-    )
+    job = await asked(request, caller, read(await body_of(request), JobRequest))
     response.headers["Location"] = f"/jobs/{job['job_id']}"
     return job
+
+
+async def asked(request: Request, caller: Caller, sent: JobRequest) -> Job:
+    """The job that waits from now on. Raises UnknownModel."""
+    services = services_of(request)
+    name = request.app.state.registry.get(sent.model).ref.name
+    return await services.ledger.written(
+        lambda c: requests.as_dict(c, requests.request(c, name, services.rule, caller.name))
+    )
 
 
 @router.get("/{job_id}")
 async def get_job(request: Request, job_id: str, _: Annotated[Caller, needs(None)]) -> Job:
     """Where a job stands: stage, progress, what it waits for, the gate's reasons and the log's tail."""
-    return await _read(services_of(request), job_id)
+    return await job_of(services_of(request), job_id)
 
 
 class FlipItem(BaseModel):
@@ -119,6 +127,11 @@ async def get_flips(
     cursor: Annotated[int, Query(ge=0, le=job_flips.MOST_FLIPS)] = 0,
 ) -> FlipPage:
     """The events of the last week whose verdict the job's challenger would change, the strongest first."""
+    return await flips_of(request, job_id, limit, cursor)
+
+
+async def flips_of(request: Request, job_id: str, limit: int, cursor: int) -> FlipPage:
+    """Raises NotFound."""
 
     def seen(connection: Any) -> tuple[jobs.Job, job_flips.EventComparison | None]:  # noqa: ANN401 - as above
         return requests.find(connection, job_id), job_flips.find(connection, job_id)
@@ -152,6 +165,11 @@ def _why_no_flips(job: jobs.Job, found: job_flips.EventComparison | None) -> str
 @router.delete("/{job_id}")
 async def cancel_job(request: Request, job_id: str, caller: Annotated[Caller, needs("operate")]) -> Job:
     """Cancel a job: at once while it waits, within seconds while it runs. The champion stays."""
+    return await cancelled(request, caller, job_id)
+
+
+async def cancelled(request: Request, caller: Caller, job_id: str) -> Job:
+    """Raises NotFound, Conflict."""
     return await services_of(request).ledger.written(
         lambda c: requests.as_dict(c, requests.cancel(c, job_id, caller.name))
     )
@@ -166,7 +184,7 @@ async def watch_job(
     At most 256 may watch at once; where they do, who has fewer takes a place of who has most.
     """
     services = services_of(request)
-    return _Changes(request, services.job_watch, caller.name, await _read(services, job_id))
+    return _Changes(request, services.job_watch, caller.name, await job_of(services, job_id))
 
 
 class _Changes(StreamingResponse):
@@ -198,7 +216,8 @@ async def _changes(request: Request, watch: JobWatch, watcher: JobWatcher) -> As
             yield b": still here\n\n"
 
 
-async def _read(services: Services, job_id: str) -> Job:
+async def job_of(services: Services, job_id: str) -> Job:
+    """Raises NotFound."""
     return await services.ledger.seen(lambda c: requests.as_dict(c, requests.find(c, job_id)))
 
 

@@ -50,6 +50,11 @@ async def list_models(
     cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$")] = None,
 ) -> ModelPage:
     """The versions in the store, newest first."""
+    return await stored(request, limit, cursor)
+
+
+async def stored(request: Request, limit: int, cursor: str | None) -> ModelPage:
+    """Raises NotFound for a cursor that is no version."""
     registry: Registry = request.app.state.registry
     versions = (await asyncio.to_thread(registry.store.versions))[::-1]
     start = 0
@@ -91,8 +96,12 @@ async def get_model(request: Request, version: str, _: Annotated[Caller, needs(N
 )
 async def activate(request: Request, version: str, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put a version into service, once it has shown that it can serve on this machine."""
+    return await activated(request, caller, version, read(await body_of(request), ActivationRequest))
+
+
+async def activated(request: Request, caller: Caller, version: str, sent: ActivationRequest) -> Activation:
+    """Raises NotFound, Conflict."""
     registry: Registry = request.app.state.registry
-    sent = read(await body_of(request), ActivationRequest)
     name, reason = sent.model, sent.reason
     try:
         async with audited(services_of(request), caller, "activate", name, reason) as note:
@@ -109,8 +118,12 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
 @router.post("/rollback", response_model_exclude_none=True, openapi_extra=described(ActivationRequest))
 async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put the champion before this one back."""
+    return await rolled_back(request, caller, read(await body_of(request), ActivationRequest))
+
+
+async def rolled_back(request: Request, caller: Caller, sent: ActivationRequest) -> Activation:
+    """Raises Conflict."""
     registry: Registry = request.app.state.registry
-    sent = read(await body_of(request), ActivationRequest)
     name, reason = sent.model, sent.reason
     try:
         async with audited(services_of(request), caller, "rollback", name, reason) as note:

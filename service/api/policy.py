@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
 from nearnorm.service.feedback import budget_curve
-from nearnorm.service.feedback.budget_curve import BudgetKind
+from nearnorm.service.feedback.budget_curve import BudgetCurve, BudgetKind
+from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict import policies
@@ -32,12 +33,24 @@ async def get_policy(
 ) -> dict[str, Any]:
     """The budget in force: what it promises, what is forecast, and what was really raised. A figure is null
     until it is known: `missing` says what it takes."""
-    loaded, services = _loaded(request, model), services_of(request)
-    in_force = await services.ledger.seen(
-        lambda c: policies.current(c, services.follower.ground(loaded), services.policies.of(model))
-    )
+    return {"model": model, "policy": await in_force_of(request, loaded_of(request, model))}
+
+
+async def in_force_of(request: Request, loaded: LoadedModel) -> dict[str, Any]:
+    """What is in force, and as `previous` what an undo would put back."""
+    services, model = services_of(request), loaded.ref.name
+
+    def seen(connection: sa.Connection) -> tuple[InForce, PolicyVersion | None]:
+        ground = services.follower.ground(loaded)
+        found = policies.current(connection, ground, services.policies.of(model))
+        return found, policies.beneath(connection, ground)
+
+    in_force, before = await services.ledger.seen(seen)
     services.follower.adopt(loaded, in_force)  # what is told is in force
-    return {"model": model, "policy": in_force.as_dict()}
+    told = in_force.as_dict()
+    if before is not None:
+        told["previous"] = {"version": before.version, "budget": before.budget}
+    return told
 
 
 @router.get("/curve")
@@ -52,27 +65,41 @@ async def get_curve(
 ) -> dict[str, Any]:
     """What each of some fifty budgets would come to: threshold, alerts a day, precision and recall, with
     intervals. A figure is null until it is known: `missing` says what it takes."""
-    loaded, services = _loaded(request, model), services_of(request)
-    found = await services.ledger.seen(
-        lambda c: budget_curve.read(c, services.follower.ground(loaded), services.policies.of(model), by)
-    )
+    loaded = loaded_of(request, model)
+    found = await curve_of(request, loaded, by)
     return {"model": model, "model_version": loaded.ref.version, **found.as_dict()}
+
+
+async def curve_of(request: Request, loaded: LoadedModel, by: BudgetKind | None) -> BudgetCurve:
+    services = services_of(request)
+    known = services.policies.of(loaded.ref.name)
+    return await services.ledger.seen(
+        lambda c: budget_curve.read(c, services.follower.ground(loaded), known, by)
+    )
 
 
 @router.put("", openapi_extra=described(Change))
 async def put_policy(request: Request, caller: Annotated[Caller, needs("operate")]) -> dict[str, Any]:
     """Set a budget: "1% of normal", "1% of traffic", "40 a day", "40 each day" or "precision 50%". What the
     traffic seen cannot give is taken, and told in `warnings`."""
-    change = read(await body_of(request), Change)
-    loaded = _loaded(request, change.model)
+    return await changed(request, caller, read(await body_of(request), Change))
+
+
+async def changed(request: Request, caller: Caller, change: Change) -> dict[str, Any]:
+    """Raises InvalidRequest, UnknownModel."""
+    loaded = loaded_of(request, change.model)
     return await _changed(request, loaded, lambda c, ground: policies.put(c, change, ground, caller.name))
 
 
 @router.post("/undo", openapi_extra=described(UndoRequest))
 async def undo_policy(request: Request, caller: Annotated[Caller, needs("operate")]) -> dict[str, Any]:
     """Put the policy before this one back."""
-    model = read(await body_of(request), UndoRequest).model
-    loaded = _loaded(request, model)
+    return await undone(request, caller, read(await body_of(request), UndoRequest))
+
+
+async def undone(request: Request, caller: Caller, sent: UndoRequest) -> dict[str, Any]:
+    """Raises Conflict, UnknownModel."""
+    loaded = loaded_of(request, sent.model)
     return await _changed(request, loaded, lambda c, ground: policies.undo(c, ground, caller.name))
 
 
@@ -84,6 +111,7 @@ async def _changed(request: Request, loaded: LoadedModel, step: Step) -> dict[st
     return {"model": loaded.ref.name, "policy": new.as_dict(), "previous": old.as_dict()}
 
 
-def _loaded(request: Request, model: str) -> LoadedModel:
+def loaded_of(request: Request, model: str) -> LoadedModel:
+    """Raises UnknownModel."""
     registry: Registry = request.app.state.registry
     return registry.get(model)

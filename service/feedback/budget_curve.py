@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from nearnorm.models.conformal import share_of
+from nearnorm.models.errors import ConfigError
 from nearnorm.service.feedback.operating_curve import Estimate, OperatingPoint, operating_points
 from nearnorm.service.ledger.tables.feedback import judged
 from nearnorm.service.ledger.tables.feedback.judged import JudgedEvent
@@ -71,11 +72,13 @@ class Position(Struct, frozen=True):
 
 
 class BudgetCurve(Struct, frozen=True):
-    """`positions` from the fewest alerts to the most; `in_force` is where the service stands now."""
+    """`positions` from the fewest alerts to the most; `in_force` is where the service stands now, `at` its
+    place among them: of another kind, the one whose threshold is the nearest."""
 
     by: BudgetKind
     positions: list[Position]
     in_force: Position
+    at: int | None
     rows_a_day: float | None
     verdicts: int
 
@@ -84,6 +87,7 @@ class BudgetCurve(Struct, frozen=True):
             "by": self.by,
             "points": [position.as_dict() for position in self.positions],
             "in_force": self.in_force.as_dict(),
+            "at": self.at,
             "traffic_per_day": self.rows_a_day and round(self.rows_a_day, 1),
             "verdicts": self.verdicts,
             "missing": self.missing(),
@@ -129,7 +133,9 @@ def read(
         Position(text, threshold, share_of(threshold, ground.reference), forecast_at(history, threshold), of)
         for text, threshold, of in zip([in_force.policy.budget, *texts], lowest, worth, strict=True)
     ]
-    return BudgetCurve(by, positions[1:], positions[0], rows_a_day, len(verdicts))
+    return BudgetCurve(
+        by, positions[1:], positions[0], _at(positions[1:], positions[0]), rows_a_day, len(verdicts)
+    )
 
 
 def _texts(by: BudgetKind, ground: Ground, rows_a_day: float | None, now: str) -> list[str]:
@@ -142,10 +148,24 @@ def _texts(by: BudgetKind, ground: Ground, rows_a_day: float | None, now: str) -
         finest = 1 / (len(ground.reference) + 1) if by == "normal" else 0.0
         low, high = 100 * max(LEAST, finest), 100 * MOST
     numbers = {text: number for number in _round_numbers(low, high) for text in [_WRITTEN[by].format(number)]}
-    of_now = _number(by, budget.parse(now))
+    of_now = _number(by, _read(now))
     if of_now is not None and not any(map(partial(math.isclose, of_now), numbers.values())):
         numbers[now] = of_now
     return sorted(numbers, key=lambda text: numbers[text])
+
+
+def _read(text: str) -> Budget | None:
+    """None for what an older release took and this one refuses: /policy tells its problem."""
+    try:
+        return budget.parse(text)
+    except ConfigError:
+        return None
+
+
+def _at(positions: Sequence[Position], in_force: Position) -> int | None:
+    of_now = _read(in_force.budget)
+    away = [(_read(one.budget) != of_now, abs(one.threshold - in_force.threshold)) for one in positions]
+    return away.index(min(away)) if away else None
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
@@ -153,7 +173,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return [number for number in found if low <= number <= high]
 
 
-def _number(by: BudgetKind, of: Budget) -> float | None:
+def _number(by: BudgetKind, of: Budget | None) -> float | None:
     """What a budget says where it is of this kind."""
     match by, of:
         case "day", PerDay(alerts, "week"):

@@ -24,7 +24,7 @@ _HERE = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 async def get_root(visitor: AnyVisitor) -> Response:
     """The first page that the visitor may see. Raises Forbidden where there is none."""
     for view in VIEWS:
-        if visitor.may(view.role):
+        if visitor.sees(view):
             return see_other(view.path)
     raise Forbidden(
         f"the key {visitor.caller.name!r} has the role score alone: pages need one with feedback or operate"

@@ -1,12 +1,20 @@
-"""The pages that the navigation offers, and the role that each asks for."""
+"""The pages that the navigation offers, and the roles that open them."""
 
 from msgspec import Struct
 
 
 class View(Struct, frozen=True):
+    """Any of `roles` opens it."""
+
     path: str
     name: str
-    role: str
+    roles: tuple[str, ...]
 
 
-VIEWS = (View("/review", "Review", "feedback"),)
+EITHER = ("feedback", "operate")
+
+VIEWS = (
+    View("/review", "Review", ("feedback",)),
+    View("/loop", "Loop", EITHER),
+    View("/budget", "Budget", EITHER),
+)

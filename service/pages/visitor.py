@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from nearnorm.service.access.keyring import Caller, check_role
 from nearnorm.service.api.dependencies import services_of
+from nearnorm.service.pages.views import EITHER, View
 
 
 class Visitor(Struct, frozen=True):
@@ -26,20 +27,29 @@ class Visitor(Struct, frozen=True):
     def may(self, role: str) -> bool:
         return role in self.caller.roles
 
+    def sees(self, view: View) -> bool:
+        return not self.caller.roles.isdisjoint(view.roles)
 
-def visitor(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
-    """A dependency that answers who looks; None is any role. Raises as `Sessions.admit`."""
+
+def visitor(*roles: str) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
+    """A dependency that answers who looks: one who has any of `roles`, where there are some.
+
+    Raises as `Sessions.admit`.
+    """
 
     async def admitted(request: Request) -> Visitor:
         found = Visitor(await services_of(request).sessions.admit(request.headers.raw, None))
         request.state.caller = found.caller
         request.state.visitor = found  # first: a page that he may not see tells him who he is
-        check_role(found.caller, role)
+        if found.caller.roles.isdisjoint(roles):
+            check_role(found.caller, roles[0] if roles else None)
         return found
 
     return Depends(admitted)
 
 
-AnyVisitor = Annotated[Visitor, visitor(None)]
+AnyVisitor = Annotated[Visitor, visitor()]
 Reviewer = Annotated[Visitor, visitor("feedback")]
 Operator = Annotated[Visitor, visitor("operate")]
+Overseer = Annotated[Visitor, visitor(*EITHER)]
+"""Who reviews or operates: sees how the loop goes, and what is alerted on."""

@@ -92,6 +92,64 @@ def day_and_time(iso: str) -> str:
     return f"{iso[:10]} {iso[11:19]} UTC"
 
 
+_STATES: Final[Mapping[str, str]] = {
+    "queued": "waiting",
+    "running": "running",
+    "refused": "refused, today's model stays",
+    "failed": "failed, today's model stays",
+    "cancelled": "cancelled",
+}
+_RECEIPTS: Final[Mapping[str, str]] = {
+    "waiting": "counts, and waits for the next retraining",
+    "learned": "learnt",
+    "second_opinion": "waits for a second opinion",
+    "superseded": "you said something newer",
+    "retracted": "taken back",
+    "quarantined": "in quarantine, and does not count",
+    "erased": "erased",
+}
+_WATCHES: Final[Mapping[str, str]] = {
+    "watching": "It is compared with the version before it",
+    "kept": "It did as well as the version before it",
+    "worse": "It does worse than the version before it",
+    "rolled_back": "It was rolled back",
+    "failed": "It could not be compared",
+}
+
+
+def state(job: Mapping[str, Any]) -> str:
+    """How a job stands, or ended."""
+    if job["state"] == "succeeded":
+        return (
+            "accepted, and put into service" if job.get("activated") else "accepted, and waits for a person"
+        )
+    return _STATES[job["state"]]
+
+
+def count(value: float) -> str:
+    """A number of things: whole, but for a few of them."""
+    return number(round(value)) if value >= 10 else number(round(value, 1))
+
+
+def promised(promise: Mapping[str, Any]) -> str:
+    """What a budget promises, and what stands behind it."""
+    if "alerts_a_day" in promise:
+        return f"{number(promise['alerts_a_day'])} alerts a day, as {promise['as']}"
+    if "share_of_traffic" in promise:
+        return f"{share(promise['share_of_traffic'])} of all traffic"
+    if "precision" in promise:
+        sure = share(promise["confidence"])
+        return f"{share(promise['precision'])} of the alerts right, with {sure} confidence"
+    behind = {
+        "reviewed": "{} of its strangest rows are reviewed",
+        "labelled_alerts": "{} verdicts on alerts tell how normal it is",
+        "assumes": "assuming {}",
+        "reference": "measured by {}",
+    }
+    known = [words.format(promise[name]) for name, words in behind.items() if name in promise]
+    return "; ".join([f"{share(promise['share_of_normal'])} of normal traffic is flagged", *known])
+
+
 FILTERS: dict[str, Callable[..., str]] = {
     "text": text,
     "number": number,
@@ -101,4 +159,9 @@ FILTERS: dict[str, Callable[..., str]] = {
     "percentile": percentile,
     "expected": expected,
     "time": day_and_time,
+    "count": count,
+    "promised": promised,
+    "state": state,
+    "receipt": lambda status: _RECEIPTS.get(status, status),
+    "watch": lambda outcome: _WATCHES.get(outcome, outcome),
 }

@@ -173,13 +173,20 @@ def put(connection: sa.Connection, change: Change, ground: Ground, actor: str) -
     return _write(connection, ground, now, wanted, "policy.put")
 
 
+def beneath(connection: sa.Connection, ground: Ground) -> PolicyVersion | None:
+    """What an undo would put back; None: the default is in force."""
+    now = policy.current(connection, ground.model, ground.line)
+    if now is None or now.beneath is None:
+        return None
+    return policy.version(connection, ground.model, now.beneath) or _default(ground)
+
+
 def undo(connection: sa.Connection, ground: Ground, actor: str) -> tuple[InForce, InForce]:
     """Put the policy before this one back, as a new version. Raises Conflict where there is none."""
     tick(connection, "policies")
-    now = policy.current(connection, ground.model, ground.line)
-    if now is None or now.beneath is None:
+    now, before = policy.current(connection, ground.model, ground.line), beneath(connection, ground)
+    if now is None or before is None:
         raise Conflict("nothing to undo: the default policy is in force")
-    before = policy.version(connection, ground.model, now.beneath) or _default(ground)
     number = _next(connection, ground.model)
     wanted = replace(before, version=number, at=now_ms(), actor=actor, line=ground.line)
     return _write(connection, ground, now, wanted, "policy.undo")

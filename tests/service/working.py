@@ -93,6 +93,7 @@ def with_result(
     measured: bool = True,
     left_out: str | None = None,
     doubted: Sequence[DoubtedLabel] = (),
+    figures: dict[str, Any] | None = None,
 ) -> Job:
     """A job whose training has ended: its folder holds a bundle and a result."""
     job_id = asked(worker)
@@ -107,7 +108,7 @@ def with_result(
     result = TrainingResult(
         accepted=accepted,
         reasons=["because"],
-        figures={"confirmed": 0} | ({"left_out": left_out} if left_out else {}),
+        figures={"confirmed": 0} | (figures or {}) | ({"left_out": left_out} if left_out else {}),
         version=bundle.version,
         digest="d",
         rows=1,

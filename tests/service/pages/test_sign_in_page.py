@@ -191,7 +191,7 @@ def test_the_navigation_has_what_the_visitors_roles_open(
     for key, first, there in (
         ("bench", "/review", True),
         ("boss", "/review", True),
-        ("ops", None, False),
+        ("ops", "/loop", False),
         ("gateway", None, False),
     ):
         page.goto(f"{desk.base_url}/sign-in")

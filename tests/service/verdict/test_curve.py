@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
@@ -64,6 +65,19 @@ def test_the_budget_in_force_is_a_position_too(
     at = budgets.index("371 alerts per day")
     assert (budgets[at - 1], budgets[at + 1]) == ("350 a day", "400 a day")
     assert found["in_force"] == found["points"][at]
+    assert found["at"] == at
+
+
+def test_a_budget_of_another_kind_is_nearest_to_one_of_its_threshold(
+    client: httpx.Client, ledger: Ledger, payments: Bundle
+) -> None:
+    hours_of(ledger, payments.version, 9, 1000)
+    put(client, budget="240 each day")
+    found = curve(client)
+    assert found["points"][found["at"]]["budget"] in ("220 a day", "250 a day")
+    with ledger.write() as connection:  # as a release did that refused less
+        connection.execute(sa.text("UPDATE policies SET budget = '0.00001 a day'"))
+    assert curve(client)["at"] is not None
 
 
 def test_verdicts_on_alerts_give_a_precision_at_once(

@@ -1,0 +1,1 @@
+"""Figures as places in a picture, which templates draw."""
