@@ -34,8 +34,8 @@ class TrainingRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Verdict(Struct, frozen=True):
     """A record that analysts agree on, by the digest of its values. `probability` is that of a record like
-    it being kept at all; `known` is whether the champion learnt it. `random`: it is of the random slice,
-    which nobody chose. `shared`: two labellers agree on it."""
+    it being kept at all; `known` is whether the champion learnt it; `key` the API key that alone said so
+    (None: several did); `group` the verdict on a group of records that it was given with."""
 
     digest: str
     feedback_id: str
@@ -44,6 +44,7 @@ class Verdict(Struct, frozen=True):
     probability: float
     known: bool
     key: str | None = None
+    group: str | None = None
 
 
 class TrafficRecord(Struct, frozen=True):

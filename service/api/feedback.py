@@ -1,6 +1,6 @@
 """Analysts' verdicts: taken, and what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -14,14 +14,19 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, schema_of, services_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback.opinions import opinions
-from nearnorm.service.feedback.submission import receipts, submit
+from nearnorm.service.feedback.submission import effects, receipts, submit
+from nearnorm.service.feedback.submission.effects import Basis, Effects
 from nearnorm.service.feedback.submission.receipts import Receipt
 from nearnorm.service.feedback.submission.request import FeedbackRequest, Item, Submission, read
-from nearnorm.service.feedback.submission.second_opinion import Opinion
+from nearnorm.service.feedback.submission.second_opinion import Judge, Opinion
 from nearnorm.service.feedback.submission.submit import Accepted
+from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
+from nearnorm.service.verdict import policies
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
@@ -39,9 +44,13 @@ async def post_feedback(
 ) -> JSONResponse:
     """Store labels and retractions: all of them, on disk before the answer, or none.
 
-    Sent again with the same Idempotency-Key, it is answered again and stored once.
+    Sent again with the same Idempotency-Key, it is answered again and stored once. With `preview` nothing is
+    stored: 200 tells what the labels would do.
     """
-    return JSONResponse(await stored(request, read(await body_of(request), caller, idempotency_key)), 201)
+    sent = read(await body_of(request), caller, idempotency_key)
+    if sent.preview:
+        return JSONResponse({"preview": await previewed(request, sent)})
+    return JSONResponse(await stored(request, sent), 201)
 
 
 async def stored(request: Request, sent: Submission) -> dict[str, Any]:
@@ -49,21 +58,18 @@ async def stored(request: Request, sent: Submission) -> dict[str, Any]:
 
     Raises InvalidRequest with one error an item, Conflict, TooManyLabels, LedgerUnavailable.
     """
-    services, registry = services_of(request), request.app.state.registry
-
-    def encoder(model: str) -> Encoder:
-        found: Registry = registry
-        return found.get(model).encoder
-
-    def judge(labels: Sequence[Label]) -> dict[str, Opinion]:
-        found: Registry = registry
-        return opinions(found.get(sent.model), labels)
+    services = services_of(request)
+    encoder, judge = _reading(request, sent)
 
     def store(connection: sa.Connection) -> Accepted:
         return submit.submit(connection, sent, services.log, encoder, judge, services.settings, services.rule)
 
     accepted = await services.ledger.written(store)
-    services.follower.learn(registry.get(sent.model), accepted.standings)
+    if accepted.burst:
+        log.warning(
+            "many labels contradict the model", key=sent.actor, model=sent.model, records=accepted.burst
+        )
+    services.follower.learn(request.app.state.registry.get(sent.model), accepted.standings)
     return accepted.answer
 
 
@@ -109,6 +115,38 @@ async def told(
     return await services.ledger.seen(
         lambda c: receipts.newest(c, model, key, name, limit, cursor, services.log)
     )
+
+
+async def previewed(request: Request, sent: Submission) -> dict[str, Any]:
+    """What labels would do that were sent. Raises as `stored` does, for what it would refuse."""
+    services = services_of(request)
+    encoder, judge = _reading(request, sent)
+    loaded: LoadedModel = request.app.state.registry.get(sent.model)
+
+    def before(connection: sa.Connection) -> Basis:
+        known = services.policies.of(sent.model)
+        in_force = known or policies.current(connection, services.follower.ground(loaded), None)
+        return effects.basis(connection, loaded.manifest, sent.model, in_force)
+
+    def attempt(connection: sa.Connection) -> Effects:
+        change = tick(connection, "labels")
+        statements = submit.bind(connection, sent, services.log, encoder)
+        held = effects.held_by_others(connection, statements)
+        accepted = submit.store(connection, change, sent, statements, judge, services.settings, services.rule)
+        return effects.effects(connection, sent, statements, held, accepted, basis)
+
+    basis = await services.ledger.seen(before)
+    return (await services.ledger.tried(attempt)).as_dict()
+
+
+def _reading(request: Request, sent: Submission) -> tuple[Callable[[str], Encoder], Judge]:
+    """How records are read, and what the serving model says of them."""
+    registry: Registry = request.app.state.registry
+
+    def judge(labels: Sequence[Label]) -> dict[str, Opinion]:
+        return opinions(registry.get(sent.model), labels)
+
+    return lambda model: registry.get(model).encoder, judge
 
 
 @router.get("/{feedback_id}")

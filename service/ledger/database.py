@@ -91,6 +91,13 @@ class Ledger:
         ):
             yield connection
 
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[sa.Connection]:
+        """A transaction of which nothing stays: what would come of writing is read in it."""
+        with self._as_problems(), self._engine.connect() as connection, connection.begin() as transaction:
+            yield connection
+            transaction.rollback()
+
     async def written(self, work: Callable[[sa.Connection], T]) -> T:
         """`work` in a write transaction, in a thread: scoring goes on meanwhile."""
         return await self.threaded(_within(self.write, work))
@@ -98,6 +105,10 @@ class Ledger:
     async def seen(self, work: Callable[[sa.Connection], T]) -> T:
         """`work` in a read transaction, in a thread."""
         return await self.threaded(_within(self.read, work))
+
+    async def tried(self, work: Callable[[sa.Connection], T]) -> T:
+        """`work` in a transaction that is undone, in a thread."""
+        return await self.threaded(_within(self.attempt, work))
 
     async def threaded(self, run: Callable[[], T]) -> T:
         """`run` in one of the ledger's threads. Raises LedgerUnavailable where it takes too long."""

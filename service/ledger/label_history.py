@@ -19,7 +19,8 @@ MOST_OPPONENTS = 20
 
 
 class Label(Struct, frozen=True):
-    """One statement. `record` holds the values the model sees, by feature."""
+    """One statement. `record` holds the values the model sees, by feature; `group_id` is that of the verdict
+    on a group of records that it was given with."""
 
     feedback_id: str
     at: int
@@ -34,6 +35,7 @@ class Label(Struct, frozen=True):
     record_id: str | None = None
     class_: str | None = None
     comment: str | None = None
+    group_id: str | None = None
     named_by: NamedBy | None = None
     score_before: float | None = None
     percentile_before: float | None = None

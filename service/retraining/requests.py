@@ -48,34 +48,35 @@ class Unread(Struct, frozen=True):
 def unread(connection: sa.Connection, model: str, most: int = MOST_COUNTED) -> Unread:
     """Records that a job would read otherwise than the last one did, whatever came of that; at most `most`.
 
-    Verdicts are counted, not statements: said twice or to and fro, nothing is new.
+    Verdicts are counted, not statements: said twice or to and fro, nothing is new. One on a group is one.
     """
     read = jobs.read_up_to(connection, model)
     changed = sa.and_(verdicts.c.model == model, verdicts.c.change > read)
     waits, confirmed = second_opinions.is_waiting(), second_opinions.confirmed_since(read)
     same = sa.and_(labels.c.model == verdicts.c.model, labels.c.digest == verdicts.c.digest)
     known = sa.exists().where(same, labels.c.change <= read) if read else sa.false()
-    fresh = (
-        sa.select(verdicts.c.at)
+    named = labels.alias("named")
+    evidence = sa.func.coalesce(named.c.group_id, verdicts.c.digest).label("evidence")
+    by_label = verdicts.join(named, named.c.feedback_id == verdicts.c.feedback_id)
+    fresh = connection.execute(
+        sa.select(evidence, verdicts.c.at)
+        .select_from(by_label)
         .where(changed, verdicts.c.verdict.in_(_LEARNT), ~waits, ~known)
+        .distinct()
         .limit(most)
-        .subquery()
-    )
-    count, oldest = connection.execute(sa.select(sa.func.count(), sa.func.min(fresh.c.at))).one()
+    ).all()
     again = connection.execute(
-        sa.select(verdicts.c.digest, verdicts.c.at, confirmed.label("confirmed"))
+        sa.select(verdicts.c.digest, evidence, verdicts.c.at, confirmed.label("confirmed"))
+        .select_from(by_label)
         .where(changed, known, ~waits)
         .limit(most)
     ).all()
-    at: dict[str, int] = {row.digest: row.at for row in again}
-    heard = {row.digest for row in again if row.confirmed}
-    histories = about(connection, model, at)
-    differ = [
-        at[digest]
-        for digest, history in histories.items()
-        if digest in heard or _learns_otherwise(history, read)
-    ]
-    return Unread(min(count + len(differ), most), min([*differ, *([oldest] if count else [])], default=None))
+    histories = about(connection, model, [row.digest for row in again])
+    differ = [row for row in again if row.confirmed or _learns_otherwise(histories[row.digest], read)]
+    at: dict[str, int] = {}
+    for row in (*fresh, *differ):
+        at[row.evidence] = min(row.at, at.get(row.evidence, row.at))
+    return Unread(min(len(at), most), min(at.values(), default=None))
 
 
 def _learns_otherwise(history: LabelHistory, read: int) -> bool:

@@ -31,6 +31,7 @@ from nearnorm.training.job import Prepared, TrainingJob, Watcher
 from nearnorm.training.loop import gate, progress
 from nearnorm.training.loop.base_data import BaseData
 from nearnorm.training.loop.evidence import Sides, confirmed, rank_among_reference, say_only_normal, weights
+from nearnorm.training.loop.groups import who_teaches
 from nearnorm.training.loop.snapshot import Snapshot, convert, take
 from nearnorm.training.loop.trust import TrustSet, draw
 from nearnorm.training.pipeline import train_bundle
@@ -125,7 +126,7 @@ def challenge(setting: Setting, verdicts: Sequence[Verdict], out: Path, seconds:
 
 
 def lay_out(setting: Setting, verdicts: Sequence[Verdict]) -> Material:
-    """Put base data, traffic and verdicts together, the trust set apart."""
+    """Put base data, traffic and verdicts together, the trust set apart; of a group a few records train."""
     seed = setting.champion.manifest.core.seed
     snapshot = take(setting.base.data, setting.traffic, verdicts)
     trust = draw(snapshot.data, snapshot.place, verdicts)
@@ -135,7 +136,8 @@ def lay_out(setting: Setting, verdicts: Sequence[Verdict]) -> Material:
         rows = split(data, seed)
     else:
         data, rows = judged_by(data, setting.sample, seed)
-    rows = replace(rows, fit=np.setdiff1d(rows.fit, np.flatnonzero(trust.held_out)))
+    spare = snapshot.place[~who_teaches(verdicts) & (snapshot.place >= 0)]
+    rows = replace(rows, fit=np.setdiff1d(rows.fit, [*np.flatnonzero(trust.held_out), *spare]))
     return Material(snapshot, trust, data, rows)
 
 

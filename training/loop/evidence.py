@@ -12,6 +12,7 @@ from nearnorm.models.retraining import Verdict
 from nearnorm.training.dataset.labels import ANOMALY
 from nearnorm.training.evaluation.crossfit import CrossFit
 from nearnorm.training.loop.gate import FEWEST_NORMALS, FEWEST_TRUSTED, Confirmed, Ranked
+from nearnorm.training.loop.groups import who_speaks
 
 Sides = tuple[CrossFit, CrossFit]
 """Champion and challenger: the same labelled rows in the same order."""
@@ -29,7 +30,8 @@ def weights(rows: int, place: np.ndarray, verdicts: Sequence[Verdict]) -> np.nda
 
 def say_only_normal(verdicts: Sequence[Verdict]) -> bool:
     """Whether all that single labellers newly said is "normal", and they said much."""
-    new = [verdict for verdict in verdicts if not verdict.known and verdict.key is not None]
+    counted = zip(verdicts, who_speaks(verdicts), strict=True)
+    new = [verdict for verdict, speaks in counted if speaks and not verdict.known and verdict.key is not None]
     return len(new) >= FEWEST_NORMALS and not any(verdict.anomaly for verdict in new)
 
 

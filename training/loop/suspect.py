@@ -20,6 +20,7 @@ from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
 from nearnorm.training.evaluation.crossfit import cross_fit, fold_count
 from nearnorm.training.loop.challenger import FEWEST_COMPARED, Setting, lay_out
 from nearnorm.training.loop.gate import FINEST
+from nearnorm.training.loop.groups import who_speaks
 from nearnorm.training.loop.progress import SNAPSHOT, report_progress
 
 MOST_ASKED = 3
@@ -51,7 +52,7 @@ def suspects(verdicts: Sequence[Verdict], rank: np.ndarray) -> list[str]:
     labelled. `rank` [V] is the champion's, of the record of each verdict."""
     if len({verdict.key for verdict in verdicts}) < 2:
         return []
-    new = [i for i, verdict in enumerate(verdicts) if not verdict.known]
+    new = [i for i in np.flatnonzero(who_speaks(verdicts)).tolist() if not verdicts[i].known]
     depth = np.log(np.maximum(1.0 - rank, FINEST))
     surprise: dict[str, float] = defaultdict(float)
     for anomaly, sign in ((True, 1.0), (False, -1.0)):
@@ -75,7 +76,7 @@ def contradiction(setting: Setting, verdicts: Sequence[Verdict], rank: np.ndarra
 
 def _ask_others(setting: Setting, verdicts: Sequence[Verdict], key: str) -> Contradiction | None:
     words = [verdict for verdict in verdicts if verdict.key == key]
-    if sum(verdict.anomaly for verdict in words) < FEWEST:
+    if sum(words[i].anomaly for i in np.flatnonzero(who_speaks(words))) < FEWEST:
         return None
     said, others = _rank_without(setting, verdicts, words)
     times = times_as_deep(said, others)

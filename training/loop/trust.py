@@ -7,7 +7,7 @@ together at most as much as all that is shared, so that nobody becomes the yards
 
 Which records are in the trust set is fixed by their digests, never by a model, and it grows with the labels.
 It begins when it has enough trusted anomalies; before that every label trains, and the gate goes by
-cross-fitting.
+cross-fitting. A group that was judged as one is in it as a whole, and one of its records counts.
 """
 
 from collections import Counter
@@ -21,6 +21,7 @@ from nearnorm.models.data.records import records
 from nearnorm.models.retraining import Verdict
 from nearnorm.training.dataset.labels import ANOMALY, UNLABELLED
 from nearnorm.training.dataset.load import Dataset
+from nearnorm.training.loop.groups import drawn_by, who_speaks
 
 FEWEST = 20
 """Trusted anomalies without which there is no trust set."""
@@ -52,12 +53,13 @@ def draw(data: Dataset, place: np.ndarray, verdicts: Sequence[Verdict]) -> Trust
     trusted = shared.copy()
     drawn = np.zeros(len(shared), bool)
     has_verdict = np.zeros(len(shared), bool)
-    for verdict, row in zip(verdicts, place.tolist(), strict=True):
+    speaks = who_speaks(verdicts)
+    for verdict, row, counts in zip(verdicts, place.tolist(), speaks.tolist(), strict=True):
         if row >= 0:
             has_verdict[row] = True
-            shared[row] = verdict.key is None
-            trusted[row] = verdict.known or verdict.key is None
-            drawn[row] = is_drawn(verdict.digest)
+            shared[row] = counts and verdict.key is None
+            trusted[row] = counts and (verdict.known or verdict.key is None)
+            drawn[row] = is_drawn(drawn_by(verdict))
     base = np.flatnonzero(shared & ~has_verdict)
     for row, record in zip(
         base.tolist(), records(data.schema, data.numeric[base], data.codes[base], {}), strict=True
@@ -65,18 +67,25 @@ def draw(data: Dataset, place: np.ndarray, verdicts: Sequence[Verdict]) -> Trust
         drawn[row] = is_drawn(record_digest(record))
     anomalous = data.labels == ANOMALY
     enough = int((drawn & trusted & anomalous).sum()) >= FEWEST
-    weight = _weights(int((shared & anomalous).sum()), len(shared), place, verdicts)
+    weight = _weights(int((shared & anomalous).sum()), len(shared), place, verdicts, speaks)
     return TrustSet(trusted, shared, weight, drawn if enough else np.zeros(len(drawn), bool))
 
 
-def _weights(shared: int, rows: int, place: np.ndarray, verdicts: Sequence[Verdict]) -> np.ndarray:
-    """1, and less for what a key alone said of more anomalies than are `shared`, where several keys label."""
+def _weights(
+    shared: int, rows: int, place: np.ndarray, verdicts: Sequence[Verdict], speaks: np.ndarray
+) -> np.ndarray:
+    """1, and less for what a key alone said of more anomalies than are `shared`, where several keys label; 0
+    for the records of a group that do not speak."""
     weight = np.ones(rows)
-    said = Counter(verdict.key for verdict in verdicts if verdict.known and verdict.anomaly)
-    if len({verdict.key for verdict in verdicts}) < 2:
-        return weight
+    counted = [verdict for verdict, counts in zip(verdicts, speaks, strict=True) if counts]
+    said = Counter(verdict.key for verdict in counted if verdict.known and verdict.anomaly)
+    is_one_alone = len({verdict.key for verdict in verdicts}) < 2
     most = max(shared, FEWEST_SHARED)
-    for verdict, row in zip(verdicts, place.tolist(), strict=True):
-        if row >= 0 and verdict.key is not None:
+    for verdict, row, counts in zip(verdicts, place.tolist(), speaks.tolist(), strict=True):
+        if row < 0:
+            continue
+        if not counts:
+            weight[row] = 0.0
+        elif verdict.key is not None and not is_one_alone:
             weight[row] = min(1.0, most / max(said[verdict.key], 1))
     return weight

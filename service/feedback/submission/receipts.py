@@ -25,9 +25,9 @@ class Receipt(Struct, omit_defaults=True):
     """`conflicts_with`: standing labels of other analysts that say the opposite, the 20 newest.
 
     A label in quarantine is kept, and does not count; one that waits for a second opinion trains
-    nothing. `event` is what an id stood for; `imputed`, `unknown`
-    and `warnings` tell of a record that came with the label, as /score does. Percentiles and verdicts of
-    different models compare; their scores lie on scales of their own.
+    nothing. `group`: the verdict on a group that it was given with. `event` is what an id stood for;
+    `imputed`, `unknown` and `warnings` tell of a record that came with the label, as /score does.
+    Percentiles and verdicts of different models compare; their scores lie on scales of their own.
     """
 
     feedback_id: str
@@ -42,6 +42,7 @@ class Receipt(Struct, omit_defaults=True):
     unknown: list[str] | None = None
     warnings: list[str] | None = None
     record_id: str | None = None
+    group: str | None = None
     conflicts_with: list[str] | None = None
     job_id: str | None = None
     model_version: str | None = None
@@ -139,6 +140,7 @@ def _receipt(label: Label, history: LabelHistory | None, waits: bool, event: Nam
         event_id=label.event_id,
         event=event,
         record_id=label.record_id,
+        group=label.group_id,
         conflicts_with=history.opponents(label) if history else None,
         job_id=label.job_id,
         model_version=label.model_version,

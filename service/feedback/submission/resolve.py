@@ -67,13 +67,14 @@ class Resolver:
 
     def __init__(self, connection: sa.Connection, sent: Submission, log: EventLog, encoder: Encoder) -> None:
         self._connection, self._sent, self._log, self._encoder = connection, sent, log, encoder
+        self._at = now_ms()  # of all items: they were said at once
 
     def bind(self, raw: object) -> Bound:
         """Raises Mistake."""
         item = _item(raw)
         blank = Label(
             feedback_id=new_id(),
-            at=now_ms(),
+            at=self._at,
             model=self._sent.model,
             digest="",
             label="retract" if item.label is UNSET else item.label,
@@ -82,6 +83,7 @@ class Resolver:
             actor=self._sent.actor,
             class_=item.class_,
             comment=item.comment,
+            group_id=None if item.label is UNSET else self._sent.group_id,
         )
         if item.retract is not UNSET:
             return Bound(self._retraction(item.retract, blank))

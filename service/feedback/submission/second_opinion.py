@@ -17,7 +17,6 @@ from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import labels
 from nearnorm.service.ledger.tables.feedback.second_opinions import Doubt
-from nearnorm.service.logs import log
 
 NORMAL_FROM = 99.99
 """A record with this percentile or more that is called normal waits; it takes 10,000 reference rows to say
@@ -43,14 +42,15 @@ Judge = Callable[[Sequence[Label]], Mapping[str, Opinion]]
 
 def weigh(
     connection: sa.Connection, change: int, bound: Sequence[Bound], below: float, judge: Judge, operates: bool
-) -> None:
+) -> int:
     """Let the labels of one request wait that contradict the models, or confirm what waits.
 
-    `below`: the percentile under which an anomaly contradicts; 0: nothing ever waits.
+    `below`: the percentile under which an anomaly contradicts; 0: nothing ever waits. Answers how many
+    records of the key wait, where those are many as of now, else 0.
     """
     new = {one.label.digest: one for one in bound if one.label.label != "retract"}
     if not below or not new:
-        return
+        return 0
     model = next(iter(new.values())).label.model
     known = second_opinions.about(connection, model, list(new))
     again = {
@@ -81,8 +81,7 @@ def weigh(
         for one in fresh
         if (opinion := opinions.get(one.label.digest)) and _contradicts(one, opinion, below)
     ]
-    if doubts:
-        _keep_doubts(connection, model, doubts)
+    return _keep_doubts(connection, model, doubts) if doubts else 0
 
 
 def _contradicts(one: Bound, opinion: Opinion, below: float) -> bool:
@@ -135,12 +134,13 @@ def _confirmed(connection: sa.Connection, model: str, said: Mapping[str, Label],
     return found
 
 
-def _keep_doubts(connection: sa.Connection, model: str, doubts: Sequence[Doubt]) -> None:
-    """Keep doubts, and tell once an hour of a key that sends many."""
+def _keep_doubts(connection: sa.Connection, model: str, doubts: Sequence[Doubt]) -> int:
+    """Keep doubts, and note once an hour that a key sends many: how many, or 0."""
     actor, since = doubts[0].actor, now_ms() - HOUR_MS
     before = second_opinions.count(connection, model, actor, since)
     second_opinions.put(connection, doubts)
-    if before < BURST <= before + len(doubts):
-        records = before + len(doubts)
-        audit.note(connection, actor, "second_opinion.burst", model, records=records)
-        log.warning("many labels contradict the model", key=actor, model=model, records=records)
+    records = before + len(doubts)
+    if not before < BURST <= records:
+        return 0
+    audit.note(connection, actor, "second_opinion.burst", model, records=records)
+    return records

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nearnorm.service.errors import Conflict, InvalidRequest, TooManyLabels
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.submission import receipts
 from nearnorm.service.feedback.submission.check import Checks
+from nearnorm.service.feedback.submission.group_verdict import retractions
 from nearnorm.service.feedback.submission.request import Submission
 from nearnorm.service.feedback.submission.resolve import Bound, Mistake, Resolver
 from nearnorm.service.feedback.submission.second_opinion import Judge, weigh
@@ -31,8 +33,20 @@ _HOUR_MS = 3600 * 1000
 
 
 class Accepted(Struct, frozen=True):
+    """`waiting` are the digests of labels that wait for a second opinion; `burst` is how many records of
+    the key wait, where those are many as of now."""
+
     answer: dict[str, Any]
     standings: list[Standing]
+    waiting: frozenset[str] = frozenset()
+    burst: int = 0
+
+
+class Statements(Struct, frozen=True):
+    """What a request says, and what was said about its records before."""
+
+    bound: list[Bound]
+    before: Histories
 
 
 def submit(
@@ -56,26 +70,52 @@ def submit(
                 field="Idempotency-Key",
             )
         return Accepted(answered.answer, [])
-    bound, before = _bind(sent, Resolver(connection, sent, log, encoder(sent.model)), connection)
-    statements = [one.label for one in bound]
-    _check_rates(connection, statements, settings.analyst_labels_per_hour)
-    histories = labels.append(connection, change, statements, before)
-    claims.end(connection, sent.model, sorted({statement.digest for statement in statements}))
-    weigh(connection, change, bound, settings.second_opinion_below, judge, sent.operates)
-    waiting = receipts.waits(connection, sent.model, [one.label for one in bound])
+    statements = bind(connection, sent, log, encoder)
+    accepted = store(connection, change, sent, statements, judge, settings, rule)
+    if sent.key is not None:
+        idempotency.remember(connection, sent.actor, sent.key, sent.body_digest, accepted.answer, now_ms())
+    return accepted
+
+
+def bind(
+    connection: sa.Connection, sent: Submission, log: EventLog, encoder: Callable[[str], Encoder]
+) -> Statements:
+    """What each item speaks of. Raises InvalidRequest with one error an item."""
+    if sent.retract_group is not None:
+        sent = replace(sent, items=retractions(connection, sent.retract_group, sent.retracted_by))
+    return _bind(sent, Resolver(connection, sent, log, encoder(sent.model)), connection)
+
+
+def store(
+    connection: sa.Connection,
+    change: int,
+    sent: Submission,
+    statements: Statements,
+    judge: Judge,
+    settings: Settings,
+    rule: Rule,
+) -> Accepted:
+    """Write statements under a number of the clock, and all that follows from them. Raises TooManyLabels."""
+    bound = statements.bound
+    said = [one.label for one in bound]
+    _check_rates(connection, said, settings.analyst_labels_per_hour)
+    histories = labels.append(connection, change, said, statements.before)
+    claims.end(connection, sent.model, sorted({statement.digest for statement in said}))
+    burst = weigh(connection, change, bound, settings.second_opinion_below, judge, sent.operates)
+    waiting = receipts.waits(connection, sent.model, said)
     answer = {
         "receipts": msgspec.to_builtins(
             [receipts.taken(one, histories[one.label.digest], one.label.digest in waiting) for one in bound]
         ),
         "retraining": requests.labelled(connection, sent.model, rule, sent.actor),
     }
+    if sent.group_id is not None:
+        answer["group"] = sent.group_id
     if warnings := _warnings(bound):
         answer["warnings"] = warnings
-    ids = [s.feedback_id for s in statements]
-    audit.note(connection, sent.actor, "label", sent.model, feedback_ids=ids)
-    if sent.key is not None:
-        idempotency.remember(connection, sent.actor, sent.key, sent.body_digest, answer, now_ms())
-    return Accepted(answer, labels.changed_since(connection, sent.model, change - 1))
+    audit.note(connection, sent.actor, "label", sent.model, feedback_ids=[one.feedback_id for one in said])
+    standings = labels.changed_since(connection, sent.model, change - 1)
+    return Accepted(answer, standings, frozenset(waiting), burst)
 
 
 def _check_rates(connection: sa.Connection, statements: list[Label], most_an_hour: int) -> None:
@@ -99,8 +139,7 @@ def _warnings(bound: list[Bound]) -> list[str]:
     return list(found)[:MOST_WARNED]
 
 
-def _bind(sent: Submission, resolver: Resolver, connection: sa.Connection) -> tuple[list[Bound], Histories]:
-    """What was sent, and what was said about its records before, which is read once."""
+def _bind(sent: Submission, resolver: Resolver, connection: sa.Connection) -> Statements:
     bound: dict[int, Bound] = {}
     mistakes: dict[int, Mistake] = {}
     for index, raw in enumerate(sent.items):
@@ -120,4 +159,4 @@ def _bind(sent: Submission, resolver: Resolver, connection: sa.Connection) -> tu
             f"{len(mistakes)} of {len(sent.items)} labels do not fit, so none was stored",
             errors=[mistakes[index].at(index) for index in sorted(mistakes)],
         )
-    return list(bound.values()), before
+    return Statements(list(bound.values()), before)

@@ -35,6 +35,7 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
             verdicts.c.feedback_id,
             verdicts.c.change,
             labels.c.record,
+            labels.c.group_id,
             events.c.probability,
             confirmed_since(known).label("confirmed"),
         )
@@ -58,6 +59,7 @@ def read(connection: sa.Connection, model: str, champion: str, traffic_rows: int
                 probability=row.probability or 1.0,
                 known=row.change <= known and not row.confirmed and (key is None or key != left_out),
                 key=key,
+                group=row.group_id,
             )
         )
     slice_ = (

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -44,9 +44,11 @@ events = sa.Table(
         sqlite="audit = 1",
     ),
     sa.Index("events_by_caller", "caller", "anomaly", "event_id", "size"),
+    sa.Index("events_by_digest", "digest", "event_id"),
 )
 
 ROWS_A_STATEMENT = 500
+MOST_EQUAL = 10_000
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -69,6 +71,13 @@ class Event(msgspec.Struct, frozen=True):
     caller: str | None = None
     size: int | None = None
     kept: dict[str, str] | None = None
+
+
+class EqualEvents(NamedTuple):
+    """How many kept events there are of a record, and how many of them raised an alert."""
+
+    events: int
+    alerts: int
 
 
 Row = tuple[Any, ...]
@@ -156,6 +165,15 @@ def digests_of(connection: sa.Connection, record_id: str) -> list[str]:
     """The digests of the caller's record, in all its events."""
     query = sa.select(events.c.digest).where(events.c.record_id == record_id).distinct()
     return list(connection.scalars(query))
+
+
+def equal_to(connection: sa.Connection, model: str, digests: Sequence[str], first: str) -> EqualEvents:
+    """Events of records, from id `first` on; MOST_EQUAL are counted."""
+    equal = sa.and_(events.c.digest.in_(digests), events.c.event_id >= first, events.c.model == model)
+    found = sa.select(events.c.anomaly).where(equal).limit(MOST_EQUAL).subquery()
+    alerts = sa.func.coalesce(sa.func.sum(sa.case((found.c.anomaly, 1), else_=0)), 0)
+    count, alerting = connection.execute(sa.select(sa.func.count(), alerts).select_from(found)).one()
+    return EqualEvents(int(count), int(alerting))
 
 
 def erase_record(connection: sa.Connection, record_id: str) -> int:

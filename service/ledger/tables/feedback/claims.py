@@ -122,6 +122,17 @@ def end_own(connection: sa.Connection, model: str, digest: str, holder: Holder) 
     _remove(connection, sa.and_(_of(model, holder), claims.c.digest == digest))
 
 
+def held_by_others(
+    connection: sa.Connection, model: str, digests: Sequence[str], holder: Holder, now: int
+) -> set[str]:
+    """Those of the records that somebody else holds."""
+    theirs = sa.or_(claims.c.actor != holder.actor, claims.c.analyst != holder.analyst)
+    query = sa.select(claims.c.digest).where(
+        claims.c.model == model, claims.c.digest.in_(digests), _alive(now), theirs
+    )
+    return set(connection.scalars(query))
+
+
 def erase_equal(connection: sa.Connection, digests: Sequence[str]) -> None:
     """Forget records, of whatever model."""
     _remove(connection, claims.c.digest.in_(digests))
