@@ -25,6 +25,7 @@ ServiceError
 ├── NoModel              503  nothing to score with yet
 ├── StoreUnavailable     503  the model store cannot be read or written now
 ├── LedgerUnavailable    503  nothing is known to be stored: send it again
+├── ProviderUnavailable  503  the identity provider cannot be asked now
 ├── DeadlineExceeded     503
 └── InternalError        500  a mistake of ours
 """
@@ -155,6 +156,10 @@ class StoreUnavailable(ServiceError):
 
 class LedgerUnavailable(ServiceError):
     status, name, title = 503, "ledger-unavailable", "The ledger cannot be reached or written now"
+
+
+class ProviderUnavailable(ServiceError):
+    status, name, title = 503, "provider-unavailable", "The identity provider cannot be asked now"
 
 
 class DeadlineExceeded(ServiceError):

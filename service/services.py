@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.access import keyring
+from nearnorm.service.access.identity_provider import IdentityProvider
 from nearnorm.service.access.keyring import Keyring
 from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.background import Background
@@ -34,6 +35,7 @@ class Services:
         quota = Quota(settings.rows_per_second, settings.requests_per_second)
         self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
         self.sessions = Sessions(self.ledger, self.keyring, settings.session_hours)
+        self.provider = IdentityProvider(settings) if settings.oidc_issuer else None
         bounds = Amount(settings.event_rows, settings.event_bytes)
         self.log = EventLog(self.ledger, settings.audit_rate, bounds, settings.event_days)
         self.job_watch = JobWatch(self.ledger, self.background)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nearnorm.models.bundle.signature import TrustedKeys
@@ -17,6 +17,16 @@ from nearnorm.models.store.open import open_store
 
 PREFIX = "NEARNORM_"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+
+
+OIDC_CALLBACK = "/sign-in/provider/callback"
+_LOOPBACK = re.compile(r"http://(localhost|127\.[0-9.]+|\[::1\])(:\d+)?(/.*)?")
+
+
+def _check_address(name: str, address: str) -> None:
+    """Raises ValueError. What goes there in clear is a secret, on this machine alone it may."""
+    if not re.fullmatch(r"https://[^/\s]+\S*", address) and not _LOOPBACK.fullmatch(address):
+        raise ValueError(f"{name} is no https:// address")
 
 
 def listed(value: str) -> list[str]:
@@ -94,6 +104,23 @@ class Settings(BaseSettings):
     """Let everybody in who sends no API key, on whatever address."""
     session_hours: float = Field(default=12.0, gt=0, le=24 * 90)
     """How long an analyst who signed in stays so, at most; log out and a revoked key end it before."""
+    oidc_issuer: str | None = None
+    """The identity provider (OpenID Connect) at which people may sign in to the pages: its issuer, as it
+    calls itself. Needs the extra oidc, oidc_redirect_uri and oidc_keys."""
+    oidc_client_id: str = "nearnorm"
+    """What the service is called there."""
+    oidc_client_secret: SecretStr | None = None
+    """Its secret there; without one it is a public client. PKCE is used either way."""
+    oidc_redirect_uri: str | None = None
+    """Where the provider leads people back to: https://desk.example.com/sign-in/provider/callback, as it is
+    registered there."""
+    oidc_scope: str = "openid profile"
+    """What is asked for; some providers tell groups only by a scope of their own."""
+    oidc_name: str = "preferred_username"
+    """The claim that becomes the analyst's name: one that people cannot change themselves."""
+    oidc_keys: str = ""
+    """The name of the API key whose roles and quota they have: one for everybody (`desk`), or by the groups
+    of their token, the first that fits (`oncall=ops,fraud=desk`)."""
     audit_rate: float = Field(default=0.01, ge=0, le=1)
     """The part of all traffic kept at random, beside every alert; below 1, at most 200 rows a second."""
     event_rows: int = Field(default=1_000_000, ge=1)
@@ -154,6 +181,22 @@ class Settings(BaseSettings):
         if self.queue_rows < self.max_rows:
             raise ValueError("queue_rows is smaller than max_rows: one large request could never enter")
         return self
+
+    @model_validator(mode="after")
+    def _a_provider_is_told_whole(self) -> "Settings":
+        if self.oidc_issuer is not None:
+            _check_address("oidc_issuer", self.oidc_issuer)
+            _check_address("oidc_redirect_uri", self.oidc_redirect_uri or "")
+            if not str(self.oidc_redirect_uri).endswith(OIDC_CALLBACK):
+                raise ValueError(f"oidc_redirect_uri ends with {OIDC_CALLBACK}")
+            if not listed(self.oidc_keys):
+                raise ValueError("oidc_keys is empty: name the API key whose roles people have")
+        return self
+
+    @property
+    def is_public_by_https(self) -> bool:
+        """Whether browsers are known to come by https."""
+        return (self.oidc_redirect_uri or "").startswith("https://")
 
     def read_trusted_keys(self) -> TrustedKeys | None:
         """None: signatures are not looked at. Raises ConfigError for a key that cannot be read."""

@@ -116,6 +116,10 @@ class Keyring:
             return self._by_id.get(key_id)
         return self._anonymous if self.is_open() else None
 
+    def named(self, name: str) -> Caller | None:
+        """Who has the valid key of this name."""
+        return next((caller for caller in self._by_id.values() if caller.name == name), None)
+
     def _without_key(self) -> Caller:
         if not self.is_open():
             raise Unauthorized(

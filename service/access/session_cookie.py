@@ -25,14 +25,17 @@ def sent_secret(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return secrets[0] if secrets else None
 
 
-def give(response: Response, request: Request, secret: str, seconds: int) -> None:
-    """No script can read it, and no other site's page makes the browser write with it."""
+def give(response: Response, request: Request, secret: str, seconds: int, https: bool) -> None:
+    """No script can read it, and no other site's page makes the browser write with it.
+
+    `https`: the browser is known to come by it.
+    """
     response.set_cookie(
         COOKIE,
         secret,
         max_age=seconds,
         path="/",
-        secure=_by_https(request),
+        secure=https or _by_https(request),
         httponly=True,
         samesite="lax",
     )

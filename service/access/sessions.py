@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from nearnorm.service.access.analyst_name import normalised
+from nearnorm.service.access.identity_provider import Person
 from nearnorm.service.access.keyring import ANONYMOUS, Caller, Keyring, SignedIn, check_role, sends_key
 from nearnorm.service.access.session_cookie import sent_secret
-from nearnorm.service.errors import InvalidRequest, Unauthorized, WrongCsrfToken
+from nearnorm.service.errors import Forbidden, InvalidRequest, Unauthorized, WrongCsrfToken
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import audit_trail as audit
@@ -75,17 +76,35 @@ class Sessions:
         if key is None and not self._keyring.is_open():
             raise Unauthorized("this service needs an API key: give it as `key`")
         caller = self._keyring.caller(None, None if key is None else key.strip(), None)
+        return await self._begin(caller, _analyst(caller.name if analyst is None else analyst), headers)
+
+    async def sign_in_as(self, person: Person, headers: Headers) -> tuple[str, Caller]:
+        """Likewise for somebody whom the identity provider names, by the key that this opens.
+
+        Raises Forbidden where the key is not valid, RateLimited, LedgerUnavailable.
+        """
+        caller = self._keyring.named(person.key)
+        if caller is None:
+            raise Forbidden(
+                f"no API key {person.key!r} is active: an operator makes it, or mends NEARNORM_OIDC_KEYS"
+            )
+        if caller.meter is not None:
+            caller.meter.request()
+        return await self._begin(caller, person.analyst, headers, by="identity provider")
+
+    async def _begin(
+        self, caller: Caller, analyst: str, headers: Headers, **detail: str
+    ) -> tuple[str, Caller]:
         secret = secrets.token_urlsafe(32)
         now = now_ms()
-        name = _analyst(caller.name if analyst is None else analyst)
-        session = Session(_digest(secret), caller.key_id, name, now, now + self._lasts)
+        session = Session(_digest(secret), caller.key_id, analyst, now, now + self._lasts)
         before = sent_secret(headers)
 
         def begin(connection: sa.Connection) -> None:
             if before is not None:
                 sessions.end(connection, _digest(before))
             sessions.add(connection, session, MOST_OF_KEY)
-            audit.note(connection, caller.name, audit.SESSION[0], f"analyst {name}")
+            audit.note(connection, caller.name, audit.SESSION[0], f"analyst {analyst}", **detail)
 
         await self._ledger.written(begin)
         await self._ledger.seen(self.refresh)

@@ -8,6 +8,7 @@ from msgspec import Meta
 from pydantic import BaseModel
 
 from nearnorm.service.access import session_cookie
+from nearnorm.service.access.identity_provider import Person
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, check_query, described, needs, read, services_of
 from nearnorm.service.feedback.submission.request import Name
@@ -62,9 +63,23 @@ async def delete_session(
 
 async def sign_in(request: Request, response: Response, key: str | None, analyst: str | None) -> Caller:
     """Begin a session, whose cookie the response gives. Raises as `Sessions.sign_in`."""
-    secret, caller = await services_of(request).sessions.sign_in(key, analyst, request.headers.raw)
+    return _begun(
+        request, response, *await services_of(request).sessions.sign_in(key, analyst, request.headers.raw)
+    )
+
+
+async def sign_in_as(request: Request, response: Response, person: Person) -> Caller:
+    """Likewise for somebody whom the identity provider names. Raises as `Sessions.sign_in_as`."""
+    return _begun(
+        request, response, *await services_of(request).sessions.sign_in_as(person, request.headers.raw)
+    )
+
+
+def _begun(request: Request, response: Response, secret: str, caller: Caller) -> Caller:
     assert caller.session is not None  # noqa: S101 - it has just begun
-    session_cookie.give(response, request, secret, (caller.session.until - now_ms()) // 1000)
+    seconds = (caller.session.until - now_ms()) // 1000
+    https = services_of(request).settings.is_public_by_https
+    session_cookie.give(response, request, secret, seconds, https)
     response.headers.update(_NO_STORE)
     return caller
 

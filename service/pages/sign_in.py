@@ -7,7 +7,7 @@ from fastapi import Query, Request, Response
 
 from nearnorm.service.api import session
 from nearnorm.service.api.dependencies import services_of
-from nearnorm.service.errors import Forbidden, InvalidRequest, RateLimited, Unauthorized
+from nearnorm.service.errors import Forbidden, InvalidRequest, RateLimited, ServiceError, Unauthorized
 from nearnorm.service.pages.forms import form_of, sent_form
 from nearnorm.service.pages.routing import pages, see_other
 from nearnorm.service.pages.site import page
@@ -40,7 +40,7 @@ async def get_sign_in(request: Request, to: Annotated[str, Query(alias="next")] 
         pass
     else:
         request.state.visitor = Visitor(caller)
-    return await _form(request, to)
+    return await sign_in_form(request, to)
 
 
 @router.post("/sign-in")
@@ -48,11 +48,11 @@ async def post_sign_in(request: Request) -> Response:
     """A key, where one is needed, and a name, where one is given."""
     form = await sent_form(request)
     key, analyst, to = form.get("key"), form.get("analyst"), form.get("next") or "/"
-    answer = see_other(to if _HERE.fullmatch(to) else "/")
+    answer = see_other(here(to))
     try:
         await session.sign_in(request, answer, key and key.strip(), analyst)
     except (Unauthorized, InvalidRequest, RateLimited) as error:
-        return await _form(request, to, analyst or "", error)
+        return await sign_in_form(request, to, error, analyst or "", by_key=True)
     return answer
 
 
@@ -65,21 +65,27 @@ async def post_sign_out(request: Request, visitor: AnyVisitor) -> Response:
     return answer
 
 
-async def _form(
-    request: Request,
-    to: str,
-    analyst: str = "",
-    error: Unauthorized | InvalidRequest | RateLimited | None = None,
+def here(to: str) -> str:
+    """Where to go on: a path of this service."""
+    return to if _HERE.fullmatch(to) else "/"
+
+
+async def sign_in_form(
+    request: Request, to: str, error: ServiceError | None = None, analyst: str = "", by_key: bool = False
 ) -> Response:
+    """The page, with what went wrong; `by_key`: when somebody signed in by a key, and as whom."""
+    services = services_of(request)
     answer = await page(
         request,
         "sign_in.html",
         200 if error is None else error.status,
-        to=to if _HERE.fullmatch(to) else "/",
+        to=here(to),
         analyst=analyst,
         error=error,
+        wrong_key=by_key and error is not None and error.status == 401,
         at_name=error is not None and error.field == "analyst",
-        needs_key=not services_of(request).keyring.is_open(),
+        needs_key=not services.keyring.is_open(),
+        provider=services.provider.issuer if services.provider else None,
     )
     answer.headers.update(error.headers if error else {})
     return answer

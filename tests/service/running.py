@@ -16,10 +16,10 @@ from nearnorm.service.process.server import configured
 
 
 @contextmanager
-def serving(app: Application) -> Iterator[httpx.Client]:
-    """A client of the running application."""
+def serving(app: Application, port: int = 0) -> Iterator[httpx.Client]:
+    """A client of the running application, on a free port by default."""
     config = configured(app, app, app.state.services.settings)
-    config.port = 0
+    config.port = port
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
