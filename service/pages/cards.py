@@ -5,9 +5,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from nearnorm.service.api.claims import ClaimedItem
+from nearnorm.service.api.events import EventView
+from nearnorm.service.api.queue import QueueItem
+from nearnorm.service.feedback.queue import Why
 from nearnorm.service.pages.range_bar import RangeBar, range_bar
 from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.verdict.groups import describe
 
 
 class ReasonBar(Struct, frozen=True):
@@ -22,16 +25,65 @@ class ReasonBar(Struct, frozen=True):
 
 
 class Card(Struct, frozen=True):
-    """An item of the queue with its pictures; `group` is how its nearest normal group looks."""
+    """A record with its pictures. `why` it is offered: None where it was looked up. `group`: how its nearest
+    normal group looks, in words."""
 
-    item: ClaimedItem
+    event_id: str
+    id: str | None
+    at: str
+    why: Why | None
+    said: str | None
+    anomaly: bool
+    percentile: float
+    score: float
+    record: dict[str, Any]
+    kept: dict[str, str]
     reasons: list[ReasonBar]
-    group: dict[str, Any] | None
+    group: str | None
 
 
-def cards_of(items: Sequence[ClaimedItem], model: LoadedModel) -> list[Card]:
-    """In the order in which they were handed out."""
-    return [Card(item, _bars(item.reasons or []), model.explainer.group(item.prototype)) for item in items]
+def cards_of(items: Sequence[QueueItem], model: LoadedModel) -> list[Card]:
+    """Of items of the queue, in their order."""
+    core = model.manifest.core
+    found = []
+    for item in items:
+        group = describe(core.features, core.groups, item.prototype)
+        found.append(
+            Card(
+                item.event_id,
+                item.id,
+                item.at,
+                item.why,
+                item.said,
+                item.anomaly,
+                item.percentile,
+                item.score,
+                item.record,
+                item.kept or {},
+                _bars(item.reasons or []),
+                group.words if group else None,
+            )
+        )
+    return found
+
+
+def card_of(event: EventView) -> Card:
+    """Of an event that was looked up: by the verdict of now, or of then where none can be given now."""
+    verdict = event.verdict.now or event.verdict.then
+    return Card(
+        event.event_id,
+        event.id,
+        event.at,
+        None,
+        None,
+        verdict.anomaly if verdict else False,
+        verdict.percentile if verdict else 0.0,
+        verdict.score if verdict else 0.0,
+        event.record,
+        event.kept or {},
+        _bars(event.reasons or []),
+        event.group["words"] if event.group else None,
+    )
 
 
 def _bars(reasons: Sequence[dict[str, Any]]) -> list[ReasonBar]:

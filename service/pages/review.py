@@ -7,11 +7,14 @@ import msgspec
 from fastapi import Request, Response
 
 from nearnorm.service.api.claims import ClaimRequest, claimed
+from nearnorm.service.api.dependencies import read as read_as
 from nearnorm.service.api.dependencies import services_of
+from nearnorm.service.api.events import get_event
 from nearnorm.service.api.feedback import stored
+from nearnorm.service.api.skips import SkipRequest, skipped
 from nearnorm.service.feedback.submission import receipts
 from nearnorm.service.feedback.submission.request import read
-from nearnorm.service.pages.cards import Card, cards_of
+from nearnorm.service.pages.cards import Card, card_of, cards_of
 from nearnorm.service.pages.forms import Form, form_of
 from nearnorm.service.pages.routing import pages, see_other
 from nearnorm.service.pages.site import page
@@ -35,7 +38,12 @@ async def get_review(
     """What to review next, held for this analyst; `event` is shown first, `said` is the label just stored."""
     services = services_of(request)
     cards = await _at_hand(request, visitor, model)
-    shown = next((place for place, card in enumerate(cards) if card.item.event_id == event), 0)
+    shown = next((place for place, card in enumerate(cards) if card.event_id == event), 0)
+    about = None
+    if event is not None:
+        about = await get_event(request, event, visitor.caller, model)
+        if not cards or cards[shown].event_id != event:  # it is judged, or somebody else's
+            cards.insert(0, card_of(about))
     unread = await services.ledger.seen(lambda c: requests.unread(c, model).records)
     context: dict[str, Any] = {
         "model": model,
@@ -45,6 +53,7 @@ async def get_review(
         "unread": unread,
         "triggers_at": services.rule.after,
         "receipt": None,
+        "about": about,
     }
     if said is not None:
         context["receipt"] = await services.ledger.seen(lambda c: receipts.receipt(c, said, services.log))
@@ -56,7 +65,15 @@ async def get_more(request: Request, visitor: Reviewer, model: str = "default") 
     """The cards alone, for a script that has few left."""
     cards = await _at_hand(request, visitor, model)
     policy = services_of(request).policies.of(model)
-    return await page(request, "parts/cards.html", model=model, cards=cards, shown=None, policy=policy)
+    context: dict[str, Any] = {"model": model, "cards": cards, "shown": None, "policy": policy, "about": None}
+    return await page(request, "parts/cards.html", **context)
+
+
+@router.get("/review/about")
+async def get_about(request: Request, visitor: Reviewer, event: str, model: str = "default") -> Response:
+    """What else there is to know of a record, for the card that a script shows."""
+    about = await get_event(request, event, visitor.caller, model)
+    return await page(request, "parts/about.html", about=about, model=model)
 
 
 @router.post("/review/verdict")
@@ -74,6 +91,16 @@ async def post_undo(request: Request, visitor: Reviewer) -> Response:
     """The verdict that was stored last is taken back."""
     form = await form_of(request)
     return await _said(request, visitor, form, {"retract": form.need("feedback_id")})
+
+
+@router.post("/review/skip")
+async def post_skip(request: Request, visitor: Reviewer) -> Response:
+    """This analyst will not judge the record."""
+    form = await form_of(request)
+    model = form.get("model") or "default"
+    skip = {"model": model, "event_id": form.need("event_id"), "reason": form.need("reason")}
+    await skipped(request, visitor.caller, read_as(msgspec.json.encode(skip), SkipRequest))
+    return see_other(f"/review?{urlencode({'model': model})}")
 
 
 async def _at_hand(request: Request, visitor: Visitor, model: str) -> list[Card]:

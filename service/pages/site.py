@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from nearnorm.service.api.skips import REASONS as SKIP_REASONS
 from nearnorm.service.pages import words
 from nearnorm.service.pages.static_files import url_of
 from nearnorm.service.pages.views import VIEWS
@@ -55,6 +56,12 @@ def _environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.globals |= {"static": url_of, "views": VIEWS, "why": words.WHY, "why_short": words.WHY_SHORT}
+    found.globals |= {
+        "static": url_of,
+        "views": VIEWS,
+        "why": words.WHY,
+        "why_short": words.WHY_SHORT,
+        "skip_reasons": SKIP_REASONS,
+    }
     found.filters |= words.FILTERS
     return found

@@ -6,6 +6,7 @@ import { send } from "./service.js";
 
 const FEW = 4; // cards left when more are fetched
 const RENEW = 240_000; // ms between renewals of what is held
+const SETTLED = 500; // ms until the page before this one, if it was ours, has given its records back
 
 const review = document.getElementById("review");
 const model = review.dataset.model;
@@ -32,6 +33,21 @@ function show(card) {
   entryOf(card)?.querySelector("a").setAttribute("aria-current", "true");
   card.focus({ preventScroll: true });
   window.scrollTo(0, 0);
+  void tellAbout(card);
+}
+
+// What else there is to know of a record: fetched once it is shown, as nobody waits for it.
+async function tellAbout(card) {
+  const about = card.querySelector(".about");
+  if (!about.dataset.src) return;
+  const from = about.dataset.src;
+  delete about.dataset.src;
+  try {
+    const answer = await fetch(from);
+    if (answer.ok) about.innerHTML = await answer.text();
+  } catch {
+    about.dataset.src = from;
+  }
 }
 
 function step(by) {
@@ -98,6 +114,18 @@ async function store(verdict, item, key) {
   } catch (error) {
     keep(verdict, item, key, error.message);
     return null;
+  }
+}
+
+async function skip(reason, card) {
+  take(card);
+  tell(`Skipped: ${card.dataset.name}`);
+  try {
+    await send("POST", "/claims/skip", { model, event_id: card.dataset.event, reason }, { keepalive: true });
+  } catch (error) {
+    putBack(card);
+    told.setAttribute("role", "alert");
+    tell(`Not skipped: ${error.message}`);
   }
 }
 
@@ -177,12 +205,14 @@ async function refill() {
     if (!answer.ok) return;
     const found = document.createElement("template");
     found.innerHTML = await answer.text();
+    const held = [...found.content.querySelectorAll(".card")];
     const known = new Set(cards().map((card) => card.dataset.event));
-    for (const card of found.content.querySelectorAll(".card")) {
+    for (const card of held) {
       if (known.has(card.dataset.event) || judged.has(card.dataset.event)) continue;
       deck.append(card);
       next.append(entry(card));
     }
+    drop(new Set(held.map((card) => card.dataset.event)));
     if (!shown()) show(cards()[0]);
   } catch {
     // the next renewal tries again
@@ -191,7 +221,21 @@ async function refill() {
   }
 }
 
+// Cards that are somebody else's by now, but for the one that is looked at.
+function drop(held) {
+  for (const card of cards()) {
+    if (!card.hidden || held.has(card.dataset.event) || !card.dataset.held) continue;
+    entryOf(card)?.remove();
+    card.remove();
+  }
+}
+
 deck.addEventListener("submit", (event) => {
+  if (event.target.matches(".skip-form")) {
+    event.preventDefault();
+    void skip(event.target.elements.reason.value, event.target.closest(".card"));
+    return;
+  }
   const label = event.submitter?.value;
   if (!label || event.submitter.name !== "label") return;
   event.preventDefault();
@@ -220,10 +264,26 @@ function leave(event) {
   event.preventDefault();
   shown()?.focus();
 }
+const skipping = document.getElementById("skip");
+skipping.addEventListener("submit", (event) => {
+  const reason = event.submitter.value || skipping.querySelector("[name=other]").value.trim();
+  if (reason) void skip(reason, shown());
+  else event.preventDefault();
+});
+skipping.addEventListener("keydown", (event) => {
+  if (event.target.matches("input")) return;
+  skipping.querySelector(`[aria-keyshortcuts="${CSS.escape(event.key)}"]`)?.click();
+});
+function askWhyToSkip() {
+  if (!shown()) return;
+  skipping.querySelector("form").reset();
+  skipping.showModal();
+}
 const keys = document.getElementById("keys");
 tinykeys(window, {
   a: key(() => say("anomaly")),
   n: key(() => say("normal")),
+  s: key(askWhyToSkip),
   u: key(undo),
   j: key(() => step(1)),
   k: key(() => step(-1)),
@@ -235,6 +295,7 @@ tinykeys(window, {
 });
 
 setInterval(refill, RENEW);
+setTimeout(refill, SETTLED);
 window.addEventListener("pagehide", () => {
   void send("POST", "/claims/release", { model }, { keepalive: true }).catch(() => {});
 });
@@ -244,4 +305,4 @@ window.addEventListener("pageshow", (event) => {
 window.addEventListener("beforeunload", (event) => {
   if (!unstored.hidden) event.preventDefault();
 });
-if (shown()) shown().focus({ preventScroll: true });
+if (shown()) show(shown());

@@ -6,8 +6,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from nearnorm.service.api.skips import REASONS
+from tests.service.asking import STRANGE, score, stored
 from tests.service.asking import label as say
-from tests.service.asking import score, stored
 from tests.service.pages.conftest import fill
 from tests.service.waiting import until
 
@@ -151,6 +152,52 @@ def held_by_another(desk: httpx.Client) -> set[str]:
     return {item["id"] for item in answer.json()["claims"]}
 
 
+def test_a_record_is_skipped_with_a_reason_and_is_offered_to_others(
+    review: Callable[[], Page], desk: httpx.Client
+) -> None:
+    event_id = fill(desk, 3)[0]
+    page = review()
+    page.keyboard.press("s")
+    expect(page.locator("#skip")).to_be_visible()
+    with page.expect_response("**/claims/skip") as answer:
+        page.keyboard.press("3")
+    assert answer.value.status == 200
+    assert shown(page) == "tx-1"
+    assert desk.get(f"/events/{event_id}").json()["skips"][0]["reason"] == REASONS[2]
+    with page.expect_response("**/review/more*"):
+        page.reload()
+    expect(page.locator("#next li")).to_have_count(2)
+    assert held_by_another(desk) == {"tx-0"}
+
+
+def test_what_others_said_is_shown_once_one_has_judged(
+    review: Callable[[], Page], desk: httpx.Client
+) -> None:
+    event_id = fill(desk, 2)[0]
+    said = {"event_id": event_id, "label": "normal", "analyst": "mei", "comment": "<b>a refund</b>"}
+    stored(say(desk, said))
+    page = review()
+    page.goto(f"{desk.base_url}/review?event={event_id}")
+    assert shown(page) == "tx-0"
+    assert page.get_by_text("mei").count() == 0
+    page.keyboard.press("a")
+    expect(page.locator("#unread")).to_have_text("0")  # two who disagree teach nothing
+    page.goto(f"{desk.base_url}/review?event={event_id}")
+    expect(page.locator(".card:not([hidden]) .about")).to_contain_text("normal: <b>a refund</b>")
+
+
+def test_the_records_of_the_same_id_are_linked(review: Callable[[], Page], desk: httpx.Client) -> None:
+    fill(desk, 1)
+    score(desk, STRANGE | {"amount": 5000.0}, "tx-0")
+    until(lambda: len(desk.get("/queue").json()["queue"]) == 2)
+    page = review()
+    before = page.locator(".card:not([hidden])").get_attribute("data-event")
+    page.get_by_text("The same id before: 1").click()
+    page.locator(".card:not([hidden]) .about a").click()
+    expect(page.locator(".card:not([hidden]) h2")).to_have_text("tx-0")
+    assert page.locator(".card:not([hidden])").get_attribute("data-event") != before
+
+
 def test_everything_works_without_a_script(browser: Browser, desk: httpx.Client) -> None:
     fill(desk, 3)
     page = browser.new_context(java_script_enabled=False).new_page()
@@ -164,6 +211,11 @@ def test_everything_works_without_a_script(browser: Browser, desk: httpx.Client)
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#told")).to_contain_text("Taken back")
     assert waiting(desk) == named(0, 1, 2)
+    name = shown(page)
+    page.locator(".card:not([hidden])").get_by_label("Why you will not judge it").fill("no time")
+    page.locator(".card:not([hidden])").get_by_role("button", name="Skip").click()
+    expect(page.locator("#next li")).to_have_count(2)
+    assert name not in page.locator("#next").inner_text()
     page.context.close()
 
 
