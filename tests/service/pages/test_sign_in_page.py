@@ -119,6 +119,7 @@ def test_a_verdict_by_key_is_the_analysts_and_log_out_ends_it(
     assert (analyst["analyst"], analyst["keys"]) == ("ann", ["bench"])
     assert len(desk.get("/claims?everybody=true").json()["claims"]) == 2
     secret = page.context.cookies()[0].get("value")
+    page.wait_for_load_state("networkidle")  # a renewal under way would claim once more
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url(re.compile("/sign-in$"))
     assert page.context.cookies() == []
