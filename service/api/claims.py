@@ -1,5 +1,6 @@
 """Claims: what to review next, for one analyst and for a while."""
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -38,13 +39,15 @@ class ClaimRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ReleaseRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """`event_ids` as they were handed out; without them, all that the analyst holds. `key` is the name of the
-    API key that the analyst asked by: only an operator gives back what others hold."""
+    """`event_ids` as they were handed out; without them, all that the analyst holds. `claimed_until` as it
+    was answered: what was renewed since is kept, as a second page of the analyst shows it. `key` is the name
+    of the API key that the analyst asked by: only an operator gives back what others hold."""
 
     model: str = "default"
     key: Name | None = None
     analyst: Name | None = None
     event_ids: Annotated[list[Name], Meta(max_length=MOST_LABELS)] | None = None
+    claimed_until: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class ClaimedItem(QueueItem):
@@ -167,7 +170,7 @@ async def released(request: Request, caller: Caller, sent: ReleaseRequest) -> Re
     if sent.key is None:
         holder = holder_of(caller, sent.analyst)
         count = await services_of(request).ledger.written(
-            lambda c: claims.give_back(c, sent.model, holder, sent.event_ids)
+            lambda c: claims.give_back(c, sent.model, holder, sent.event_ids, _ms(sent.claimed_until))
         )
     else:
         check_role(caller, "operate")
@@ -194,3 +197,7 @@ def _analyst(named: str | None, signed_in: str | None, key: str) -> str:
         return whose(named, signed_in, key)
     except ValueError as error:
         raise InvalidRequest(f"analyst: {error}", field="analyst") from None
+
+
+def _ms(time: datetime | None) -> int | None:
+    return None if time is None else round(1000 * time.timestamp())

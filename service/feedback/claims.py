@@ -89,10 +89,19 @@ def claim(connection: sa.Connection, review: ReviewScope, ask: Ask) -> Held:
     return Held([*picks, *(pick for pick in more if pick.event.digest in given)], until)
 
 
-def give_back(connection: sa.Connection, model: str, holder: Holder, event_ids: Sequence[str] | None) -> int:
-    """Let others have what the holder was handed out, all of it by default; how many records that were."""
+def give_back(
+    connection: sa.Connection,
+    model: str,
+    holder: Holder,
+    event_ids: Sequence[str] | None,
+    until: int | None = None,
+) -> int:
+    """Let others have what the holder was handed out, all of it by default; how many records that were.
+
+    `until`: but for what was renewed beyond that (ms), as by a second page of the same analyst.
+    """
     claims.lock(connection)
-    return claims.give_back(connection, model, holder, event_ids)
+    return claims.give_back(connection, model, holder, event_ids, until)
 
 
 def take_back(

@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from nearnorm.service.api.claims import ClaimedItem
 from nearnorm.service.api.events import EventView
-from nearnorm.service.api.queue import QueueItem
 from nearnorm.service.feedback.queue import Why
 from nearnorm.service.pages.range_bar import RangeBar, range_bar
 from nearnorm.service.serving.model import LoadedModel
@@ -25,13 +25,14 @@ class ReasonBar(Struct, frozen=True):
 
 
 class Card(Struct, frozen=True):
-    """A record with its pictures. `why` it is offered: None where it was looked up. `group`: how its nearest
-    normal group looks, in words."""
+    """A record with its pictures. `why` it is offered, and `until` when it is held: None where it was looked
+    up. `group`: how its nearest normal group looks, in words."""
 
     event_id: str
     id: str | None
     at: str
     why: Why | None
+    until: str | None
     said: str | None
     anomaly: bool
     percentile: float
@@ -42,8 +43,8 @@ class Card(Struct, frozen=True):
     group: str | None
 
 
-def cards_of(items: Sequence[QueueItem], model: LoadedModel) -> list[Card]:
-    """Of items of the queue, in their order."""
+def cards_of(items: Sequence[ClaimedItem], model: LoadedModel) -> list[Card]:
+    """In the order in which they were handed out."""
     core = model.manifest.core
     found = []
     for item in items:
@@ -54,6 +55,7 @@ def cards_of(items: Sequence[QueueItem], model: LoadedModel) -> list[Card]:
                 item.id,
                 item.at,
                 item.why,
+                item.claimed_until,
                 item.said,
                 item.anomaly,
                 item.percentile,
@@ -74,6 +76,7 @@ def card_of(event: EventView) -> Card:
         event.event_id,
         event.id,
         event.at,
+        None,
         None,
         None,
         verdict.anomaly if verdict else False,

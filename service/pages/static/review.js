@@ -6,7 +6,6 @@ import { send } from "./service.js";
 
 const FEW = 4; // cards left when more are fetched
 const RENEW = 240_000; // ms between renewals of what is held
-const SETTLED = 500; // ms until the page before this one, if it was ours, has given its records back
 
 const review = document.getElementById("review");
 const model = review.dataset.model;
@@ -20,6 +19,7 @@ const meter = review.querySelector("progress");
 const judged = new Set(); // events of cards that left the deck: they are not offered again
 let last = null; // the last verdict: its card, and its label's id once that is known
 let fetching = false;
+let until = ""; // when the lease on what is held ends, as the service said last
 
 const cards = () => [...deck.querySelectorAll(".card")];
 const shown = () => cards().find((card) => !card.hidden);
@@ -197,6 +197,12 @@ function entry(card) {
   return item;
 }
 
+function noteLease(within) {
+  for (const card of within.querySelectorAll(".card[data-until]")) {
+    if (card.dataset.until > until) until = card.dataset.until;
+  }
+}
+
 async function refill() {
   if (fetching) return;
   fetching = true;
@@ -205,6 +211,7 @@ async function refill() {
     if (!answer.ok) return;
     const found = document.createElement("template");
     found.innerHTML = await answer.text();
+    noteLease(found.content);
     const held = [...found.content.querySelectorAll(".card")];
     const known = new Set(cards().map((card) => card.dataset.event));
     for (const card of held) {
@@ -224,7 +231,7 @@ async function refill() {
 // Cards that are somebody else's by now, but for the one that is looked at.
 function drop(held) {
   for (const card of cards()) {
-    if (!card.hidden || held.has(card.dataset.event) || !card.dataset.held) continue;
+    if (!card.hidden || held.has(card.dataset.event) || !card.dataset.until) continue;
     entryOf(card)?.remove();
     card.remove();
   }
@@ -295,9 +302,10 @@ tinykeys(window, {
 });
 
 setInterval(refill, RENEW);
-setTimeout(refill, SETTLED);
 window.addEventListener("pagehide", () => {
-  void send("POST", "/claims/release", { model }, { keepalive: true }).catch(() => {});
+  if (!until) return;
+  const held = { model, claimed_until: until }; // not what another page of ours, or this one anew, renewed since
+  void send("POST", "/claims/release", held, { keepalive: true }).catch(() => {});
 });
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) void refill();
@@ -305,4 +313,5 @@ window.addEventListener("pageshow", (event) => {
 window.addEventListener("beforeunload", (event) => {
   if (!unstored.hidden) event.preventDefault();
 });
+noteLease(deck);
 if (shown()) show(shown());

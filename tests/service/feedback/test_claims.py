@@ -335,6 +335,17 @@ def test_a_claim_gives_reasons_where_they_are_asked_for(client: httpx.Client) ->
     assert "reasons" not in claim(client, "ann")[0]
 
 
+def test_what_was_renewed_since_is_not_given_back(client: httpx.Client) -> None:
+    fill(client, 3)
+    first = claim(client, "ann")[0]["claimed_until"]
+    time.sleep(0.01)  # the times are in milliseconds
+    second = claim(client, "ann")[0]["claimed_until"]
+    assert release(client, "ann", claimed_until=first) == 0
+    assert release(client, "ann", claimed_until=second) == 3
+    answer = client.post("/claims/release", json={"claimed_until": "tomorrow"})
+    assert problem(answer, 422, "invalid-request")["field"] == "claimed_until"
+
+
 def test_what_an_analyst_holds_is_listed_by_pages_in_the_order_in_which_it_was_handed_out(
     client: httpx.Client, ledger: Ledger
 ) -> None:

@@ -146,6 +146,18 @@ def test_closing_the_page_gives_the_records_back(review: Callable[[], Page], des
     until(lambda: held_by_another(desk) == named(0, 1, 2))
 
 
+def test_a_second_page_keeps_what_the_first_gives_back_when_it_is_closed(
+    review: Callable[[], Page], desk: httpx.Client
+) -> None:
+    fill(desk, 3)
+    page = review()
+    second = page.context.new_page()
+    second.goto(f"{desk.base_url}/review")
+    page.goto("about:blank")
+    page.wait_for_timeout(500)  # nothing tells when a closed page's last words have come
+    assert held_by_another(desk) == set()
+
+
 def held_by_another(desk: httpx.Client) -> set[str]:
     """What somebody else may have now."""
     answer = desk.post("/claims", json={"analyst": "somebody else"})
@@ -164,8 +176,7 @@ def test_a_record_is_skipped_with_a_reason_and_is_offered_to_others(
     assert answer.value.status == 200
     assert shown(page) == "tx-1"
     assert desk.get(f"/events/{event_id}").json()["skips"][0]["reason"] == REASONS[2]
-    with page.expect_response("**/review/more*"):
-        page.reload()
+    page.reload()
     expect(page.locator("#next li")).to_have_count(2)
     assert held_by_another(desk) == {"tx-0"}
 

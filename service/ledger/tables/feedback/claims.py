@@ -99,9 +99,18 @@ def renew(connection: sa.Connection, model: str, holder: Holder, until: int) -> 
     connection.execute(sa.update(claims).where(_of(model, holder)).values(until=until))
 
 
-def give_back(connection: sa.Connection, model: str, holder: Holder, event_ids: Sequence[str] | None) -> int:
-    """Those events of the holder's, or all (None). Answers how many."""
+def give_back(
+    connection: sa.Connection,
+    model: str,
+    holder: Holder,
+    event_ids: Sequence[str] | None,
+    until: int | None = None,
+) -> int:
+    """Those events of the holder's, or all (None); of them what is held until then (ms) at most, if that is
+    given. Answers how many."""
     theirs = _of(model, holder)
+    if until is not None:
+        theirs = sa.and_(theirs, claims.c.until <= until)
     if event_ids is not None:
         theirs = sa.and_(theirs, claims.c.event_id.in_(event_ids))
     return connection.execute(sa.delete(claims).where(theirs)).rowcount
