@@ -123,7 +123,7 @@ def read(
     rows_a_day = float(history.volume[:7].mean()) if history.hours else None
     by = by or ("day" if rows_a_day else "normal")
     verdicts = judged.named_by_labels(connection, ground.model, ground.version, MOST_LABELS)
-    alerts = labelled_alerts(connection, ground, history)
+    alerts = labelled_alerts(connection, ground, history) if by == "normal" else []
     texts = _texts(by, ground, rows_a_day, in_force.policy.budget)
     thresholds = [_threshold(ground, budget.parse(text), alerts, history) for text in texts]
     tail = history.tail.sum(axis=0) if len(history.tail) else np.zeros(BINS)

@@ -3,6 +3,7 @@
 const job = document.getElementById("job");
 const model = job.dataset.model;
 const LOOK = 3_000; // ms between looks for a job that began meanwhile
+const TAKEN_UP = [1_500, 6_000]; // ms after a job's end by which replicas serve what it made
 const PARTS = ["standing", "jobs", "receipts", "versions"];
 let following = null;
 let fetching = false;
@@ -44,6 +45,7 @@ async function refresh(id) {
   if (!job.querySelector("[data-live]")) {
     follow();
     await refreshAround();
+    for (const later of TAKEN_UP) setTimeout(() => void refreshAround().catch(() => {}), later);
   }
 }
 
