@@ -22,6 +22,7 @@ from nearnorm.service.api import (
     policy,
     privacy,
     queue,
+    queue_groups,
     session,
     skips,
 )
@@ -112,6 +113,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
         analysts,
         jobs,
         queue,
+        queue_groups,
         claims,
         skips,
         events,

@@ -10,6 +10,7 @@ from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback.alike import KnownLikenesses
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.follower import Follower
 from nearnorm.service.ledger.database import Ledger
@@ -41,6 +42,7 @@ class Services:
         self.job_watch = JobWatch(self.ledger, self.background)
         self.policies = Policies()
         self.verdicts = VerdictCache()
+        self.likenesses = KnownLikenesses()
         self.rule = Rule.of(settings)
         self.follower = Follower(
             self.background,

@@ -1,4 +1,4 @@
-"""Groups of records that are alike: what there is of them to review, and one verdict for all of one."""
+"""One verdict for a group of records."""
 
 from typing import Annotated
 
@@ -11,13 +11,13 @@ from nearnorm.service.api.feedback import previewed, stored
 from nearnorm.service.feedback.submission import group_verdict
 from nearnorm.service.feedback.submission.group_verdict import GroupVerdict
 
-router = APIRouter(tags=["feedback"])
+router = APIRouter(prefix="/feedback/groups", tags=["feedback"])
 
 _SAID = (("event_ids", "label"), ("retract_group",))
 _Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 
 
-@router.post("/feedback/groups", status_code=201, openapi_extra=described(GroupVerdict, one_of=_SAID))
+@router.post("", status_code=201, openapi_extra=described(GroupVerdict, one_of=_SAID))
 async def post_group(
     request: Request,
     caller: Annotated[Caller, needs("feedback")],

@@ -104,7 +104,7 @@ class Explainer:
             Reason(
                 (name := self._scored[effect.feature].name),
                 record[name],
-                self._expected(prototype, name),
+                self.expected(prototype, name),
                 residual[effect.feature],
                 float(self._usual[effect.feature]),
                 round(effect.alone, 4),
@@ -114,7 +114,7 @@ class Explainer:
             for effect in explained.effects
         ]
 
-    def _expected(self, prototype: int, name: str) -> dict[str, Any]:
+    def expected(self, prototype: int, name: str) -> dict[str, Any]:
         """What a group has; figures that its rows have none of are left out. A request may want it often."""
         found = self._profiles.get((prototype, name))
         if found is None:

@@ -62,6 +62,13 @@ def is_free(model: str, digest: sa.ColumnElement[str], now: int) -> sa.ColumnEle
     return ~sa.exists().where(claims.c.model == model, claims.c.digest == digest, _alive(now))
 
 
+def is_free_for(
+    model: str, digest: sa.ColumnElement[str], holder: Holder, now: int
+) -> sa.ColumnElement[bool]:
+    """Of a row with a digest: whether nobody else holds its record."""
+    return ~sa.exists().where(claims.c.digest == digest, _of_others(model, holder, now))
+
+
 def held(connection: sa.Connection, model: str, holder: Holder, now: int) -> list[Claim]:
     """In the order in which they were handed out."""
     return _in_order(connection, _of(model, holder), _alive(now))
@@ -135,10 +142,7 @@ def held_by_others(
     connection: sa.Connection, model: str, digests: Sequence[str], holder: Holder, now: int
 ) -> set[str]:
     """Those of the records that somebody else holds."""
-    theirs = sa.or_(claims.c.actor != holder.actor, claims.c.analyst != holder.analyst)
-    query = sa.select(claims.c.digest).where(
-        claims.c.model == model, claims.c.digest.in_(digests), _alive(now), theirs
-    )
+    query = sa.select(claims.c.digest).where(claims.c.digest.in_(digests), _of_others(model, holder, now))
     return set(connection.scalars(query))
 
 
@@ -182,6 +186,11 @@ def _count(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
 def _of(model: str, holder: Holder) -> sa.ColumnElement[bool]:
     same = (claims.c.model == model, claims.c.actor == holder.actor, claims.c.analyst == holder.analyst)
     return sa.and_(*same)
+
+
+def _of_others(model: str, holder: Holder, now: int) -> sa.ColumnElement[bool]:
+    theirs = sa.or_(claims.c.actor != holder.actor, claims.c.analyst != holder.analyst)
+    return sa.and_(claims.c.model == model, _alive(now), theirs)
 
 
 def _alive(now: int) -> sa.ColumnElement[bool]:
