@@ -44,22 +44,29 @@ class _Table:
         self._encoder = Encoder(schema, _AT_ONCE)
         self._names = [feature.name for feature in schema.scored]
         self._keys: dict[str, bytes] = {}
-        self._alike: dict[bytes, dict[str, Standing]] = {}
+        self._alike: dict[bytes, dict[str, Standing]] = {}  # where several are read as one
+        self._own: dict[str, bool] = {}  # of those, whether they are read as they were labelled
         self.by_key: dict[bytes, Standing] = {}
         self.unfit: set[str] = set()
 
     def take(self, standings: Sequence[Standing]) -> None:
-        """Put the verdicts in the place of what was known of their records."""
+        """Put the verdicts in the place of what was known of their records.
+
+        What is said of records that are read alike is summed up at the end, once: there may be thousands.
+        """
+        touched: set[bytes] = set()
         for start in range(0, len(standings), _AT_ONCE):
             part = standings[start : start + _AT_ONCE]
             for standing, key in zip(part, self._read(part), strict=True):
-                self._leave_out(standing.digest)
+                touched |= self._leave_out(standing.digest)
                 if standing.verdict == "none":
                     continue
                 if key is None:
                     self.unfit.add(standing.digest)
                 else:
-                    self._put(standing, key)
+                    touched |= self._put(standing, key)
+        for key in touched:
+            self._settle(key)
 
     def _read(self, standings: Sequence[Standing]) -> list[bytes | None]:
         """The keys of records, read as /score would; None for one that this schema reads otherwise.
@@ -78,41 +85,57 @@ class _Table:
                 found[place] = key
         return found
 
-    def _put(self, standing: Standing, key: bytes) -> None:
+    def _put(self, standing: Standing, key: bytes) -> set[bytes]:
+        """The key, where it is to be settled."""
         self._keys[standing.digest] = key
         other = self.by_key.get(key)
         if other is None:
             self.by_key[key] = standing
-        else:
-            alike = self._alike.setdefault(key, {other.digest: other})
-            alike[standing.digest] = standing
-            self.by_key[key] = self._sum(alike)
+            return set()
+        self._alike.setdefault(key, {other.digest: other})[standing.digest] = standing
+        return {key}
 
-    def _leave_out(self, digest: str) -> None:
+    def _leave_out(self, digest: str) -> set[bytes]:
+        """The record's key, where it is to be settled."""
         self.unfit.discard(digest)
+        self._own.pop(digest, None)
         key = self._keys.pop(digest, None)
         if key is None:
-            return
-        alike = self._alike.get(key)
-        if alike is None:
+            return set()
+        if key not in self._alike:
             del self.by_key[key]
+            return set()
+        del self._alike[key][digest]
+        return {key}
+
+    def _settle(self, key: bytes) -> None:
+        alike = self._alike[key]
+        if len(alike) > 1:
+            self.by_key[key] = self._sum(alike)
             return
-        del alike[digest]
-        self.by_key[key] = self._sum(alike)
-        if len(alike) == 1:
-            del self._alike[key]
+        del self._alike[key]
+        if alike:
+            (self.by_key[key],) = alike.values()
+        else:
+            del self.by_key[key]
 
     def _sum(self, alike: Mapping[str, Standing]) -> Standing:
         """What was said of records that this schema does not tell apart, or reads as one it was given for."""
-        own = [standing for standing in alike.values() if self._reads_as_labelled(standing)]
+        self._note_own([standing for standing in alike.values() if standing.digest not in self._own])
+        own = [standing for standing in alike.values() if self._own[standing.digest]]
         said = own or list(alike.values())
         newest = max(said, key=lambda standing: standing.change)
         agree = len({standing.verdict for standing in said}) == 1
         return newest if agree else replace(newest, verdict="conflict")
 
-    def _reads_as_labelled(self, standing: Standing) -> bool:
-        encoded = self._encoder.encode(Envelope(records=[_decoded(standing.record)]))
-        return record_digest(self._encoder.record(encoded, 0)) == standing.digest
+    def _note_own(self, standings: Sequence[Standing]) -> None:
+        """Which of them this schema reads as what was labelled, no more and no less."""
+        for start in range(0, len(standings), _AT_ONCE):
+            part = standings[start : start + _AT_ONCE]
+            encoded = self._encoder.encode(Envelope(records=[_decoded(one.record) for one in part]))
+            for row, place in enumerate(encoded.places()):
+                digest = part[place].digest
+                self._own[digest] = record_digest(self._encoder.record(encoded, row)) == digest
 
 
 def _decoded(record: str) -> dict[str, Any]:

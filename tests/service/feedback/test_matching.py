@@ -14,7 +14,7 @@ from nearnorm.models.data.digest import record_digest
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.feedback.matching import Matches
 from nearnorm.service.ledger.tables.feedback.labels import Standing
-from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.records.encoder import Encoded, Encoder
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS
 
@@ -162,6 +162,32 @@ def test_a_record_of_which_another_model_reads_nothing_is_matched_by_nothing() -
     matches.learn([standing({"amount": 1, "channel": "web"})])  # without an epoch
     assert matches.find(other, Encoder(other, 10).encode(Envelope(records=[{}, {"epoch": None}]))) == {}
     assert matches.unfit(other) == 1
+
+
+def test_thousands_of_records_that_a_model_does_not_tell_apart_are_read_twice_and_not_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = 0
+    encode = Encoder.encode
+
+    def counted(self: Encoder, sent: Envelope) -> Encoded:
+        nonlocal read
+        assert isinstance(sent.records, list)
+        read += len(sent.records)
+        return encode(self, sent)
+
+    record = {"amount": 1.0, "epoch": None, "new device": None, "country": None, "channel": "web"}
+    alike = [record | {"a column that is gone": number} for number in range(3_000)]
+    said = [Standing(record_digest(one), "normal", "f", 0, 1, json.dumps(one)) for one in alike]
+    matches = Matches()
+    matches.prepare(PAYMENTS)
+    monkeypatch.setattr(Encoder, "encode", counted)
+    matches.learn(said)
+    assert read == 6_000
+    matches.learn([replace(said[0], verdict="anomaly", change=2)])
+    assert read == 6_002
+    (found,) = matches.find(PAYMENTS, encode(ENCODER, Envelope(records=[record]))).values()
+    assert found.verdict == "conflict"
 
 
 def test_of_records_that_a_model_does_not_tell_apart_a_conflict_decides_nothing() -> None:
