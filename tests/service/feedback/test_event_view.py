@@ -8,11 +8,13 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.review import read_review
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.feedback import reference_rows
 from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.feedback.test_claims import claim, ids
 from tests.service.feedback.test_queue import page
 from tests.service.feedback.test_skips import skip
+from tests.service.ledger.keeping import keep
 from tests.service.waiting import logged, until
 
 
@@ -129,6 +131,18 @@ def test_a_reference_row_was_never_scored_before(
     assert "then" not in found["verdict"]
     skip(client, item["event_id"], "ann")
     assert item["event_id"] not in ids(claim(client, "ann", 200))
+
+
+def test_a_record_that_the_serving_version_cannot_read_is_shown_as_it_was(
+    client: httpx.Client, ledger: Ledger
+) -> None:
+    old = Event("01OLD", 0, "default", "v0", "tx", "digest", {"colour": "red"}, 0.9, 99.5, True, 7, True, 1.0)
+    keep(ledger, [old])
+    found = view(client, "01OLD")
+    assert found["record"] == {"colour": "red"}
+    then = {"anomaly": True, "percentile": 99.5, "score": 0.9, "model_version": "v0", "budget": "1%"}
+    assert found["verdict"] == {"then": then}
+    assert not found.keys() & {"group", "reasons"}
 
 
 def test_operators_see_who_skipped_it_and_why(client: httpx.Client) -> None:
