@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from nearnorm.service.pages import budget, loop, provider_sign_in, review, sign_in, static_files
+from nearnorm.service.pages import budget, loop, provider_sign_in, review, sign_in, static_files, team
 
-_views = (sign_in.router, provider_sign_in.router, review.router, loop.router, budget.router)
+_views = (sign_in.router, provider_sign_in.router, review.router, loop.router, budget.router, team.router)
 
 router = APIRouter()
 for view in (static_files.router, *_views):

@@ -17,4 +17,5 @@ VIEWS = (
     View("/review", "Review", ("feedback",)),
     View("/loop", "Loop", EITHER),
     View("/budget", "Budget", EITHER),
+    View("/team", "Team", ("operate",)),
 )
