@@ -280,6 +280,24 @@ def test_a_living_session_outlives_the_sweep(client: httpx.Client, ledger: Ledge
         assert [one.analyst for one in table.alive(connection, now_ms())] == ["ann"]
 
 
+def test_who_is_signed_in_stays_so_while_the_ledger_is_away_and_nobody_else_is_told_to_be_out(
+    guarded: Guarded,
+) -> None:
+    client, ledger = guarded.client, guarded.ledger
+    sign_in(client, guarded.keys["desk"], "ann")
+    with ledger.write() as connection:
+        connection.execute(sa.text("ALTER TABLE keys RENAME TO elsewhere"))
+    try:
+        assert client.get("/session").json()["analyst"] == "ann"
+        with browser(client, JUNK) as other:
+            problem(
+                other.get("/session"), 503, "ledger-unavailable"
+            )  # it may be a session of another replica
+    finally:
+        with ledger.write() as connection:
+            connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO keys"))
+
+
 def test_who_signs_in_again_leaves_no_session_behind(guarded: Guarded) -> None:
     client = guarded.client
     key = guarded.keys["desk"]
