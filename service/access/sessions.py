@@ -30,6 +30,8 @@ from nearnorm.service.token_bucket import TokenBucket
 
 MOST_OF_KEY = 1_000
 LOOKS_A_SECOND = 20.0
+SKEW_MS = 60_000
+"""By which the clocks of replicas may differ."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -136,8 +138,8 @@ class Sessions:
         if session is None and self._looks.take(1, monotonic()):
             await self._ledger.seen(self._look)  # it may have begun at another replica, a moment ago
             session = self._known[1].get(digest)
-        if session is None or session.until <= now_ms():
-            return None
+        if session is None or not 0 < session.until - now_ms() <= self._lasts + SKEW_MS:
+            return None  # one that would last longer is from before a clock was put back
         holder = self._keyring.holder(session.key_id)
         return None if holder is None else _signed_in(holder, session, secret)
 

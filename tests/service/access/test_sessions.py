@@ -15,6 +15,7 @@ from nearnorm.service.access.session_cookie import COOKIE
 from nearnorm.service.app import create_app
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables import sessions as table
@@ -271,6 +272,23 @@ def test_a_session_lasts_as_long_as_is_set_and_is_deleted_after_that(
     EventLog(ledger, 1.0, Amount(100, 10**6), 30).sweep()
     with ledger.read() as connection:
         assert table.alive(connection, 0) == []
+
+
+def test_a_session_from_before_a_clock_was_put_back_does_not_last(guarded: Guarded) -> None:
+    client, ledger = guarded.client, guarded.ledger
+    sign_in(client, guarded.keys["desk"], "ann")
+
+    def later(ms: int) -> None:
+        with ledger.write() as connection:
+            tick(connection, "sessions")
+            columns = table.sessions.c
+            connection.execute(sa.update(table.sessions).values(until=columns.until + ms))
+        follow()
+
+    later(30_000)  # a replica whose clock is ahead
+    assert client.get("/session").json()["analyst"] == "ann"
+    later(3_600_000)
+    problem(client.get("/session"), 401, "unauthorized")
 
 
 def test_a_living_session_outlives_the_sweep(client: httpx.Client, ledger: Ledger) -> None:
