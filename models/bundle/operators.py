@@ -23,7 +23,9 @@ OPERATORS = frozenset(  # of training/export, and of bundles that earlier ones w
         "Equal",
         "Floor",
         "Gather",
+        "GatherElements",
         "Gemm",
+        "Greater",
         "HardSigmoid",
         "IsNaN",
         "LeakyRelu",
@@ -39,7 +41,6 @@ OPERATORS = frozenset(  # of training/export, and of bundles that earlier ones w
         "Relu",
         "Reshape",
         "Sigmoid",
-        "Split",
         "Sqrt",
         "Squeeze",
         "Sub",
@@ -49,9 +50,9 @@ OPERATORS = frozenset(  # of training/export, and of bundles that earlier ones w
         "Where",
         "ArgMax",
         "CastLike",
-        "GatherElements",
         "GreaterOrEqual",
         "ReduceSum",
+        "Split",
     ]
 )
 MOST_NODES = 10_000

@@ -3,20 +3,9 @@
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from nearnorm.service.pages import (
-    budget,
-    effects,
-    groups,
-    loop,
-    provider_sign_in,
-    review,
-    sign_in,
-    static_files,
-    team,
-)
+from nearnorm.service.pages import budget, loop, provider_sign_in, review, sign_in, static_files
 
-_pages = (sign_in, provider_sign_in, review, effects, groups, loop, budget, team)
-_views = tuple(one.router for one in _pages)
+_views = (sign_in.router, provider_sign_in.router, review.router, loop.router, budget.router)
 
 router = APIRouter()
 for view in (static_files.router, *_views):

@@ -72,7 +72,9 @@ def shuffled(setting: Setting, name: str) -> Figures:
     detector = setting.detector(split.training)
     order = torch.from_numpy(np.random.default_rng(setting.seed).permutation(len(split.truth)))
     with torch.no_grad():
-        rows = detector.preprocess(torch.from_numpy(split.numeric), torch.from_numpy(split.codes))
+        plain = detector.preprocess.plain_rows(torch.from_numpy(split.numeric), torch.from_numpy(split.codes))
+        rows = detector.preprocess.mapped(plain)
+        grown = 0.0 if detector.grown is None else detector.grown(plain)
         z, registry, squared = detector.evidence(rows)
         error, nearest = registry.mean(1), student_t(squared).amax(1)
         for what, parts in report.SHUFFLED.items():
@@ -81,7 +83,7 @@ def shuffled(setting: Setting, name: str) -> Figures:
                 error[order] if "r" in parts else error,
                 nearest[order] if "q" in parts else nearest,
             )
-            yield what, split.average_precision(detector.head(*given, rows).mean(0).numpy())
+            yield what, split.average_precision((detector.head(*given, rows).mean(0) + grown).numpy())
 
 
 def calibration(setting: Setting, name: str) -> Figures:

@@ -14,13 +14,13 @@ import onnx
 import torch
 from torch import Tensor
 
+from nearnorm.training.export.forest import grown_logit, taught_logit
 from nearnorm.training.export.graph import Graph
-from nearnorm.training.export.inputs import network_input
+from nearnorm.training.export.inputs import slots
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.ensemble import SLOPE, MemberLinear
-from nearnorm.training.method.heads import CONFIDENT, FOREST_SHARE, RAMP, STEEP, TINY, ForestHead, ScoreHead
+from nearnorm.training.method.heads import CONFIDENT, FOREST_SHARE, TINY, ForestHead, ScoreHead
 from nearnorm.training.method.network import Detector
-from nearnorm.training.method.trees import DEPTH
 
 ROWS_FIRST = [1, 0]
 OVER_SLOTS = np.array([0])
@@ -30,16 +30,19 @@ def fused(detector: Detector) -> onnx.ModelProto:
     """The graph of Detector.forward."""
     graph = Graph()
     groups = detector.preprocess.groups
-    rows = network_input(graph, detector.preprocess)
+    given = slots(graph, detector.preprocess)
+    rows = given.input()
     raw = _encoded(graph, detector, rows)
-    slots = _errors(graph, detector, rows, raw)
+    errors = _errors(graph, detector, rows, raw)
     z = _projected(graph, raw, detector) if detector.unit_sphere else raw
     squared = _squared_distance(graph, z, detector)
     similarity = graph.node("Reciprocal", graph.node("Add", squared, 1.0))
-    error = graph.node("ReduceMean", slots, OVER_SLOTS, keepdims=1)
+    error = graph.node("ReduceMean", errors, OVER_SLOTS, keepdims=1)
     nearest = graph.node("ReduceMax", similarity, OVER_SLOTS, keepdims=1)
     evidence = graph.node("Concat", error, nearest, axis=0)
     logit = _logit(graph, detector.head, z, evidence, rows)
+    if detector.grown is not None:
+        logit = grown_logit(graph, detector.grown, logit, given.plain())
 
     graph.node("Squeeze", graph.node("Sigmoid", logit), OVER_SLOTS, output="score")
     graph.node("Transpose", similarity, perm=ROWS_FIRST, output="similarity")
@@ -48,9 +51,9 @@ def fused(detector: Detector) -> onnx.ModelProto:
     graph.node("Sqrt", least, output="distance")
     graph.node("Squeeze", error, OVER_SLOTS, output="reconstruction_error")
     if torch.equal(groups, torch.eye(*groups.shape)):
-        graph.node("Transpose", slots, perm=ROWS_FIRST, output="residual")
+        graph.node("Transpose", errors, perm=ROWS_FIRST, output="residual")
     else:
-        graph.node("Gemm", slots, groups, transA=1, output="residual")
+        graph.node("Gemm", errors, groups, transA=1, output="residual")
     numbers, columns = detector.preprocess.columns, groups.shape[1]
     return graph.model(
         {"numeric": (np.float64, numbers), "codes": (np.int64, columns - numbers)},
@@ -127,7 +130,7 @@ def _logit(graph: Graph, head: ScoreHead | ForestHead | RankHead, z: str, eviden
     constant, most = float(head.constant), (1.0 - FOREST_SHARE) * CONFIDENT
     smooth = _score_logit(graph, head.score, 1.0 - FOREST_SHARE, constant, z, evidence)
     smooth = graph.node("Clip", smooth, constant - most, constant + most)
-    return _forest_logit(graph, head, smooth, evidence, rows)
+    return taught_logit(graph, head, smooth, evidence, rows) if head.coefficients.numel() else smooth
 
 
 def _score_logit(graph: Graph, head: ScoreHead, share: float, constant: float, z: str, evidence: str) -> str:
@@ -141,36 +144,6 @@ def _score_logit(graph: Graph, head: ScoreHead, share: float, constant: float, z
     out, offset = _left(head.out)
     offset = share * offset.mean(0) + constant
     return graph.node("Gemm", share / members * out.reshape(1, -1), hidden, offset)
-
-
-def _forest_logit(graph: Graph, head: ForestHead, logit: str, evidence: str, rows: str) -> str:
-    """The trees' part added to a logit.
-
-    Picking a question's input is cheaper than ForestHead's product with zeros. Evidence is scaled
-    so that one slope fits all questions.
-    """
-    scale = torch.tensor([[1.0], [-1.0]]) / (RAMP * STEEP)  # log r and -log q*
-    unusual = graph.node("Log", graph.node("Add", evidence, torch.tensor([[TINY], [0.0]])))
-    asked = graph.node("Concat", rows, graph.node("Mul", unusual, scale), axis=0)
-    chosen = head.weights.argmax(1).flatten().numpy()
-    above = graph.node(
-        "Add", graph.node("Gather", asked, chosen, axis=0), head.offsets.reshape(-1, 1) / STEEP
-    )
-    answers = graph.node("HardSigmoid", above, alpha=STEEP, beta=0.0)
-    alone = [2**level for level in range(DEPTH)]
-    logit = graph.node("Gemm", _of(head, alone), answers, logit)
-    products: dict[int, str] = {}
-    for one, answer in zip(alone, graph.split(answers, DEPTH), strict=True):
-        products |= {one + some: graph.node("Mul", answer, product) for some, product in products.items()}
-        products[one] = answer
-    for some in sorted(products.keys() - alone):
-        logit = graph.node("Gemm", _of(head, [some]), products[some], logit)
-    return logit
-
-
-def _of(head: ForestHead, subsets: list[int]) -> Tensor:
-    """Coefficients of products of answers, by the bits of the questions in them: [1, T x subsets]."""
-    return head.coefficients[[subset - 1 for subset in subsets]].reshape(1, -1)
 
 
 def _rank_logit(graph: Graph, head: RankHead, evidence: str, rows: str) -> str:

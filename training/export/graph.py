@@ -31,12 +31,6 @@ class Graph:
         self._nodes.append(node)
         return output
 
-    def split(self, value: str, parts: int) -> list[str]:
-        """Even parts along the first axis."""
-        outputs = [f"value_{len(self._nodes)}_{part}" for part in range(parts)]
-        self._nodes.append(helper.make_node("Split", [value], outputs, axis=0, num_outputs=parts))
-        return outputs
-
     def model(
         self, inputs: dict[str, tuple[type, int]], outputs: dict[str, tuple[type, int | None]]
     ) -> onnx.ModelProto:

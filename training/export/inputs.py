@@ -1,5 +1,7 @@
 """Preprocessing as it is exported: Preprocess with rows along the last axis."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from onnx import TensorProto
@@ -16,18 +18,44 @@ TWO_AXES = np.array([0, -1])
 BELOW_ALL = -3e38
 
 
-def network_input(graph: Graph, preprocess: Preprocess) -> str:
-    """The inputs `numeric` [N, Dn] and `codes` [N, Dc] -> [D, N] float32."""
-    parts = []
+@dataclass(frozen=True)
+class Slots:
+    """What becomes of the inputs `numeric` [N, Dn] and `codes` [N, Dc]: numbers [Dn, 1, N], None where there
+    are none, before they are mapped and after, and all `other` slots [.., N]."""
+
+    graph: Graph
+    numbers: str | None
+    mapped: str | None
+    other: list[str]
+
+    def input(self) -> str:
+        """What Preprocess answers, [D, N] float32."""
+        return self._all(self.mapped)
+
+    def plain(self) -> str:
+        """Preprocess.plain_rows, [D, N] float32."""
+        return self._all(self.numbers)
+
+    def _all(self, numbers: str | None) -> str:
+        parts = self.other
+        if numbers is not None:
+            parts = [self.graph.node("Reshape", numbers, TWO_AXES), *parts]
+        return parts[0] if len(parts) == 1 else self.graph.node("Concat", *parts, axis=0)
+
+
+def slots(graph: Graph, preprocess: Preprocess) -> Slots:
+    """Add what turns the graph's inputs into slots."""
+    parts, numbers, mapped = [], None, None
     if len(preprocess.centre):
         centred = graph.node("Sub", _numbers(graph, preprocess), preprocess.centre[None, None])
         values = graph.node("Cast", centred, to=TensorProto.FLOAT)
         values = graph.node("Transpose", values, perm=[2, 0, 1])  # [Dn, 1, N]
         if isinstance(preprocess.map, NormalMap):
-            mapped = _normal_scores(graph, preprocess.map, values)
+            numbers = _present(graph, values)
+            mapped = _normal_scores(graph, preprocess.map, numbers)
         else:
-            mapped = _ranges(graph, preprocess.map, values)
-        parts.append(graph.node("Reshape", mapped, TWO_AXES))
+            numbers = graph.node("Where", graph.node("IsNaN", values), 0.0, values)
+            mapped = _ranges(graph, preprocess.map, numbers)
         if len(preprocess.indicated):
             missing = _missing(graph, graph.node("Gather", values, preprocess.indicated, axis=0))
             parts.append(graph.node("Reshape", missing, TWO_AXES))
@@ -42,7 +70,7 @@ def network_input(graph: Graph, preprocess: Preprocess) -> str:
         codes = graph.node("Gather", codes, preprocess.slot_column, axis=0)
         same = graph.node("Equal", codes, preprocess.slot_code[:, None].to(torch.int32))
         parts.append(graph.node("Cast", same, to=TensorProto.FLOAT))
-    return parts[0] if len(parts) == 1 else graph.node("Concat", *parts, axis=0)
+    return Slots(graph, numbers, mapped, parts)
 
 
 def _numbers(graph: Graph, preprocess: Preprocess) -> str:
@@ -62,8 +90,14 @@ def _missing(graph: Graph, values: str) -> str:
     return graph.node("Cast", graph.node("IsNaN", values), to=TensorProto.FLOAT)
 
 
+def _present(graph: Graph, values: str) -> str:
+    """Values that are there, 0 for the others. Max leaves what is missing as it is; it is not above any
+    bound, so that the next step makes it 0: a third of what Where costs."""
+    values = graph.node("Max", values, -FARTHEST)
+    return graph.node("ThresholdedRelu", values, alpha=BELOW_ALL)
+
+
 def _ranges(graph: Graph, plain: RangeMap, values: str) -> str:
-    values = graph.node("Where", graph.node("IsNaN", values), 0.0, values)
     values = graph.node("Clip", values, -FARTHEST, FARTHEST)
     scaled = graph.node(
         "Mul", graph.node("Sub", values, plain.low[:, None, None]), plain.scale[:, None, None]
@@ -82,9 +116,5 @@ def _normal_scores(graph: Graph, plain: NormalMap, values: str) -> str:
             (plain.levels[:, :1], plain.steps),
         )
     )
-    # Max leaves what is missing as it is; it is not above any bound, so that the next step makes it 0:
-    # a third of what Where costs
-    values = graph.node("Max", values, -FARTHEST)
-    values = graph.node("ThresholdedRelu", values, alpha=BELOW_ALL)
     along = graph.node("Mul", graph.node("Sub", values, edges[:, :, None]), slopes[:, :, None])
     return graph.node("MatMul", steps[:, None], graph.node("Clip", along, 0.0, 1.0))

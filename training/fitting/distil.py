@@ -7,7 +7,8 @@ small forest can learn it.
 Of labelled rows r and q* are optimistic, as training has moved those very rows. With ten labels trees need
 that evidence all the same; with thirty the inputs alone tell as much, and with a hundred more. So the more
 labels there are, the more a thorough forest of the inputs alone is listened to, which is served as it grew:
-what many labels tell, a small forest cannot learn at second hand.
+what many labels tell, a small forest cannot learn at second hand. Where held-out labels stand out from all
+that nobody labelled, few anomalies are hidden, and it is believed in finer things and listened to most.
 """
 
 from collections.abc import Sequence
@@ -15,22 +16,25 @@ from dataclasses import replace
 
 import numpy as np
 
+from nearnorm.training.fitting.told_apart import told_apart
 from nearnorm.training.method.enough import enough
 from nearnorm.training.method.trees import (
     DEPTH,
     HASTY,
     REGULARISATION,
+    Forest,
     Trees,
     choose_questions,
     grow_trees,
     masses,
-    mixed,
     thorough,
 )
 
 LABELS = (10, 30, 100)
-SHARES = (0.0, 0.5, 0.75)
+SHARES = (0.0, 0.7, 1.0)
 """Of the forest of the inputs alone, with so many labelled anomalies; between them in proportion."""
+TOLD_APART = (0.35, 0.75)
+"""How well labelled anomalies are told apart for no trust that none is hidden, and for all of it."""
 MORE_TREES = 140
 """Most that a hasty forest grows beyond its own, one for each confirmed normal, where there are anomalies
 enough: what looked bad and is not takes more to tell apart."""
@@ -54,12 +58,39 @@ def served_forest(
     forests: int,
     count: int,
     rng: np.random.Generator,
-) -> Trees:
-    """`count` trees that answer as `forests` hasty forests do on average. With more than ten labelled
-    anomalies fewer of them, and beside them a thorough forest, which sees the first `inputs` columns alone.
+) -> Forest:
+    """Up to ten labelled anomalies: `count` trees that answer as `forests` hasty forests do on average. With
+    more of them fewer such trees, or none, and beside them a thorough forest, which sees the first `inputs`
+    columns alone.
 
     Rows as in `grow_trees`, the unlabelled ones in random order.
     """
+    anomalies = len(anomalous)
+    if anomalies <= LABELS[0]:
+        return Forest(_taught(normal, weight, anomalous, confirmed, forests, count, rng))
+    seen, bad = normal[:, :inputs], anomalous[:, :inputs]
+    trust = float(np.interp(told_apart(seen, weight, bad, rng), TOLD_APART, (0.0, 1.0)))
+    trust *= float(np.interp(anomalies, LABELS[:2], (0.0, 1.0)))  # of few labels it tells little
+    share = thorough_share(anomalies, trust)
+    growth = thorough(anomalies, trust)
+    grown = grow_trees(seen, weight, bad, confirmed=confirmed, rng=rng, growth=growth)
+    if share == 1.0:
+        return Forest(grown=grown)
+    few = max(round((1.0 - share) * count), 1)
+    taught = _taught(normal, weight, anomalous, confirmed, forests, few, rng)
+    return Forest(taught.weighing(1.0 - share), grown.weighing(share))
+
+
+def _taught(
+    normal: np.ndarray,
+    weight: np.ndarray,
+    anomalous: np.ndarray,
+    confirmed: int,
+    forests: int,
+    count: int,
+    rng: np.random.Generator,
+) -> Trees:
+    """`count` trees that answer as `forests` hasty forests do on average."""
     more = min(confirmed, round(MORE_TREES * enough(len(anomalous))))
     growth = replace(HASTY, trees=HASTY.trees + more)
     hasty = [
@@ -71,24 +102,14 @@ def served_forest(
     rows = np.concatenate([normal[:taught], normal[unlabelled:], anomalous]).astype(np.float32)
     wanted = np.mean([one.logit(rows) for one in hasty], axis=0)
     mass = masses(weight[:taught], confirmed, len(anomalous))
-    share = thorough_share(len(anomalous))
-    small = distil(hasty, wanted, rows, mass, max(round((1.0 - share) * count), 1), rng)
-    if share == 0.0:
-        return small
-    own = grow_trees(
-        normal[:, :inputs],
-        weight,
-        anomalous[:, :inputs],
-        confirmed=confirmed,
-        rng=rng,
-        growth=thorough(len(anomalous)),
-    )
-    return mixed(small, own, share)
+    return distil(hasty, wanted, rows, mass, count, rng)
 
 
-def thorough_share(anomalies: int) -> float:
-    """Of the thorough forest in what is served, by the number of labelled anomalies."""
-    return float(np.interp(anomalies, LABELS, SHARES))
+def thorough_share(anomalies: int, trust: float) -> float:
+    """Of the thorough forest in what is served, by the number of labelled anomalies and the trust that no
+    other is hidden."""
+    share = float(np.interp(anomalies, LABELS, SHARES))
+    return share + trust * (1.0 - share)
 
 
 def distil(

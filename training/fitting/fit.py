@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from nearnorm.training.fitting.sampling import Sampler
 from nearnorm.training.fitting.threads import one_thread
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.config import FitConfig
-from nearnorm.training.method.heads import ForestHead, ScoreHead, soft_evidence
+from nearnorm.training.method.grown import GrownForest
+from nearnorm.training.method.heads import FOREST_SHARE, ForestHead, ScoreHead, soft_evidence
 from nearnorm.training.method.losses import normal_likelihood
 from nearnorm.training.method.network import Detector, student_t
 from nearnorm.training.method.paper import choose_prototypes
@@ -185,8 +186,12 @@ def _fit(
             count=config.trees,
             rng=rng,
         )
-        detector.head = ForestHead(detector.head, forest, preprocess.width)
-        trees = len(forest.leaf)
+        detector.head = ForestHead(detector.head, forest.taught, preprocess.width)
+        trees = len(forest.taught.leaf) + len(forest.grown.leaf)
+        if len(forest.grown.leaf):
+            grown = forest.grown.weighing(FOREST_SHARE)
+            plain = preprocess.plain_thresholds(grown.column, grown.threshold)
+            detector.grown = GrownForest(replace(grown, threshold=plain))
 
     choices: dict[str, object] = {
         "members": config.members,

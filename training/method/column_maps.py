@@ -36,6 +36,12 @@ class RangeMap(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         return ((values - self.low) * self.scale).clamp(-UNIT_LIMIT, UNIT_LIMIT)
 
+    def inverse(self, column: Tensor, mapped: Tensor) -> Tensor:
+        """As NormalMap's."""
+        low, scale = self.low.double()[column], self.scale.double()[column]
+        limit = torch.where(scale > 0, UNIT_LIMIT, 0.0)
+        return _within(low + mapped / scale, mapped, -limit, limit)
+
 
 class NormalMap(nn.Module):
     """Ranks as normal scores: [N, Dn] float32 -> standard normal, by linear pieces between knots.
@@ -77,6 +83,23 @@ class NormalMap(nn.Module):
             table.gather(1, place) for table in (self.edges, self.slopes, self.steps, self.levels)
         )
         return (level + step * ((values.T - edge) * slope).clamp(0.0, 1.0)).T
+
+    def inverse(self, column: Tensor, mapped: Tensor) -> Tensor:
+        """What a value of each column [Q] must be above for its score to be above `mapped` [Q], float64: -inf
+        where every score is, inf where none is."""
+        edges, slopes, steps, levels = (
+            table.double()[column] for table in (self.edges, self.slopes, self.steps, self.levels)
+        )
+        place = torch.searchsorted(levels, mapped[:, None], right=True).sub(1).clamp(min=0)
+        edge, slope, step, level = (table.gather(1, place)[:, 0] for table in (edges, slopes, steps, levels))
+        highest = levels[:, -1] + steps[:, -1]
+        return _within(edge + (mapped - level) / step / slope, mapped, levels[:, 0], highest)
+
+
+def _within(value: Tensor, mapped: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """Values, and infinity where what they are mapped to is beyond what a map gives."""
+    value = torch.where(mapped < lowest, -torch.inf, value)
+    return torch.where(mapped >= highest, torch.inf, value)
 
 
 def _ranges(columns: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,11 @@ RAMP = 0.05
 """An answer about r or q* takes this width of a logarithm, 5% of the value: rounding moves both a
 little from batch to batch, and must not move a score by a leaf."""
 TINY = 1e-6
+ALONE = [2**level - 1 for level in range(DEPTH)]
+"""Of the subsets of a tree's questions, by number less one, those of one question."""
+SEVERAL = [subset for subset in range(2**DEPTH - 1) if subset not in ALONE]
+TOGETHER = torch.tensor([[float(subset + 1 >> bit & 1) for bit in range(DEPTH)] for subset in SEVERAL])
+"""Which questions are in each subset of several, [2^DEPTH - DEPTH - 1, DEPTH]."""
 
 
 def soft_evidence(error: Tensor, similarity: Tensor) -> Tensor:
@@ -44,8 +49,9 @@ class ScoreHead(nn.Module):
 class ForestHead(nn.Module):
     """ScoreHead's mean logit and a forest's over [input, log r, -log q*], as one logit.
 
-    A tree's value is sum_S c_S prod_{j in S} answer_j over all subsets S of its questions, so a
-    forest is DEPTH matrix products [F, T], their products, and as many sums over T as subsets.
+    A tree's value is sum_S c_S max(0, 1 - |S| + sum_{j in S} answer_j) over all subsets S of its questions:
+    whether all of S are answered by yes, and in between where answers are. All trees have the same subsets,
+    so that a forest is three matrix products.
     """
 
     weights: Tensor
@@ -67,7 +73,7 @@ class ForestHead(nn.Module):
         for axis in range(1, DEPTH + 1):
             low, high = np.moveaxis(coefficients, axis, 0)
             high -= low
-        coefficients = coefficients.reshape(count, -1).T
+        coefficients = coefficients.reshape(count, 2**DEPTH).T
         tables = {
             "weights": weights,
             "offsets": offsets.T,
@@ -81,12 +87,16 @@ class ForestHead(nn.Module):
         """As ScoreHead, with one logit a row: [1, N]."""
         smooth = self.score(z, error, similarity, rows).mean(0, keepdim=True).clamp(-CONFIDENT, CONFIDENT)
         asked = torch.cat([rows, soft_evidence(error, similarity)], dim=1)
-        products: list[Tensor] = []
-        for weight, offset in zip(self.weights, self.offsets, strict=True):
-            answer = torch.addmm(offset, asked, weight).clamp(0.0, 1.0)
-            products += [answer, *(answer * product for product in products)]
+        answers = torch.stack(
+            [
+                torch.addmm(offset, asked, weight).clamp(0.0, 1.0)
+                for weight, offset in zip(self.weights, self.offsets, strict=True)
+            ]
+        )
+        together = torch.einsum("sq,qnt->snt", TOGETHER, answers)
+        together = torch.relu(together + (1.0 - TOGETHER.sum(1))[:, None, None])
         stepped = self.constant
-        for product, coefficient in zip(products, self.coefficients, strict=True):
-            stepped = stepped + product @ coefficient
+        for part, subsets in ((answers, ALONE), (together, SEVERAL)):
+            stepped = stepped + torch.einsum("snt,st->n", part, self.coefficients[subsets])
         logit: Tensor = (1.0 - FOREST_SHARE) * smooth + stepped
         return logit

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.ensemble import MemberLinear, leaky
+from nearnorm.training.method.grown import GrownForest
 from nearnorm.training.method.heads import ForestHead, ScoreHead
 from nearnorm.training.method.losses import huber
 from nearnorm.training.method.preprocess import Preprocess
@@ -44,6 +45,7 @@ class Detector(nn.Module):
         self.decode_out = MemberLinear(members, hidden, width, generator)
         self.centres = nn.Parameter(torch.zeros(members, 1, embedding))
         self.head: ScoreHead | ForestHead | RankHead = ScoreHead(members, embedding, generator)
+        self.grown: GrownForest | None = None
 
     def encode(self, rows: Tensor) -> Tensor:
         """Input [N, D] -> raw embeddings [M, N, E], before any projection."""
@@ -100,14 +102,17 @@ class Detector(nn.Module):
     def forward(
         self, numeric: Tensor, codes: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        rows = self.preprocess(numeric, codes)
+        plain = self.preprocess.plain_rows(numeric, codes)
+        rows = self.preprocess.mapped(plain)
         z, slots, squared = self.evidence(rows)
         similarity = student_t(squared)
         error = slots.mean(1)
         nearest = similarity.argmax(1)
-        logits: Tensor = self.head(z, error, similarity.amax(1), rows)
+        logit = self.head(z, error, similarity.amax(1), rows).mean(0)
+        if self.grown is not None:
+            logit = logit + self.grown(plain)
         return (
-            torch.sigmoid(logits.mean(0)),
+            torch.sigmoid(logit),
             similarity,
             nearest,
             squared.amin(1).sqrt(),

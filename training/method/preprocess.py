@@ -97,6 +97,24 @@ class Preprocess(nn.Module):
         return self.groups.shape[0]
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        return self.mapped(self.plain_rows(numeric, codes))
+
+    def mapped(self, plain: Tensor) -> Tensor:
+        """plain_rows -> input, both [N, D]."""
+        numbers = len(self.centre)
+        if not numbers:
+            return plain
+        return torch.cat([self.map(plain[:, :numbers]), plain[:, numbers:]], dim=1)
+
+    def plain_thresholds(self, column: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+        """Thresholds of input columns -> those of plain_rows, of any shape."""
+        slot, asked = torch.from_numpy(column).flatten(), torch.from_numpy(threshold).double().flatten()
+        number = slot < len(self.centre)
+        asked[number] = self.map.inverse(slot[number], asked[number])
+        return asked.float().reshape(column.shape).numpy()
+
+    def plain_rows(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """[N, D]: the input before numbers are mapped, the same to the last digit in whatever batch."""
         parts = []
         if len(self.centre):
             values = numeric[:, self.plain]
@@ -104,7 +122,7 @@ class Preprocess(nn.Module):
                 values = torch.cat([values, numeric[:, self.later] - numeric[:, self.earlier]], dim=1)
             centred = (values - self.centre).clamp(-FARTHEST, FARTHEST).to(torch.float32)
             present = centred == centred
-            parts.append(self.map(torch.where(present, centred, 0.0)))
+            parts.append(torch.where(present, centred, 0.0))
             if len(self.indicated):
                 parts.append(1.0 - present[:, self.indicated].to(torch.float32))
         parts += [circle(numeric) for circle in self.circles]

@@ -4,7 +4,7 @@ An oblivious tree asks the same questions of every record, so that its value is 
 the answers (0 or 1): a whole forest is a few matrix products, with no branch in the graph.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,21 +25,25 @@ class Growth:
     rows: int
     rate: float
     smoothing: float
+    depth: int = DEPTH
 
 
 HASTY = Growth(60, 0.3, 2, rows=500, rate=0.1, smoothing=REGULARISATION)
 """Sees little at a time: what a few labels say by chance is not learnt by heart."""
 
 
-def thorough(anomalies: int) -> Growth:
-    """Finds the one column that decides, where there are labels enough to tell it from chance; the more there
-    are, the finer are the leaves that it believes."""
-    return Growth(60, 0.6, 4, rows=2_000, rate=0.3, smoothing=0.4 / anomalies)
+def thorough(anomalies: int, trust: float) -> Growth:
+    """Finds what decides, where there are labels enough to tell it from chance. The more there are, and the
+    more trust (0 to 1) that none is hidden among the unlabelled rows, the finer are the leaves that it
+    believes."""
+    trees = round(float(np.interp(anomalies, (30, 100), (60, 100))))
+    smoothing = 1.6 * 16.0**-trust / anomalies
+    return Growth(trees, 0.6, 4, 2_000, 18.0 / trees, smoothing, depth=round(4 + 2 * trust))
 
 
 @dataclass(frozen=True)
 class Trees:
-    """T trees: column and threshold [T, DEPTH] of each question, leaves [T, 2^DEPTH].
+    """T trees: column and threshold [T, depth] of each question, leaves [T, 2^depth].
 
     Bit j of a leaf's number answers "is column_j > threshold_j".
     """
@@ -52,6 +56,27 @@ class Trees:
         """Rows [N, F] -> the sum of their leaves, [N]."""
         numbers = leaf_numbers(rows, self.column, self.threshold)
         total: np.ndarray = self.leaf[np.arange(len(self.leaf)), numbers].sum(1)
+        return total
+
+    def weighing(self, share: float) -> "Trees":
+        """The same trees, with `share` of their say."""
+        return replace(self, leaf=share * self.leaf)
+
+
+NO_TREES = Trees(np.zeros((0, DEPTH), np.int64), np.zeros((0, DEPTH), np.float32), np.zeros((0, 2**DEPTH)))
+
+
+@dataclass(frozen=True)
+class Forest:
+    """What is served, as the sum of two: trees that were `taught`, which see r and q* too, and trees as they
+    were `grown` on the inputs alone. Few labels have the first, many the second."""
+
+    taught: Trees = NO_TREES
+    grown: Trees = NO_TREES
+
+    def logit(self, rows: np.ndarray) -> np.ndarray:
+        """Rows [N, F] -> [N]."""
+        total: np.ndarray = self.taught.logit(rows) + self.grown.logit(rows)
         return total
 
 
@@ -73,10 +98,10 @@ def grow_trees(
     truth = np.repeat([0.0, 1.0], [len(normal), len(anomalous)])
     unlabelled = len(normal) - confirmed
     always = np.arange(unlabelled, len(rows))
-    count = growth.trees
-    column = np.zeros((count, DEPTH), dtype=np.int64)
-    threshold = np.full((count, DEPTH), np.inf, dtype=np.float32)
-    leaf = np.zeros((count, 2**DEPTH))
+    count, depth = growth.trees, growth.depth
+    column = np.zeros((count, depth), dtype=np.int64)
+    threshold = np.full((count, depth), np.inf, dtype=np.float32)
+    leaf = np.zeros((count, 2**depth))
     logit = np.zeros(len(rows))
     for tree in range(count):
         some = rng.permutation(unlabelled)[: growth.rows]
@@ -87,41 +112,34 @@ def grow_trees(
         curvature = mass * probability * (1.0 - probability)
         sample = rows[chosen]
         columns, cuts = _questions(sample, len(anomalous), growth, rng)
-        best, number = choose_questions(sample[:, columns] > cuts, gradient, curvature, growth.smoothing)
+        best, number = choose_questions(
+            sample[:, columns] > cuts, gradient, curvature, growth.smoothing, depth
+        )
         column[tree], threshold[tree] = columns[best], cuts[best]
-        steepness = np.bincount(number, curvature, 2**DEPTH) + growth.smoothing
-        leaf[tree] = growth.rate * np.bincount(number, gradient, 2**DEPTH) / steepness
+        steepness = np.bincount(number, curvature, 2**depth) + growth.smoothing
+        leaf[tree] = growth.rate * np.bincount(number, gradient, 2**depth) / steepness
         logit += leaf[tree][leaf_numbers(rows, column[tree : tree + 1], threshold[tree : tree + 1])[:, 0]]
     return Trees(column, threshold, leaf)
-
-
-def mixed(one: Trees, other: Trees, share: float) -> Trees:
-    """The trees of both, `share` of the sum from the other."""
-    return Trees(
-        np.concatenate([one.column, other.column]),
-        np.concatenate([one.threshold, other.threshold]),
-        np.concatenate([(1.0 - share) * one.leaf, share * other.leaf]),
-    )
 
 
 def leaf_numbers(rows: np.ndarray, column: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Rows [N, F] -> the number of the leaf they fall in, for each tree: [N, T]."""
     numbers = np.zeros((len(rows), len(column)), dtype=np.uint8)
-    for level in range(DEPTH):
+    for level in range(column.shape[1]):
         numbers += (rows[:, column[:, level]] > threshold[:, level]).astype(np.uint8) << level
     return numbers
 
 
 def choose_questions(
-    answers: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, smoothing: float
+    answers: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, smoothing: float, depth: int = DEPTH
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A tree's DEPTH questions, the one that wins most at each level, and the leaf each row [N] falls in.
+    """A tree's `depth` questions, the one that wins most at each level, and the leaf each row [N] falls in.
 
     answers [N, Q] to the questions there are; a row's pull and its curvature [N].
     """
     ones = answers.astype(np.float32)
-    best, number = np.zeros(DEPTH, dtype=np.int64), np.zeros(len(answers), dtype=np.int64)
-    for level in range(DEPTH):
+    best, number = np.zeros(depth, dtype=np.int64), np.zeros(len(answers), dtype=np.int64)
+    for level in range(depth):
         best[level] = _gain(ones, number, 2**level, gradient, curvature, smoothing).argmax()
         number += answers[:, best[level]].astype(np.int64) << level
     return best, number

@@ -7,7 +7,7 @@ import torch
 
 from nearnorm.training.export.detector import fused
 from nearnorm.training.export.graph import Graph
-from nearnorm.training.export.inputs import network_input
+from nearnorm.training.export.inputs import slots
 from nearnorm.training.export.onnx_graph import INPUTS, OUTPUTS
 from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.cold_start import RankHead
@@ -49,10 +49,12 @@ def test_the_fused_graph_answers_as_the_detector(preset: Preset, head: str) -> N
     assert_same(detector, numeric, codes)
 
 
-def test_the_fused_forest_answers_as_the_detector() -> None:
-    data, _ = sample()
-    detector = fit(data, quick(), seed=0).detector
+@pytest.mark.parametrize(("labelled", "transform"), [(5, "quantile"), (20, "quantile"), (20, "minmax")])
+def test_the_fused_forest_answers_as_the_detector(labelled: int, transform: str) -> None:
+    data, _ = sample(labelled=labelled)
+    detector = fit(data, quick(transform=transform), seed=0).detector
     assert isinstance(detector.head, ForestHead)
+    assert (detector.grown is not None) is (labelled > 10)
     assert_same(detector, data.numeric, data.codes)
 
 
@@ -73,7 +75,7 @@ def test_columns_of_few_and_of_many_values_get_the_very_scores_of_training() -> 
     codes = np.zeros((rows, 0), np.int64)
     preprocess = Preprocess(numeric, codes, (), "quantile")
     graph = Graph()
-    mapped = network_input(graph, preprocess)
+    mapped = slots(graph, preprocess).input()
     graph.node("Transpose", mapped, perm=[1, 0], output="mapped")
     model = graph.model(
         {"numeric": (np.float64, 6), "codes": (np.int64, 0)}, {"mapped": (np.float32, preprocess.width)}

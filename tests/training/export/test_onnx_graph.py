@@ -25,16 +25,17 @@ from nearnorm.training.method.network import Detector
 from tests.training.samples import quick, sample
 
 CUDA_OPERATORS = """
-    Abs Add ArgMin Cast Clip Concat Div Equal Floor Gather Gemm HardSigmoid IsNaN LeakyRelu Log MatMul Max Min
-    Mul Reciprocal ReduceMax ReduceMean ReduceMin Relu Reshape Sigmoid Split Sqrt Squeeze Sub ThresholdedRelu
-    Transpose Unsqueeze Where
+    Abs Add ArgMin Cast Clip Concat Div Equal Floor Gather GatherElements Gemm Greater HardSigmoid IsNaN
+    LeakyRelu Log MatMul Max Min Mul Reciprocal ReduceMax ReduceMean ReduceMin Relu Reshape Sigmoid Sqrt
+    Squeeze Sub ThresholdedRelu Transpose Unsqueeze Where
 """
 """Of those in onnxruntime's list of CUDA kernels for opset 18, the ones that a detector needs."""
 
 
-@pytest.fixture(scope="module")
-def data() -> TrainingSet:
-    return sample()[0]
+@pytest.fixture(scope="module", params=[5, 20, 100], ids="{} labels".format)
+def data(request: pytest.FixtureRequest) -> TrainingSet:
+    """Of few labels trees are taught, of many they are grown, and between them there are both."""
+    return sample(labelled=request.param)[0]
 
 
 @pytest.fixture(scope="module")

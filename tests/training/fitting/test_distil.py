@@ -14,7 +14,7 @@ from nearnorm.training.fitting.distil import (
     thorough_share,
 )
 from nearnorm.training.method.enough import ENOUGH, FEW
-from nearnorm.training.method.trees import HASTY, Trees, grow_trees, masses, mixed, thorough
+from nearnorm.training.method.trees import HASTY, Forest, Trees, grow_trees, masses, thorough
 
 
 def rows(seed: int, count: int) -> np.ndarray:
@@ -60,7 +60,7 @@ def test_confirmed_normals_push_their_like_down_in_the_mean_too() -> None:
     alike = 0.3 * rows(6, 6) + np.array([4.0, 3.0, 0.0, 0.0], np.float32)
     both = np.concatenate([normal, alike])
 
-    def forest(rows: np.ndarray, confirmed: int) -> Trees:
+    def forest(rows: np.ndarray, confirmed: int) -> Forest:
         weight = np.ones(len(rows))
         return served_forest(rows, weight, bad, inputs=4, confirmed=confirmed, forests=3, count=40, rng=rng)
 
@@ -70,14 +70,28 @@ def test_confirmed_normals_push_their_like_down_in_the_mean_too() -> None:
 
 def test_forests_of_the_inputs_alone_have_a_say_once_there_are_labels_enough() -> None:
     few, some, many = LABELS
-    shares = [thorough_share(labels) for labels in (1, few, (few + some) // 2, some, many, 1_000)]
+    shares = [thorough_share(labels, 0.0) for labels in (1, few, (few + some) // 2, some, many, 1_000)]
     assert shares == [0.0, 0.0, SHARES[1] / 2, SHARES[1], SHARES[2], SHARES[2]]
 
 
-def test_a_thorough_forest_is_served_as_it_grew_beside_fewer_trees_that_were_taught() -> None:
+def test_a_forest_of_the_inputs_alone_has_all_of_the_say_and_the_finest_leaves_where_nothing_is_hidden() -> (
+    None
+):
+    assert thorough_share(30, 1.0) == 1.0
+    assert SHARES[1] < thorough_share(30, 0.5) < 1.0
+    assert thorough(100, 1.0).smoothing < 0.1 * thorough(100, 0.0).smoothing
+    assert thorough(100, 1.0).depth > thorough(100, 0.0).depth
+    assert thorough(300, 0.0).smoothing == pytest.approx(thorough(100, 0.0).smoothing / 3)
+
+
+@pytest.mark.parametrize("told", [0.0, 1.0])
+def test_a_thorough_forest_is_served_as_it_grew_beside_fewer_trees_that_were_taught(
+    monkeypatch: pytest.MonkeyPatch, told: float
+) -> None:
+    monkeypatch.setattr(distilling, "told_apart", lambda *_: told)
     normal = rows(12, 1_000)
 
-    def size(labels: int) -> int:
+    def sizes(labels: int) -> tuple[int, int]:
         forest = served_forest(
             normal,
             np.ones(len(normal)),
@@ -88,14 +102,15 @@ def test_a_thorough_forest_is_served_as_it_grew_beside_fewer_trees_that_were_tau
             count=40,
             rng=np.random.default_rng(14),
         )
-        return len(forest.leaf)
+        return len(forest.taught.leaf), len(forest.grown.leaf)
 
-    assert [size(10), size(30), size(100)] == [40, 20 + thorough(30).trees, 10 + thorough(100).trees]
+    found = [sizes(10), sizes(20), sizes(30), sizes(100)]
+    assert found == [(40, 0), (13 if told else 26, 60), (0 if told else 12, 60), (0, 100)]
 
 
-def test_two_forests_that_are_mixed_answer_as_their_weighted_sum() -> None:
+def test_a_forest_answers_as_its_two_parts_by_their_share() -> None:
     (one, other), seen, _ = forests(2)
-    both = mixed(one, other, 0.25).logit(seen)
+    both = Forest(one.weighing(0.75), other.weighing(0.25)).logit(seen)
     assert np.allclose(both, 0.75 * one.logit(seen) + 0.25 * other.logit(seen))
 
 
@@ -110,6 +125,7 @@ def test_each_confirmed_normal_grows_what_teaches_by_a_tree_where_there_are_anom
         return forest
 
     monkeypatch.setattr(distilling, "grow_trees", spy)
+    monkeypatch.setattr(distilling, "told_apart", lambda *_: 0.0)
 
     def more(confirmed: int, anomalies: int) -> int:
         normal, bad = rows(5, 600 + confirmed), rows(6, anomalies)
@@ -123,7 +139,7 @@ def test_each_confirmed_normal_grows_what_teaches_by_a_tree_where_there_are_anom
             count=1,
             rng=np.random.default_rng(7),
         )
-        return sizes[-1 if anomalies <= LABELS[0] else -2] - HASTY.trees
+        return sizes[-1] - HASTY.trees
 
     assert [more(300, FEW), more(0, ENOUGH), more(7, ENOUGH), more(300, ENOUGH)] == [0, 0, 7, MORE_TREES]
     assert more(300, (FEW + ENOUGH) // 2) == MORE_TREES // 2
@@ -153,6 +169,6 @@ def test_evidence_that_is_too_good_on_labelled_rows_is_believed_less_the_more_la
         return float(average_precision_score(np.repeat([0, 1], [2_000, 100]), forest.logit(unseen)))
 
     found = precision()
-    monkeypatch.setattr(distilling, "SHARES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(distilling, "thorough_share", lambda *_: 0.0)
     assert (found > precision() + 0.05) is better
     assert (found == precision()) is not better

@@ -14,7 +14,7 @@ from nearnorm.training.fitting.joint import SMOOTHED, TIE, train_jointly
 from nearnorm.training.fitting.representation import learn_representation
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.network import Detector
-from nearnorm.training.method.trees import Trees
+from nearnorm.training.method.trees import Forest
 from tests.training.samples import quick, sample
 
 
@@ -198,7 +198,7 @@ def test_no_held_out_row_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Early stopping and prototypes go by the held-out rows; no stage may have seen them."""
     trained, held = watched(monkeypatch)
 
-    def grow(normal: np.ndarray, weight: np.ndarray, anomalous: np.ndarray, **others: Any) -> Trees:
+    def grow(normal: np.ndarray, weight: np.ndarray, anomalous: np.ndarray, **others: Any) -> Forest:
         trained.extend(seen[:, : held[0].shape[1]] for seen in (normal, anomalous))
         return served_forest(normal, weight, anomalous, **others)
 
