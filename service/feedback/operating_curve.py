@@ -174,9 +174,12 @@ def _banded(
 
 
 def _starts(bins: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Where bands of at least BAND verdicts begin, fewer in the last; those of a bin stay together."""
+    """Where bands of at least BAND verdicts begin, of all there are where those are fewer; verdicts of a bin
+    stay together."""
     starts: list[int] = []
     for place in range(len(bins)):
         if not starts or (place - starts[-1] >= BAND and bins[place] != bins[place - 1]):
             starts.append(place)
+    if len(starts) > 1 and len(bins) - starts[-1] < BAND:
+        starts.pop()  # a few would speak for all rows down to the last of them
     return np.array(starts, np.intp)

@@ -27,8 +27,8 @@ class Traffic:
         order = np.argsort(-self.scores)
         top = order[: min(alerts, int((self.scores >= LINE).sum()))]
         slice_ = self.rng.choice(np.flatnonzero(self.scores < LINE), drawn, replace=False)
-        return [self._event(i, 1.0, drawn=False) for i in top] + [
-            self._event(i, 0.1, drawn=True) for i in slice_
+        return [self.event(i, 1.0, drawn=False) for i in top] + [
+            self.event(i, 0.1, drawn=True) for i in slice_
         ]
 
     def truth(self, threshold: float) -> tuple[float, float]:
@@ -40,7 +40,7 @@ class Traffic:
         (point,) = operating_points(events, self.tail, LINE, [threshold])
         return point
 
-    def _event(self, row: int, probability: float, drawn: bool) -> JudgedEvent:
+    def event(self, row: int, probability: float, drawn: bool) -> JudgedEvent:
         score = float(self.scores[row])
         return JudgedEvent(score, bool(self.anomaly[row]), probability, score >= LINE, drawn)
 
@@ -68,6 +68,15 @@ def test_more_verdicts_narrow_both_intervals() -> None:
         assert less is not None
         assert more is not None
         assert more.high - more.low < less.high - less.low
+
+
+def test_a_few_verdicts_at_the_end_do_not_speak_for_all_rows_down_to_them() -> None:
+    traffic = Traffic()
+    order = np.argsort(-traffic.scores)
+    sparse = [traffic.event(i, 1.0, drawn=False) for i in [*order[:16], *order[100:320:110]]]
+    precision = traffic.at(float(traffic.scores[order[320]]), sparse).precision
+    assert precision is not None
+    assert precision.high - precision.low < 0.8
 
 
 def test_without_verdicts_nothing_is_known_and_what_it_takes_is_told() -> None:

@@ -208,6 +208,26 @@ def test_the_navigation_has_what_the_visitors_roles_open(
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
 
 
+def test_who_operates_starts_a_job_and_follows_it_by_the_session(
+    page: Page, desk: httpx.Client, keys: dict[str, str]
+) -> None:
+    page.goto(f"{desk.base_url}/loop")
+    sign_in(page, keys["ops"])
+    page.get_by_role("button", name="Retrain now").click()
+    expect(page.locator("#job-title")).to_contain_text("waiting")
+    assert page.locator("#receipts").count() == 0  # what labels became is for who may label
+    (job,) = desk.get("/jobs").json()["jobs"]
+    assert job["requested_by"] == "ops"
+    desk.delete(f"/jobs/{job['job_id']}").raise_for_status()
+    expect(page.locator("#job-title")).to_contain_text("cancelled")  # by the stream: nobody loaded it again
+    page.goto(f"{desk.base_url}/budget")
+    page.get_by_text("Another budget, in words").click()
+    page.get_by_label("Such as").fill("2% of normal")
+    page.get_by_role("button", name="Save").last.click()
+    expect(page.locator("#in-force")).to_have_text("In force: 2% of normal")
+    assert desk.get("/policy").json()["policy"]["by"] == "ops"
+
+
 def test_a_form_without_the_sessions_token_is_refused(desk: httpx.Client, keys: dict[str, str]) -> None:
     (event, *_) = fill(desk, 1)
     del desk.headers["X-API-Key"]
