@@ -74,6 +74,11 @@ async def list_analysts(
     cursor: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> AnalystPage:
     """Who labelled, how often others contradict them, and who is in quarantine."""
+    return await tallied(request, limit, cursor)
+
+
+async def tallied(request: Request, limit: int, cursor: int) -> AnalystPage:
+    """A page of analysts, and all who are in quarantine."""
 
     def seen(connection: sa.Connection) -> tuple[list[Tally], list[Quarantine]]:
         return tallies(connection, limit + 1, cursor), quarantine.every(connection)
@@ -96,6 +101,13 @@ async def post_quarantine(
 ) -> QuarantineChanged:
     """Their labels and retractions stop counting at once, and the next model forgets them."""
     why = read(await body_of(request), QuarantineRequest).why
+    return await silenced(request, caller, by, name, why)
+
+
+async def silenced(
+    request: Request, caller: Caller, by: LabellerKind, name: str, why: str
+) -> QuarantineChanged:
+    """Put somebody in quarantine, for all replicas. Raises InvalidRequest, Conflict."""
     services = services_of(request)
     rule = services.rule
     changed = await services.ledger.written(lambda c: analysts.put(c, by, name, why, caller.name, rule))
@@ -119,6 +131,13 @@ async def delete_quarantine(
     ] = "",
 ) -> QuarantineChanged:
     """Their labels count again, as if they had always done."""
+    return await heard_again(request, caller, by, name, why)
+
+
+async def heard_again(
+    request: Request, caller: Caller, by: LabellerKind, name: str, why: str
+) -> QuarantineChanged:
+    """End somebody's quarantine, for all replicas. Raises InvalidRequest, Conflict."""
     services = services_of(request)
     changed = await services.ledger.written(lambda c: analysts.release(c, by, name, why, caller.name))
     await services.ledger.threaded(services.follower.refresh)

@@ -129,10 +129,17 @@ async def list_claims(
 ) -> LeasePage:
     """What an analyst holds. Who has the role operate may ask what everybody holds."""
     _check_reviews(caller)
-    request.app.state.registry.get(model)
     if everybody:
         check_role(caller, "operate")
     holder = None if everybody else holder_of(caller, analyst)
+    return await held_by(request, model, holder, limit, cursor)
+
+
+async def held_by(
+    request: Request, model: str, holder: Holder | None, limit: int, cursor: str = "0.0"
+) -> LeasePage:
+    """What one analyst holds, or all (None). Raises UnknownModel."""
+    request.app.state.registry.get(model)
     turn, _, place = cursor.partition(".")
     found = await services_of(request).ledger.seen(
         lambda c: leases.page(c, model, holder, now_ms(), limit + 1, (int(turn), int(place)))
@@ -167,16 +174,17 @@ async def released(request: Request, caller: Caller, sent: ReleaseRequest) -> Re
     """Raises InvalidRequest, UnknownModel, Forbidden."""
     registry: Registry = request.app.state.registry
     registry.get(sent.model)
+    until = _ms(sent.claimed_until)
     if sent.key is None:
         holder = holder_of(caller, sent.analyst)
         count = await services_of(request).ledger.written(
-            lambda c: claims.give_back(c, sent.model, holder, sent.event_ids, _ms(sent.claimed_until))
+            lambda c: claims.give_back(c, sent.model, holder, sent.event_ids, until)
         )
     else:
         check_role(caller, "operate")
         other = Holder(sent.key, _analyst(sent.analyst, None, sent.key))
         count = await services_of(request).ledger.written(
-            lambda c: claims.take_back(c, sent.model, other, sent.event_ids, caller.name)
+            lambda c: claims.take_back(c, sent.model, other, sent.event_ids, until, caller.name)
         )
     return Released(released=count)
 

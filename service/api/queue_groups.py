@@ -16,7 +16,7 @@ from nearnorm.service.api.queue import QueueItem, items_of, skips_of
 from nearnorm.service.feedback import alike, queue
 from nearnorm.service.feedback.alike import AlikeRecords, Likeness, Side
 from nearnorm.service.feedback.queue import Cursor, Pick
-from nearnorm.service.ids import now_ms
+from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.tables.events.candidates import candidates
 from nearnorm.service.ledger.tables.feedback import claims, skips
 from nearnorm.service.records.kept_columns import masked
@@ -43,9 +43,20 @@ class LeadingReason(BaseModel):
     expected: dict[str, Any]
 
 
+class AlikeMember(BaseModel):
+    """As in the queue, without its values."""
+
+    event_id: str
+    id: str | None = None
+    at: str
+    percentile: float
+    anomaly: bool
+
+
 class AlikeGroup(BaseModel):
     """`records` of one `prototype` with the same leading `reasons`, which `words` say in a sentence. `alerts`
-    are those above the threshold when they were scored. `event_ids` are for POST /feedback/groups."""
+    are those above the threshold when they were scored. `event_ids` are for POST /feedback/groups; the
+    first three are `examples`, with their values."""
 
     records: int
     alerts: int
@@ -54,6 +65,7 @@ class AlikeGroup(BaseModel):
     reasons: list[LeadingReason]
     words: str
     event_ids: list[str]
+    members: list[AlikeMember]
     examples: list[QueueItem]
 
 
@@ -144,6 +156,16 @@ async def _group(found: AlikeRecords, loaded: LoadedModel, skipped: dict[str, in
         ],
         words=alike.words(traits, first, expected),
         event_ids=[event.event_id for event in events],
+        members=[
+            AlikeMember(
+                event_id=event.event_id,
+                id=event.record_id,
+                at=iso(event.at),
+                percentile=event.percentile,
+                anomaly=event.anomaly,
+            )
+            for event in events
+        ],
         examples=examples,
     )
 

@@ -105,10 +105,15 @@ def give_back(
 
 
 def take_back(
-    connection: sa.Connection, model: str, holder: Holder, event_ids: Sequence[str] | None, operator: str
+    connection: sa.Connection,
+    model: str,
+    holder: Holder,
+    event_ids: Sequence[str] | None,
+    until: int | None,
+    operator: str,
 ) -> int:
     """`give_back` by somebody else, which the audit trail tells."""
-    released = give_back(connection, model, holder, event_ids)
+    released = give_back(connection, model, holder, event_ids, until)
     whose = f"analyst {holder.analyst}"
     audit.note(connection, operator, audit.TAKEN_BACK, whose, key=holder.actor, model=model, records=released)
     return released

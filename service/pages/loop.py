@@ -62,7 +62,7 @@ async def get_loop(
     services, registry = services_of(request), request.app.state.registry
     loaded = registry.get(model)
     newest = await jobs.newest(request, model, MOST_JOBS, None)
-    job_id = job or (newest.jobs[0]["job_id"] if newest.jobs else None)
+    job_id = job or _foremost(newest.jobs)
     told: list[Receipt] = []
     older = None
     if visitor.may("feedback"):
@@ -138,6 +138,12 @@ async def _shown(request: Request, visitor: Visitor, job_id: str | None) -> dict
         "flips": await jobs.flips_of(request, job_id, MOST_FLIPS, 0),
         "confirmed": await _confirmed(request, visitor, job),
     }
+
+
+def _foremost(newest: list[Job]) -> str | None:
+    """The job that runs, or the newest."""
+    running = [job for job in newest if job["state"] == "running"]
+    return next((str(job["job_id"]) for job in [*running, *newest]), None)
 
 
 async def _confirmed(request: Request, visitor: Visitor, job: Job) -> list[dict[str, Any]]:

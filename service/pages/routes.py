@@ -3,9 +3,20 @@
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from nearnorm.service.pages import budget, loop, provider_sign_in, review, sign_in, static_files
+from nearnorm.service.pages import (
+    budget,
+    effects,
+    groups,
+    loop,
+    provider_sign_in,
+    review,
+    sign_in,
+    static_files,
+    team,
+)
 
-_views = (sign_in.router, provider_sign_in.router, review.router, loop.router, budget.router)
+_pages = (sign_in, provider_sign_in, review, effects, groups, loop, budget, team)
+_views = tuple(one.router for one in _pages)
 
 router = APIRouter()
 for view in (static_files.router, *_views):

@@ -15,6 +15,8 @@ EITHER = ("feedback", "operate")
 
 VIEWS = (
     View("/review", "Review", ("feedback",)),
+    View("/groups", "Groups", ("feedback",)),
     View("/loop", "Loop", EITHER),
     View("/budget", "Budget", EITHER),
+    View("/team", "Team", ("operate",)),
 )

@@ -2,6 +2,7 @@
 // not be stored says so and stays.
 
 import { tinykeys } from "./vendor/tinykeys.module.js";
+import { tellEffects } from "./effects.js";
 import { send } from "./service.js";
 
 const FEW = 4; // cards left when more are fetched
@@ -34,6 +35,7 @@ function show(card) {
   card.focus({ preventScroll: true });
   window.scrollTo(0, 0);
   void tellAbout(card);
+  tellEffects(card);
 }
 
 // What else there is to know of a record: fetched once it is shown, as nobody waits for it.

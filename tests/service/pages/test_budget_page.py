@@ -10,7 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.ledger.database import Ledger
+from tests.service.asking import STRANGE, label, stored
+from tests.service.pages.accessible import check_accessible
 from tests.service.verdict.test_policy import hours_of
+from tests.service.waiting import logged, until
 
 
 @pytest.fixture
@@ -54,6 +57,24 @@ def test_the_slider_shows_what_a_budget_would_come_to_and_saves_it(page: Page, d
     page.get_by_role("button", name="Undo: back to 240 a day").click()
     expect(page.locator("#in-force")).to_have_text("In force: 240 a day")
     assert policy(desk)["version"] == 3
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_curve_is_drawn_from_verdicts_and_accessible(page: Page, desk: httpx.Client, width: int) -> None:
+    desk.put("/policy", json={"budget": "5000 a day"}).raise_for_status()  # strange ones alert by score
+    records = [STRANGE | {"amount": 150.0 + 10 * i} for i in range(90)]
+    events = [one["event_id"] for one in desk.post("/score", json={"records": records}).json()["results"]]
+    until(lambda: logged(desk))
+    words = ["anomaly" if i % 3 else "normal" for i in range(90)]
+    labels = [{"event_id": event, "label": word} for event, word in zip(events, words, strict=True)]
+    stored(label(desk, *labels))
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{desk.base_url}/budget")
+    expect(page.locator(".curve polyline.precision")).to_have_count(1)
+    expect(page.locator("[data-field=precision]")).to_contain_text("about")
+    expect(page.locator("#here")).to_have_attribute("x1", str(page.locator(".now").get_attribute("x1")))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    check_accessible(page)
 
 
 def test_without_a_script_a_budget_is_chosen_from_a_list(plain: Page, desk: httpx.Client) -> None:

@@ -19,6 +19,7 @@ from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.service.asking import STRANGE, label, score, stored
 from tests.service.bundles import make_bundle
+from tests.service.pages.accessible import check_accessible
 from tests.service.waiting import logged, until
 from tests.service.working import opened, with_result
 
@@ -102,6 +103,27 @@ def test_what_the_gate_went_by_is_drawn_and_said(
     links = shown.locator("a[href*='event=']")
     assert flips["flips"][0]["event_id"] in str(links.first.get_attribute("href"))
     expect(links).to_have_count(min(20, flips["flipped"]))
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_job_and_its_pictures_are_accessible(
+    page: Page, desk: httpx.Client, worker: Worker, challenger: Bundle, width: int
+) -> None:
+    worker.work(with_result(worker, challenger, figures=EVIDENCE))
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{desk.base_url}/loop")
+    expect(page.locator(".ranks")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    check_accessible(page)
+
+
+def test_the_job_that_runs_is_shown_before_one_that_waits(
+    plain: Page, desk: httpx.Client, worker: Worker, challenger: Bundle
+) -> None:
+    job = with_result(worker, challenger)
+    assert desk.post("/jobs").json()["job_id"] != job.job_id
+    plain.goto(f"{desk.base_url}/loop")
+    expect(plain.locator("#job-title")).to_contain_text("running")
 
 
 def test_what_became_of_labels_is_told_to_who_gave_them(plain: Page, desk: httpx.Client) -> None:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -174,6 +174,11 @@ def test_what_is_no_answer_to_a_sign_in_of_this_browser_signs_nobody_in(client: 
                 )
                 assert answer.status_code == 401
                 assert COOKIE not in answer.cookies
+    attempt = client.cookies["nearnorm_attempt"]
+    stranger = client.get(OIDC_CALLBACK, params={"code": code, "state": state[::-1]})
+    assert stranger.status_code == 401
+    assert "no answer to a sign-in of this browser" in stranger.text
+    client.cookies.set("nearnorm_attempt", attempt, domain="127.0.0.1", path=PROVIDER)
     wrong = client.get(OIDC_CALLBACK, params={"code": "another", "state": state})
     assert wrong.status_code == 401
     assert "confirms no sign-in" in wrong.text
@@ -188,6 +193,13 @@ def test_who_is_not_let_in_there_is_told_so_here(client: httpx.Client, provider:
 @pytest.mark.parametrize("to", ["https://evil.example", "//evil.example", f"/{'x' * 5000}"])
 def test_nobody_is_led_elsewhere_afterwards(client: httpx.Client, to: str) -> None:
     assert sign_in(client, next=to).url.path == "/review"
+    client.follow_redirects = False
+    there = client.get(PROVIDER).headers["location"]
+    back = client.get(there).headers["location"]
+    attempt = client.cookies.pop("nearnorm_attempt").partition(".")[0]
+    planted = {"Cookie": f"nearnorm_attempt={attempt}.{quote(to, safe='')[:1000]}"}
+    led = client.get(back, headers=planted).headers["location"]
+    assert led.startswith("/x") or led == "/"
 
 
 @pytest.mark.parametrize(

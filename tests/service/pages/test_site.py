@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 import nearnorm.service.pages
@@ -19,12 +18,12 @@ from nearnorm.service.app import create_app
 from nearnorm.service.pages.routes import FORMS
 from nearnorm.service.pages.views import VIEWS
 from nearnorm.service.settings import Settings
+from tests.service.pages.accessible import check_accessible
 from tests.service.pages.conftest import fill, opened
 from tests.service.running import home_with, serving
 
 VENDOR = Path(nearnorm.service.pages.__file__).parent / "static" / "vendor"
 PATHS = ["/sign-in", *(view.path for view in VIEWS)]
-SERIOUS = {"serious", "critical"}
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +52,8 @@ def test_a_page_is_accessible(browser: Browser, desk: httpx.Client, path: str, s
     context = browser.new_context(color_scheme=scheme)
     page = context.new_page()
     page.goto(f"{desk.base_url}{path}")
-    found = Axe().run(page)
-    serious = [one for one in found.response["violations"] if one["impact"] in SERIOUS]
+    check_accessible(page)
     context.close()
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in serious] == []
 
 
 @pytest.mark.parametrize(("width", "scale"), [(360, 1.0), (640, 2.0)], ids=["a phone", "zoom 200%"])
