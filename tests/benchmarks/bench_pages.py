@@ -4,9 +4,10 @@
     python -m tests.benchmarks.bench_pages beside   # /score beside ten review sessions (needs wrk)
     python -m tests.benchmarks.bench_pages memory   # a service before and after its page is opened
 
-`volume`: milliseconds of GET /review and of fifty verdicts in one request, as a client waits for them; and in
-a browser from the key to the next record being on the screen. `beside`: requests a second of lone records at
-64 connections, with and without ten people who judge a record a second, by turns. `memory`: MB resident.
+`volume`: milliseconds of GET /review, of fifty verdicts in one request, of one on a group of fifty, of
+previews and of the page of groups, as a client waits for them; and in a browser from the key to the next
+record being on the screen. `beside`: requests a second of lone records at 64 connections, with and without
+ten people who judge a record a second, by turns. `memory`: MB resident.
 """
 
 import argparse
@@ -52,6 +53,11 @@ def volume(count: int, labelled: int, asks: int) -> dict[str, Any]:
         ):
             found: dict[str, Any] = {"GET /review": _times(lambda: client.get("/review"), asks)}
             found["50 verdicts"] = _times(lambda: _fifty(client), 20)
+            found["a verdict on 50"] = _times(lambda: _group(client), 20)
+            found["its preview"] = _times(lambda: _group(client, preview=True), 20)
+            found["what one verdict will do"] = _times(lambda: _effects(client), asks)
+            found["first GET /groups"] = _times(lambda: client.get("/groups"), 1)
+            found["GET /groups"] = _times(lambda: client.get("/groups"), 20)
             with _tab(service.url) as page:
                 keys = [_key_to_record(page) for _ in range(asks)]
             return found | {"key to next record": _percentiles(keys)}
@@ -72,6 +78,23 @@ def _fifty(client: httpx.Client) -> httpx.Response:
     labels = [{"event_id": item["event_id"], "label": "normal", "analyst": "ann"} for item in items]
     started = time.perf_counter()
     answer = client.post("/feedback", json={"labels": labels})
+    answer.extensions["seconds"] = time.perf_counter() - started
+    return answer
+
+
+def _group(client: httpx.Client, **more: object) -> httpx.Response:
+    items = client.get("/queue", params={"limit": 50}).json()["queue"]
+    body = {"event_ids": [item["event_id"] for item in items], "label": "normal", "analyst": "ann", **more}
+    started = time.perf_counter()
+    answer = client.post("/feedback/groups", json=body)
+    answer.extensions["seconds"] = time.perf_counter() - started
+    return answer
+
+
+def _effects(client: httpx.Client) -> httpx.Response:
+    event = client.get("/queue", params={"limit": 1}).json()["queue"][0]["event_id"]
+    started = time.perf_counter()
+    answer = client.get("/review/effects/part", params={"event": event})
     answer.extensions["seconds"] = time.perf_counter() - started
     return answer
 

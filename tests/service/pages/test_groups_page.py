@@ -7,7 +7,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.service.asking import RECORD
 from tests.service.pages.conftest import fill
+from tests.service.waiting import logged, until
 
 
 @pytest.fixture
@@ -98,3 +100,18 @@ def test_without_a_script_a_link_leads_to_what_a_verdict_will_do(plain: Page, de
     plain.get_by_role("button", name="Anomaly").click()
     expect(plain.locator("#told")).to_contain_text("Stored: anomaly")
     assert open_records(desk) == set(ids[1:])
+
+
+def test_what_records_hold_is_text_on_the_page_of_groups(page: Page, desk: httpx.Client) -> None:
+    hostile = "<img src=x onerror=alert(1)>\u202egnp"
+    ids = [f"<b>{place}</b>" for place in range(3)]
+    records = [RECORD | {"country": hostile, "amount": 60.0 + place} for place in range(3)]
+    desk.post("/score", json={"records": records, "ids": ids}).raise_for_status()
+    until(lambda: logged(desk))
+    page.goto(f"{desk.base_url}/groups")
+    expect(page.locator(".alike").first.locator("h2")).to_contain_text(
+        "country is <img src=x onerror=alert(1)>[U+202E]"
+    )
+    assert page.locator("main img, main b").count() == 0
+    page.locator(".alike summary").first.click()
+    expect(page.get_by_label("<b>1</b>", exact=True)).to_be_visible()
