@@ -11,6 +11,7 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback.alike import KnownLikenesses
+from nearnorm.service.feedback.submission.effects import KnownTraffic
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.follower import Follower
 from nearnorm.service.ledger.database import Ledger
@@ -43,6 +44,7 @@ class Services:
         self.policies = Policies()
         self.verdicts = VerdictCache()
         self.likenesses = KnownLikenesses()
+        self.traffic = KnownTraffic()
         self.rule = Rule.of(settings)
         self.follower = Follower(
             self.background,

@@ -126,7 +126,7 @@ async def previewed(request: Request, sent: Submission) -> dict[str, Any]:
     def before(connection: sa.Connection) -> Basis:
         known = services.policies.of(sent.model)
         in_force = known or policies.current(connection, services.follower.ground(loaded), None)
-        return effects.basis(connection, loaded.manifest, sent.model, in_force)
+        return effects.basis(connection, loaded.manifest, sent.model, in_force, services.traffic)
 
     def attempt(connection: sa.Connection) -> Effects:
         change = tick(connection, "labels")

@@ -1,5 +1,6 @@
 """Before saving: what labels would do, found by storing them in a transaction that is undone."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ from nearnorm.service.verdict.traffic.history import History
 from nearnorm.service.verdict.traffic.score_bins import BINS, EDGES, bins_of
 
 SOLVED_LATER = "alerts: a budget of precision is solved anew within a minute of the label"
+TRAFFIC_SECONDS = 60.0
 _WEEK_MS = WEEK * HOUR_MS
 
 
@@ -47,18 +49,46 @@ class Alerts(Struct, frozen=True):
     threshold: tuple[float, float]
 
 
+class RecentTraffic(Struct, frozen=True):
+    """What a version has seen: `week` has its scores by bin [BINS], of which `raised` alerted; read `at`
+    (monotonic)."""
+
+    version: str
+    history: History
+    week: np.ndarray
+    raised: int
+    at: float
+
+
+class KnownTraffic:
+    """By model, as old as a minute: to read it takes longer than all the rest."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, RecentTraffic] = {}
+
+    def read(self, connection: sa.Connection, ground: Ground) -> RecentTraffic:
+        known, now = self._known.get(ground.model), time.monotonic()
+        if known and known.version == ground.version and now - known.at < TRAFFIC_SECONDS:
+            return known
+        hours, history = seen_traffic(connection, ground)
+        since = now_ms() // HOUR_MS - WEEK
+        week = [hour for hour in hours if hour.hour >= since]
+        raised = sum(hour.by_score for hour in week)
+        found = RecentTraffic(ground.version, history, _scores(week), raised, now)
+        self._known[ground.model] = found
+        return found
+
+
 class Basis(Struct, frozen=True):
     """What a model's thresholds stand on before anything is said. `confirmed` are the digests of anomalies in
-    its reference, `alerts` the verdicts on live alerts that weigh it, `week` its scores by bin [BINS]."""
+    its reference, `alerts` the verdicts on live alerts that weigh it."""
 
     manifest: Manifest
     model: str
     in_force: InForce
     confirmed: frozenset[str]
     alerts: list[JudgedEvent]
-    history: History
-    week: np.ndarray
-    raised: int
+    traffic: RecentTraffic
 
     @property
     def ground(self) -> Ground:
@@ -105,17 +135,16 @@ class Effects(Struct, frozen=True):
         return found | ({"warnings": self.warnings} if self.warnings else {})
 
 
-def basis(connection: sa.Connection, manifest: Manifest, model: str, in_force: InForce) -> Basis:
+def basis(
+    connection: sa.Connection, manifest: Manifest, model: str, in_force: InForce, known: KnownTraffic
+) -> Basis:
     """In a read transaction of its own, so that nobody waits for it."""
     confirmed = labels.anomalies(connection, model, _reviewable(manifest))
     ground = Ground.of(manifest, model, confirmed)
-    hours, history = seen_traffic(connection, ground)
+    traffic = known.read(connection, ground)
     of_normal = isinstance(in_force.solved.budget, NormalShare)
-    alerts = labelled_alerts(connection, ground, history) if of_normal else []
-    since = now_ms() // HOUR_MS - WEEK
-    week = [hour for hour in hours if hour.hour >= since]
-    raised = sum(hour.by_score for hour in week)
-    return Basis(manifest, model, in_force, confirmed, alerts, history, _scores(week), raised)
+    alerts = labelled_alerts(connection, ground, traffic.history) if of_normal else []
+    return Basis(manifest, model, in_force, confirmed, alerts, traffic)
 
 
 def held_by_others(connection: sa.Connection, statements: Statements) -> list[int]:
@@ -182,12 +211,12 @@ def _alerts(connection: sa.Connection, confirmed: frozenset[str], on: Basis) -> 
     then = now
     if isinstance(budget, NormalShare):
         ground = Ground.of(on.manifest, on.model, confirmed)
-        alerts = labelled_alerts(connection, ground, on.history)
+        alerts = labelled_alerts(connection, ground, on.traffic.history)
         if confirmed != on.confirmed or alerts != on.alerts:
-            now = _of_normal(on.ground, budget, on.alerts, on.history)
-            then = _of_normal(ground, budget, alerts, on.history)
-    change = _at_least(on.week, then) - _at_least(on.week, now)
-    return Alerts(on.raised, max(change, 0), max(-change, 0), (now, then))
+            now = _of_normal(on.ground, budget, on.alerts, on.traffic.history)
+            then = _of_normal(ground, budget, alerts, on.traffic.history)
+    change = _at_least(on.traffic.week, then) - _at_least(on.traffic.week, now)
+    return Alerts(on.traffic.raised, max(change, 0), max(-change, 0), (now, then))
 
 
 def _of_normal(ground: Ground, budget: NormalShare, alerts: Sequence[JudgedEvent], history: History) -> float:

@@ -95,6 +95,11 @@ def test_a_group_is_one_word_of_its_key() -> None:
     normals = group(50, anomaly=False, known=False)
     assert not say_only_normal(normals), "one look says not much"
     assert say_only_normal(group(50, None, anomaly=False, known=False))
-    eve, bob = group(50, "e", known=False, key="eve"), group(2, None, known=False, key="bob")
-    deep = np.array([*[0.9] * 50, *[0.2] * 2])
-    assert suspects([*eve, *bob], deep) == ["bob", "eve"]
+    eve, bob = group(50, "e", known=False, key="eve"), group(1, None, known=False, key="bob")
+    others = group(20, "o", known=False, key="joe")
+    for i, verdict in enumerate(others):
+        others[i] = replace(verdict, group=None)
+    rank = np.array([*[0.5] * 50, 0.1, *[0.95] * 20])
+    assert suspects([*eve, *bob, *others], rank) == ["bob", "eve", "joe"], (
+        "fifty by one look are no fifty words"
+    )

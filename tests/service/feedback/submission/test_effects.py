@@ -94,8 +94,9 @@ def test_it_tells_how_many_alerts_a_row_of_the_reference_stands_for(
 
 
 def test_it_counts_the_rows_of_the_week_between_the_thresholds(
-    client: httpx.Client, ledger: Ledger, payments: Bundle
+    client: httpx.Client, ledger: Ledger, payments: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("nearnorm.service.feedback.submission.effects.TRAFFIC_SECONDS", 0.0)
     with ledger.write() as connection:
         reference_rows.put(connection, payments.version, read_review(payments.path, payments.manifest.core))
     rows = [i for i in client.get("/queue?limit=50").json()["queue"] if i["why"] == "reference"]
