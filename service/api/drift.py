@@ -145,6 +145,11 @@ async def get_drift(
     request: Request, _: Annotated[Caller, needs(None)], model: str = "default"
 ) -> DriftState:
     """Drift of features, groups, distances and scores since this version serves in this process."""
+    return drift_of(request, model)
+
+
+def drift_of(request: Request, model: str) -> DriftState:
+    """Raises UnknownModel."""
     registry: Registry = request.app.state.registry
     loaded = registry.get(model)
     figures: Figures = request.app.state.figures

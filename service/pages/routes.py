@@ -8,6 +8,7 @@ from nearnorm.service.pages import (
     effects,
     groups,
     loop,
+    overview,
     provider_sign_in,
     review,
     sign_in,
@@ -15,7 +16,7 @@ from nearnorm.service.pages import (
     team,
 )
 
-_pages = (sign_in, provider_sign_in, review, effects, groups, loop, budget, team)
+_pages = (sign_in, provider_sign_in, review, effects, groups, loop, budget, overview, team)
 _views = tuple(one.router for one in _pages)
 
 router = APIRouter()

@@ -18,5 +18,6 @@ VIEWS = (
     View("/groups", "Groups", ("feedback",)),
     View("/loop", "Loop", EITHER),
     View("/budget", "Budget", EITHER),
+    View("/overview", "Overview", ("feedback",)),
     View("/team", "Team", ("operate",)),
 )

@@ -237,9 +237,9 @@ def test_many_small_requests_are_counted_row_by_row_and_held_in_arrays(log: Even
     assert (app.rows, app.by_score, sum(app.bins.values())) == (10_000, 10_000, 10_000)
 
 
-def test_counts_of_traffic_are_held_for_35_days(log: EventLog, ledger: Ledger) -> None:
+def test_counts_of_traffic_are_held_for_57_days(log: EventLog, ledger: Ledger) -> None:
     now = now_ms() // 3_600_000
-    hours = [now - 35 * 24 - 1, now - 35 * 24 + 1, now]
+    hours = [now - 57 * 24 - 1, now - 57 * 24 + 1, now]
     with ledger.write() as connection:
         traffic.put(connection, "me", [Counted("default", h, "v", "app", 1, 0, 0, 0, 0, {}) for h in hours])
     log.sweep()

@@ -85,6 +85,33 @@ def since(connection: sa.Connection, model: str, version: str, hour: int, scored
     return [Counted(**{**row._mapping, "bins": _read(row.bins)}) for row in connection.execute(query)]
 
 
+class TrafficHour(Struct, frozen=True):
+    """One hour of a model: rows scored, and alerts by what raised them."""
+
+    hour: int
+    rows: int
+    by_score: int
+    by_novelty: int
+    by_label: int
+
+    @property
+    def raised(self) -> int:
+        return self.by_score + self.by_novelty + self.by_label
+
+
+def by_hour(connection: sa.Connection, model: str, hour: int) -> list[TrafficHour]:
+    """Sums over versions, callers and writers of every counted hour from `hour` on, oldest first."""
+    c = traffic_hours.c
+    sums = (sa.func.sum(column) for column in (c.rows, c.by_score, c.by_novelty, c.by_label))
+    query = (
+        sa.select(c.hour, *sums)
+        .where(c.model == model, c.hour >= hour, c.writer != RESCORED)
+        .group_by(c.hour)
+        .order_by(c.hour)
+    )
+    return [TrafficHour(*map(int, row)) for row in connection.execute(query)]
+
+
 def is_known(connection: sa.Connection, model: str, version: str) -> bool:
     """Whether there is a sketch of the version's scores."""
     c = traffic_hours.c
