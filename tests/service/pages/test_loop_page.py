@@ -103,6 +103,9 @@ def test_what_the_gate_went_by_is_drawn_and_said(
     links = shown.locator("a[href*='event=']")
     assert flips["flips"][0]["event_id"] in str(links.first.get_attribute("href"))
     expect(links).to_have_count(min(20, flips["flipped"]))
+    links.first.click()
+    card = plain.locator(".card:not([hidden])").first
+    expect(card).to_have_attribute("data-event", flips["flips"][0]["event_id"])
 
 
 @pytest.mark.parametrize("width", [360, 1200])
