@@ -12,6 +12,7 @@ from nearnorm.service.api.overview import PeriodFigures
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.pages.pictures.bars import BOTTOM, LEFT, RIGHT, TOP, bar_picture
 from tests.service.asking import RECORD, label, stored
+from tests.service.pages.accessible import check_accessible
 from tests.service.pages.conftest import fill
 from tests.service.verdict.test_policy import hours_of
 from tests.service.waiting import until
@@ -54,6 +55,23 @@ def test_what_was_scored_alerted_judged_and_found_is_told_for_the_time_that_is_p
     expect(newest_hour).to_contain_text("66.67%")
     expect(plain.locator("svg rect.found").first).to_be_attached()
     expect(plain.get_by_role("img", name="Alerts, at most").first).to_be_visible()
+
+
+def test_pictures_and_tables_are_accessible_on_a_phone(
+    page: Page, desk: httpx.Client, payments: Bundle, tmp_path: Path
+) -> None:
+    ledger = Ledger.at(None, tmp_path / "home")
+    hours_of(ledger, payments.version, 20, 1000)
+    ledger.close()
+    desk.post("/score", json={"records": [RECORD] * 1_000}).raise_for_status()
+    until(lambda: desk.get("/drift").json()["rows"] > 0)
+    stored(label(desk, {"record": RECORD, "label": "anomaly"}))
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(f"{desk.base_url}/overview")
+    for summary in page.locator("summary").all():
+        summary.click()
+    check_accessible(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_a_new_service_says_what_it_takes_and_draws_nothing(plain: Page, desk: httpx.Client) -> None:
