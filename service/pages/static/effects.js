@@ -1,5 +1,7 @@
 // What a verdict will do: fetched once a record has been on the screen for a moment, so that no key waits for it.
 
+import { textAt } from "./service.js";
+
 const MOMENT = 400; // ms
 
 export function tellEffects(card) {
@@ -10,8 +12,7 @@ export function tellEffects(card) {
     if (!from || card.hidden || !card.isConnected) return;
     delete place.dataset.src;
     try {
-      const answer = await fetch(from);
-      if (answer.ok) place.innerHTML = await answer.text();
+      place.innerHTML = await textAt(from);
     } catch {
       place.dataset.src = from;
     }

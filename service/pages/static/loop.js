@@ -1,10 +1,13 @@
 // The loop as it goes: whatever changes in a job is fetched as the page shows it.
 
+import { textAt } from "./service.js";
+
 const job = document.getElementById("job");
 const model = job.dataset.model;
 const LOOK = 3_000; // ms between looks for a job that began meanwhile
 const TAKEN_UP = [1_500, 6_000]; // ms after a job's end by which replicas serve what it made
 const PARTS = ["standing", "jobs", "receipts", "versions"];
+const stale = document.getElementById("stale");
 let following = null;
 let fetching = false;
 let again = false;
@@ -17,6 +20,9 @@ function follow() {
   if (!id) return;
   const source = new EventSource(`/jobs/${encodeURIComponent(id)}/events`);
   source.addEventListener("job", () => void refresh(id));
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED && following?.source === source) following = null; // `look` goes on
+  });
   following = { id, source };
 }
 
@@ -30,30 +36,37 @@ async function refresh(id) {
   try {
     do {
       again = false;
-      const answer = await fetch(`/loop/job?model=${encodeURIComponent(model)}&job=${encodeURIComponent(id)}`);
-      if (!answer.ok) return;
-      const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const found = await parsed(`/loop/job?model=${encodeURIComponent(model)}&job=${encodeURIComponent(id)}`);
       const hadFocus = job.contains(document.activeElement);
       job.replaceChildren(...found.body.children);
       if (hadFocus) job.querySelector("button, a")?.focus();
     } while (again);
-  } catch {
-    // the stream comes back by itself, and says so again
+    stale.hidden = true;
+    if (!job.querySelector("[data-live]")) {
+      follow();
+      await refreshAround();
+      for (const later of TAKEN_UP) setTimeout(() => void refreshAround().catch(tellStale), later);
+    }
+  } catch (error) {
+    tellStale(error); // the stream comes back by itself, and says so again
   } finally {
     fetching = false;
   }
-  if (!job.querySelector("[data-live]")) {
-    follow();
-    await refreshAround();
-    for (const later of TAKEN_UP) setTimeout(() => void refreshAround().catch(() => {}), later);
-  }
+}
+
+async function parsed(path) {
+  return new DOMParser().parseFromString(await textAt(path), "text/html");
+}
+
+// What is on the page stays, and is said to be old.
+function tellStale(error) {
+  stale.textContent = `This is not followed any more: ${error.message}.`;
+  stale.hidden = false;
 }
 
 // The rest of the page, once a job has ended or another has begun.
 async function refreshAround() {
-  const answer = await fetch(location.href);
-  if (!answer.ok) return;
-  const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const found = await parsed(location.href);
   for (const id of PARTS) {
     const [old, fresh] = [document.getElementById(id), found.getElementById(id)];
     if (old && fresh && !holdsFocus(old)) old.replaceChildren(...fresh.children);
@@ -69,15 +82,16 @@ function holdsFocus(part) {
 async function look() {
   if (following || document.hidden) return;
   try {
-    const answer = await fetch(`/jobs?limit=1&model=${encodeURIComponent(model)}`);
-    const newest = answer.ok ? (await answer.json()).jobs[0] : null;
+    const newest = JSON.parse(await textAt(`/jobs?limit=1&model=${encodeURIComponent(model)}`)).jobs[0];
+    stale.hidden = true;
+    follow();
     if (!newest || document.querySelector(`#jobs [data-job="${CSS.escape(newest.job_id)}"]`)) return;
     await refreshAround();
     if (new URL(location.href).searchParams.has("job")) return;
     await refresh(newest.job_id);
     follow();
-  } catch {
-    // the next look tries again
+  } catch (error) {
+    tellStale(error); // the next look tries again
   }
 }
 

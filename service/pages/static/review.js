@@ -3,7 +3,7 @@
 
 import { tinykeys } from "./vendor/tinykeys.module.js";
 import { tellEffects } from "./effects.js";
-import { send } from "./service.js";
+import { textAt, send } from "./service.js";
 
 const FEW = 4; // cards left when more are fetched
 const RENEW = 240_000; // ms between renewals of what is held
@@ -14,6 +14,7 @@ const deck = document.getElementById("deck");
 const next = document.getElementById("next");
 const told = document.getElementById("told");
 const empty = document.getElementById("empty");
+const unfetched = document.getElementById("unfetched");
 const unstored = document.getElementById("unstored");
 const unread = document.getElementById("unread");
 const meter = review.querySelector("progress");
@@ -29,7 +30,7 @@ const entryOf = (card) => [...next.children].find((entry) => entry.dataset.event
 function show(card) {
   for (const one of cards()) one.hidden = one !== card;
   for (const link of next.querySelectorAll("a")) link.removeAttribute("aria-current");
-  empty.hidden = Boolean(card);
+  empty.hidden = Boolean(card) || !unfetched.hidden;
   if (!card) return;
   entryOf(card)?.querySelector("a").setAttribute("aria-current", "true");
   card.focus({ preventScroll: true });
@@ -45,8 +46,7 @@ async function tellAbout(card) {
   const from = about.dataset.src;
   delete about.dataset.src;
   try {
-    const answer = await fetch(from);
-    if (answer.ok) about.innerHTML = await answer.text();
+    about.innerHTML = await textAt(from);
   } catch {
     about.dataset.src = from;
   }
@@ -209,10 +209,9 @@ async function refill() {
   if (fetching) return;
   fetching = true;
   try {
-    const answer = await fetch(`/review/more?model=${encodeURIComponent(model)}`);
-    if (!answer.ok) return;
     const found = document.createElement("template");
-    found.innerHTML = await answer.text();
+    found.innerHTML = await textAt(`/review/more?model=${encodeURIComponent(model)}`);
+    unfetched.hidden = true;
     noteLease(found.content);
     const held = [...found.content.querySelectorAll(".card")];
     const known = new Set(cards().map((card) => card.dataset.event));
@@ -223,8 +222,11 @@ async function refill() {
     }
     drop(new Set(held.map((card) => card.dataset.event)));
     if (!shown()) show(cards()[0]);
-  } catch {
+  } catch (error) {
     // the next renewal tries again
+    unfetched.querySelector("span").textContent = `What comes next could not be fetched: ${error.message}.`;
+    unfetched.hidden = false;
+    empty.hidden = true; // nobody knows
   } finally {
     fetching = false;
   }

@@ -9,6 +9,21 @@ export class Refused extends Error {
   }
 }
 
+const SIGNED_OUT = "you are signed out: sign in again in another tab, then try again";
+
+// What is read at a path, as text. Who was signed out meanwhile is led to another page: that is none.
+export async function textAt(path) {
+  let answer;
+  try {
+    answer = await fetch(path);
+  } catch {
+    throw new Refused("the service cannot be reached", 0);
+  }
+  if (answer.redirected || answer.status === 401) throw new Refused(SIGNED_OUT, 401);
+  if (!answer.ok) throw new Refused(`the service answered ${answer.status}`, answer.status);
+  return answer.text();
+}
+
 export async function send(method, path, body, more = {}) {
   const answered = await ask(method, path, body, more);
   const again = answered.status === 403 && answered.found.type?.endsWith(":csrf-token") && (await renewed());
@@ -39,7 +54,7 @@ async function renewed() {
 }
 
 function wordsOf(problem, status) {
-  if (status === 401) return "you are signed out: sign in again in another tab, then try again";
+  if (status === 401) return SIGNED_OUT;
   const first = problem.errors?.[0]?.detail;
   return first ?? problem.detail ?? `the service answered ${status}`;
 }
