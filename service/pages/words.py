@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from nearnorm.service.feedback.queue import Why
@@ -25,16 +26,30 @@ WHY_SHORT: Final[Mapping[Why, str]] = {
 
 _LONGEST = 2_000  # characters of a text that are shown
 _UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
+_MOST_MARKS = 4  # upon one letter; more would be drawn over the lines around it
 
 
 def text(value: str) -> str:
     """A caller's text: what nobody sees, or turns the rest around, by its number; cut where it is long."""
-    shown = _UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", value[:_LONGEST])
+    shown = _UNSEEN.sub(lambda found: _by_number(found[0]), value[:_LONGEST])
+    if not shown.isascii():
+        shown = "".join(_unpiled(shown))
     more = len(value) - _LONGEST
     return f"{shown}… ({more:,} more characters)" if more > 0 else shown
+
+
+def _unpiled(shown: str) -> Iterator[str]:
+    piled = 0
+    for one in shown:
+        piled = piled + 1 if unicodedata.category(one) in ("Mn", "Me") else 0
+        yield one if piled <= _MOST_MARKS else _by_number(one)
+
+
+def _by_number(one: str) -> str:
+    return f"[U+{ord(one):04X}]"
 
 
 def number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Pages that are open when their session ends, or when the service goes away: what is there stays, and says so."""
+"""Pages that are open when their session ends, or the service goes away: what is there stays, and says so."""
 
 import re
 
