@@ -2,8 +2,10 @@
 
 A browser lets every page send simple requests to any address (CSRF), and a page whose name is made to point
 here (DNS rebinding) may read the answers too. So Host has to be a name of this service, a write has to come
-from no other site, and a body wants its content type. No other client sends Origin or Sec-Fetch-Site. Our own
-pages' forms go to paths of their own, and only a browser that says where they are from may send them.
+from no other site, and a body wants its content type. What is only read may be led to by a link, and neither
+embedded nor asked by a script: a question costs, and a page hands records out. No other client sends Origin
+or Sec-Fetch-Site. Our own pages' forms go to paths of their own, and only a browser that says where they are
+from may send them.
 """
 
 import ipaddress
@@ -27,7 +29,9 @@ from nearnorm.service.settings import Settings, listed
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked by orchestrators, which send the address that they found."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_ANSWERED = frozenset({"GET", "HEAD"})
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::\d{0,5})?")
+_OWN_SITE = (b"same-origin", b"none")  # none: an address that somebody typed, or no browser
 _REMEMBERED = 64  # Host headers that were found good
 
 
@@ -61,6 +65,8 @@ class CrossSiteRules:
                 _check_from_a_page(headers)
             else:
                 kind_of(headers)  # a page may send forms and plain text to other sites, and no JSON
+        elif scope["method"] in _ANSWERED and scope["path"] not in PROBES:
+            self._check_reader(headers)
 
     def check_plain(self, headers: Headers) -> None:
         """`check` for a request of the fast path: JSON, one Host, and no word of a browser's.
@@ -109,7 +115,7 @@ class CrossSiteRules:
                 origin = value.partition(b"://")[2]
                 foreign = value not in self._origins and (not host or origin.lower() != host.lower())
             elif name == b"sec-fetch-site":
-                foreign = value not in (b"same-origin", b"none") and not self._lists_origin(headers)
+                foreign = value not in _OWN_SITE and not self._lists_origin(headers)
             else:
                 continue
             if foreign:
@@ -117,6 +123,16 @@ class CrossSiteRules:
                     f"a page of another site may not write here ({name.decode()}: "
                     f"{value.decode('latin-1')!r}): list its origin in NEARNORM_CORS_ORIGINS where it shall"
                 )
+
+    def _check_reader(self, headers: Headers) -> None:
+        said = {name: value for name, value in headers if name.startswith(b"sec-fetch-")}
+        site = said.get(b"sec-fetch-site", b"none")
+        if site in _OWN_SITE or said.get(b"sec-fetch-dest") == b"document" or self._lists_origin(headers):
+            return
+        raise CrossSiteRequest(
+            f"a page of another site may link here, and not ask or embed (sec-fetch-site: "
+            f"{site.decode('latin-1')!r}): list its origin in NEARNORM_CORS_ORIGINS where it shall"
+        )
 
     def _lists_origin(self, headers: Headers) -> bool:
         return any(name == b"origin" and value in self._origins for name, value in headers)

@@ -161,6 +161,24 @@ def test_a_page_of_another_site_writes_nothing(
     assert audit == []
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("dest", ["empty", "image", "script", "iframe"])
+@pytest.mark.parametrize("path", ["/queue/groups", "/policy/curve", "/review", "/groups"])
+def test_a_page_of_another_site_asks_nothing_and_is_handed_no_record(
+    client: httpx.Client, path: str, dest: str, site: str
+) -> None:
+    mode = "navigate" if dest == "iframe" else "no-cors"
+    sent = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    problem(client.get(path, headers=sent), 403, "cross-site-request")
+    assert client.get("/claims").json()["claims"] == []
+
+
+def test_a_link_of_another_site_leads_here_and_probes_answer_whoever_asks(client: httpx.Client) -> None:
+    led = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/review", headers=led).status_code == 200
+    assert client.get("/healthz", headers=led | {"Sec-Fetch-Dest": "image"}).status_code == 200
+
+
 def test_a_page_of_our_own_and_a_program_write_as_ever(client: httpx.Client) -> None:
     own = {"Origin": str(client.base_url).rstrip("/"), "Sec-Fetch-Site": "same-origin"}
     for headers in (own, {"Sec-Fetch-Site": "none"}, {}):
