@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
-        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak screenshots docs clean
+        bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak screenshots docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,6 +128,9 @@ bench-recall: setup ## whether the interval of estimated recall holds the truth
 
 bench-queue: setup ## which mix of the queue finds most (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_queue
+
+bench-groups: setup ## how many records of a group should teach (needs BENCH_DATA)
+	@$(BIN)/python -m tests.benchmarks.bench_groups
 
 bench-gate: setup ## whom the gate lets through, truthful and poisoned (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_gate --plot docs/images/gate.png
