@@ -72,7 +72,7 @@ def served_forest(
     trust = float(np.interp(told_apart(seen, weight, bad, rng), TOLD_APART, (0.0, 1.0)))
     trust *= float(np.interp(anomalies, LABELS[:2], (0.0, 1.0)))  # of few labels it tells little
     share = thorough_share(anomalies, trust)
-    growth = thorough(anomalies, trust)
+    growth = thorough(anomalies, len(normal) - confirmed, trust)
     grown = grow_trees(seen, weight, bad, confirmed=confirmed, rng=rng, growth=growth)
     if share == 1.0:
         return Forest(grown=grown)

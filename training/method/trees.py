@@ -17,7 +17,8 @@ REGULARISATION = 1e-3
 class Growth:
     """How a boosted forest grows: its `trees`, the share of the columns that each looks at, how many random
     thresholds it tries for each of them, how many unlabelled `rows` it is grown on (the few labelled ones are
-    in every tree), the share of its leaves that is added, and what is added to a leaf's curvature."""
+    in every tree), the share of its leaves that is added, what is added to a leaf's curvature, how many
+    questions a tree has, and what all labelled anomalies weigh where all unlabelled rows weigh one."""
 
     trees: int
     column_share: float
@@ -26,19 +27,21 @@ class Growth:
     rate: float
     smoothing: float
     depth: int = DEPTH
+    balance: float = 1.0
 
 
 HASTY = Growth(60, 0.3, 2, rows=500, rate=0.1, smoothing=REGULARISATION)
 """Sees little at a time: what a few labels say by chance is not learnt by heart."""
 
 
-def thorough(anomalies: int, trust: float) -> Growth:
+def thorough(anomalies: int, unlabelled: int, trust: float) -> Growth:
     """Finds what decides, where there are labels enough to tell it from chance. The more there are, and the
     more trust (0 to 1) that none is hidden among the unlabelled rows, the finer are the leaves that it
-    believes."""
+    believes. With such trust unlabelled rows are normal ones, and many of them weigh more than few."""
     trees = round(float(np.interp(anomalies, (30, 100), (60, 100))))
-    smoothing = 1.6 * 16.0**-trust / anomalies
-    return Growth(trees, 0.6, 4, 2_000, 18.0 / trees, smoothing, depth=round(4 + 2 * trust))
+    balance = min(anomalies / unlabelled, 1.0) ** (0.5 * trust)
+    smoothing = 1.6 * 16.0**-trust * balance / anomalies
+    return Growth(trees, 0.6, 4, 2_000, 18.0 / trees, smoothing, depth=round(4 + 2 * trust), balance=balance)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def grow_trees(
     for tree in range(count):
         some = rng.permutation(unlabelled)[: growth.rows]
         chosen = np.concatenate([some, always])
-        mass = masses(weight[some], confirmed, len(anomalous))
+        mass = masses(weight[some], confirmed, len(anomalous), growth.balance)
         probability = 1.0 / (1.0 + np.exp(-logit[chosen]))
         gradient = mass * (truth[chosen] - probability)
         curvature = mass * probability * (1.0 - probability)
@@ -145,12 +148,13 @@ def choose_questions(
     return best, number
 
 
-def masses(likelihood: np.ndarray, confirmed: int, anomalies: int) -> np.ndarray:
-    """Unlabelled rows by likelihood, confirmed normals and anomalies evenly: one share each."""
+def masses(likelihood: np.ndarray, confirmed: int, anomalies: int, balance: float = 1.0) -> np.ndarray:
+    """Unlabelled rows by likelihood, confirmed normals and anomalies evenly: one share each, `balance` of one
+    for anomalies."""
     shares = [
         likelihood / max(likelihood.sum(), 1e-12),
         np.full(confirmed, 1.0 / max(confirmed, 1)),
-        np.full(anomalies, 1.0 / anomalies),
+        np.full(anomalies, balance / anomalies),
     ]
     mass = np.concatenate(shares)
     total: np.ndarray = mass / mass.sum()

@@ -79,9 +79,11 @@ def test_a_forest_of_the_inputs_alone_has_all_of_the_say_and_the_finest_leaves_w
 ):
     assert thorough_share(30, 1.0) == 1.0
     assert SHARES[1] < thorough_share(30, 0.5) < 1.0
-    assert thorough(100, 1.0).smoothing < 0.1 * thorough(100, 0.0).smoothing
-    assert thorough(100, 1.0).depth > thorough(100, 0.0).depth
-    assert thorough(300, 0.0).smoothing == pytest.approx(thorough(100, 0.0).smoothing / 3)
+    assert thorough(100, 1_000, 1.0).smoothing < 0.1 * thorough(100, 1_000, 0.0).smoothing
+    assert thorough(100, 400, 1.0).balance == 0.5
+    assert thorough(100, 400, 0.0).balance == thorough(400, 100, 1.0).balance == 1.0
+    assert thorough(100, 1_000, 1.0).depth > thorough(100, 1_000, 0.0).depth
+    assert thorough(300, 1_000, 0.0).smoothing == pytest.approx(thorough(100, 1_000, 0.0).smoothing / 3)
 
 
 @pytest.mark.parametrize("told", [0.0, 1.0])

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 import torch
 
 from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.heads import FOREST_SHARE, ForestHead
-from nearnorm.training.method.trees import DEPTH, HASTY, Trees, grow_trees
+from nearnorm.training.method.trees import DEPTH, HASTY, Trees, grow_trees, masses
 from tests.training.samples import quick, sample
 
 
@@ -38,6 +39,13 @@ def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
     before = grown(normal, anomalous).logit(alike).mean()
     after = grown(np.concatenate([normal, alike]), anomalous, len(alike)).logit(alike).mean()
     assert after < before - 1.0
+
+
+def test_labelled_anomalies_weigh_what_a_growth_gives_them_beside_unlabelled_rows() -> None:
+    mass = masses(np.array([1.0, 3.0]), 2, 5, balance=0.5)
+    assert mass.sum() == pytest.approx(1.0)
+    assert mass[4:].sum() == pytest.approx(0.5 * mass[:2].sum())
+    assert mass[2:4].sum() == pytest.approx(mass[:2].sum())
 
 
 def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
