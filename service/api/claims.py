@@ -108,7 +108,7 @@ async def claimed(request: Request, caller: Caller, sent: ClaimRequest) -> Claim
         return held, skips_of(connection, sent.model, held.picks)
 
     held, skipped = await services.ledger.written(claim)
-    items = await items_of(held.picks, loaded, sent.explain, skipped)
+    items = await items_of(held.picks, loaded, sent.explain, skipped, caller.name)
     until = iso(held.until)
     return Claims(claims=[ClaimedItem(**item.model_dump(), claimed_until=until) for item in items])
 

@@ -127,7 +127,7 @@ async def get_event(
 
     found, known, budget_then, budget_now = await services.ledger.seen(look)
     event = found.event
-    (assessed,) = await assess(loaded, [event.record])
+    (assessed,) = await assess(loaded, [event.record], caller.name)
     return EventView(
         event_id=event.event_id,
         source=found.source,

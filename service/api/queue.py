@@ -57,7 +57,7 @@ class QueuePage(BaseModel):
 @router.get("", response_model_exclude_none=True)
 async def get_queue(
     request: Request,
-    _: Annotated[Caller, needs("feedback")],
+    caller: Annotated[Caller, needs("feedback")],
     model: str = "default",
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     cursor: str | None = None,
@@ -87,7 +87,7 @@ async def get_queue(
         return [*doubted, *first, *rest], end
 
     picks, end, skipped = await services.ledger.seen(look)
-    found = await items_of(picks, loaded, explain, skipped)
+    found = await items_of(picks, loaded, explain, skipped, caller.name)
     for item in found:
         item.kept = item.kept and masked(item.kept)
     return QueuePage(queue=found, next=queue.write_cursor(end) if end else None)
@@ -99,12 +99,12 @@ def skips_of(connection: sa.Connection, model: str, picks: Sequence[Pick]) -> di
 
 
 async def items_of(
-    picks: Sequence[Pick], loaded: LoadedModel, explain: bool, skipped: Mapping[str, int]
+    picks: Sequence[Pick], loaded: LoadedModel, explain: bool, skipped: Mapping[str, int], caller: str
 ) -> list[QueueItem]:
     """As they are answered; `explain` adds the reasons that the model has."""
     found = [_item(pick, loaded, skipped.get(pick.event.digest)) for pick in picks]
     if explain and found:
-        assessed = await assess(loaded, [item.record for item in found])
+        assessed = await assess(loaded, [item.record for item in found], caller)
         for item, own in zip(found, assessed, strict=True):
             item.reasons = None if own is None else msgspec.to_builtins(own.reasons)
     return found

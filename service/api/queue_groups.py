@@ -109,22 +109,24 @@ async def gathered(
 
     picks, skipped = await services.ledger.seen(look)
     known = services.likenesses.find(loaded.ref.version, picks)
-    left = await _look_for_reasons(loaded, [p for p in picks if p.event.digest not in known], known)
+    unknown = [pick for pick in picks if pick.event.digest not in known]
+    left = await _look_for_reasons(loaded, unknown, known, caller.name)
     services.likenesses.learn(loaded.ref.version, known)
     found = alike.gather(picks, known)
     in_groups = sum(len(one.picks) for one in found)
-    groups = [await _group(one, loaded, skipped) for one in found[:limit]]
+    groups = [await _group(one, loaded, skipped, caller.name) for one in found[:limit]]
     return AlikeGroups(groups=groups, records=len(picks), alone=len(picks) - left - in_groups, left=left)
 
 
 async def _look_for_reasons(
-    loaded: LoadedModel, picks: Sequence[Pick], known: dict[str, Likeness | None]
+    loaded: LoadedModel, picks: Sequence[Pick], known: dict[str, Likeness | None], caller: str
 ) -> int:
     """What the model has, into `known`, by digest; how many records were left when the time was over."""
     until, schema, done = time.monotonic() + SECONDS, loaded.manifest.core.features, 0
     while done < len(picks) and time.monotonic() < until:
         part = picks[done : done + _AT_ONCE]
-        for pick, one in zip(part, await assess(loaded, [p.event.record for p in part]), strict=True):
+        assessed = await assess(loaded, [pick.event.record for pick in part], caller)
+        for pick, one in zip(part, assessed, strict=True):
             known[pick.event.digest] = (
                 None if one is None else alike.likeness(schema, one.prototype, one.reasons)
             )
@@ -132,12 +134,14 @@ async def _look_for_reasons(
     return len(picks) - done
 
 
-async def _group(found: AlikeRecords, loaded: LoadedModel, skipped: dict[str, int]) -> AlikeGroup:
+async def _group(
+    found: AlikeRecords, loaded: LoadedModel, skipped: dict[str, int], caller: str
+) -> AlikeGroup:
     prototype, traits = found.likeness
     events = [pick.event for pick in found.picks]
     first = events[0].record
     expected = {trait.feature: loaded.explainer.expected(prototype, trait.feature) for trait in traits}
-    examples = await items_of(found.picks[:EXAMPLES], loaded, False, skipped)
+    examples = await items_of(found.picks[:EXAMPLES], loaded, False, skipped, caller)
     for item in examples:
         item.kept = item.kept and masked(item.kept)
     return AlikeGroup(

@@ -32,14 +32,15 @@ class Assessed(Struct, frozen=True):
     reasons: list[Reason]
 
 
-async def assess(model: LoadedModel, records: list[dict[str, Any]]) -> list[Assessed | None]:
-    """What `model` would say of records now, and why; None for one that does not fit its schema."""
+async def assess(model: LoadedModel, records: list[dict[str, Any]], caller: str) -> list[Assessed | None]:
+    """What `model` would say of records now, and why; None for one that does not fit its schema. Callers take
+    turns. Raises Overloaded, DeadlineExceeded."""
     encoded = model.encoder.encode(Envelope(records=records))
     found: list[Assessed | None] = [None] * len(records)
     if not len(encoded.rows):
         return found
     outputs = await asyncio.to_thread(model.engine.run, encoded.rows)
-    parts = await model.explaining.submit(ScoredRows(encoded.rows, outputs))
+    parts = await model.explaining.submit(ScoredRows(encoded.rows, outputs), caller)
     percentile, anomaly = model.ranks.judge(outputs.score)
     novel = model.novelty.find(encoded.rows, outputs.distance)
     residuals = outputs.residual.tolist()
