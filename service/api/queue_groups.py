@@ -107,7 +107,8 @@ async def gathered(
         picks, _ = queue.review(connection, model, threshold, AMONG, Cursor(), mine)
         return picks, skips_of(connection, model, picks)
 
-    picks, skipped = await services.ledger.seen(look)
+    async with services.likenesses.one_read:
+        picks, skipped = await services.ledger.seen(look)
     known = services.likenesses.find(loaded.ref.version, picks)
     unknown = [pick for pick in picks if pick.event.digest not in known]
     left = await _look_for_reasons(loaded, unknown, known, caller.name)

@@ -3,6 +3,7 @@
 Reasons cost some hundred answers of the model a record, so what they come to is kept for a while.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -49,6 +50,8 @@ class KnownLikenesses:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Likeness | None] = {}
+        self.one_read = asyncio.Lock()
+        """Held while records are read to be compared: many who read 500 would take scoring's turns."""
 
     def find(self, version: str, picks: Sequence[Pick]) -> dict[str, Likeness | None]:
         """By digest, of those that are known; None: the version cannot read the record."""

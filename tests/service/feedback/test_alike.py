@@ -1,9 +1,12 @@
 """GET /queue/groups: records that are strange for the same reasons lie together; on both databases."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.feedback.alike import KnownLikenesses, Likeness, likeness, words
@@ -75,6 +78,30 @@ def test_what_others_hold_is_left_out_and_what_one_holds_is_there(client: httpx.
     assert len(held) == 2
     assert groups(client, analyst="ann")["records"] == 9
     assert groups(client, analyst="bob")["records"] == 11
+
+
+def test_many_who_ask_at_once_are_read_for_one_after_the_other(client: httpx.Client) -> None:
+    """Each reads 500 records, in a thread that takes turns with scoring's."""
+    waves(client)
+    reading, most = 0, 0
+
+    def slowly(_: Any, __: Any, statement: str, *___: Any) -> None:
+        nonlocal reading, most
+        if "candidates" not in statement or "claims" not in statement:
+            return
+        reading += 1
+        most = max(most, reading)
+        time.sleep(0.05)
+        reading -= 1
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", slowly)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            asked = [pool.submit(groups, client) for _ in range(6)]
+            assert all(one.result()["groups"] for one in asked)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", slowly)
+    assert most == 1
 
 
 def test_the_second_reason_counts_where_it_takes_half_as_much_as_the_first() -> None:
