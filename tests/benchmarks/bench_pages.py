@@ -7,7 +7,7 @@
 `volume`: milliseconds of GET /review, of fifty verdicts in one request, of one on a group of fifty, of
 previews and of the page of groups, as a client waits for them; and in a browser from the key to the next
 record being on the screen. `beside`: requests a second of lone records at 64 connections, with and without
-ten people who judge a record a second, by turns. `memory`: MB resident.
+ten people who judge a record every five seconds, by turns. `memory`: MB resident.
 """
 
 import argparse
@@ -27,9 +27,13 @@ import httpx
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+from nearnorm.service.pages.review import AT_HAND
 from tests.benchmarks.bench_ledger import Served, fill, served
 from tests.load.wrk import Load, run_wrk, write_script
 
+PACE = 5.0
+REFILLED = 5  # records that a page judges before it fetches more
+CSRF = "X-CSRF-Token"
 KEY_TO_RECORD = """() => new Promise((resolve) => {
   const before = document.querySelector(".card:not([hidden])").dataset.event;
   const started = performance.now();
@@ -144,16 +148,26 @@ def beside(rounds: int, seconds: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _reviewing(service: Served, sessions: int) -> Iterator[None]:
-    """So many people with the page open, who judge a record a second each."""
+    """So many people with the page open, who judge a record every PACE seconds: what their page asks then."""
     over = threading.Event()
 
     def review(name: str) -> None:
         with _client(service) as client:
-            while not over.wait(1.0):
-                client.get("/review/more")
-                items = client.post("/claims", json={"analyst": name, "limit": 1}).json()["claims"]
-                labels = [{"event_id": one["event_id"], "label": "normal", "analyst": name} for one in items]
-                client.post("/feedback", json={"labels": labels})
+            client.post("/session", json={"analyst": name}).raise_for_status()
+            token = client.get("/session").json()["csrf"]
+            client.get("/review").raise_for_status()
+            judged = 0
+            while not over.wait(PACE):
+                if judged % REFILLED == 0:
+                    answer = client.post("/claims", json={"limit": AT_HAND}, headers={CSRF: token})
+                    held = answer.json()["claims"]
+                    client.get("/review/more").raise_for_status()
+                event = held[judged % REFILLED]["event_id"]
+                for part in ("about", "effects/part"):
+                    client.get(f"/review/{part}", params={"event": event}).raise_for_status()
+                said = {"labels": [{"event_id": event, "label": "normal"}]}
+                client.post("/feedback", json=said, headers={CSRF: token}).raise_for_status()
+                judged += 1
 
     people = [threading.Thread(target=review, args=(f"analyst {i}",)) for i in range(sessions)]
     for one in people:

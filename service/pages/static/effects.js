@@ -2,7 +2,7 @@
 
 import { textAt } from "./service.js";
 
-const MOMENT = 400; // ms
+const MOMENT = 1000; // ms: who is faster than that does not read it
 
 export function tellEffects(card) {
   const place = card.querySelector(".effects");
