@@ -9,25 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nearnorm import __version__
 from nearnorm.models.errors import NearnormError
-from nearnorm.service.api import (
-    analysts,
-    claims,
-    drift,
-    events,
-    feedback,
-    groups,
-    health,
-    jobs,
-    models,
-    overview,
-    policy,
-    privacy,
-    queue,
-    queue_groups,
-    session,
-    skips,
-)
+from nearnorm.service.api import analysts, drift, health, jobs, models, overview, policy, privacy, session
 from nearnorm.service.api.openapi.document import Document
+from nearnorm.service.api.review import claims, events, feedback, groups, queue, queue_groups, skips
 from nearnorm.service.http.middleware import problems
 from nearnorm.service.http.middleware.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
 from nearnorm.service.http.middleware.head_requests import HeadRequests

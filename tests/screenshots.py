@@ -29,7 +29,7 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events import traffic
 from nearnorm.service.ledger.tables.events.traffic import Counted
-from nearnorm.service.pages.views import VIEWS
+from nearnorm.service.pages.frame.views import VIEWS
 from nearnorm.service.verdict.traffic import score_bins
 
 ROOT = Path(__file__).parent.parent

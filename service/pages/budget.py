@@ -11,11 +11,11 @@ from nearnorm.service.api import policy
 from nearnorm.service.api.dependencies import read
 from nearnorm.service.api.policy import UndoRequest
 from nearnorm.service.feedback.budget_curve import BudgetKind
-from nearnorm.service.pages.forms import Form, form_of
+from nearnorm.service.pages.frame.forms import Form, form_of
+from nearnorm.service.pages.frame.routing import pages, see_other
+from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.visitor import Operator, Overseer
 from nearnorm.service.pages.pictures.budget import picture, shown
-from nearnorm.service.pages.routing import pages, see_other
-from nearnorm.service.pages.site import page
-from nearnorm.service.pages.visitor import Operator, Overseer
 from nearnorm.service.verdict.policies import Change
 
 router = pages()

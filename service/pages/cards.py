@@ -5,10 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from nearnorm.service.api.claims import ClaimedItem
-from nearnorm.service.api.events import EventView
+from nearnorm.service.api.review.claims import ClaimedItem
+from nearnorm.service.api.review.events import EventView
 from nearnorm.service.feedback.queue import Why
-from nearnorm.service.pages.range_bar import RangeBar, range_bar
+from nearnorm.service.pages.pictures.range_bar import RangeBar, range_bar
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.verdict.groups import describe
 

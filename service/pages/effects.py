@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 import msgspec
 from fastapi import Request, Response
 
-from nearnorm.service.api.feedback import previewed
+from nearnorm.service.api.review.feedback import previewed
 from nearnorm.service.feedback.submission.request import read
-from nearnorm.service.pages.routing import pages
-from nearnorm.service.pages.site import page
-from nearnorm.service.pages.visitor import Reviewer, Visitor
+from nearnorm.service.pages.frame.routing import pages
+from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.visitor import Reviewer, Visitor
 
 router = pages()
 

@@ -8,15 +8,15 @@ import msgspec
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from nearnorm.service.api.feedback import previewed, stored
-from nearnorm.service.api.queue_groups import gathered
+from nearnorm.service.api.review.feedback import previewed, stored
+from nearnorm.service.api.review.queue_groups import gathered
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback.submission import group_verdict
 from nearnorm.service.pages.effects import in_words
-from nearnorm.service.pages.forms import Form, form_of
-from nearnorm.service.pages.routing import pages, see_other
-from nearnorm.service.pages.site import page
-from nearnorm.service.pages.visitor import Reviewer, Visitor
+from nearnorm.service.pages.frame.forms import Form, form_of
+from nearnorm.service.pages.frame.routing import pages, see_other
+from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.visitor import Reviewer, Visitor
 
 router = pages()
 

@@ -9,18 +9,19 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from nearnorm.models.errors import StoreError, StoreOutOfReach
-from nearnorm.service.api import feedback, jobs, models
+from nearnorm.service.api import jobs, models
 from nearnorm.service.api.dependencies import read, services_of
 from nearnorm.service.api.jobs import Job, JobRequest
 from nearnorm.service.api.models import ActivationRequest
+from nearnorm.service.api.review import feedback
 from nearnorm.service.feedback.submission.receipts import Receipt
 from nearnorm.service.ledger.tables.feedback.labels import events_of
 from nearnorm.service.ledger.tables.jobs import ENDED
-from nearnorm.service.pages.forms import Form, form_of
+from nearnorm.service.pages.frame.forms import Form, form_of
+from nearnorm.service.pages.frame.routing import pages, see_other
+from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.visitor import Operator, Overseer, Visitor
 from nearnorm.service.pages.pictures.gate import alert_bars, precision_interval, rank_picture
-from nearnorm.service.pages.routing import pages, see_other
-from nearnorm.service.pages.site import page
-from nearnorm.service.pages.visitor import Operator, Overseer, Visitor
 from nearnorm.service.retraining import requests
 
 router = pages()

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from nearnorm.service.api.overview import PeriodFigures, overview_of
 from nearnorm.service.feedback.overview import MOST_DAYS
+from nearnorm.service.pages.frame.routing import pages
+from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.visitor import Reviewer
 from nearnorm.service.pages.pictures.bars import BarPicture, Part, bar_picture
-from nearnorm.service.pages.routing import pages
-from nearnorm.service.pages.site import page
-from nearnorm.service.pages.visitor import Reviewer
 
 router = pages()
 

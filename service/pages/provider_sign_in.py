@@ -11,7 +11,7 @@ from nearnorm.service.access.identity_provider import IdentityProvider
 from nearnorm.service.api import session
 from nearnorm.service.api.dependencies import services_of
 from nearnorm.service.errors import NotFound, ServiceError, Unauthorized
-from nearnorm.service.pages.routing import pages, see_other
+from nearnorm.service.pages.frame.routing import pages, see_other
 from nearnorm.service.pages.sign_in import here, sign_in_form
 
 router = pages()

@@ -6,19 +6,19 @@ from urllib.parse import urlencode
 import msgspec
 from fastapi import Request, Response
 
-from nearnorm.service.api.claims import ClaimRequest, claimed
 from nearnorm.service.api.dependencies import read as read_as
 from nearnorm.service.api.dependencies import services_of
-from nearnorm.service.api.events import get_event
-from nearnorm.service.api.feedback import stored
-from nearnorm.service.api.skips import SkipRequest, skipped
+from nearnorm.service.api.review.claims import ClaimRequest, claimed
+from nearnorm.service.api.review.events import get_event
+from nearnorm.service.api.review.feedback import stored
+from nearnorm.service.api.review.skips import SkipRequest, skipped
 from nearnorm.service.feedback.submission import receipts
 from nearnorm.service.feedback.submission.request import read
 from nearnorm.service.pages.cards import Card, card_of, cards_of
-from nearnorm.service.pages.forms import Form, form_of
-from nearnorm.service.pages.routing import pages, see_other
-from nearnorm.service.pages.site import page
-from nearnorm.service.pages.visitor import Reviewer, Visitor
+from nearnorm.service.pages.frame.forms import Form, form_of
+from nearnorm.service.pages.frame.routing import pages, see_other
+from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.visitor import Reviewer, Visitor
 from nearnorm.service.retraining import requests
 
 router = pages()

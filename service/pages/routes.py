@@ -12,9 +12,9 @@ from nearnorm.service.pages import (
     provider_sign_in,
     review,
     sign_in,
-    static_files,
     team,
 )
+from nearnorm.service.pages.frame import static_files
 
 _pages = (sign_in, provider_sign_in, review, effects, groups, loop, budget, overview, team)
 _views = tuple(one.router for one in _pages)

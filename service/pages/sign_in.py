@@ -8,11 +8,11 @@ from fastapi import Query, Request, Response
 from nearnorm.service.api import session
 from nearnorm.service.api.dependencies import services_of
 from nearnorm.service.errors import Forbidden, InvalidRequest, RateLimited, ServiceError, Unauthorized
-from nearnorm.service.pages.forms import form_of, sent_form
-from nearnorm.service.pages.routing import pages, see_other
-from nearnorm.service.pages.site import page
-from nearnorm.service.pages.views import VIEWS
-from nearnorm.service.pages.visitor import AnyVisitor, Visitor
+from nearnorm.service.pages.frame.forms import form_of, sent_form
+from nearnorm.service.pages.frame.routing import pages, see_other
+from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.views import VIEWS
+from nearnorm.service.pages.frame.visitor import AnyVisitor, Visitor
 
 router = pages()
 

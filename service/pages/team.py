@@ -7,14 +7,15 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from msgspec import Struct
 
-from nearnorm.service.api import analysts, claims
-from nearnorm.service.api.claims import Lease, ReleaseRequest
+from nearnorm.service.api import analysts
+from nearnorm.service.api.review import claims
+from nearnorm.service.api.review.claims import Lease, ReleaseRequest
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind
-from nearnorm.service.pages.forms import Form, form_of
-from nearnorm.service.pages.routing import pages, see_other
-from nearnorm.service.pages.site import page
-from nearnorm.service.pages.visitor import Operator
+from nearnorm.service.pages.frame.forms import Form, form_of
+from nearnorm.service.pages.frame.routing import pages, see_other
+from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.visitor import Operator
 
 router = pages()
 

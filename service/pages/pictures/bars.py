@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from nearnorm.service.api.overview import PeriodFigures
-from nearnorm.service.pages.words import count
+from nearnorm.service.pages.frame.words import count
 
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 590.0, 12.0, 110.0
 _MARKS = 4

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from nearnorm.service.feedback.budget_curve import Position
 from nearnorm.service.feedback.operating_curve import Estimate
-from nearnorm.service.pages.words import count, number, share
+from nearnorm.service.pages.frame.words import count, number, share
 
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 590.0, 10.0, 190.0
 _TICKS = (1.0, 2.0, 5.0)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from nearnorm.service.pages.words import share
+from nearnorm.service.pages.frame.words import share
 
 _TOP, _HEIGHT = 10.0, 180.0
 _FINEST = 0.001  # of traffic: above the highest so much nothing is told apart

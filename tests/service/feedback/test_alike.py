@@ -138,7 +138,7 @@ def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reasons_that_take_too_long_are_left_to_the_next_request(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearnorm.service.api.queue_groups.SECONDS", 0.0)
+    monkeypatch.setattr("nearnorm.service.api.review.queue_groups.SECONDS", 0.0)
     client.post("/score", json={"records": [STRANGE | {"amount": 900.0 + i} for i in range(6)]})
     until(lambda: groups(client)["left"] == 6)
     assert groups(client)["groups"] == []

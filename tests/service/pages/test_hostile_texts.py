@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.jobs import jobs
-from nearnorm.service.pages.words import text
+from nearnorm.service.pages.frame.words import text
 from tests.service.pages.conftest import fill
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from nearnorm.service.api.skips import REASONS
+from nearnorm.service.api.review.skips import REASONS
 from tests.service.asking import STRANGE, score, stored
 from tests.service.asking import label as say
 from tests.service.pages.conftest import fill

@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page
 import nearnorm.service.pages
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
+from nearnorm.service.pages.frame.views import VIEWS
 from nearnorm.service.pages.routes import FORMS
-from nearnorm.service.pages.views import VIEWS
 from nearnorm.service.settings import Settings
 from tests.service.pages.accessible import check_accessible
 from tests.service.pages.conftest import fill, opened

@@ -3,7 +3,7 @@
 import httpx
 from playwright.sync_api import Page, expect
 
-from nearnorm.service.api.claims import Lease
+from nearnorm.service.api.review.claims import Lease
 from nearnorm.service.pages.team import AtWork, at_work
 from tests.service.asking import label, stored
 from tests.service.pages.conftest import fill

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from nearnorm.service.access.keyring import Caller, check_role
 from nearnorm.service.api.dependencies import services_of
-from nearnorm.service.pages.views import EITHER, View
+from nearnorm.service.pages.frame.views import EITHER, View
 
 
 class Visitor(Struct, frozen=True):

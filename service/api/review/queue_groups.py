@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from nearnorm.models.conformal import lowest_percentile
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.claims import holder_of
 from nearnorm.service.api.dependencies import needs, services_of
-from nearnorm.service.api.queue import QueueItem, items_of, skips_of
+from nearnorm.service.api.review.claims import holder_of
+from nearnorm.service.api.review.queue import QueueItem, items_of, skips_of
 from nearnorm.service.feedback import alike, queue
 from nearnorm.service.feedback.alike import AlikeRecords, Likeness, Side
 from nearnorm.service.feedback.queue import Cursor, Pick

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from nearnorm.service.errors import InvalidRequest, ServiceError, Unauthorized
-from nearnorm.service.pages.site import page
+from nearnorm.service.pages.frame.site import page
 
 
 def pages() -> APIRouter:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.claims import holder_of
 from nearnorm.service.api.dependencies import needs, services_of
+from nearnorm.service.api.review.claims import holder_of
 from nearnorm.service.feedback import review
 from nearnorm.service.feedback.review import FoundEvent, RecordContext, SaidLabel, Source
 from nearnorm.service.ids import iso

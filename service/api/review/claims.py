@@ -13,7 +13,7 @@ from nearnorm.models.conformal import lowest_percentile
 from nearnorm.service.access.analyst_name import whose
 from nearnorm.service.access.keyring import Caller, check_role
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
-from nearnorm.service.api.queue import QueueItem, items_of, skips_of
+from nearnorm.service.api.review.queue import QueueItem, items_of, skips_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback import claims
 from nearnorm.service.feedback.claims import MOST, Ask, Held, ReviewScope

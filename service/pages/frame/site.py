@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from nearnorm.service.api.skips import REASONS as SKIP_REASONS
-from nearnorm.service.pages import words
-from nearnorm.service.pages.static_files import url_of
-from nearnorm.service.pages.views import VIEWS
+from nearnorm.service.api.review.skips import REASONS as SKIP_REASONS
+from nearnorm.service.pages.frame import words
+from nearnorm.service.pages.frame.static_files import url_of
+from nearnorm.service.pages.frame.views import VIEWS
 
 if TYPE_CHECKING:
     import jinja2
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = Path(__file__).parent.parent / "templates"
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "

@@ -9,8 +9,8 @@ from msgspec import Meta
 from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.claims import holder_of
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.review.claims import holder_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback import claims, review
 from nearnorm.service.feedback.submission.request import Name

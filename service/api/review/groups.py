@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs
-from nearnorm.service.api.feedback import previewed, stored
+from nearnorm.service.api.review.feedback import previewed, stored
 from nearnorm.service.feedback.submission import group_verdict
 from nearnorm.service.feedback.submission.group_verdict import GroupVerdict
 

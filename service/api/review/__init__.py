@@ -1,0 +1,1 @@
+"""What analysts ask for: what to review, all there is to know of it, and the taking of their verdicts."""

@@ -1,0 +1,1 @@
+"""What all pages share: who looks, templates, forms, files, words."""
