@@ -7,7 +7,7 @@ import numpy as np
 from onnx import TensorProto
 
 from nearnorm.training.export.graph import Graph
-from nearnorm.training.method.cycles import DAY, Circle
+from nearnorm.training.method.inputs.cycles import DAY, Circle
 
 
 def places(graph: Graph, circle: Circle) -> str:

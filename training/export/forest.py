@@ -8,9 +8,9 @@ import torch
 from onnx import TensorProto
 
 from nearnorm.training.export.graph import Graph
-from nearnorm.training.method.grown import GrownForest
+from nearnorm.training.method.forest.grown import GrownForest
+from nearnorm.training.method.forest.trees import DEPTH
 from nearnorm.training.method.heads import ALONE, RAMP, SEVERAL, STEEP, TINY, TOGETHER, ForestHead
-from nearnorm.training.method.trees import DEPTH
 
 
 def taught_logit(graph: Graph, head: ForestHead, logit: str, evidence: str, rows: str) -> str:

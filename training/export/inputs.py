@@ -8,9 +8,9 @@ from onnx import TensorProto
 
 from nearnorm.training.export.cycles import places
 from nearnorm.training.export.graph import Graph
-from nearnorm.training.method.column_maps import BEYOND_ALL, UNIT_LIMIT, NormalMap, RangeMap
-from nearnorm.training.method.cycles import Circle
-from nearnorm.training.method.preprocess import FARTHEST, Preprocess
+from nearnorm.training.method.inputs.column_maps import BEYOND_ALL, UNIT_LIMIT, NormalMap, RangeMap
+from nearnorm.training.method.inputs.cycles import Circle
+from nearnorm.training.method.inputs.preprocess import FARTHEST, Preprocess
 
 ROWS_LAST = [1, 0]
 TWO_AXES = np.array([0, -1])

@@ -18,7 +18,7 @@ import numpy as np
 
 from nearnorm.training.fitting.told_apart import told_apart
 from nearnorm.training.method.enough import enough
-from nearnorm.training.method.trees import (
+from nearnorm.training.method.forest.trees import (
     DEPTH,
     HASTY,
     REGULARISATION,

@@ -18,12 +18,12 @@ from nearnorm.training.fitting.sampling import Sampler
 from nearnorm.training.fitting.threads import one_thread
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.config import FitConfig
-from nearnorm.training.method.grown import GrownForest
+from nearnorm.training.method.forest.grown import GrownForest
 from nearnorm.training.method.heads import FOREST_SHARE, ForestHead, ScoreHead, soft_evidence
+from nearnorm.training.method.inputs.preprocess import Preprocess
 from nearnorm.training.method.losses import normal_likelihood
 from nearnorm.training.method.network import Detector, student_t
 from nearnorm.training.method.paper import choose_prototypes
-from nearnorm.training.method.preprocess import Preprocess
 from nearnorm.training.method.prototypes import find_prototypes
 
 HELD_OUT_SHARE = 0.1

@@ -6,7 +6,7 @@ is true. Where they cannot, either anomalies are hidden, or they are like normal
 
 import numpy as np
 
-from nearnorm.training.method.trees import Growth, grow_trees
+from nearnorm.training.method.forest.trees import Growth, grow_trees
 
 FOLDS = 3
 

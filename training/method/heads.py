@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from nearnorm.training.method.ensemble import MemberLinear, leaky
-from nearnorm.training.method.trees import DEPTH, Trees
+from nearnorm.training.method.forest.trees import DEPTH, Trees
 
 HEAD_WIDTH = 16
 FOREST_SHARE = 0.7

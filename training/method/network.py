@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.ensemble import MemberLinear, leaky
-from nearnorm.training.method.grown import GrownForest
+from nearnorm.training.method.forest.grown import GrownForest
 from nearnorm.training.method.heads import ForestHead, ScoreHead
+from nearnorm.training.method.inputs.preprocess import Preprocess
 from nearnorm.training.method.losses import huber
-from nearnorm.training.method.preprocess import Preprocess
 
 WIDEST_HIDDEN = 120
 """Most hidden units: half of the input's width up to here. Of 1,500 columns more made a fit ten times as long

@@ -13,8 +13,8 @@ from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.config import FitConfig, Preset
 from nearnorm.training.method.heads import ForestHead
+from nearnorm.training.method.inputs.preprocess import Preprocess
 from nearnorm.training.method.network import Detector
-from nearnorm.training.method.preprocess import Preprocess
 from tests.training.samples import quick, sample
 
 

@@ -14,7 +14,7 @@ from nearnorm.training.fitting.distil import (
     thorough_share,
 )
 from nearnorm.training.method.enough import ENOUGH, FEW
-from nearnorm.training.method.trees import HASTY, Forest, Trees, grow_trees, masses, thorough
+from nearnorm.training.method.forest.trees import HASTY, Forest, Trees, grow_trees, masses, thorough
 
 
 def rows(seed: int, count: int) -> np.ndarray:

@@ -13,8 +13,8 @@ from nearnorm.training.fitting.fit import Fitted, Progress, TrainingSet, fit
 from nearnorm.training.fitting.joint import SMOOTHED, TIE, train_jointly
 from nearnorm.training.fitting.representation import learn_representation
 from nearnorm.training.method.config import FitConfig
+from nearnorm.training.method.forest.trees import Forest
 from nearnorm.training.method.network import Detector
-from nearnorm.training.method.trees import Forest
 from tests.training.samples import quick, sample
 
 

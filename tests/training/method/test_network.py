@@ -5,8 +5,8 @@ import torch
 from nearnorm.training.export.onnx_graph import to_onnx
 from nearnorm.training.fitting.fit import TrainingSet, fit
 from nearnorm.training.method.config import FitConfig
+from nearnorm.training.method.inputs.preprocess import Preprocess
 from nearnorm.training.method.network import Detector
-from nearnorm.training.method.preprocess import Preprocess
 from tests.training.samples import quick, sample
 
 OUTPUTS = ("score", "similarity", "prototype", "distance", "reconstruction_error", "residual")

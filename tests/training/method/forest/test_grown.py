@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from nearnorm.training.method.grown import GrownForest
-from nearnorm.training.method.preprocess import Preprocess
-from nearnorm.training.method.trees import Trees
+from nearnorm.training.method.forest.grown import GrownForest
+from nearnorm.training.method.forest.trees import Trees
+from nearnorm.training.method.inputs.preprocess import Preprocess
 
 
 def made(transform: Literal["quantile", "minmax"]) -> tuple[Preprocess, torch.Tensor, torch.Tensor]:

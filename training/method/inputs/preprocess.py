@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from nearnorm.models.data.schema import NO_TIMES, TimeColumns
-from nearnorm.training.method.column_maps import NormalMap, RangeMap
-from nearnorm.training.method.cycles import circles_of
+from nearnorm.training.method.inputs.column_maps import NormalMap, RangeMap
+from nearnorm.training.method.inputs.cycles import circles_of
 
 FARTHEST = 1e30
 """Differences beyond it are cut: float32 ends at 3e38."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nearnorm.training.method.trees import Trees
+from nearnorm.training.method.forest.trees import Trees
 
 
 class GrownForest(nn.Module):

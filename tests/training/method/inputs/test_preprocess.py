@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from nearnorm.training.method.column_maps import BEYOND
-from nearnorm.training.method.preprocess import Preprocess
+from nearnorm.training.method.inputs.column_maps import BEYOND
+from nearnorm.training.method.inputs.preprocess import Preprocess
 
 NO_CODES = np.zeros((0, 0), dtype=np.int64)
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from nearnorm.training.fitting.fit import fit
+from nearnorm.training.method.forest.trees import DEPTH, HASTY, Trees, grow_trees, masses
 from nearnorm.training.method.heads import FOREST_SHARE, ForestHead
-from nearnorm.training.method.trees import DEPTH, HASTY, Trees, grow_trees, masses
 from tests.training.samples import quick, sample
 
 

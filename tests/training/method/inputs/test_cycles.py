@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from nearnorm.models.data.schema import TimeColumns
-from nearnorm.training.method.cycles import circles_of, day_of_month, day_of_week, minute_of_day
-from nearnorm.training.method.preprocess import Preprocess
+from nearnorm.training.method.inputs.cycles import circles_of, day_of_month, day_of_week, minute_of_day
+from nearnorm.training.method.inputs.preprocess import Preprocess
 
 DAY = 86_400.0
 START = 1.75e9 // DAY * DAY
