@@ -49,7 +49,7 @@ class Alerts(Struct, frozen=True):
     threshold: tuple[float, float]
 
 
-class RecentTraffic(Struct, frozen=True):
+class TrafficReading(Struct, frozen=True):
     """What a version has seen: `week` has its scores by bin [BINS], of which `raised` alerted; read `at`
     (monotonic)."""
 
@@ -64,9 +64,9 @@ class KnownTraffic:
     """By model, as old as a minute: to read it takes longer than all the rest."""
 
     def __init__(self) -> None:
-        self._known: dict[str, RecentTraffic] = {}
+        self._known: dict[str, TrafficReading] = {}
 
-    def read(self, connection: sa.Connection, ground: Ground) -> RecentTraffic:
+    def read(self, connection: sa.Connection, ground: Ground) -> TrafficReading:
         known, now = self._known.get(ground.model), time.monotonic()
         if known and known.version == ground.version and now - known.at < TRAFFIC_SECONDS:
             return known
@@ -74,7 +74,7 @@ class KnownTraffic:
         since = now_ms() // HOUR_MS - WEEK
         week = [hour for hour in hours if hour.hour >= since]
         raised = sum(hour.by_score for hour in week)
-        found = RecentTraffic(ground.version, history, _scores(week), raised, now)
+        found = TrafficReading(ground.version, history, _scores(week), raised, now)
         self._known[ground.model] = found
         return found
 
@@ -88,7 +88,7 @@ class Basis(Struct, frozen=True):
     in_force: InForce
     confirmed: frozenset[str]
     alerts: list[JudgedEvent]
-    traffic: RecentTraffic
+    traffic: TrafficReading
 
     @property
     def ground(self) -> Ground:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, BrowserType, Page, Playwright, sync_playwright
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
@@ -25,6 +25,32 @@ def browser_type_launch_args() -> dict[str, Any]:
         pytest.skip("chromium is not installed: apt-get install chromium")
     quiet = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
     return {"executable_path": CHROMIUM, "args": [*quiet, "--disable-sync", "--no-first-run"]}
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    """In place of the plugin's, which lives as long as the session: while it does, asyncio runs nothing else
+    in its thread, and other rooms' tests do."""
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser_type(playwright: Playwright) -> BrowserType:
+    return playwright.chromium
+
+
+@pytest.fixture(scope="module")
+def browser(browser_type: BrowserType, browser_type_launch_args: dict[str, Any]) -> Iterator[Browser]:
+    opened = browser_type.launch(**browser_type_launch_args)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def browser_context_args() -> dict[str, Any]:
+    """What a new context has beside its defaults: nothing."""
+    return {}
 
 
 @pytest.fixture(scope="session")
