@@ -26,7 +26,8 @@ class ReasonBar(Struct, frozen=True):
 
 class Card(Struct, frozen=True):
     """A record with its pictures. `why` it is offered, and `until` when it is held: None where it was looked
-    up. `group`: how its nearest normal group looks, in words."""
+    up. `percentile`: None where no version could say. `score`: None where it is not the serving version's, as
+    others do not compare with its threshold. `group`: how its nearest normal group looks, in words."""
 
     event_id: str
     id: str | None
@@ -35,8 +36,8 @@ class Card(Struct, frozen=True):
     until: str | None
     said: str | None
     anomaly: bool
-    percentile: float
-    score: float
+    percentile: float | None
+    score: float | None
     record: dict[str, Any]
     kept: dict[str, str]
     reasons: list[ReasonBar]
@@ -59,7 +60,7 @@ def cards_of(items: Sequence[ClaimedItem], model: LoadedModel) -> list[Card]:
                 item.said,
                 item.anomaly,
                 item.percentile,
-                item.score,
+                item.score if item.model_version == model.ref.version else None,
                 item.record,
                 item.kept or {},
                 _bars(item.reasons or []),
@@ -80,8 +81,8 @@ def card_of(event: EventView) -> Card:
         None,
         None,
         verdict.anomaly if verdict else False,
-        verdict.percentile if verdict else 0.0,
-        verdict.score if verdict else 0.0,
+        verdict.percentile if verdict else None,
+        event.verdict.now.score if event.verdict.now else None,
         event.record,
         event.kept or {},
         _bars(event.reasons or []),

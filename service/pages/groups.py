@@ -8,6 +8,7 @@ import msgspec
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
+from nearnorm.service.api.dependencies import services_of
 from nearnorm.service.api.review.feedback import previewed, stored
 from nearnorm.service.api.review.queue_groups import gathered
 from nearnorm.service.errors import InvalidRequest
@@ -30,11 +31,13 @@ async def get_groups(
     visitor: Reviewer,
     model: str = "default",
     said: str | None = None,
-    undone: bool = False,
 ) -> Response:
     """What is alike in the queue; `said` is the verdict just stored, or taken back."""
+    stands = None
+    if said is not None:
+        stands = await services_of(request).ledger.seen(lambda c: group_verdict.stands(c, said))
     found = await gathered(request, visitor.caller, model, None, SHOWN)
-    return await page(request, "groups.html", model=model, found=found, said=said, undone=undone)
+    return await page(request, "groups.html", model=model, found=found, said=said, stands=stands)
 
 
 @router.post("/groups/preview")
@@ -77,9 +80,8 @@ async def _said(
     request: Request, visitor: Visitor, verdict: dict[str, Any], key: str | None
 ) -> RedirectResponse:
     answer = await stored(request, group_verdict.read(msgspec.json.encode(verdict), visitor.caller, key))
-    undone = {} if "group" in answer else {"undone": "true"}
     said = answer.get("group") or verdict["retract_group"]
-    return see_other(f"/groups?{urlencode({'model': verdict['model'], 'said': said, **undone})}")
+    return see_other(f"/groups?{urlencode({'model': verdict['model'], 'said': said})}")
 
 
 def _verdict(form: Form) -> dict[str, Any]:

@@ -50,6 +50,14 @@ def test_a_group_gets_one_verdict_for_what_is_ticked_and_it_is_undone_as_one(
     assert open_records(desk) == set(ids)
 
 
+@pytest.mark.parametrize("said", ["x", "%00", "01M86E06DH8N5P6N2AWDDB2GRW"])
+def test_a_link_cannot_make_the_page_say_that_something_was_stored(desk: httpx.Client, said: str) -> None:
+    answer = desk.get(f"/groups?said={said}")
+    assert answer.status_code == 200
+    assert "Stored" not in answer.text
+    assert "Taken back" not in answer.text
+
+
 def test_all_ticks_go_at_once_and_nothing_ticked_is_no_verdict(page: Page, desk: httpx.Client) -> None:
     fill(desk, 4)
     page.goto(f"{desk.base_url}/groups")

@@ -1,11 +1,14 @@
 """From an alert to a verdict in a browser: by keys, by forms, and when the service is away."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.api.review.skips import REASONS
 from tests.service.asking import STRANGE, score, stored
 from tests.service.asking import label as say
@@ -252,3 +255,14 @@ def test_an_unknown_model_is_a_page_that_says_so(desk: httpx.Client) -> None:
     assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("text/html")
     assert "nobody" in answer.text
+
+
+def test_a_score_of_another_version_is_not_held_against_the_threshold_of_now(
+    desk: httpx.Client, tmp_path: Path, other_bundle: Bundle
+) -> None:
+    fill(desk, 1)
+    assert "alerts begin at a score of" in desk.get("/review").text
+    store = ModelStore(tmp_path / "home" / "models")
+    store.activate(store.publish(other_bundle.path), by="test")
+    until(lambda: "by the version that scored it" in desk.get("/review").text)
+    assert "alerts begin at a score of" not in desk.get("/review").text
