@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
+.PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak screenshots docs clean
 
 help: ## list the verbs
@@ -24,6 +24,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: setup ## serve the starter model on 127.0.0.1:8000
 	@echo "==> Open http://127.0.0.1:$${NEARNORM_PORT:-8000} in a browser (README shows what to send; Ctrl-C stops)"
 	@$(BIN)/nearnorm serve
+
+environments: setup ## make environments for what is tried against the real other side (.peers/): minutes, a gigabyte
+	@$(BIN)/python -m tests.environments
 
 test: setup ## run every test; says first what it skips, and what to install for it
 	@echo "==> Running the tests"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.load import closed, curve
 from tests.load.aims import aims
-from tests.load.peers.environments import peers
+from tests.load.peers.programs import peers
 from tests.load.servers import empty, nearnorm, route, running, trained, tutorial
 
 

@@ -1,0 +1,81 @@
+"""Virtual environments of their own for what is tried against the real other side: they pin what we do not.
+
+`make environments` makes them once, in .peers/ of the working tree; they never touch this one. Without one,
+what it is for is skipped.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import onnxruntime as ort
+import pytest
+
+KEPT = Path(__file__).parent.parent / ".peers"
+RUNTIME = f"onnxruntime=={ort.__version__}"  # the same as ours
+REQUIREMENTS = {"kserve": ("kserve==0.21.0", RUNTIME), "mlserver": ("mlserver==1.7.1", RUNTIME)}
+PATIENCE = 900.0  # seconds that an installation may take
+
+
+class NotMade(Exception):
+    """An environment could not be installed. The message says why."""
+
+
+def python_of(name: str) -> Path:
+    """The Python of an environment; the test is skipped where it was not made."""
+    if not _is_made(name):
+        pytest.skip(f"no environment for {name}: make environments")
+    return _python(name)
+
+
+def missing() -> list[str]:
+    """A line where an environment was not made."""
+    absent = [name for name in REQUIREMENTS if not _is_made(name)]
+    what = ", ".join(absent)
+    return [f"without environments of their own (make environments) {what} are not tried"] if absent else []
+
+
+def make(name: str) -> Path:
+    """Install an environment where it is not there yet; its Python. Raises NotMade."""
+    if _is_made(name):
+        return _python(name)
+    wanted = REQUIREMENTS[name]
+    print(f"==> Installing {', '.join(wanted)} into .peers/{name}: a minute or two", file=sys.stderr)
+    venv = [sys.executable, "-m", "venv", "--clear", str(KEPT / name)]
+    install = [str(_python(name)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    try:
+        for command in (venv, [*install, *wanted]):
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.CalledProcessError as error:
+        why = (error.stderr or error.stdout).strip().splitlines()
+        raise NotMade(f"{name} cannot be installed: {why[-1] if why else error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise NotMade(f"{name} was not installed in {PATIENCE:.0f} s") from error
+    _stamp(name).write_text("\n".join(wanted))
+    return _python(name)
+
+
+def _is_made(name: str) -> bool:
+    stamp = _stamp(name)
+    return stamp.is_file() and stamp.read_text() == "\n".join(REQUIREMENTS[name])
+
+
+def _python(name: str) -> Path:
+    return KEPT / name / "bin" / "python"
+
+
+def _stamp(name: str) -> Path:
+    return KEPT / name / "installed"
+
+
+def main(names: list[str]) -> None:
+    """Make those that are named, or all; 1 where one cannot be made."""
+    try:
+        for name in names or list(REQUIREMENTS):
+            make(name)
+    except NotMade as error:
+        raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
