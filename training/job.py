@@ -12,7 +12,13 @@ from nearnorm.models.bundle.manifest import Reading
 from nearnorm.models.data.tables import Arrays
 from nearnorm.models.errors import ConfigError
 from nearnorm.training.dataset.columns.infer import Finding
-from nearnorm.training.dataset.known_normal import judged_by, load_known_normal, overlap, shared_rows
+from nearnorm.training.dataset.known_normal import (
+    KnownNormal,
+    judged_by,
+    load_known_normal,
+    overlap,
+    shared_rows,
+)
 from nearnorm.training.dataset.load import AS_FOUND, Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.source import refuse_data_within
@@ -72,15 +78,10 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     refuse_data_within(job.out, job.source, job.held_out, job.validation, job.reference)
     _refuse_useless_validation(job)
     data = load(job.source, job.label_column, job.recipe.columns, job.time_column, reading=job.reading)
-    data = replace(data, warnings=(*data.warnings, *suspicious(data)))
-    if job.reference is None:
-        rows = split(data, job.seed)
-    else:
+    sample = None
+    if job.reference is not None:
         sample = load_known_normal(job.reference, job.label_column, data.schema, job.reading)
-        trained_on = overlap(data, sample)
-        data, rows = judged_by(data, sample, job.seed)
-        if trained_on is not None:
-            data = replace(data, warnings=(*data.warnings, trained_on))
+    data, rows = lay_out(data, sample, job.seed)
     watcher.schema(data.findings)
     for warning in data.warnings:
         watcher.warning(warning)
@@ -98,6 +99,21 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
             )
     validation = _validation(job, data, watcher) if job.validation else None
     return Prepared(job, data, rows, held_out, time.perf_counter() - started, validation)
+
+
+def lay_out(data: Dataset, sample: KnownNormal | None, seed: int) -> tuple[Dataset, Split]:
+    """Which rows are trained on and which judge, with what looks wrong among the data's warnings.
+
+    Rows of a `sample` that is known to be normal judge, where there is one. Raises DataError.
+    """
+    data = replace(data, warnings=(*data.warnings, *suspicious(data)))
+    if sample is None:
+        return data, split(data, seed)
+    trained_on = overlap(data, sample)
+    data, rows = judged_by(data, sample, seed)
+    if trained_on is not None:
+        data = replace(data, warnings=(*data.warnings, trained_on))
+    return data, rows
 
 
 def _refuse_useless_validation(job: TrainingJob) -> None:

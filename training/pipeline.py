@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -53,11 +53,40 @@ class _Clock:
         self.seconds[stage], self._last = now - self._last, now
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model before it is written: `files` go beside it whatever is told, `findings` are for its report."""
+
+    manifest: Manifest
+    model: bytes
+    files: dict[str, bytes]
+    findings: Findings
+
+    def with_report(self) -> dict[str, bytes]:
+        """All files beside the model and its manifest, the report's among them."""
+        started = time.perf_counter()
+        html = report_html(self.findings).encode()
+        told = replace(
+            self.findings, seconds={**self.findings.seconds, "report": time.perf_counter() - started}
+        )
+        as_json = json.dumps(report_json(told), indent=1).encode()
+        return {"report.html": html, **self.files, "report.json": as_json}
+
+
 def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None = None) -> Bundle:
     """Train a model on what was prepared and write its bundle to `job.out`, whole or not at all.
 
     `crossed` are ranks that were cross-fitted before, with the same recipe.
     """
+    trained = train(prepared, watcher, crossed)
+    watcher.step("report", STAGES["export"])
+    bundle = write_bundle(prepared.job.out, trained.manifest, trained.model, trained.with_report())
+    watcher.step("write", 1.0)
+    return bundle
+
+
+def train(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None = None) -> Trained:
+    """Train a model on what was prepared, and write nothing."""
     job, data, rows = prepared.job, prepared.data, prepared.split
     clock = _Clock(prepared.seconds)
 
@@ -118,7 +147,6 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
     )
     clock.ended("export")
 
-    watcher.step("report", STAGES["export"])
     manifest = Manifest(
         version=core.version,
         source=recorded(job.source),
@@ -142,14 +170,7 @@ def train_bundle(prepared: Prepared, watcher: Watcher, crossed: CrossFit | None 
         embedded=_embedded(detector, data, rows),
         seconds=clock.seconds,
     )
-    reports = {"report.html": report_html(findings).encode()}
-    if review:
-        reports[REVIEW] = write_review(review)
-    clock.ended("report")
-    reports["report.json"] = json.dumps(report_json(findings), indent=1).encode()
-    bundle = write_bundle(job.out, manifest, model, reports)
-    watcher.step("write", 1.0)
-    return bundle
+    return Trained(manifest, model, {REVIEW: write_review(review)} if review else {}, findings)
 
 
 def _validation_rows(prepared: Prepared, like: TrainingSet) -> TrainingSet | None:

@@ -39,7 +39,7 @@ def score(
 ) -> None:
     """Score the rows of a file, with the numbers and verdicts that the service would give."""
     from nearnorm.models.bundle.bundle import read_bundle
-    from nearnorm.service.serving.score_file import score_file
+    from nearnorm.service.batch.score_file import score_file
 
     settings = load_settings()
     opened = read_bundle(bundle)

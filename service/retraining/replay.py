@@ -7,10 +7,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from nearnorm.models.errors import ConfigError, DataError
+from nearnorm.service.batch.score_file import write_table
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import events, fetch
 from nearnorm.service.retraining.rescore import Rescorer
-from nearnorm.service.serving.score_file import write_table
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies
 

@@ -35,18 +35,24 @@ def without_ledger(manifest: Manifest, wanted: str | None) -> OfflineVerdict:
 
     Raises ConfigError for a budget that is none, is finer than the reference, or is solved from traffic.
     """
-    reference = Ground.of(manifest, "").reference
+    rows = manifest.core.reference.rows
     if wanted is None:
-        share, by = default_policy(len(reference)).budget, "the default policy, 1% of normal"
-    else:
-        parsed = budget.parse(wanted)
-        if not isinstance(parsed, NormalShare):
-            raise ConfigError(
-                f'--budget "{wanted}" is solved from traffic or verdicts, and this bundle is no champion of '
-                'the ledger in NEARNORM_HOME: give a share such as "1% of normal", or score where it serves'
-            )
-        share, by = parsed.share, f'--budget "{wanted}"'
-        Ranks(reference, Policy(share))  # refuses what is finer than the reference
+        return by_share(manifest, default_policy(rows).budget, "the default policy, 1% of normal")
+    parsed = budget.parse(wanted)
+    if not isinstance(parsed, NormalShare):
+        raise ConfigError(
+            f'--budget "{wanted}" is solved from traffic or verdicts, and this bundle is no champion of '
+            'the ledger in NEARNORM_HOME: give a share such as "1% of normal", or score where it serves'
+        )
+    return by_share(manifest, parsed.share, f'--budget "{wanted}"')
+
+
+def by_share(manifest: Manifest, share: float, by: str) -> OfflineVerdict:
+    """A share in (0, 1) of the bundle's own reference is an anomaly. `by` says whose word that is.
+
+    Raises ConfigError where the share is finer than the reference."""
+    reference = Ground.of(manifest, "").reference
+    Ranks(reference, Policy(share))  # refuses what is finer than the reference
     return _verdict(reference, lowest_anomaly(reference, share), True, by)
 
 

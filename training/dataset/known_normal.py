@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 
 from nearnorm.models.bundle.manifest import Reading
 from nearnorm.models.data.files.read import read_table
@@ -55,6 +56,12 @@ def load_known_normal(
                 "known to be normal, and no others"
             )
         table = table.drop_columns([label_column])
+    return known_normal(source, table, schema)
+
+
+def known_normal(source: str, table: pa.Table, schema: FeatureSchema) -> KnownNormal:
+    """Rows without labels, all known to be normal, by the schema of a model. Raises DataError naming the
+    column and the row."""
     missing = [f.name for f in schema.scored if f.name not in table.column_names]
     if missing:
         raise DataError(f"{source} has no column {missing[0]!r}: a reference has every column that is scored")

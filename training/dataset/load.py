@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -87,17 +87,36 @@ def load(
             f"{source} has one column: records need at least one feature beside their label "
             "(where it holds more, give --csv-separator)"
         )
-    _refuse_categories(table, declared)
     if time_column is not None and time_column not in table.column_names:
         raise _no_column(source, table, time_column, "--time-column")
-    table = table.drop_columns([label_column])
+    features = table.drop_columns([label_column])
+    data = typed(source, features, labels, label_column, overrides, time_column, older)
+    return replace(data, warnings=(*warnings, *data.warnings))
+
+
+def typed(
+    source: str,
+    features: pa.Table,
+    labels: np.ndarray,
+    label_column: str,
+    overrides: dict[str, ColumnOverride],
+    time_column: str | None = None,
+    older: FeatureSchema | None = None,
+) -> Dataset:
+    """The columns of N records, as `read_table` gives them, and their labels [N] int8 -> what training reads.
+
+    `label_column` is what the bundle calls the labels. Raises DataError or ConfigError naming the column and
+    the row.
+    """
+    _refuse_categories(features, [name for name, override in overrides.items() if override.is_text])
+    known: frozenset[str] = frozenset() if older is None else older.names
     if time_column is not None and time_column not in {*overrides, *known}:
-        overrides = {**overrides, time_column: as_time(table.column(time_column), time_column)}
-    inferred = infer_schema(table, overrides, older)
+        overrides = {**overrides, time_column: as_time(features.column(time_column), time_column)}
+    inferred = infer_schema(features, overrides, older)
     schema = inferred.schema
-    arrays = to_arrays(table, schema)
+    arrays = to_arrays(features, schema)
     refuse_bad_rows(source, arrays)
-    time = None if time_column is None else order_of(table, schema, arrays.numeric, time_column)
+    time = None if time_column is None else order_of(features, schema, arrays.numeric, time_column)
     return Dataset(
         schema=schema,
         numeric=arrays.numeric,
@@ -114,7 +133,7 @@ def load(
             unlabelled=int((labels == UNLABELLED).sum()),
         ),
         findings=inferred.findings,
-        warnings=(*warnings, *inferred.warnings),
+        warnings=inferred.warnings,
     )
 
 

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import nearnorm.training
-from nearnorm.models.errors import ConfigError
+from nearnorm.models.errors import ConfigError, DataError
 
 ROOT = Path(nearnorm.training.__file__).parent.parent
 """Where the packages lie, and with them the base data of the starter model."""
+
+
+IN_MEMORY = "memory://"
+"""How the source of rows begins that came from no file, such as the frame of a notebook."""
 
 
 def recorded(source: str) -> str:
@@ -31,7 +35,14 @@ def refuse_data_within(folder: Path, *sources: str | None) -> None:
 
 
 def resolve(source: str) -> str:
-    """Where base data lies that a manifest names."""
+    """Where base data lies that a manifest names. Raises DataError where it lay in the memory of a process
+    that is gone."""
+    if source.startswith(IN_MEMORY):
+        raise DataError(
+            "the model was trained on a frame in memory, which no retraining can read: write its rows and "
+            "labels to a file, and name that by NEARNORM_TRAINING_DATA (known normals by "
+            "NEARNORM_REFERENCE_DATA)"
+        )
     if "://" in source:
         return source
     path = Path(source)

@@ -11,7 +11,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
-from nearnorm.service.serving.score_file import score_file
+from nearnorm.service.batch.score_file import score_file
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict.novelty import ALLOWED
 from nearnorm.service.verdict.offline import without_ledger

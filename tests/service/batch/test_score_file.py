@@ -10,7 +10,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.service.serving.score_file import score_file
+from nearnorm.service.batch.score_file import score_file
 from nearnorm.service.verdict.offline import without_ledger
 
 RECORDS = [
