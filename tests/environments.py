@@ -13,7 +13,11 @@ import pytest
 
 KEPT = Path(__file__).parent.parent / ".peers"
 RUNTIME = f"onnxruntime=={ort.__version__}"  # the same as ours
-REQUIREMENTS = {"kserve": ("kserve==0.21.0", RUNTIME), "mlserver": ("mlserver==1.7.1", RUNTIME)}
+REQUIREMENTS = {
+    "kserve": ("kserve==0.21.0", RUNTIME),
+    "mlserver": ("mlserver==1.7.1", RUNTIME),
+    "pyod": ("pyod==3.6.7",),
+}
 PATIENCE = 900.0  # seconds that an installation may take
 
 

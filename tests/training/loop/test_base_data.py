@@ -17,7 +17,7 @@ from nearnorm.models.retraining import TrainingRequest
 from nearnorm.training.dataset.known_normal import load_known_normal
 from nearnorm.training.dataset.load import load
 from nearnorm.training.dataset.recipe import ColumnOverride, Recipe
-from nearnorm.training.dataset.source import resolve
+from nearnorm.training.dataset.source import IN_MEMORY, resolve
 from nearnorm.training.loop.base_data import read_base, read_reference
 from nearnorm.training.loop.retrain import retrain
 from nearnorm.training.loop.snapshot import take
@@ -55,6 +55,14 @@ def test_changed_data_is_told_and_refused_under_trusted_keys_unless_the_operator
     with pytest.raises(DataError, match=r"has changed .* name the data that you trust by NEARNORM_TRAINING"):
         read_base(elsewhere, None, OWN, OWN, trusted=True)
     assert read_base(elsewhere, elsewhere.source, OWN, OWN, trusted=True).changed == told
+
+
+def test_a_champion_of_a_frame_in_memory_wants_a_file_of_its_rows(bundle: Bundle) -> None:
+    source = resolve(bundle.manifest.source)
+    notebook = bundle.manifest.model_copy(update={"source": f"{IN_MEMORY}X"})
+    with pytest.raises(DataError, match=r"trained on a frame in memory.*by NEARNORM_TRAINING_DATA"):
+        read_base(notebook, None, OWN, OWN, trusted=False)
+    assert read_base(notebook, source, OWN, OWN, trusted=False).changed is None
 
 
 def test_a_retrained_champion_remembers_the_base_data_and_not_the_labels_that_came_later(

@@ -1,0 +1,1 @@
+"""The estimator: Nearnorm in a notebook, in scikit-learn's manner and with PyOD's meaning."""
