@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+LOWEST := $(addprefix tests/service/,http inference ledger process records scoring serving feedback/submission)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
@@ -30,15 +31,16 @@ environments: setup ## make environments for what is tried against the real othe
 
 test: setup ## run every test; says first what it skips, and what to install for it
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
-test-lowest: setup ## the HTTP layer on the lowest uvicorn that pyproject.toml allows
-	@lowest=$$(sed -n 's/.*"uvicorn>=\([0-9.]*\),.*/\1/p' pyproject.toml) && echo "==> Testing on uvicorn $$lowest" \
-	  && $(BIN)/python -m venv .venv-lowest \
-	  && $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"), "$(CURDIR)/src", sep="\n")' \
+test-lowest: setup ## the service on the oldest release of every package that pyproject.toml allows
+	@echo "==> Testing on the oldest packages" && $(BIN)/python -m venv .venv-lowest \
+	  && $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	    > $$(.venv-lowest/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lower.pth \
-	  && .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "uvicorn==$$lowest" \
-	  && .venv-lowest/bin/python -m pytest -q tests/service/http
+	  && $(BIN)/python -m tests.lowest > .venv-lowest/lowest.txt \
+	  && .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --ignore-installed -r .venv-lowest/lowest.txt \
+	  && .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e . \
+	  && .venv-lowest/bin/python -m pytest -q --numprocesses 4 --dist loadfile $(LOWEST)
 
 lint: setup ## ruff, mypy --strict, import rule, dependencies
 	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -21,6 +21,7 @@ from nearnorm.service.verdict import policies
 from tests.deploy.expressions import PROMETHEUS, alerts, of_dashboard, of_rules
 from tests.service.running import serving
 
+RULES_TESTS = ("rules_test.yml", "rules_of_days_test.yml")
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("promtool") and shutil.which("prometheus")),
     reason="needs prometheus and promtool (Debian's package prometheus)",
@@ -41,12 +42,12 @@ def test_the_configuration_and_its_rules_are_valid() -> None:
 @needs_prometheus
 @pytest.mark.timeout(1_200)  # promtool reckons for minutes where other work has the machine
 def test_alerts_tell_and_keep_still_as_their_unit_tests_say() -> None:
-    promtool("test", "rules", "rules_test.yml")
+    promtool("test", "rules", *RULES_TESTS)
 
 
 def test_every_alert_has_both_unit_tests() -> None:
-    tests = yaml.safe_load((PROMETHEUS / "rules_test.yml").read_text())["tests"]
-    names = [test["name"] for test in tests]
+    files = [yaml.safe_load((PROMETHEUS / name).read_text()) for name in RULES_TESTS]
+    names = [test["name"] for file in files for test in file["tests"]]
     assert sorted(names) == sorted(f"{a} {what}" for a in alerts() for what in ("keeps still", "tells"))
 
 

@@ -1,0 +1,24 @@
+"""The oldest release that pyproject.toml allows of every package that the service needs, a line each."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
+EXTRAS = ("cpu", "arrow", "postgres", "oidc", "otel", "s3", "signatures")
+
+
+def lowest() -> Iterator[str]:
+    """Requirements that pin each lower bound. Each has one."""
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    wanted = project["dependencies"] + [one for e in EXTRAS for one in project["optional-dependencies"][e]]
+    for requirement in map(Requirement, wanted):
+        bound = next(one.version for one in requirement.specifier if one.operator == ">=")
+        extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+        yield f"{requirement.name}{extras}=={bound}"
+
+
+if __name__ == "__main__":
+    print("\n".join(lowest()))
