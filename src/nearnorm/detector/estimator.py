@@ -16,12 +16,13 @@ from sklearn.metrics import average_precision_score
 from sklearn.utils import ClassifierTags, Tags, check_random_state
 
 from nearnorm.detector.bundled import Bundled, read_files
-from nearnorm.detector.frames import by_names, read_frame
+from nearnorm.detector.columns import by_names
 from nearnorm.detector.labels import read_labels
 from nearnorm.detector.mistakes import InvalidInput, NearnormWarning, as_value_errors
 from nearnorm.detector.recipe import KNOBS, PRESET, Schema, parameters_of, recipe_of
 from nearnorm.detector.training import Rows, train
 from nearnorm.models.conformal import threshold
+from nearnorm.models.data.frames import read_frame
 from nearnorm.service.batch.scorer import ScoredRows
 from nearnorm.training.dataset.labels import ANOMALY
 from nearnorm.training.method.config import Preset
@@ -248,7 +249,8 @@ class NearnormDetector(BaseEstimator):  # type: ignore[misc]  # scikit-learn shi
 
     def _table(self, X: Any) -> pa.Table:  # noqa: ANN401
         scored = [feature.name for feature in self._fitted().scorer.schema.scored]
-        return by_names(read_frame(X), self._columns, hasattr(self, "feature_names_in_"), scored)
+        with as_value_errors():
+            return by_names(read_frame(X), self._columns, hasattr(self, "feature_names_in_"), scored)
 
     def _score(self, X: Any) -> ScoredRows:  # noqa: ANN401
         return self._sound(self._table(X))

@@ -1,4 +1,4 @@
-"""Frames in: NumPy, pandas, polars, Arrow, lists of records -> the table that training and scoring read.
+"""Frames in: NumPy, pandas, polars, Arrow, lists of records -> tables as `read_table` gives them.
 
 Columns of Arrow and polars are read where they lie; NumPy's and pandas' are copied where their layout is not
 Arrow's.
@@ -6,16 +6,15 @@ Arrow's.
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct
 
-from nearnorm.detector.mistakes import InvalidInput
 from nearnorm.models.data.files.plain import plain
 from nearnorm.models.data.spelling import spelled
+from nearnorm.models.errors import DataError
 
 FRAMES = "give a NumPy array, a pandas or polars frame, an Arrow table, or a list of records"
 
@@ -29,43 +28,19 @@ class Frame(Struct, frozen=True):
 
 
 def read_frame(X: Any, source: str = "X") -> Frame:  # noqa: ANN401
-    """Raises InvalidInput for what is no table of rows and columns, or has a column that is no column."""
+    """Raises DataError for what is no table of rows and columns, or has a column that is no column."""
     names, columns = _columns(X, source)
     if not columns:
-        raise InvalidInput(
+        raise DataError(
             f"{source} has 0 feature(s) (shape=({_rows(X)}, 0)) while a minimum of 1 is required."
         )
     given = [f"x{i}" for i in range(len(columns))] if names is None else names
     twice = [name for name, count in Counter(given).items() if count > 1]
     if twice:
-        raise InvalidInput(f"{source} has two columns {twice[0]!r}: rename one of them")
+        raise DataError(f"{source} has two columns {twice[0]!r}: rename one of them")
     table = pa.table([_readable(c, n, source) for c, n in zip(columns, given, strict=True)], names=given)
     table = table.rename_columns(spelled(given))
     return Frame(table.unify_dictionaries(), None if names is None else tuple(names))
-
-
-def by_names(frame: Frame, wanted: Sequence[str], named: bool, scored: Sequence[str]) -> pa.Table:
-    """The columns of a frame to be scored: by name, in any order, where both have names, else by place.
-
-    `wanted` are those of the training data, `scored` those that have to be there. Raises InvalidInput.
-    """
-    table = frame.table
-    if frame.names is None or not named:
-        if table.num_columns != len(wanted):
-            raise InvalidInput(
-                f"X has {table.num_columns} features, but NearnormDetector is expecting {len(wanted)} "
-                "features as input"
-            )
-        return table.rename_columns(list(wanted))
-    unseen = sorted(set(table.column_names).difference(wanted))
-    absent = [name for name in scored if name not in table.column_names]
-    if unseen or absent:
-        told = [f"unseen at fit time: {_listed(unseen)}"] * bool(unseen)
-        told += [f"seen at fit time, yet now missing: {_listed(absent)}"] * bool(absent)
-        raise InvalidInput(
-            f"The feature names should match those that were passed during fit ({'; '.join(told)})"
-        )
-    return table
 
 
 def _columns(X: Any, source: str) -> tuple[list[str] | None, list[Any]]:  # noqa: ANN401
@@ -87,23 +62,23 @@ def _columns(X: Any, source: str) -> tuple[list[str] | None, list[Any]]:  # noqa
 
 def _array_columns(X: Any, source: str) -> list[Any]:  # noqa: ANN401
     if type(X).__module__.startswith("scipy.sparse"):
-        raise InvalidInput(f"{source} is a sparse matrix, which is not read: use its toarray()")
+        raise DataError(f"{source} is a sparse matrix, which is not read: use its toarray()")
     if hasattr(X, "collect") or isinstance(X, (str, bytes, dict)):
         lazy = ": collect() it first" if hasattr(X, "collect") else ""
-        raise InvalidInput(f"{source} is a {type(X).__name__}{lazy}: {FRAMES}")
+        raise DataError(f"{source} is a {type(X).__name__}{lazy}: {FRAMES}")
     try:
         array = np.asarray(X)
         if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
             array = np.asarray(X, object)  # numbers beside texts stay numbers
     except ValueError:
-        raise InvalidInput(f"{source} has rows of different lengths: {FRAMES}") from None
+        raise DataError(f"{source} has rows of different lengths: {FRAMES}") from None
     if array.dtype.kind == "c":
-        raise InvalidInput(f"Complex data not supported: {source} holds complex numbers")
+        raise DataError(f"Complex data not supported: {source} holds complex numbers")
     if array.dtype.names is not None:
-        raise InvalidInput(f"{source} is a structured array: {FRAMES}")
+        raise DataError(f"{source} is a structured array: {FRAMES}")
     if array.ndim != 2:
         shaped = f"Expected 2D array, got {'scalar' if not array.ndim else f'{array.ndim}D'} array instead"
-        raise InvalidInput(
+        raise DataError(
             f"{shaped}: {source} has a row of values for each record. Reshape your data: reshape(-1, 1) if "
             "it has one feature, reshape(1, -1) if it is one record"
         )
@@ -114,7 +89,7 @@ def _arrow(X: Any, source: str) -> pa.Table:  # noqa: ANN401
     try:
         table = pa.table(X)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InvalidInput(f"{source} cannot be read as a table: {_line(error)}: {FRAMES}") from None
+        raise DataError(f"{source} cannot be read as a table: {_line(error)}: {FRAMES}") from None
     return table
 
 
@@ -125,7 +100,7 @@ def _names(names: list[Any], source: str) -> list[str] | None:
         return [str(name) for name in names]
     if any(texts):
         name = names[texts.index(False)]
-        raise InvalidInput(
+        raise DataError(
             f"{source}: the column name {name!r} is no text, and others are: rename it, as by "
             "X.columns.astype(str)"
         )
@@ -140,7 +115,7 @@ def _readable(column: Any, name: str, source: str) -> pa.ChunkedArray:  # noqa: 
         chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
         return plain(chunked)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise InvalidInput(
+        raise DataError(
             f"{source}: column {name!r} holds values that are no column: {_line(error)}: give one type of "
             "value a column, None where one is missing"
         ) from None
@@ -155,10 +130,6 @@ def _objects(values: list[Any]) -> np.ndarray:
 def _rows(X: Any) -> int:  # noqa: ANN401
     shape = getattr(X, "shape", None)
     return int(shape[0]) if shape else len(X)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _line(error: Exception) -> str:
