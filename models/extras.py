@@ -6,6 +6,7 @@ _EXTRA_OF = {
     "cryptography": "signatures",
     "matplotlib": "training",
     "obstore": "s3",
+    "mlflow": "mlflow",
     "onnx": "training",
     "onnxruntime": "cpu",
     "opentelemetry": "otel",

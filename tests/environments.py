@@ -17,6 +17,12 @@ REQUIREMENTS = {
     "kserve": ("kserve==0.21.0", RUNTIME),
     "mlserver": ("mlserver==1.7.1", RUNTIME),
     "pyod": ("pyod==3.6.7",),
+    "mlflow": (  # and what nearnorm itself needs there to score and to import
+        "mlflow-skinny==3.17.2",
+        RUNTIME,
+        *("alembic", "msgspec", "pandas", "pyarrow", "pydantic-settings", "pysimdjson"),
+        *("rich", "sqlalchemy", "structlog", "typer"),
+    ),
 }
 PATIENCE = 900.0  # seconds that an installation may take
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from nearnorm.service.settings import Settings
 
 GROUP = "nearnorm.commands"
+MLFLOW = "models:/"
+"""How its registry's models are named."""
 OURS = {
     "keys": "keys:keys_cli",
     "analysts": "analysts:analysts_cli",
     "score": "score:score",
+    "export": "export:export",
     "forget": "keys:forget",
     "worker": "retraining:worker",
     "retrain": "retraining:retrain",
@@ -155,8 +159,20 @@ def list_models() -> None:
 
 
 @models_cli.command("import")
-def import_model(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")]) -> None:
+def import_model(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or models:/NAME@ALIAS of MLflow.")],
+) -> None:
     """Copy a bundle into the store, its reviewable rows into the ledger, and print its version last."""
+    if not bundle.startswith(MLFLOW):
+        _import(Path(bundle))
+        return
+    from nearnorm.service.interfaces.mlflow_model.registry import download
+
+    with TemporaryDirectory() as folder:
+        _import(download(bundle, Path(folder)))
+
+
+def _import(bundle: Path) -> None:
     from nearnorm.models.bundle.bundle import read_bundle
     from nearnorm.models.bundle.review import read_review
     from nearnorm.service.cli.keys import in_ledger, written
