@@ -66,9 +66,9 @@ def write_bundle(
 def refuse_other_files(folder: Path) -> None:
     """Raise BundleError where a bundle cannot be written: there is something, and it is no bundle."""
     if folder.exists() and not folder.is_dir():
-        raise BundleError(f"{folder} is a file: give --out a folder")
+        raise BundleError(f"{folder} is a file: name a folder")
     if folder.is_dir() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        raise BundleError(f"{folder} holds other files: give --out a new or empty folder")
+        raise BundleError(f"{folder} holds other files: name a new or empty folder")
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -67,7 +67,7 @@ def _array_columns(X: Any, source: str) -> list[Any]:  # noqa: ANN401
         lazy = ": collect() it first" if hasattr(X, "collect") else ""
         raise DataError(f"{source} is a {type(X).__name__}{lazy}: {FRAMES}")
     try:
-        array = np.asarray(X)
+        array = X if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
         if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
             array = np.asarray(X, object)  # numbers beside texts stay numbers
     except ValueError:

@@ -37,6 +37,7 @@ def test_without_y_nothing_is_labelled_and_where_all_are_zero_is_unlabelled() ->
         (["1", "0", "0"], "y holds other values than numbers"),
         ([float("inf"), 0, 1], "row 1 holds inf"),
         (np.zeros((3, 2)), "y has 2 dimensions"),
+        ([1, 1, 1], "y is 1 in every row"),
     ],
 )
 def test_a_label_that_is_none_is_named(y: Any, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,16 @@ def test_a_pickled_copy_scores_alike_and_a_clone_is_not_fitted(
         clone(fitted).predict(made[0])
 
 
-def test_a_copy_saves_a_bundle_without_a_report(fitted: NearnormDetector, tmp_path: Any) -> None:
+def test_a_loaded_detector_saves_all_of_its_bundle(fitted: NearnormDetector, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "first")
+    NearnormDetector.load(tmp_path / "first", 0.1).save(tmp_path / "second")
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("first", "second"))
+    assert first == second
+    assert "review.jsonl" in first
+
+
+def test_a_copy_saves_a_bundle_without_a_report(made: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    fitted = quietly(small(), *made)
     pickle.loads(pickle.dumps(fitted)).save(tmp_path / "copy")  # noqa: S301
     assert read_bundle(tmp_path / "copy").version == fitted.version_
     assert not (tmp_path / "copy" / "report.html").exists()
@@ -162,7 +172,8 @@ def test_the_last_rows_by_a_time_column_judge() -> None:
         ({"members": 0}, "members: Input should be greater than or equal to 1"),
         ({"preset": "fast"}, "preset: Input should be 'default' or 'paper'"),
         ({"schema": {"a": {"kind": "text"}}}, "schema.a.kind: Input should be"),
-        ({"random_state": -1}, "random_state=-1: give a number from 0 on"),
+        ({"random_state": -1}, "random_state=-1: give a number from 0 to"),
+        ({"schema": ["a"]}, "schema: Input should be a valid dictionary"),
         ({"time_column": "at"}, "time_column='at': X has no such column"),
         ({"label_column": "x0"}, "X has a column 'x0', as the bundle calls the labels"),
     ],

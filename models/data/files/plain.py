@@ -25,6 +25,8 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_run_end_encoded(kind):
         return plain(pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks], kind.value_type))
     if pa.types.is_dictionary(kind):
+        if pa.types.is_string_view(kind.value_type):  # which Arrow does not unpack: polars' categories
+            return plain(_over_strings(column))
         return plain(column.cast(kind.value_type))
     if pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.string()).cast(TEXT)
@@ -37,6 +39,12 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if _is_binary(kind):
         return column.cast(pa.binary())
     return column
+
+
+def _over_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = pa.dictionary(column.type.index_type, pa.string())
+    parts = [pa.DictionaryArray.from_arrays(c.indices, c.dictionary.cast(pa.string())) for c in column.chunks]
+    return pa.chunked_array(parts, kind)
 
 
 def _is_binary(kind: pa.DataType) -> bool:

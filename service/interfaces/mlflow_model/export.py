@@ -12,10 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from nearnorm import __version__
-from nearnorm.models.bundle.bundle import Bundle, fsync_folder, rename_durably, write_durably
+from nearnorm.models.bundle.bundle import (
+    MOST_FILE_BYTES,
+    Bundle,
+    fsync_folder,
+    rename_durably,
+    write_durably,
+)
+from nearnorm.models.bundle.plain_file import read_plain_file
 from nearnorm.models.data.records import records
 from nearnorm.models.data.schema import Feature, FeatureSchema
 from nearnorm.models.errors import ConfigError
+from nearnorm.models.store.folder import plain_files
 from nearnorm.service.inference.engine import golden_rows
 
 MLMODEL = "MLmodel"
@@ -40,6 +48,8 @@ ANSWERS = {
 def export(bundle: Bundle, folder: Path, budget: str | None = None) -> None:
     """Write a folder that is new or empty, whole or not at all. `budget` is a share such as "1% of normal".
 
+    No record leaves with it: rows for review stay behind.
+
     Raises ConfigError where there is something."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--mlflow {folder} is there already: name a new or empty folder")
@@ -48,9 +58,8 @@ def export(bundle: Bundle, folder: Path, budget: str | None = None) -> None:
     try:
         temporary.chmod(0o755)
         (temporary / BUNDLE).mkdir()
-        for path in sorted(bundle.path.iterdir()):
-            if path.is_file():
-                write_durably(temporary / BUNDLE / path.name, path.read_bytes())
+        for path in plain_files(bundle.path):
+            write_durably(temporary / BUNDLE / path.name, read_plain_file(path, MOST_FILE_BYTES))
         fsync_folder(temporary / BUNDLE)
         for name, content in _descriptions(bundle, budget).items():
             write_durably(temporary / name, content.encode())

@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from nearnorm.models.bundle.bundle import MANIFEST, MODEL, Bundle, read_bundle, write_bundle
+from nearnorm.models.bundle.bundle import MANIFEST, MODEL, MOST_FILE_BYTES, Bundle, read_bundle, write_bundle
 from nearnorm.models.bundle.manifest import Manifest
+from nearnorm.models.bundle.plain_file import read_plain_file
+from nearnorm.models.bundle.review import REVIEW
 from nearnorm.models.conformal import usable_budget
+from nearnorm.models.store.folder import plain_files
 from nearnorm.service.batch.scorer import Scorer
 from nearnorm.service.verdict.offline import by_share
 
@@ -56,5 +59,6 @@ class Bundled:
 def read_files(folder: Path) -> dict[str, bytes]:
     """The files of a bundle, its digests checked. Raises BundleError."""
     bundle = read_bundle(folder)
-    beside = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    paths = [*plain_files(folder), *(path for path in [folder / REVIEW] if path.is_file())]
+    beside = {path.name: read_plain_file(path, MOST_FILE_BYTES) for path in paths}
     return {**beside, MODEL: bundle.model}

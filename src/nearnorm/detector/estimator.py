@@ -242,8 +242,8 @@ class NearnormDetector(BaseEstimator):  # type: ignore[misc]  # scikit-learn shi
 
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
-            if self.random_state < 0:
-                raise InvalidInput(f"random_state={self.random_state}: give a number from 0 on")
+            if not 0 <= self.random_state < 2**63:
+                raise InvalidInput(f"random_state={self.random_state}: give a number from 0 to 2**63 - 1")
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 

@@ -31,6 +31,8 @@ def read_labels(y: Any, rows: int) -> np.ndarray:  # noqa: ANN401
             f"{mend}"
         )
     labels = np.where(np.isnan(values), UNLABELLED, values).astype(np.int8)
+    if len(labels) and (labels == ANOMALY).all():
+        raise InvalidInput("y is 1 in every row: normal is learnt from rows that are no anomalies")
     if not (labels == UNLABELLED).any():
         labels[labels == NORMAL] = UNLABELLED
     return labels

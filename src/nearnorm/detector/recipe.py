@@ -29,7 +29,7 @@ def recipe_of(preset: Preset, knobs: Mapping[str, object], schema: Schema | None
     except ValidationError as error:
         raise _refused(error, "") from None
     try:
-        return Recipe.model_validate({"fit": config, "columns": dict(schema or {})})
+        return Recipe.model_validate({"fit": config, "columns": {} if schema is None else schema})
     except ValidationError as error:
         raise _refused(error, "schema") from None
 

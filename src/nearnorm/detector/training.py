@@ -43,7 +43,7 @@ def train(rows: Rows, recipe: Recipe, seed: int) -> "Trained":
         sample = known_normal("reference", rows.reference, data.schema)
     data, split = lay_out(data, sample, seed)
     for sentence in data.warnings:
-        warnings.warn(sentence, NearnormWarning, stacklevel=4)
+        warnings.warn(sentence, NearnormWarning, stacklevel=3)
     job = TrainingJob(
         source=f"{IN_MEMORY}X",
         out=Path(),  # nothing is written

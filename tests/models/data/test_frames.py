@@ -30,9 +30,10 @@ TABLE = pa.Table.from_pylist(RECORDS)
         pd.DataFrame(RECORDS, index=[7, 7, 9]).astype({"country": "category", "paid": "boolean"}),
         TABLE.to_pandas(types_mapper=pd.ArrowDtype),
         pl.DataFrame(RECORDS),
+        pl.DataFrame(RECORDS).with_columns(pl.col("country").cast(pl.Categorical)),
         RECORDS,
     ],
-    ids=["table", "batch", "pandas", "extension types", "arrow types", "polars", "records"],
+    ids=["table", "batch", "pandas", "extension types", "arrow types", "polars", "categories", "records"],
 )
 def test_the_same_rows_are_the_same_table_in_every_library(frame: Any) -> None:
     found = read_frame(frame)
@@ -46,6 +47,7 @@ def test_the_same_rows_are_the_same_table_in_every_library(frame: Any) -> None:
     [
         np.array([[1.0, 2.0], [np.nan, 4.0]]),
         np.asfortranarray([[1.0, 2.0], [np.nan, 4.0]], np.float32),
+        np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]], mask=[[False, False], [True, False]]),
         [[1, 2], [None, 4]],
         pd.DataFrame([[1.0, 2.0], [np.nan, 4.0]]),
     ],
