@@ -9,10 +9,10 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "notebook.md"
 SHORT = {
-    "NearnormDetector(contamination=0.02)": "NearnormDetector(contamination=0.02, joint_epochs=2, members=2)",
+    "NearnormDetector(contamination=0.02)": "NearnormDetector(0.02, joint_epochs=1, members=1, trees=0)",
     "StratifiedKFold(3,": "StratifiedKFold(2,",
-    "NearnormDetector(), {": "NearnormDetector(joint_epochs=1, members=1), {",
-    "[0, 40]": "[0, 5]",
+    "NearnormDetector(), {": "NearnormDetector(joint_epochs=1, members=1, forests=1), {",
+    "[0, 40]": "[0, 1]",
 }
 """Fits cut short; the rest runs to the letter."""
 

@@ -17,9 +17,11 @@ from nearnorm.service.app import create_app
 from nearnorm.service.batch.score_file import score_file
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict.offline import without_ledger
+from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.job import prepare
+from nearnorm.training.method.config import FitConfig
 from nearnorm.training.pipeline import train_bundle
-from tests.detector.conftest import quick, quietly
+from tests.detector.conftest import FEW_TREES, quick, quietly
 from tests.service.running import home_with, serving
 from tests.training.conftest import SILENT, job
 
@@ -32,7 +34,8 @@ def saved(detector: NearnormDetector, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def trained(out: Path, source: Path, **changes: Any) -> Bundle:
-    return train_bundle(prepare(job(out, str(source), **changes), SILENT), SILENT)
+    recipe = Recipe(fit=FitConfig.model_validate(FEW_TREES), columns={})
+    return train_bundle(prepare(job(out, str(source), recipe=recipe, **changes), SILENT), SILENT)
 
 
 @pytest.fixture(scope="module")
