@@ -9,7 +9,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nearnorm import __version__
 from nearnorm.models.errors import NearnormError
-from nearnorm.service.api import analysts, drift, health, jobs, models, overview, policy, privacy, session
+from nearnorm.service.api import (
+    analysts,
+    drift,
+    health,
+    jobs,
+    models,
+    overview,
+    policy,
+    privacy,
+    session,
+    webhooks,
+)
 from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.api.review import claims, events, feedback, groups, queue, queue_groups, skips
 from nearnorm.service.http.middleware import problems
@@ -22,6 +33,7 @@ from nearnorm.service.metrics.drift_collector import DriftCollector
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.pages import routes
 from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
+from nearnorm.service.scoring.explain import named_reasons
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.services import Services
 from nearnorm.service.serving.registry import Registry
@@ -67,6 +79,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
                 opened.push_async_callback(registry.close)
                 opened.push_async_callback(app.score.close)
                 await registry.start()
+                services.start_webhooks(registry, named_reasons(asyncio.get_running_loop(), registry.loaded))
                 if siblings is not None:
                     opened.push_async_callback(siblings.close)
                     await siblings.open(metrics.registry)
@@ -106,6 +119,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
         policy,
         privacy,
         session,
+        webhooks,
     ):
         app.include_router(room.router)
     if settings.pages:

@@ -22,8 +22,12 @@ from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.retraining.job_watch import JobWatch
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict.policies import Policies
+from nearnorm.service.webhooks.contents import Explain
+from nearnorm.service.webhooks.delivery import Deliverer
+from nearnorm.service.webhooks.watch import StateWatch
 
 
 class Services:
@@ -42,6 +46,7 @@ class Services:
         self.log = EventLog(self.ledger, settings.audit_rate, bounds, settings.event_days)
         self.job_watch = JobWatch(self.ledger, self.background)
         self.policies = Policies()
+        self.deliverer = Deliverer(self.ledger, self.background, settings)
         self.verdicts = VerdictCache()
         self.likenesses = KnownLikenesses()
         self.traffic = KnownTraffic()
@@ -71,7 +76,13 @@ class Services:
         self.log.start(self.background)
         self.follower.start(models, figures)
 
+    def start_webhooks(self, registry: Registry, explain: Explain) -> None:
+        """Begin to tell webhooks what happens; `explain` tells a model's reasons."""
+        watch = StateWatch(self.ledger, self.policies, registry.loaded, registry.activation_log)
+        self.deliverer.start(watch.look, explain)
+
     def close(self) -> None:
         self.follower.close()
         self.log.stop()
+        self.deliverer.close()
         self.ledger.close()

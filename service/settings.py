@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     """One log line a request: ids of request, trace, model and kept events, never a record's values."""
     traces: bool = False
     """A span a request by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel."""
+    webhook_hosts: str = ""
+    """Hosts that webhooks may be sent to though they are reached by http:// or by a private address, with
+    commas between them: `alertmanager`, or `alertmanager:9093` for that port alone."""
+    public_url: str | None = None
+    """Where people reach this service's pages: https://desk.example.com. Messages of webhooks link there."""
     allow_anonymous: bool = False
     """Let everybody in who sends no API key, on whatever address."""
     session_hours: float = Field(default=12.0, gt=0, le=24 * 90)
@@ -191,6 +196,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"oidc_redirect_uri ends with {OIDC_CALLBACK}")
             if not listed(self.oidc_keys):
                 raise ValueError("oidc_keys is empty: name the API key whose roles people have")
+        return self
+
+    @model_validator(mode="after")
+    def _links_lead_here(self) -> "Settings":
+        if self.public_url is not None:
+            _check_address("public_url", self.public_url)
+            if "?" in self.public_url or "#" in self.public_url:
+                raise ValueError("public_url has nothing behind its path")
         return self
 
     @property

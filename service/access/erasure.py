@@ -12,6 +12,7 @@ from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import sessions
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.feedback import claims, erasure, reference_rows, skips
+from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
 
 Forgetting = Callable[[str], AbstractContextManager[None]]
 
@@ -32,6 +33,7 @@ def forget_record(ledger: Ledger, record_id: str, actor: str, forgetting: Forget
         digests = events.digests_of(connection, record_id)
         claims.erase_equal(connection, digests)
         skips.erase_equal(connection, digests)
+        outbox.erase_answers(connection)
         in_reference = reference_rows.erase_equal(connection, digests)
         erased = Erased(
             events.erase_record(connection, record_id) + in_reference,
@@ -65,6 +67,8 @@ def forget_analyst(ledger: Ledger, analyst: str, actor: str) -> Erased:
             claims.erase_analyst(connection, name)
             sessions.erase_analyst(connection, name)
             skips.erase_analyst(connection, name)
+        subscriptions.erase_analyst(connection, names)
+        outbox.erase_analyst(connection, names, pseudonym)
         named = [erasure.erase_analyst(connection, name, pseudonym) for name in names]
         erased = Erased(0, sum(named))
         audit.note(connection, actor, "forget", "analyst", labels=erased.labels)

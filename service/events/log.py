@@ -32,6 +32,7 @@ from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.ledger.tables.feedback import claims, erasure, skips
+from nearnorm.service.ledger.tables.webhooks import alerts
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoded, Encoder
 
@@ -234,6 +235,7 @@ class EventLog:
             return
         rows = as_rows(group)
         with self._ledger.write() as connection:
+            alerts.announce(connection, rows)
             events.append(connection, rows)
             if due:
                 candidates.follow(connection, pending.first, pending.last)
@@ -357,6 +359,7 @@ def _divide(
     try:
         rows = as_rows(group)
         with connection.begin_nested():
+            alerts.announce(connection, rows)
             events.append(connection, rows)
         good += group
     except Exception as error:

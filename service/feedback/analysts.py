@@ -11,6 +11,7 @@ from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels, quarantine
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, Quarantine
+from nearnorm.service.ledger.tables.webhooks import outbox
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 
@@ -51,6 +52,7 @@ def put(
     job_id = next((job_id for job_id in again if job_id), None)
     again_by = {"job_id": job_id} if job_id else {}
     audit.note(connection, actor, audit.QUARANTINE[0], f"{kind} {name}", why=why, records=count, **again_by)
+    _announce(connection, "began", kind, name, actor)
     return QuarantineEffect(kind, name, count, job_id)
 
 
@@ -65,6 +67,7 @@ def release(
         raise NotFound(f"no {kind} {name!r} is in quarantine: see GET /analysts", field="name")
     count = _sum_up(connection, change, labels.records_of(connection, kind, name))
     audit.note(connection, actor, audit.QUARANTINE[1], f"{kind} {name}", why=why, records=count)
+    _announce(connection, "ended", kind, name, actor)
     return QuarantineEffect(kind, name, count)
 
 
@@ -72,6 +75,11 @@ def _labeller(connection: sa.Connection, kind: LabellerKind, name: str) -> str:
     """The name as labels carry it."""
     known = (n for n in spellings(name) if labels.records_of(connection, kind, n))
     return name if kind == "key" else next(known, name)
+
+
+def _announce(connection: sa.Connection, event: str, kind: LabellerKind, name: str, actor: str) -> None:
+    body = {"labeller": kind, "name": name, "by": actor}
+    outbox.announce(connection, "quarantine", event, f"quarantine:{kind} {name}", body)
 
 
 def _sum_up(connection: sa.Connection, change: int, records: dict[str, set[str]]) -> int:

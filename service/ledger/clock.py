@@ -14,7 +14,9 @@ clock = sa.Table(
 )
 
 
-def tick(connection: sa.Connection, name: Literal["labels", "policies", "claims", "sessions"]) -> int:
+def tick(
+    connection: sa.Connection, name: Literal["labels", "policies", "claims", "sessions", "webhooks"]
+) -> int:
     """The next number. Until this transaction ends, no other gets past here under the same name."""
     first = insert(connection, clock).values(name=name, value=1)
     forward = first.on_conflict_do_update(index_elements=["name"], set_={"value": clock.c.value + 1})

@@ -1,12 +1,13 @@
 """Which rows of a request are explained, and their reasons as callers read them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from msgspec import Struct
 
+from nearnorm.service.errors import ServiceError
 from nearnorm.service.records.encoder import Encoded
 from nearnorm.service.records.shapes import Envelope, Reason
 from nearnorm.service.scoring.answer_parts import Reasons
@@ -17,6 +18,10 @@ from nearnorm.service.verdict.reasons import Explained
 
 MOST_ROWS = 256
 """Explained of one request: each costs what scoring a hundred rows does."""
+
+WEBHOOKS = "webhooks"
+"""Who asks for reasons that messages tell: no API key has turns with it."""
+LONGEST = 5.0  # seconds
 
 
 class Assessed(Struct, frozen=True):
@@ -58,6 +63,27 @@ async def assess(model: LoadedModel, records: list[dict[str, Any]], caller: str)
             model.explainer.reasons(record, explained, residuals[row]),
         )
     return found
+
+
+def named_reasons(
+    loop: asyncio.AbstractEventLoop, models: Callable[[], Mapping[str, LoadedModel]]
+) -> Callable[[str, list[dict[str, Any]]], list[list[str]]]:
+    """For another thread than the loop's: the features that are a model's reasons for each record now. None
+    where the model is not there, does not read the record, or has no time."""
+
+    def explain(model: str, records: list[dict[str, Any]]) -> list[list[str]]:
+        loaded = models().get(model)
+        if loaded is None:
+            return [[] for _ in records]
+        asked = asyncio.run_coroutine_threadsafe(assess(loaded, records, WEBHOOKS), loop)
+        try:
+            found = asked.result(LONGEST)
+        except (ServiceError, TimeoutError, RuntimeError):  # overloaded, or about to stop
+            asked.cancel()
+            return [[] for _ in records]
+        return [[reason.feature for reason in one.reasons] if one else [] for one in found]
+
+    return explain
 
 
 class Explanation(Struct, frozen=True):

@@ -11,7 +11,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
@@ -83,6 +83,7 @@ class Registry:
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
         self._activations: Counter[tuple[str, str]] = Counter()
+        self._activation_log: Sequence[Activation] = ()
         self._swap = asyncio.Lock()
         self._store_problem: str | None = None
         self._no_starter = "no model is active: run `nearnorm models import` and `nearnorm models activate`"
@@ -144,6 +145,10 @@ class Registry:
     def activations(self) -> Mapping[tuple[str, str], int]:
         """How often each model was activated or rolled back, as the log says."""
         return self._activations
+
+    def activation_log(self) -> Sequence[Activation]:
+        """The store's log as it was last read, oldest first."""
+        return self._activation_log
 
     def problems(self) -> list[str]:
         """Why the service is not ready, does not serve what the log says, or fails beside the requests.
@@ -220,6 +225,7 @@ class Registry:
                 self._store_problem = str(error)
                 return
             self._store_problem = None
+            self._activation_log = activations
             self._activations = Counter((entry.model, entry.action) for entry in activations)
             for activation in {entry.model: entry for entry in activations}.values():
                 await self._load(activation)

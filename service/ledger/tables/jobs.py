@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata, partial_index
+from nearnorm.service.ledger.tables.webhooks import outbox
 
 LONGEST_LEASE = 60_000  # ms
 
@@ -112,7 +113,10 @@ def add(connection: sa.Connection, job: Job) -> Job:
     row = {name: getattr(job, name) for name in _NAMES}
     row |= {"reasons": json.dumps(job.reasons), "evidence": json.dumps(job.evidence or {})}
     connection.execute(insert(connection, jobs).on_conflict_do_nothing(), [row])
-    return waiting(connection, job.model) or job
+    there = waiting(connection, job.model) or job
+    if there.job_id == job.job_id:
+        _announce(connection, job.job_id)
+    return there
 
 
 def find(connection: sa.Connection, job_id: str) -> Job | None:
@@ -192,7 +196,10 @@ def take(connection: sa.Connection, job: Job, worker: str, now: int, lease: int)
     same = sa.and_(jobs.c.job_id == job.job_id, jobs.c.state == job.state, jobs.c.attempts == job.attempts)
     if job.state == "running":
         same = sa.and_(same, ~_alive(now))
-    return bool(connection.execute(sa.update(jobs).where(same).values(values)).rowcount)
+    taken = bool(connection.execute(sa.update(jobs).where(same).values(values)).rowcount)
+    if taken and job.state == "queued":
+        _announce(connection, job.job_id)
+    return taken
 
 
 def renew(connection: sa.Connection, job_id: str, worker: str, lease: int, **told: Any) -> Job | None:  # noqa: ANN401
@@ -217,7 +224,10 @@ def end(
     values = {"state": state, "ended_at": now, "lease": None, "reasons": json.dumps(list(reasons)), **told}
     if evidence is not None:
         values["evidence"] = json.dumps(evidence)
-    return bool(connection.execute(sa.update(jobs).where(_held(job_id, worker)).values(values)).rowcount)
+    ended = bool(connection.execute(sa.update(jobs).where(_held(job_id, worker)).values(values)).rowcount)
+    if ended:
+        _announce(connection, job_id)
+    return ended
 
 
 def add_evidence(connection: sa.Connection, job_id: str, name: str, value: dict[str, Any]) -> None:
@@ -238,7 +248,8 @@ def cancel(connection: sa.Connection, job_id: str, by: str, now: int) -> None:
     """A waiting job ends at once; a running one is asked to."""
     ended = {"state": "cancelled", "ended_at": now, "cancelled_by": by}
     same = jobs.c.job_id == job_id
-    connection.execute(sa.update(jobs).where(same, jobs.c.state == "queued").values(ended))
+    if connection.execute(sa.update(jobs).where(same, jobs.c.state == "queued").values(ended)).rowcount:
+        _announce(connection, job_id)
     connection.execute(sa.update(jobs).where(same, jobs.c.state == "running").values(cancelled_by=by))
 
 
@@ -254,6 +265,24 @@ def alive(connection: sa.Connection, since: int) -> dict[str, str]:
     query = sa.select(workers.c.worker, workers.c.release).where(workers.c.seen >= since)
     found: dict[str, str] = dict(iter(connection.execute(query)))
     return found
+
+
+def _announce(connection: sa.Connection, job_id: str) -> None:
+    """Let webhooks be told of the job's state. Its reasons, which may name records, are read from the job."""
+    job = find(connection, job_id)
+    if job is not None:
+        body: dict[str, Any] = {
+            "job_id": job.job_id,
+            "model": job.model,
+            "state": job.state,
+            "cause": job.cause,
+        }
+        body |= {"requested_by": job.requested_by}
+        if job.version is not None:
+            body["version"] = job.version
+        if job.state == "succeeded":
+            body["activated"] = job.activated
+        outbox.announce(connection, "job", job.state, f"job:{job.job_id}", body)
 
 
 def _alive(now: int) -> sa.ColumnElement[bool]:

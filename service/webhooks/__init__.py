@@ -1,0 +1,1 @@
+"""Webhooks: what happens is told to other systems, by an outbox, signed, to addresses that were checked."""
