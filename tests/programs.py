@@ -20,6 +20,7 @@ class Program:
 PROGRAMS = (
     Program("promtool", "apt-get install prometheus", "the alert rules are not tried"),
     Program("prometheus", "apt-get install prometheus", "the dashboard's queries are not tried"),
+    Program("amtool", "apt-get install prometheus-alertmanager", "Alertmanager's route is not checked"),
     Program("chromium", "apt-get install chromium", "no page is opened in a browser"),
     Program("wrk", "apt-get install wrk", "the load benchmarks (make bench-serve) do not run"),
     Program("kubectl", "Kubernetes' own download", "the overlays are not built"),

@@ -22,6 +22,7 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED
+from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
 from nearnorm.service.retraining import requests
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict.budget import NormalShare, PerDay
@@ -31,6 +32,7 @@ Family = CounterMetricFamily | GaugeMetricFamily
 
 READ_EVERY = 15.0  # seconds
 VERDICTS = ("anomaly", "normal", "conflict")
+MESSAGE_STATES: tuple[outbox.State, ...] = ("waiting", "dead")
 STATES = ("queued", "running", *ENDED)
 _MODEL = ("model",)
 
@@ -85,6 +87,8 @@ class Figures(Collector):
         self._known = known
         self._labels: dict[str, LabelFigures] = {}
         self._workers = 0
+        self._messages: dict[str, int] = {}
+        self._dropped = 0
         self._read_at = -READ_EVERY
 
     @property
@@ -95,6 +99,11 @@ class Figures(Collector):
         """`versions` has the serving one of each model."""
         self._labels = {model: read(connection, model, version) for model, version in versions.items()}
         self._workers = len(jobs.alive(connection, now_ms() - requests.GREETED))
+        counted = outbox.counts(connection)
+        self._messages = {
+            state: sum(count for (_, at), count in counted.items() if at == state) for state in MESSAGE_STATES
+        }
+        self._dropped = sum(webhook.dropped for webhook in subscriptions.every(connection))
         self._read_at = time.monotonic()
 
     def recall(self, model: str) -> Recall | None:
@@ -106,6 +115,7 @@ class Figures(Collector):
         yield from self._of_events()
         yield from self._of_labels()
         yield from self._of_jobs()
+        yield from self._of_webhooks()
 
     def _of_models(self) -> Iterator[Family]:
         created = GaugeMetricFamily(
@@ -266,3 +276,14 @@ class Figures(Collector):
             wait.add_metric((model,), max(0.0, time.time() - figures.due / 1000) if figures.due else 0.0)
         yield from (states, wait)
         yield GaugeMetricFamily("nearnorm_workers", "Workers that greeted lately.", self._workers)
+
+    def _of_webhooks(self) -> Iterator[Family]:
+        messages = GaugeMetricFamily(
+            "nearnorm_webhook_messages", "Messages that wait, and that were given up.", labels=("state",)
+        )
+        for state in MESSAGE_STATES:
+            messages.add_metric((state,), self._messages.get(state, 0))
+        yield messages
+        yield CounterMetricFamily(
+            "nearnorm_webhook_dropped", "Alerts and messages that outboxes had no room for.", self._dropped
+        )
