@@ -30,6 +30,10 @@ def quick() -> NearnormDetector:
     return NearnormDetector(**FEW_TREES)
 
 
+def small(**changes: Any) -> NearnormDetector:
+    return NearnormDetector(**{"contamination": 0.1, **SMALL, **changes})
+
+
 def quietly(detector: Estimator, *given: Any, **more: Any) -> Estimator:
     """Fit, and let it say what it finds odd about small data."""
     with warnings.catch_warnings():

@@ -10,6 +10,7 @@ import pytest
 
 from nearnorm import NearnormDetector
 from nearnorm.detector.labels import read_labels
+from tests.detector.conftest import quietly, small
 
 
 @pytest.mark.parametrize("make", [np.array, list, pd.Series, pl.Series, pa.array, pd.DataFrame])
@@ -50,6 +51,23 @@ def test_columns_are_found_by_name_in_any_order(detector: NearnormDetector, paym
     other = some.select(some.column_names[::-1]).drop_columns(["payment_id"])  # no model reads that one
     np.testing.assert_array_equal(detector.predict(other), detector.predict(some))
     np.testing.assert_array_equal(detector.predict(other.to_pylist()), detector.predict(some))
+
+
+def test_columns_without_names_are_found_by_their_place(
+    detector: NearnormDetector, payments: pa.Table
+) -> None:
+    some = payments.slice(0, 50)
+    nameless = [list(record.values()) for record in some.to_pylist()]
+    np.testing.assert_array_equal(detector.decision_function(nameless), detector.decision_function(some))
+
+
+def test_a_name_is_the_same_however_it_was_typed() -> None:
+    values = np.random.default_rng(0).normal(size=(60, 2))
+    composed, decomposed = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
+    found = quietly(small(), pd.DataFrame(values, columns=[decomposed, "b"]))
+    assert found.feature_names_in_.tolist() == [composed, "b"]
+    for name in (composed, decomposed):
+        assert len(found.predict(pd.DataFrame(values, columns=[name, "b"]))) == 60
 
 
 @pytest.mark.parametrize(

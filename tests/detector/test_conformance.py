@@ -7,8 +7,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import check_estimator
 
-from nearnorm import NearnormDetector
-from tests.detector.conftest import SMALL
+from tests.detector.conftest import small
 
 _FLOATS = "scores are float32, and another batch rounds them otherwise: by 1e-6, where 1e-7 is asked"
 _Y = (
@@ -45,7 +44,7 @@ def failed(estimator: BaseEstimator, expected: dict[str, str]) -> dict[str, Any]
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_scikit_learns_checks_pass(labelled: bool) -> None:
-    detector = NearnormDetector(contamination=0.1, **SMALL)
+    detector = small()
     if labelled:
         assert failed(detector, WITH_Y) == {}
     else:

@@ -19,13 +19,9 @@ from nearnorm import NearnormDetector
 from nearnorm.detector.mistakes import NearnormWarning
 from nearnorm.models.bundle.bundle import read_bundle
 from nearnorm.training.method.config import FitConfig
-from tests.detector.conftest import SMALL, quietly
+from tests.detector.conftest import quietly, small
 
 pytestmark = pytest.mark.filterwarnings("ignore::nearnorm.detector.mistakes.NearnormWarning")
-
-
-def small(**changes: Any) -> NearnormDetector:
-    return NearnormDetector(**{"contamination": 0.1, **SMALL, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +123,11 @@ def test_a_loaded_detector_saves_all_of_its_bundle(fitted: NearnormDetector, tmp
 
 
 def test_a_copy_saves_a_bundle_without_a_report(made: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
-    fitted = quietly(small(), *made)
+    fitted = quietly(small(random_state=5), *made)
     pickle.loads(pickle.dumps(fitted)).save(tmp_path / "copy")  # noqa: S301
     assert read_bundle(tmp_path / "copy").version == fitted.version_
     assert not (tmp_path / "copy" / "report.html").exists()
+    assert NearnormDetector.load(tmp_path / "copy").random_state == 5
     fitted.save(tmp_path / "own")
     assert (tmp_path / "own" / "report.html").exists()
 

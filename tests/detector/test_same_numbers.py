@@ -74,6 +74,7 @@ def test_a_pandas_frame_gives_what_train_makes_of_its_file(
     frame.index = frame.index[::-1]  # which is no column
     found = quietly(quick(), frame, labels, reference=reference)
     assert found.version_ == theirs.version
+    assert found._bundled.manifest.reference_source == "memory://reference"
 
 
 def test_scores_verdicts_and_reasons_are_those_of_the_service(
@@ -81,14 +82,16 @@ def test_scores_verdicts_and_reasons_are_those_of_the_service(
 ) -> None:
     some = payments.slice(0, 150)
     strange = some.slice(0, 2).set_column(5, "attempts", pa.array([10**9, -5]))
-    some = pa.concat_tables([some, strange])
+    unseen = some.slice(0, 1).set_column(8, "country", pa.array(["Atlantis"]))
+    some = pa.concat_tables([some, strange, unseen])
     with serving(create_app(Settings(home=home_with(tmp_path / "home", saved)))) as client:
         asked = client.post("/score", json={"records": some.to_pylist(), "explain": True})
     served = asked.json()["results"]
     assert detector.decision_function(some) == pytest.approx([r["score"] for r in served], abs=1e-5)
     assert detector.predict(some).tolist() == [int(r["anomaly"]) for r in served]
     assert sum(detector.predict(some)) > 1
-    assert served[-2]["novel"] == ["attempts"]
+    assert served[-3]["novel"] == ["attempts"]
+    assert "Atlantis" in [reason["value"] for reason in detector.explain(some)[-1]]
     for mine, theirs in zip(detector.explain(some), served, strict=True):
         assert [r["feature"] for r in mine] == [r["feature"] for r in theirs.get("reasons", [])]
         for ours, reason in zip(mine, theirs.get("reasons", []), strict=True):
