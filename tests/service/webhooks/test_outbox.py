@@ -1,6 +1,7 @@
 """The outbox: written with what it tells of, ordered by subject, bounded, taken by one."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,22 @@ from nearnorm.service.background import Background
 from nearnorm.service.ids import new_id, new_ids, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events import events
+from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.ledger.tables.webhooks import activation_log, alerts, conditions, outbox, subscriptions
 from nearnorm.service.ledger.tables.webhooks.conditions import Condition
 from nearnorm.service.ledger.tables.webhooks.outbox import Message
 from nearnorm.service.ledger.tables.webhooks.subscriptions import Kind, Webhook
 from nearnorm.service.settings import Settings
+from nearnorm.service.verdict.budget import parse
+from nearnorm.service.verdict.policies import InForce
+from nearnorm.service.verdict.solve import Raised, Solved
+from nearnorm.service.verdict.traffic.pace import Forecast
 from nearnorm.service.webhooks.delivery import Deliverer
 from nearnorm.service.webhooks.links import new_link_secret
 from nearnorm.service.webhooks.retries import Retries
 from nearnorm.service.webhooks.sender import Attempt, Sender
 from nearnorm.service.webhooks.signature import new_secret
+from nearnorm.service.webhooks.watch import parted
 
 
 def subscribe(ledger: Ledger, *kinds: Kind, **more: Any) -> Webhook:
@@ -285,3 +292,83 @@ def test_who_takes_nothing_for_a_day_is_given_up_told_and_replayed(ledger: Ledge
 def test_a_receiver_that_is_gone_for_good_is_believed(ledger: Ledger, tmp_path: Path) -> None:
     message, _ = deliver(ledger, tmp_path, Retries(), Attempt(410, "it answered 410"))
     assert message.state == "dead"
+
+
+class Counting(Sender):
+    """A sender whose receiver takes all, and counts by message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+
+    def post(self, _: Any, __: Any, headers: Mapping[str, str]) -> Attempt:
+        self.ids.append(headers["webhook-id"])
+        return Attempt(200)
+
+
+def test_several_replicas_tell_everything_once(ledger: Ledger, tmp_path: Path) -> None:
+    webhook, sender = subscribe(ledger, "job"), Counting()
+    for number in range(40):
+        announce(ledger, f"job:{number % 8}")
+    expected = [message.message_id for message in waiting(ledger, webhook)]
+    replicas = [Deliverer(ledger, Background(), Settings(home=tmp_path), sender) for _ in range(3)]
+    threads = [threading.Thread(target=one._work, args=(webhook.webhook_id,)) for one in replicas]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    replicas[0]._work(webhook.webhook_id)  # a lane ends when others have taken all that it saw
+    assert sorted(sender.ids) == sorted(expected)
+
+
+def test_a_message_that_cannot_be_written_holds_up_no_other_subject(ledger: Ledger, tmp_path: Path) -> None:
+    webhook, sender, background = subscribe(ledger, "job"), Counting(), Background()
+    with ledger.write() as connection:
+        outbox.announce(connection, "job", "queued", "job:bad", {})
+    announce(ledger, "job:good")
+    slack = replace(webhook, webhook_id=new_id(), format="slack")
+    with ledger.write() as connection:
+        subscriptions.add(connection, slack)
+        for subject, body in (("job:bad", {}), ("job:good", {"model": "default", "job_id": "J1"})):
+            outbox.put(connection, slack, "job", "queued", subject, body)
+    Deliverer(ledger, background, Settings(home=tmp_path), sender)._work(slack.webhook_id)
+    assert len(sender.ids) == 1
+    (bad,) = waiting(ledger, slack)
+    assert (bad.subject, bad.problem) == ("job:bad", "a mistake of ours, see the service's log: KeyError")
+
+
+def figures(**more: Any) -> InForce:
+    """A policy in force whose budget is kept, but for `more`."""
+    solved = Solved(
+        budget=parse("1% of normal"),
+        share=0.01,
+        threshold=None,
+        held_from=None,
+        exceeded=False,
+        forecast=Forecast(mean=40.0, low=30.0, high=50.0, rows=4_000.0),
+        rows_a_day=4_000.0,
+        raised=Raised(1, 75, 300, 300, 0, 0, 0),
+        reviewed=0,
+        reviewable=0,
+        known_normal=False,
+    )
+    version = PolicyVersion(1, "1% of normal", False, 30.0, True, None, 0, "ops", "line")
+    return InForce(version, "v1", "line", 0.5, 100, replace(solved, **more), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({}, None),
+        ({"raised": Raised(1, 76, 300, 300, 0, 0, 0)}, "76 alerts were raised in a day"),
+        ({"raised": Raised(1, 76, 300, 300, 0, 0, 0), "forecast": None}, None),
+        ({"exceeded": True}, "more alerts are raised than it allows"),
+        ({"doubts": ["no score is expected to alert"]}, "no score is expected to alert"),
+        ({"problem": "the budget cannot be solved"}, "cannot be solved"),
+    ],
+)
+def test_a_budget_parts_where_what_is_raised_is_not_what_was_promised(
+    more: dict[str, Any], why: str | None
+) -> None:
+    found = parted(figures(**more))
+    assert found == [] if why is None else why in found[0]

@@ -152,6 +152,18 @@ def test_a_new_secret_signs_at_once_and_the_old_one_too(client: httpx.Client, re
     assert listed["old_secret_until"] == renewed["old_secret_until"]
 
 
+def test_a_drift_is_told_when_it_begins(client: httpx.Client, receiver: Receiver) -> None:
+    webhook = make(client, receiver, "drift")
+    rows = 3_000
+    columns = {name: [value] * rows for name, value in (RECORD | {"country": "FR"}).items()}
+    client.post("/score", json={"columns": columns}).raise_for_status()
+    told = [message.json for message in sent(receiver, webhook)]
+    assert {body["type"] for body in told} == {"drift.began"}
+    assert {"model", "model_version", "signal", "psi", "since"} == told[0]["data"].keys()
+    drifting = {f["name"] for f in client.get("/drift").json()["features"] if "drifted_since" in f}
+    until(lambda: drifting <= {message.json["data"]["signal"] for message in sent(receiver, webhook)})
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
