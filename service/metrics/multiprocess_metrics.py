@@ -28,7 +28,8 @@ _ADDED_GAUGES = {
     "process_open_fds",
     "process_max_fds",
 }
-_SHARED_COUNTERS = {"nearnorm_activations"}  # of the store's log, which all of them read
+_SHARED_COUNTERS = {"nearnorm_activations", "nearnorm_webhook_dropped"}  # of the store's log and the ledger,
+# which all of them read
 
 
 class Family(msgspec.Struct, array_like=True):

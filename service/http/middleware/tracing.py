@@ -10,9 +10,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_QUERY = "nearnorm.query_string"
+
 
 class TracedRequests:
-    """Spans leave in the background, and those that wait leave before the lifespan ends."""
+    """Spans leave in the background, and those that wait leave before the lifespan ends. None has a query."""
 
     def __init__(self, app: ASGIApp) -> None:
         name = os.environ.get("OTEL_SERVICE_NAME", "nearnorm")
@@ -23,6 +25,8 @@ class TracedRequests:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":  # a query holds ids, and a link's token
+            scope = {**scope, "query_string": b"", _QUERY: scope["query_string"]}
         await self._app(scope, receive, send)
         if scope["type"] == "lifespan":
             self._provider.shutdown()
@@ -34,6 +38,8 @@ def _named_by_route(app: ASGIApp) -> ASGIApp:
 
     async def named(scope: Scope, receive: Receive, send: Send) -> None:
         span = trace.get_current_span()
+        if _QUERY in scope:
+            scope["query_string"] = scope.pop(_QUERY)
 
         async def name(message: Message) -> None:
             if message["type"] == "http.response.start":

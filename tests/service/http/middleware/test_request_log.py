@@ -132,6 +132,9 @@ def test_a_span_joins_the_callers_trace(tmp_path: Path, bundle: Bundle) -> None:
         with process(home_with(tmp_path, bundle), **settings) as (client, _):
             client.post("/score", json={"records": [RECORD]}, headers={"traceparent": TRACEPARENT})
             client.get(f"/models/{bundle.version}")
+            client.get("/verdict?token=a-link-s-token")
+            assert len(client.get("/models?limit=1").json()["models"]) == 1  # a route still has its query
+            assert client.get("/models?limt=1").status_code == 422
         collector.shutdown()
     paths, bodies = {path for path, _ in Receiver.received}, b"".join(b for _, b in Receiver.received)
     assert paths == {"/v1/traces"}
@@ -139,6 +142,8 @@ def test_a_span_joins_the_callers_trace(tmp_path: Path, bundle: Bundle) -> None:
     assert bytes.fromhex("00f067aa0ba902b7") in bodies  # its parent
     assert b"POST /score" in bodies
     assert b"GET /models/{version}" in bodies
+    assert b"GET /verdict" in bodies
+    assert b"a-link-s-token" not in bodies
     assert b"nearnorm" in bodies
 
 
