@@ -30,6 +30,8 @@ OURS = {
     "analysts": "analysts:analysts_cli",
     "score": "score:score",
     "export": "export:export",
+    "apply": "configuration:apply_file",
+    "export-config": "configuration:export_config",
     "forget": "keys:forget",
     "worker": "retraining:worker",
     "retrain": "retraining:retrain",

@@ -39,7 +39,7 @@ def put(
     if not why:
         raise InvalidRequest("why: give a reason", field="why")
     change = tick(connection, "labels")
-    name = _labeller(connection, kind, name)
+    name = labeller(connection, kind, name)
     found = next((q for q in quarantine.every(connection) if (q.kind, q.name) == (kind, name)), None)
     if found:
         raise Conflict(f"{kind} {name!r} is in quarantine since {iso(found.at)}: {found.why}")
@@ -62,7 +62,7 @@ def release(
     """All that `name` said counts again, in its old order. Raises NotFound for somebody not in quarantine."""
     why = _reason(why)
     change = tick(connection, "labels")
-    name = _labeller(connection, kind, name)
+    name = labeller(connection, kind, name)
     if not quarantine.remove(connection, kind, name):
         raise NotFound(f"no {kind} {name!r} is in quarantine: see GET /analysts", field="name")
     count = _sum_up(connection, change, labels.records_of(connection, kind, name))
@@ -71,7 +71,7 @@ def release(
     return QuarantineEffect(kind, name, count)
 
 
-def _labeller(connection: sa.Connection, kind: LabellerKind, name: str) -> str:
+def labeller(connection: sa.Connection, kind: LabellerKind, name: str) -> str:
     """The name as labels carry it."""
     known = (n for n in spellings(name) if labels.records_of(connection, kind, n))
     return name if kind == "key" else next(known, name)

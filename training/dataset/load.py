@@ -12,12 +12,12 @@ from nearnorm.models.data.files.read import ignore, read_table
 from nearnorm.models.data.match import absent_columns
 from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema
 from nearnorm.models.data.tables import Arrays, to_arrays
+from nearnorm.models.data.toml_text import quoted
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.columns.infer import Finding, infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
 from nearnorm.training.dataset.recipe import ColumnOverride
 from nearnorm.training.dataset.times import as_time, order_of
-from nearnorm.training.dataset.toml_text import quoted
 
 REFERENCE_SHARE = 0.2
 REFERENCE_FLOOR = 200

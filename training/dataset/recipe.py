@@ -7,8 +7,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nearnorm.models.data.times import TimeFormat, zone_of
+from nearnorm.models.data.toml_text import quoted
 from nearnorm.models.errors import ConfigError
-from nearnorm.training.dataset.toml_text import quoted
 from nearnorm.training.method.config import FitConfig
 
 

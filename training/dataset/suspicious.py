@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, Feature, Kind
+from nearnorm.models.data.toml_text import quoted
 from nearnorm.training.dataset.equal import row_keys
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL
 from nearnorm.training.dataset.load import Dataset
 from nearnorm.training.dataset.masks import masked
-from nearnorm.training.dataset.toml_text import quoted
 
 FEWEST_ANOMALIES = 10
 """Fewer labelled anomalies are told apart by a column by chance."""

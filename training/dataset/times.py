@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.tables import to_arrays
 from nearnorm.models.data.times import TimeFormat
+from nearnorm.models.data.toml_text import quoted
 from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.columns.distinct import distinct_values
 from nearnorm.training.dataset.columns.kinds import time_format
@@ -17,7 +18,6 @@ from nearnorm.training.dataset.columns.marks import usual_marks
 from nearnorm.training.dataset.columns.time_formats import formats_of_texts
 from nearnorm.training.dataset.masks import masked
 from nearnorm.training.dataset.recipe import ColumnOverride
-from nearnorm.training.dataset.toml_text import quoted
 
 _REGIONAL = (TimeFormat.DMY, TimeFormat.MDY, TimeFormat.YMD, TimeFormat.CLOCK)
 MEND = "give ISO 8601 (2026-01-31T10:00:00Z), epoch numbers, or a column of a date type"

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from nearnorm.models.data import values
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.times import TimeFormat
+from nearnorm.models.data.toml_text import quoted, toml_text
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.columns.distinct import DistinctValues, distinct_values
 from nearnorm.training.dataset.columns.kinds import MOST_CATEGORIES, Guess, guess, is_moment, time_format
@@ -16,7 +17,6 @@ from nearnorm.training.dataset.columns.marks import usual_marks
 from nearnorm.training.dataset.columns.since import propose_since
 from nearnorm.training.dataset.masks import masked
 from nearnorm.training.dataset.recipe import ColumnOverride
-from nearnorm.training.dataset.toml_text import quoted, toml_text
 
 FEWEST_ROWS_OF_A_CATEGORY = 2
 """A category seen once is left to the unknown bucket, which thereby learns what rarity looks like."""

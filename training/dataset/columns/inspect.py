@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from nearnorm.models.data.toml_text import quoted, toml_text
 from nearnorm.training.dataset.columns.infer import Finding
-from nearnorm.training.dataset.toml_text import quoted, toml_text
 
 WIDEST_NAME = 40
 

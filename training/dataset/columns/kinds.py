@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from nearnorm.models.data.schema import Kind
 from nearnorm.models.data.times import TimeFormat
+from nearnorm.models.data.toml_text import quoted, toml_text
 from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.columns.digits import (
     CARD_SHARE,
@@ -20,7 +21,6 @@ from nearnorm.training.dataset.columns.distinct import DistinctValues
 from nearnorm.training.dataset.columns.marks import usual_marks
 from nearnorm.training.dataset.columns.time_formats import epoch_unit, format_of_numbers, formats_of_texts
 from nearnorm.training.dataset.masks import is_email, is_written_card, masked
-from nearnorm.training.dataset.toml_text import quoted, toml_text
 
 MOST_CATEGORIES = 100
 FEWEST_ROWS_OF_AN_IDENTIFIER = 50

@@ -8,6 +8,6 @@ def toml_text(text: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A column's name as a key: bare where it can be."""
+    """A name as a key: bare where it can be."""
     bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
     return name if bare else toml_text(name)

@@ -1,0 +1,168 @@
+"""The configuration file: what it may say, read and checked before anything is compared."""
+
+import tomllib
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import fields
+
+from nearnorm.models.data.toml_text import quoted, toml_text
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.errors import misfit
+from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind
+from nearnorm.service.settings import PREFIX, Settings
+from nearnorm.service.verdict.policies import Change
+
+LARGEST = 2**20
+"""Bytes of a file that is read."""
+TABLES = ("policy", "keys", "quarantine")
+KINDS: dict[str, LabellerKind] = {"analysts": "analyst", "keys": "key"}
+_CHANGEABLE = tuple(field.name for field in fields(Change) if field.name != "model")
+_LIMITS = tuple(field.name for field in fields(Quota))
+_RETENTION = tuple(name for name in Settings.model_fields if name.startswith("event_"))
+
+T = TypeVar("T")
+
+
+class Wanted(Struct, frozen=True):
+    """What a file says. What it does not name stays as it is.
+
+    `policies`: by model, what its policy shall be, as far as it says. `quotas`: by API key, its whole quota.
+    `quarantine`: who is in it, and why; None: who is not. `digest`: SHA-256 of the file, for the trail.
+    """
+
+    file: str
+    digest: str
+    policies: Mapping[str, Change]
+    quotas: Mapping[str, Quota]
+    quarantine: Mapping[tuple[LabellerKind, str], str | None]
+
+
+def read(path: Path) -> Wanted:
+    """Raises ConfigError naming file, line or key, and the mend."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > LARGEST:
+        raise ConfigError(f"{path} is larger than {LARGEST:,} bytes: it is no configuration file")
+    try:
+        document = tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path} is not UTF-8 (at line {line}): save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply: tables are {_listed(TABLES)}") from None
+    try:
+        return _wanted(str(path), sha256(content).hexdigest(), document)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def key_of(*parts: str) -> str:
+    """A key as the file spells it: `policy."card payments".budget`."""
+    return ".".join(map(quoted, parts))
+
+
+def _wanted(file: str, digest: str, document: dict[str, Any]) -> Wanted:
+    for name in document:
+        if name not in TABLES:
+            raise ConfigError(_unknown_table(name))
+    policies = {
+        model: _policy(model, table) for model, table in _table(document.get("policy", {}), "policy").items()
+    }
+    quotas = {name: _quota(name, table) for name, table in _table(document.get("keys", {}), "keys").items()}
+    quarantine: dict[tuple[LabellerKind, str], str | None] = {}
+    kinds = _known(document.get("quarantine", {}), KINDS, "quarantine")
+    for plural, table in kinds.items():
+        for name, value in _table(table, "quarantine", plural).items():
+            quarantine[KINDS[plural], name] = _why(value, key_of("quarantine", plural, name))
+    return Wanted(file, digest, policies, quotas, quarantine)
+
+
+def _policy(model: str, value: object) -> Change:
+    table = _known(value, _CHANGEABLE, "policy", model)
+    return _converted({**table, "model": model}, Change, "policy", model)
+
+
+def _quota(name: str, value: object) -> Quota:
+    quota = _converted(_known(value, _LIMITS, "keys", name), Quota, "keys", name)
+    for limit, most in quota.limits().items():
+        if most < 1 or most >= 2**63:
+            raise ConfigError(
+                f"{key_of('keys', name, limit)}: give 1 to {2**63 - 1}, or leave it out for none of its own"
+            )
+    return quota
+
+
+def _why(value: object, key: str) -> str | None:
+    if value is False:
+        return None
+    if isinstance(value, str):
+        return value
+    raise ConfigError(f"{key}: give the reason as a text, or false for who shall be in no quarantine")
+
+
+def _table(value: object, *where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{key_of(*where)}: is a table: write [{key_of(*where)}]")
+    return value
+
+
+def _known(value: object, known: Collection[str], *where: str) -> dict[str, Any]:
+    """A table of which every key is known."""
+    table = _table(value, *where)
+    for name in table:
+        if name not in known:
+            raise ConfigError(f"unknown key {key_of(*where, name)}: {alike(name, known)}")
+    return table
+
+
+def _converted(table: dict[str, Any], kind: type[T], *where: str) -> T:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        message, field = misfit(error)
+        if field is not None:
+            message = message.removeprefix(f"{field}: ")
+        message = message.replace(" | null", "")  # which TOML does not know
+        raise ConfigError(f"{key_of(*where, *([field] if field else []))}: {message}") from None
+
+
+def alike(name: str, known: Collection[str]) -> str:
+    """What a misspelt name may have meant."""
+    found = get_close_matches(name.lower(), known, n=1)
+    return f"did you mean {quoted(found[0])}?" if found else f"known are {_listed(known)}"
+
+
+def _unknown_table(name: str) -> str:
+    settings = [name] if name in Settings.model_fields else list(_RETENTION) if name == "retention" else []
+    if settings:
+        variables = ", ".join(PREFIX + setting.upper() for setting in settings)
+        return (
+            f"{name} is a setting of the process, which no file changes while it runs: leave it out, set "
+            f"{variables} and restart"
+        )
+    return f"unknown key {quoted(name)}: {alike(name, TABLES)}"
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(map(quoted, names)) or "none"
+
+
+def spelt(value: object) -> str:
+    """A value as the file has it; what is not there is a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return toml_text(value) if isinstance(value, str) else repr(value)
