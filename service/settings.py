@@ -217,6 +217,14 @@ class Settings(BaseSettings):
             return None
         return TrustedKeys([Path(name) for name in listed(self.trusted_keys)])
 
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, value: str) -> str:
+        for host in listed(value):
+            if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?|[0-9a-fA-F:.]+", host):
+                raise ValueError(f"{host!r} is no host: write `alertmanager` or `alertmanager:9093`")
+        return value
+
     @field_validator("cors_origins")
     @classmethod
     def _origins_are_exact(cls, value: str) -> str:

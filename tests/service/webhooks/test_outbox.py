@@ -200,6 +200,29 @@ def test_no_message_holds_a_record_or_its_id_and_what_a_receiver_said_of_it_is_f
     assert left.problem is None
 
 
+def test_what_was_delivered_keeps_no_body_and_the_newest_are_kept(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_DELIVERED", 2)
+    webhook = subscribe(ledger, "job")
+    for number in range(4):
+        announce(ledger, f"job:{number}")
+    told = due(ledger)
+    with ledger.write() as connection:
+        for message in told[:3]:
+            outbox.end(connection, message, "delivered", now_ms(), 200, None)
+        outbox.prune(connection, 0, 0)
+        left = outbox.page(connection, webhook.webhook_id, None, 10, None)
+    assert [message.message_id for message in left] == [message.message_id for message in told[:0:-1]]
+    assert [message.body for message in left[1:]] == [{}, {}]
+
+
+@pytest.mark.parametrize("hosts", ["http://alerts", "alerts/x", "*.internal", "a b"])
+def test_a_listed_host_that_is_none_is_refused_at_the_start(hosts: str) -> None:
+    with pytest.raises(ValueError, match="is no host"):
+        Settings(webhook_hosts=hosts)
+
+
 def test_an_analyst_is_forgotten_in_messages_and_links(ledger: Ledger) -> None:
     webhook = subscribe(ledger, "quarantine", analyst="ann")
     with ledger.write() as connection:

@@ -24,6 +24,8 @@ MOST_WAITING = 1_000
 """Messages that may wait for one webhook."""
 MOST_ALERTS_WAITING = 900
 """Of these such that tell of alerts: a flood leaves room for the rest."""
+MOST_DELIVERED = 1_000
+"""Messages of one webhook that were delivered and can still be looked at."""
 
 messages = sa.Table(
     "webhook_messages",
@@ -169,8 +171,11 @@ def end(
     status: int | None,
     problem: str | None,
 ) -> None:
-    """`message` is as it was taken; if somebody else has taken it since, this changes nothing."""
+    """`message` is as it was taken; if somebody else has taken it since, this changes nothing. Of one that
+    was delivered the body is not needed any more."""
     values = {"state": state, "ended_at": now, "lease": None, "status": status, "problem": problem}
+    if state == "delivered":
+        values["body"] = "{}"
     connection.execute(sa.update(messages).where(_attempt(message)).values(values))
 
 
@@ -212,12 +217,18 @@ def counts(connection: sa.Connection) -> dict[tuple[str, State], int]:
 
 
 def prune(connection: sa.Connection, delivered_before: int, dead_before: int) -> None:
-    """Delete what ended before (ms)."""
+    """Delete what ended before (ms), and of each webhook's delivered ones all but the newest."""
     over = sa.or_(
         sa.and_(messages.c.state == "delivered", messages.c.ended_at < delivered_before),
         sa.and_(messages.c.state == "dead", messages.c.ended_at < dead_before),
     )
     connection.execute(sa.delete(messages).where(over))
+    for webhook in subscriptions.every(connection):
+        theirs = sa.and_(messages.c.webhook_id == webhook.webhook_id, messages.c.state == "delivered")
+        newest = sa.select(messages.c.number).where(theirs).order_by(messages.c.number.desc())
+        last = connection.execute(newest.offset(MOST_DELIVERED).limit(1)).scalar()
+        if last is not None:
+            connection.execute(sa.delete(messages).where(theirs, messages.c.number <= last))
 
 
 def remove_of(connection: sa.Connection, webhook_id: str) -> int:
