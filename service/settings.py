@@ -240,6 +240,8 @@ class Settings(BaseSettings):
         return open_store(self.model_store or str(self.home / "models"), self.home / "copies")
 
 
+CLIENTS_OWN = frozenset((PREFIX + "URL", PREFIX + "API_KEY"))
+"""Of nearnorm.Client: where it runs beside a service, they are no mistake."""
 KNOWN = frozenset(PREFIX + name.upper() for name in Settings.model_fields)
 _LINKED = re.compile(r"(tcp|udp|sctp)://")
 _LINK = re.compile(PREFIX + r"(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?")
@@ -286,7 +288,7 @@ def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
     unknown = sorted(
         key
         for key in os.environ
-        if key.upper().startswith(PREFIX) and key.upper() not in KNOWN and key not in links
+        if key.upper().startswith(PREFIX) and key.upper() not in KNOWN | CLIENTS_OWN and key not in links
     )
     if unknown:
         raise ConfigError(f"unknown environment variable {unknown[0]}: {_alike(unknown[0])}")

@@ -135,6 +135,8 @@ def write(
         ("novel", {place: names for place, (names, _) in novel.items() if names}, pa.list_(pa.string())),
         ("novel_distance", {place: True for place, (_, far) in novel.items() if far}, pa.bool_()),
         ("error", errors, pa.string()),
+        ("error_type", {place: error.type for place, error in encoded.errors.items()}, pa.string()),
+        ("error_field", {place: error.field for place, error in encoded.errors.items()}, pa.string()),
     ):
         columns[name] = _sparse(found, encoded.count, kind)
     warnings = encoded.warnings

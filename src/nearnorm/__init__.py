@@ -4,11 +4,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nearnorm.client import AsyncClient as AsyncClient
+    from nearnorm.client import Client as Client
     from nearnorm.detector.estimator import NearnormDetector as NearnormDetector
 
 __version__ = "0.1.0"
 
-_LATE = {"NearnormDetector": ("nearnorm.detector.estimator", "cpu,training")}
+_LATE = {
+    "AsyncClient": ("nearnorm.client", "client"),
+    "Client": ("nearnorm.client", "client"),
+    "NearnormDetector": ("nearnorm.detector.estimator", "cpu,training"),
+}
 """What users call, where it is, and the extras that it needs: imported when it is asked for, so that
 `import nearnorm` stays cheap."""
 
