@@ -58,7 +58,7 @@ def read(path: Path) -> Wanted:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path} is not UTF-8 (at line {line}): save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also numbers of thousands of digits
         raise ConfigError(f"{path} is not TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply: tables are {_listed(TABLES)}") from None
@@ -152,6 +152,8 @@ def _unknown_table(name: str) -> str:
             f"{name} is a setting of the process, which no file changes while it runs: leave it out, set "
             f"{variables} and restart"
         )
+    if name == "webhooks":
+        return "webhooks: Slack's addresses and PagerDuty's keys are secrets: use POST /webhooks"
     return f"unknown key {quoted(name)}: {alike(name, TABLES)}"
 
 

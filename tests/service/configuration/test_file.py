@@ -47,11 +47,13 @@ from nearnorm.service.ledger.quota import Quota
             'gate = "auto"',
             ": gate is a setting of the process, which no file changes while it runs: ",
         ),
+        ("[[webhooks]]\nurl = 'https://x'", ": webhooks: Slack's addresses and PagerDuty's keys are "),
         (
             "[retention]\ndays = 3",
             "NEARNORM_EVENT_ROWS, NEARNORM_EVENT_BYTES, NEARNORM_EVENT_DAYS and restart",
         ),
         ("a = " + "[" * 5000, " is nested too deeply: tables are policy, keys, quarantine"),
+        ("[keys.shop]\nrows_per_second = " + "9" * 5000, " is not TOML: Exceeds the limit (4300 digits)"),
         ("#" * (LARGEST + 1), " is larger than 1,048,576 bytes: it is no configuration file"),
         (b"[policy.default]\nbudget = '\xe9'", " is not UTF-8 (at line 2): save it as UTF-8"),
     ],
