@@ -27,7 +27,7 @@ WATCHED_TOGETHER = 1024
 """Rows after which novelty that has become usual ceases to alert: those of the service's largest batch."""
 
 
-class ScoredRows(Struct, eq=False):
+class ScoredTable(Struct, eq=False):
     """N rows as the model answered them: `outputs` by name, `percentile` [N] in 0..100, `anomaly` [N], what
     is `novel` by row. Of a row in `errors` the numbers mean nothing."""
 
@@ -59,7 +59,7 @@ class Scorer:
         self._novelty = Novelty(core)
         self._explainer = Explainer(core, self._engine.run)
 
-    def score(self, table: pa.Table, watch: NoveltyWatch | None = None) -> ScoredRows:
+    def score(self, table: pa.Table, watch: NoveltyWatch | None = None) -> ScoredTable:
         """Score rows by the schema: columns by name, in any order, one that is not there is missing.
 
         What is novel is an anomaly, whatever other rows there are; with a `watch` it is one until there is so
@@ -76,7 +76,7 @@ class Scorer:
                 anomaly[list(novel)] = True
             else:
                 _alert(anomaly, novel, watch)
-        return ScoredRows(outputs, percentile, anomaly, novel, arrays.errors)
+        return ScoredTable(outputs, percentile, anomaly, novel, arrays.errors)
 
     def explain(self, table: pa.Table) -> list[list[Reason]]:
         """The reasons that `/score` gives with `explain`, a list a row. A row costs what scoring a hundred
@@ -92,7 +92,7 @@ class Scorer:
             for row in range(len(rows))
         ]
 
-    def columns(self, scored: ScoredRows) -> dict[str, pa.Array]:
+    def columns(self, scored: ScoredTable) -> dict[str, pa.Array]:
         """As columns of a table, null where a row has an error, which the column `error` tells."""
         novelty, outputs = self._novelty, scored.outputs
         names: list[str | None] = [None] * len(scored)

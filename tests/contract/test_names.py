@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("models", "service", "training")
 FILES = sorted(
     path
-    for folder in (*ROOMS, "tests", "src/nearnorm", "src/nearnorm/client")
+    for folder in (*ROOMS, "tests", "src/nearnorm", "src/nearnorm/client", "src/nearnorm/detector")
     for path in (ROOT / folder).rglob("*.py")
     if folder != "src/nearnorm" or path.parent == ROOT / folder  # its rooms are links to the first three
 )

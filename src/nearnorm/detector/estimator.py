@@ -20,10 +20,10 @@ from nearnorm.detector.columns import by_names
 from nearnorm.detector.labels import read_labels
 from nearnorm.detector.mistakes import InvalidInput, NearnormWarning, as_value_errors
 from nearnorm.detector.recipe import KNOBS, PRESET, Schema, parameters_of, recipe_of
-from nearnorm.detector.training import Rows, train
+from nearnorm.detector.training import TrainingRows, train
 from nearnorm.models.conformal import threshold
 from nearnorm.models.data.frames import read_frame
-from nearnorm.service.batch.scorer import ScoredRows
+from nearnorm.service.batch.scorer import ScoredTable
 from nearnorm.training.dataset.labels import ANOMALY
 from nearnorm.training.method.config import Preset
 
@@ -127,7 +127,7 @@ class NearnormDetector(BaseEstimator):  # type: ignore[misc]  # scikit-learn shi
             known = None
             if reference is not None:
                 known = by_names(read_frame(reference, "reference"), columns, frame.names is not None, ())
-            rows = Rows(frame.table, labels, self.label_column, self.time_column, known)
+            rows = TrainingRows(frame.table, labels, self.label_column, self.time_column, known)
             share = self._share()
             trained = train(rows, recipe, self._seed())
             self._hold(Bundled.of(trained, share), columns, frame.names is not None)
@@ -252,10 +252,10 @@ class NearnormDetector(BaseEstimator):  # type: ignore[misc]  # scikit-learn shi
         with as_value_errors():
             return by_names(read_frame(X), self._columns, hasattr(self, "feature_names_in_"), scored)
 
-    def _score(self, X: Any) -> ScoredRows:  # noqa: ANN401
+    def _score(self, X: Any) -> ScoredTable:  # noqa: ANN401
         return self._sound(self._table(X))
 
-    def _sound(self, table: pa.Table) -> ScoredRows:
+    def _sound(self, table: pa.Table) -> ScoredTable:
         """Rows without an error, scored."""
         if not table.num_rows:
             raise InvalidInput("Found array with 0 sample(s) while a minimum of 1 is required.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SILENT = Watcher(step=lambda stage, done: None, schema=lambda findings: None, warning=lambda told: None)
 
 
-class Rows(Struct, frozen=True):
+class TrainingRows(Struct, frozen=True):
     """What is trained on: a table of N records, their labels [N] int8 and what the bundle calls them, the
     column that orders them, and rows known to be normal."""
 
@@ -33,7 +33,7 @@ class Rows(Struct, frozen=True):
     reference: pa.Table | None
 
 
-def train(rows: Rows, recipe: Recipe, seed: int) -> "Trained":
+def train(rows: TrainingRows, recipe: Recipe, seed: int) -> "Trained":
     """What `nearnorm train` would write for a file of the same rows. Raises DataError, ConfigError."""
     started = time.perf_counter()
     _refuse(rows)
@@ -58,7 +58,7 @@ def train(rows: Rows, recipe: Recipe, seed: int) -> "Trained":
     return pipeline.train(Prepared(job, data, split, None, time.perf_counter() - started), _SILENT)
 
 
-def _refuse(rows: Rows) -> None:
+def _refuse(rows: TrainingRows) -> None:
     count, columns = rows.table.num_rows, rows.table.column_names
     if count < FEWEST_ROWS:
         raise InvalidInput(f"X has n_samples={count}: {FEWEST_ROWS} rows are the least to learn from")
