@@ -22,7 +22,16 @@ from nearnorm.service.api import (
     webhooks,
 )
 from nearnorm.service.api.openapi.document import Document
-from nearnorm.service.api.review import claims, events, feedback, groups, queue, queue_groups, skips
+from nearnorm.service.api.review import (
+    claims,
+    event_list,
+    events,
+    feedback,
+    groups,
+    queue,
+    queue_groups,
+    skips,
+)
 from nearnorm.service.http.middleware import problems
 from nearnorm.service.http.middleware.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
 from nearnorm.service.http.middleware.head_requests import HeadRequests
@@ -114,6 +123,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
         queue_groups,
         claims,
         skips,
+        event_list,
         events,
         overview,
         policy,

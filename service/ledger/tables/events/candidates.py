@@ -47,7 +47,7 @@ candidates = sa.Table(
     sqlite_with_rowid=False,
 )
 
-_JUDGED = """EXISTS (
+JUDGED = """EXISTS (
     SELECT 1 FROM verdicts
     WHERE verdicts.model = {0}.model AND verdicts.digest = {0}.digest AND verdicts.verdict <> 'none'
 )"""
@@ -55,7 +55,7 @@ _JUDGED = """EXISTS (
 _FOLLOW = sa.text(
     f"""
     INSERT INTO candidates (model, digest, event_id, percentile, score, audit, judged, caller, size)
-    SELECT model, digest, event_id, percentile, score, audit, {_JUDGED.format("newest")},
+    SELECT model, digest, event_id, percentile, score, audit, {JUDGED.format("newest")},
         coalesce(caller, ''), coalesce(size, 0)
     FROM (
         SELECT model, digest, event_id, percentile, score, audit, caller, size,
@@ -70,7 +70,7 @@ _FOLLOW = sa.text(
     """  # noqa: S608 - names alone
 )
 _JUDGE = sa.text(
-    f"UPDATE candidates SET judged = {_JUDGED.format('candidates')} WHERE model = :model AND digest = :digest"  # noqa: S608
+    f"UPDATE candidates SET judged = {JUDGED.format('candidates')} WHERE model = :model AND digest = :digest"  # noqa: S608
 )
 _FORGET_RECORD = sa.text(
     "DELETE FROM candidates WHERE event_id IN (SELECT event_id FROM events WHERE record_id = :record_id)"
@@ -131,7 +131,7 @@ def open_of(model: str) -> Ranks:
     Of equal records the newest event counts: an older one has the score of an older model. `judged` may
     lag behind a verdict that is committed at the same moment on PostgreSQL, so verdicts are asked too.
     """
-    unjudged = sa.text(f"NOT {_JUDGED.format('candidates')}")
+    unjudged = sa.text(f"NOT {JUDGED.format('candidates')}")
     return sa.select(*_COLUMNS).where(candidates.c.model == model, ~candidates.c.judged, unjudged)
 
 
