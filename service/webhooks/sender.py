@@ -62,7 +62,8 @@ class Sender:
             connected = self._tls.wrap_socket(
                 connected, server_hostname=to.host, do_handshake_on_connect=False
             )
-        watchdog = threading.Timer(SECONDS, _shut, (connected,))
+        cut_off = threading.Event()
+        watchdog = threading.Timer(SECONDS, _shut, (connected, cut_off))
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -72,10 +73,9 @@ class Sender:
         except (OSError, http.client.HTTPException, ValueError) as error:
             attempt = Attempt(problem=f"no answer of {to.authority}: {_words(error)}")
         finally:
-            cut_off = not watchdog.is_alive()
             watchdog.cancel()
             connected.close()
-        if cut_off:  # the head of an answer that ends too early may look whole
+        if cut_off.is_set():  # the head of an answer that ends too early may look whole
             return Attempt(problem=f"no answer of {to.authority} within {SECONDS:.0f} seconds")
         return attempt
 
@@ -112,8 +112,10 @@ def _connected(where: list[str], port: int) -> socket.socket:
     return socket.create_connection((where[-1], port), CONNECT_SECONDS)
 
 
-def _shut(connected: socket.socket) -> None:
-    """End an exchange that takes too long, however slowly its bytes drip in."""
+def _shut(connected: socket.socket, cut_off: threading.Event) -> None:
+    """End an exchange that takes too long, however slowly its bytes drip in. Said before it is done: whoever
+    waits for bytes goes on at once."""
+    cut_off.set()
     try:
         socket.socket.shutdown(connected, socket.SHUT_RDWR)  # below TLS, whose own word could block
     except OSError:
