@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 LOWEST := $(addprefix tests/service/,http inference ledger process records scoring serving feedback/submission)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
+.PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-oip bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
         bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak screenshots docs clean
 
 help: ## list the verbs
@@ -67,6 +67,9 @@ bench-graph: setup ## processor time a row of the exported graph, beside the pap
 
 bench-serve: setup ## /score against its yardsticks and peers, ten minutes (needs wrk: apt-get install wrk)
 	@$(BIN)/python -m tests.load.bench_serve
+
+bench-oip: setup ## the Open Inference Protocol beside KServe's and MLServer's own servers (needs wrk)
+	@$(BIN)/python -m tests.load.bench_oip
 
 bench-overload: setup ## three times the capacity for a minute: goodput, refusals, recovery (needs wrk)
 	@$(BIN)/python -m tests.load.bench_overload

@@ -21,7 +21,7 @@ from nearnorm.service.api import (
     session,
     webhooks,
 )
-from nearnorm.service.api.openapi.document import Document
+from nearnorm.service.api.openapi.document import Described, Document
 from nearnorm.service.api.review import (
     claims,
     event_list,
@@ -35,6 +35,9 @@ from nearnorm.service.api.review import (
 from nearnorm.service.http.middleware import problems
 from nearnorm.service.http.middleware.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
 from nearnorm.service.http.middleware.head_requests import HeadRequests
+from nearnorm.service.interfaces.open_inference import description
+from nearnorm.service.interfaces.open_inference.endpoint import OpenInference
+from nearnorm.service.interfaces.open_inference.paths import is_ours
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
@@ -50,9 +53,10 @@ from nearnorm.service.settings import Settings
 
 
 class Application(FastAPI):
-    """The routes, and /score before them: a router's way costs more than the scoring of a record."""
+    """The routes, and before them what scores: a router's way costs more than the scoring of a record."""
 
     score: ScoreEndpoint
+    open_inference: OpenInference
     entry: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +65,8 @@ class Application(FastAPI):
     async def by_path(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == PATH:
             await self.score(scope, receive, send)
+        elif scope["type"] == "http" and is_ours(scope["path"]):
+            await self.open_inference(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -104,6 +110,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.score = ScoreEndpoint(
         registry, services.keyring, rules, memory, settings, metrics, services.background
     )
+    app.open_inference = OpenInference(registry, services.keyring, rules, memory, metrics, app.score)
     app.entry = with_cors(app.by_path, settings)
     app.state.startup_problem = "the service did not start: see its log"
     app.state.services = services
@@ -138,8 +145,12 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.add_middleware(CrossSiteProtection, rules=rules)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
     app.add_middleware(HeadRequests)
-    app.state.document = app.openapi = Document(app, registry, settings)  # type: ignore[method-assign]
+    app.state.document = app.openapi = Document(app, registry, settings, _beside)  # type: ignore[method-assign]
     return app
+
+
+def _beside() -> Described:
+    return Described(description.paths(), description.schemas())
 
 
 def _in_one_sentence(error: Exception) -> str:

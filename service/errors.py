@@ -181,10 +181,14 @@ class Problem(msgspec.Struct, omit_defaults=True):
     errors: list[dict[str, object]] | None = None
 
 
-def problem_body(error: ServiceError) -> bytes:
-    return msgspec.json.encode(
-        Problem(TYPE_PREFIX + error.name, error.title, error.status, error.detail, error.field, error.errors)
+def problem_of(error: ServiceError) -> Problem:
+    return Problem(
+        TYPE_PREFIX + error.name, error.title, error.status, error.detail, error.field, error.errors
     )
+
+
+def problem_body(error: ServiceError) -> bytes:
+    return msgspec.json.encode(problem_of(error))
 
 
 def problem_response(error: ServiceError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

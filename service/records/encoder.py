@@ -190,6 +190,20 @@ class Encoder:
             encoded.beside = of_columns(self.schema.kept, kept, encoded.count)
         return encoded
 
+    def encode_matrix(self, numbers: NDArray[np.float64]) -> Encoded:
+        """[N, D] in the order of the schema, all of whose features are numbers; NaN is missing."""
+        rows = Rows(numbers, np.empty((len(numbers), 0), np.int64))
+        return self._looked_over(Encoded(rows, len(numbers)), lambda place, j: "")
+
+    def check_rows(self, count: int, what: str) -> None:
+        """Raises InvalidRequest for none, TooManyRows."""
+        if count == 0:
+            raise InvalidRequest(f"`{what}` is empty: send at least one row", field=what)
+        if count > self.max_rows:
+            raise TooManyRows(
+                f"{count} rows were sent and {self.max_rows} are allowed: send several requests"
+            )
+
     def record(self, encoded: Encoded, index: int) -> dict[str, Value]:
         """Row `index` of `encoded.rows` as the model read it; None is missing."""
         numbers, codes = encoded.rows.numeric[index].tolist(), encoded.rows.codes[index].tolist()
@@ -203,12 +217,7 @@ class Encoder:
         return found
 
     def _check_count(self, count: int, ids: list[Id] | UnsetType, what: str) -> None:
-        if count == 0:
-            raise InvalidRequest(f"`{what}` is empty: send at least one row", field=what)
-        if count > self.max_rows:
-            raise TooManyRows(
-                f"{count} rows were sent and {self.max_rows} are allowed: send several requests"
-            )
+        self.check_rows(count, what)
         if isinstance(ids, UnsetType):
             return
         if len(ids) != count:
@@ -374,7 +383,7 @@ class Encoder:
                 feature = self._times[j]
                 numbers[:] = [_time(feature, value, place, errors) for place, value in enumerate(column)]
             else:
-                numbers[:] = _floats(column)
+                numbers[:] = floats(column)
         codes = np.empty((len(self._codes), count), np.int64)
         texts = cast("Sequence[list[str] | UnsetType]", sent[self._numbers :])
         for known, get, text in zip(codes, self._codes, texts, strict=True):
@@ -443,7 +452,7 @@ def warnings_of(unknown: Iterable[str]) -> list[str]:
     return warnings
 
 
-def _floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.float64]:
+def floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.float64]:
     """NaN for null. `struct` takes a third of numpy's time, but no null."""
     if not isinstance(column, list):
         return column

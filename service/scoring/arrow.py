@@ -24,7 +24,7 @@ from nearnorm.service.records.encoder import (
 from nearnorm.service.records.identifiers import ids_of
 from nearnorm.service.records.kept_columns import of_columns
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
-from nearnorm.service.records.shapes import Reason
+from nearnorm.service.records.shapes import Envelope, Reason
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.scoring.json_answer import novel_places
 from nearnorm.service.serving.facts import ModelFacts
@@ -53,7 +53,12 @@ _REASON = pa.struct(
 """As in JSON; `value` and `expected`, which are of many shapes there, as JSON text."""
 
 
-def read(body: bytes, encoder: Encoder) -> Encoded:
+def read(body: bytes, encoder: Encoder) -> tuple[Envelope, Encoded]:
+    """What a stream asks for, which is told beside it, and its rows. Raises as `read_stream` does."""
+    return Envelope(), rows_of_stream(body, encoder)
+
+
+def rows_of_stream(body: bytes, encoder: Encoder) -> Encoded:
     """The stream's rows by the encoder's schema. Raises as `read_stream` does."""
     schema = encoder.schema
     table, names = read_stream(body, schema, encoder.max_rows)
@@ -114,6 +119,7 @@ def _texts(table: pa.Table, feature: Feature, rows: NDArray[np.int64]) -> list[s
 
 def write(
     facts: ModelFacts,
+    _: Envelope,
     encoded: Encoded,
     scores: Scores | None,
     noted: Remembered,

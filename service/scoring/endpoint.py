@@ -8,7 +8,7 @@ steps, once awaited and once called back.
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from msgspec import Struct, UnsetType
 from msgspec.structs import astuple
@@ -42,14 +42,14 @@ from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.records.columns import ColumnRequest
 from nearnorm.service.records.encoder import Encoded, Rows
 from nearnorm.service.records.shapes import Envelope
-from nearnorm.service.scoring.answer_parts import NOTHING, Reasons, Remembered
+from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.scoring.bulk.lane import BulkLane
 from nearnorm.service.scoring.bulk.requests import Body, BulkAnswer, BulkRequests
+from nearnorm.service.scoring.codec import ARROW_CODEC, Codec, import_codec
 from nearnorm.service.scoring.explain import Explanation
-from nearnorm.service.scoring.import_arrow import import_arrow
 from nearnorm.service.scoring.json_answer import answered
 from nearnorm.service.scoring.remember import Memory
-from nearnorm.service.scoring.rows import counted, explained, scored_rows, show_to_drift, whole
+from nearnorm.service.scoring.rows import counted, explained, remembered, scored_rows, whole
 from nearnorm.service.serving.batcher import Entry, overloaded
 from nearnorm.service.serving.explaining import ScoredRows
 from nearnorm.service.serving.model import LoadedModel
@@ -100,7 +100,7 @@ class ScoreEndpoint:
         self._memory = memory
         self._max_body = settings.max_body_bytes
         self._metrics = metrics
-        self._arrow: Any = None  # imported with the first stream
+        self._arrow: Codec | None = None  # imported with the first stream
         self.lane = BulkLane(background)
         self.bulk = BulkRequests(registry, memory, self.lane)
 
@@ -187,7 +187,7 @@ class ScoreEndpoint:
     ) -> bytes:
         """The answer's JSON. `scores` are all `parts`; None: no row has any."""
         model, request, encoded = asked.model, asked.request, asked.encoded
-        noted = self._note(model, encoded, scores, parts, asked.caller)
+        noted = remembered(self._memory, model, encoded, scores, parts, asked.caller)
         return answered(model.facts, request, encoded, scores, noted, reasons)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
@@ -202,7 +202,7 @@ class ScoreEndpoint:
         self.check_room(caller.name)
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
-            stream = Body(body, True, query.get("model") or None, flag(query, "explain"))
+            stream = Body(body, ARROW_CODEC, query.get("model") or None, flag(query, "explain"))
             return ARROW, await self._answer_arrow(scope, stream, caller, receive)
         if len(body) > INLINE_BYTES:
             return JSON, await self._answer_bulk(scope, Body(body), caller, receive)
@@ -214,7 +214,7 @@ class ScoreEndpoint:
         parts = await scored_rows(model, encoded, caller.name, receive)
         scores = whole(encoded, parts)
         reasons = await explained(model, encoded, scores, caller.name) if request.explain else None
-        noted = self._note(model, encoded, scores, parts, caller.name)
+        noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
         return JSON, answered(model.facts, request, encoded, scores, noted, reasons)
 
@@ -223,23 +223,22 @@ class ScoreEndpoint:
             return await self._answer_bulk(scope, stream, caller, receive)
         arrow = await self._with_arrow()
         model = self._registry.get(stream.named) if stream.named else self._registry.first()
-        encoded = arrow.read(stream.content, model.encoder)
+        asked, encoded = arrow.read(stream.content, model.encoder)
         counted(model, encoded.count, len(encoded.errors), caller.meter)
         parts = await scored_rows(model, encoded, caller.name, receive)
         scores = whole(encoded, parts)
         reasons = await explained(model, encoded, scores, caller.name) if stream.explain else None
-        noted = self._note(model, encoded, scores, parts, caller.name)
+        noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
-        payload: bytes = arrow.write(model.facts, encoded, scores, noted, reasons)
-        return payload
+        return arrow.write(model.facts, asked, encoded, scores, noted, reasons)
 
-    async def _with_arrow(self) -> Any:  # noqa: ANN401 - a module
+    async def _with_arrow(self) -> Codec:
         """What reads and writes Arrow. Its import takes two tenths of a second: not in the event loop.
 
         Raises UnsupportedMedia.
         """
         if self._arrow is None:
-            self._arrow = await asyncio.to_thread(import_arrow)
+            self._arrow = await asyncio.to_thread(import_codec, ARROW_CODEC)
         return self._arrow
 
     async def _answer_bulk(self, scope: Scope, body: Body, caller: Caller, receive: Receive) -> bytes:
@@ -250,20 +249,6 @@ class ScoreEndpoint:
     async def close(self) -> None:
         """End the bulk process, where there is one."""
         await self.lane.close()
-
-    def _note(
-        self,
-        model: LoadedModel,
-        encoded: Encoded,
-        scores: Scores | None,
-        parts: Sequence[Scores],
-        caller: str,
-    ) -> Remembered:
-        if scores is None:
-            return NOTHING
-        noted = self._memory.note(model, encoded, scores, caller)
-        show_to_drift(model, parts, noted.event_ids)
-        return noted
 
 
 class DirectScore:

@@ -159,7 +159,7 @@ def _columns(
     reasons: Reasons | None,
     noted: Remembered,
 ) -> ResultColumns:
-    spread = _spreader(encoded)
+    spread = spreader(encoded)
     novel = novel_places(facts, encoded, scores)
 
     def sparse(values: Mapping[int, Any]) -> list[Any] | None:
@@ -201,14 +201,14 @@ def novel_places(
     }
 
 
-def _spreader(encoded: Encoded) -> Callable[[Sequence[Any]], list[Any]]:
-    """Puts values of the rows without an error in their places, null in the others."""
+def spreader(encoded: Encoded, otherwise: object = None) -> Callable[[Sequence[Any]], list[Any]]:
+    """Puts values of the rows without an error in their places, null or something else in the others."""
     kept = encoded.kept
     if kept is None:
         return list
 
     def spread(values: Sequence[Any]) -> list[Any]:
-        full: list[Any] = [None] * encoded.count
+        full: list[Any] = [otherwise] * encoded.count
         for place, value in zip(kept, values, strict=True):
             full[place] = value
         return full

@@ -1,4 +1,4 @@
-"""Rows on their way through a model: counted, scored, explained, and shown to drift."""
+"""Rows on their way through a model: counted, scored, explained, remembered, and shown to drift."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,9 @@ from starlette.types import Receive
 from nearnorm.service.access.quota import Meter
 from nearnorm.service.http.body import ClientGoneError
 from nearnorm.service.records.encoder import Encoded
-from nearnorm.service.scoring.answer_parts import Reasons
+from nearnorm.service.scoring.answer_parts import NOTHING, Reasons, Remembered
 from nearnorm.service.scoring.explain import Explanation
+from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import BATCH_ROWS
 from nearnorm.service.serving.results import Scores, joined
@@ -49,6 +50,22 @@ async def explained(
         return None
     explanation = Explanation.of(scores)
     return explanation.reasons(model, encoded, await model.explaining.submit(explanation.scored, caller))
+
+
+def remembered(
+    memory: Memory,
+    model: LoadedModel,
+    encoded: Encoded,
+    scores: Scores | None,
+    parts: Sequence[Scores],
+    caller: str,
+) -> Remembered:
+    """What is kept of a request that is answered at once; drift hears of it. Changes `scores.anomaly`."""
+    if scores is None:
+        return NOTHING
+    noted = memory.note(model, encoded, scores, caller)
+    show_to_drift(model, parts, noted.event_ids)
+    return noted
 
 
 def show_to_drift(model: LoadedModel, parts: Sequence[Scores], event_ids: Mapping[int, str]) -> None:

@@ -22,7 +22,7 @@ from nearnorm.models.bundle.bundle import MANIFEST
 from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import DEFAULT_MODEL, Activation, ModelStore
 from nearnorm.service.background import Background
-from nearnorm.service.errors import NoModel, UnknownModel
+from nearnorm.service.errors import MOST_REPEATED, NoModel, UnknownModel
 from nearnorm.service.inference.engine import cpus
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
@@ -114,12 +114,18 @@ class Registry:
             raise NoModel(self.problems()[0], headers={"Retry-After": "5"})
         return model
 
-    def get(self, name: str) -> LoadedModel:
-        """Raises UnknownModel."""
+    def get(self, name: str, version: str | None = None) -> LoadedModel:
+        """Raises UnknownModel, also where another version than this one serves; NoModel as `first`."""
         model = self._models.get(name)
         if model is None:
-            known = ", ".join(sorted(self._models))
-            raise UnknownModel(f"no model is named {name!r}: there is {known}", field="model")
+            known = ", ".join(sorted({self.first().ref.name, *self._models}))
+            raise UnknownModel(f"no model is named {name[:MOST_REPEATED]!r}: there is {known}", field="model")
+        if version is not None and version != model.ref.version:
+            raise UnknownModel(
+                f"version {version[:MOST_REPEATED]!r} of {name!r} is not in memory, where "
+                f"{model.ref.version} serves: leave the version out, or activate that one",
+                field="version",
+            )
         return model
 
     @property

@@ -90,7 +90,7 @@ def as_arrow(schema: FeatureSchema, sent: str, folder: Path) -> object:
         stream.write_table(table)
     encoder = Encoder(schema, max_rows=10)
     try:
-        return encoded_becomes(encoder, arrow.read(sink.getvalue(), encoder))
+        return encoded_becomes(encoder, arrow.rows_of_stream(sink.getvalue(), encoder))
     except InvalidRequest as refused:  # a whole column of what cannot be read
         return ERROR if refused.field == "x" else refused
 
@@ -167,4 +167,4 @@ def test_a_category_that_training_never_saw_is_spelled_alike_however_a_code_came
     table = pa.table({"x": np.array([9999.0]), "other": [1.0]})
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
-    assert arrow.read(sink.getvalue(), encoder).unknown == {0: {"x": "9999"}}
+    assert arrow.rows_of_stream(sink.getvalue(), encoder).unknown == {0: {"x": "9999"}}

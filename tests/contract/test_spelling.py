@@ -41,7 +41,7 @@ def test_a_request_may_spell_it_in_another_of_unicodes_forms(known: str, sent: s
     for found in (
         asked(encoder, records=[{sent: 1.5, "other": 2}]),
         asked(encoder, columns={sent: [1.5], "other": [2]}),
-        arrow.read(sink.getvalue(), encoder),
+        arrow.rows_of_stream(sink.getvalue(), encoder),
     ):
         np.testing.assert_array_equal(found.rows.numeric, [[1.5, 2.0]])
         assert not found.imputed

@@ -109,7 +109,7 @@ def measure(bundle: Bundle, servers: Sequence[Server], rounds: int, seconds: int
                 cells.remove((cell, server, load))
                 found.rounds.pop(cell, None)
                 continue
-            if cell.server == "nearnorm" and cell.form != "arrow" and cell.size != ALONE:
+            if cell.server == "nearnorm" and cell.form in ("records", "columns") and cell.size != ALONE:
                 parts, run = alone.of(load)
                 found.add(Cell(cell.size, cell.form, PARTS), parts)
                 found.add(Cell(cell.size, cell.form, RUN), run)

@@ -69,8 +69,8 @@ FORMS = {
     "columns": Form("/score", JSON, _json(lambda rows: {"columns": _columns(rows)})),
     "arrow": Form("/score", ARROW, _arrow),
     "lists": Form("/score", JSON, _json(lambda rows: {"rows": rows})),
-    "instances": Form("/v1/models/bench:predict", JSON, _json(lambda rows: {"instances": rows})),
-    "tensors": Form("/v2/models/bench/infer", JSON, _json(_tensor)),
+    "instances": Form("/v1/models/default:predict", JSON, _json(lambda rows: {"instances": rows})),
+    "tensors": Form("/v2/models/default/infer", JSON, _json(_tensor)),
 }
 
 

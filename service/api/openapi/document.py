@@ -2,9 +2,9 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from fastapi import FastAPI
@@ -86,14 +86,25 @@ _MEANINGS = {
 }
 
 
+class Described(NamedTuple):
+    """Paths with their operations, and the schemas that they refer to by name."""
+
+    paths: dict[str, Any]
+    schemas: dict[str, Any]
+
+
 class Document:
     """The document, and what requests are held to by it. The routes are described once, /score once a model.
 
     Describing the routes takes a tenth of a second: whoever is in the event loop asks in another thread.
     """
 
-    def __init__(self, app: FastAPI, registry: Registry, settings: Settings) -> None:
+    def __init__(
+        self, app: FastAPI, registry: Registry, settings: Settings, beside: Callable[[], Described]
+    ) -> None:
+        """`beside`: what other protocols answer, which is no route of `app`'s."""
         self._app = app
+        self._beside = beside
         self._registry = registry
         self._max_rows = settings.max_rows
         self._lock = threading.Lock()
@@ -141,6 +152,9 @@ class Document:
             for method, operation in operations.items():
                 _add_problems(path, method, operation)
         link(found["paths"])
+        beside = self._beside()
+        found["paths"] |= beside.paths
+        schemas |= beside.schemas
         return found
 
     @cached_property

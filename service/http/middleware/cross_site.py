@@ -26,7 +26,7 @@ from nearnorm.service.http.body import Headers, is_form, kind_of
 from nearnorm.service.http.middleware.problems import respond
 from nearnorm.service.settings import Settings, listed
 
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Asked by orchestrators, which send the address that they found."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _ANSWERED = frozenset({"GET", "HEAD"})

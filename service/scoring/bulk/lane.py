@@ -177,7 +177,7 @@ class BulkLane:
         reply, found = await waiting.answer
         if isinstance(reply, Refused):
             kind: type[ServiceError] = getattr(errors, reply.kind)
-            raise kind(reply.detail, field=reply.field, headers=reply.headers)
+            raise kind(reply.detail, field=reply.field, errors=reply.errors, headers=reply.headers)
         if isinstance(reply, Mistaken):
             raise InternalError("see the service's log") from RuntimeError(reply.traceback)
         return reply, found

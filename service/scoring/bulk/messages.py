@@ -31,10 +31,11 @@ class ReadBody(Struct, tag=True):
     """Read a body, which is the one array.
 
     `models` has the version of each name, `schemas` those versions that the process does not know yet;
-    `named` is the model of an Arrow stream (None: the `first`), which cannot say so itself.
+    `codec` names the module that reads the body (None: JSON of /score), and `named` the model of what cannot
+    say so itself (None: the `first`).
     """
 
-    arrow: bool
+    codec: str | None
     first: str
     named: str | None
     models: dict[str, str]
@@ -66,7 +67,7 @@ class NoSuchModel(Struct, tag=True):
 class WriteAnswer(Struct, tag=True):
     """Write an answer. Arrays: what was `left` when the body was read, and where `scored`, a Verdicts'."""
 
-    arrow: bool
+    codec: str | None
     ref: ModelRef
     provider: str
     signals: list[str]
@@ -90,6 +91,7 @@ class Refused(Struct, tag=True):
     detail: str
     field: str | None
     headers: dict[str, str]
+    errors: list[dict[str, Any]] | None = None
 
 
 class Mistaken(Struct, tag=True):

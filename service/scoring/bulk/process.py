@@ -41,7 +41,7 @@ from nearnorm.service.scoring.bulk.messages import (
     receive_job,
     send,
 )
-from nearnorm.service.scoring.import_arrow import import_arrow
+from nearnorm.service.scoring.codec import BodyOptions, import_codec
 from nearnorm.service.scoring.json_answer import answered
 from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.malloc import share_heap, trim_heap
@@ -67,7 +67,8 @@ class BulkWork:
         try:
             return self._read(job, arrays) if isinstance(job, ReadBody) else _write(job, arrays)
         except ServiceError as error:
-            return Refused(type(error).__name__, error.detail, error.field, error.headers), []
+            kind = type(error).__name__
+            return Refused(kind, error.detail, error.field, error.headers, error.errors), []
         except MemoryError:
             detail = "the request takes more memory than one may: send fewer rows"
             return Refused(BodyTooLarge.__name__, detail, None, {}), []
@@ -82,7 +83,7 @@ class BulkWork:
             known[version] = Encoder(FeatureSchema.model_validate_json(schema.features), schema.max_rows)
         self._encoders = known
         body = arrays[0].tobytes()
-        return self._read_arrow(job, body) if job.arrow else self._read_json(job, body)
+        return self._read_json(job, body) if job.codec is None else self._read_by(job.codec, job, body)
 
     def _read_json(self, job: ReadBody, body: bytes) -> Replied:
         name = job.first
@@ -102,15 +103,15 @@ class BulkWork:
         )
         return _rows_read(name, asked, encoded)
 
-    def _read_arrow(self, job: ReadBody, body: bytes) -> Replied:
+    def _read_by(self, codec: str, job: ReadBody, body: bytes) -> Replied:
         name = job.named or job.first
         if name not in job.models:
             return NoSuchModel(name), []
-        encoded = import_arrow().read(body, self._encoders[job.models[name]])
-        return _rows_read(name, Envelope(), encoded)
+        asked, encoded = import_codec(codec).read(body, self._encoders[job.models[name]])
+        return _rows_read(name, asked, encoded)
 
 
-def _rows_read(name: str, asked: Envelope, encoded: Encoded) -> Replied:
+def _rows_read(name: str, asked: BodyOptions, encoded: Encoded) -> Replied:
     """What the service needs to score and to remember; the rest comes back when the answer is due."""
     rows, kept = encoded.rows, encoded.kept
     beside = [] if encoded.beside is None else encoded.beside.packed(encoded.count)
@@ -135,10 +136,8 @@ def _write(job: WriteAnswer, arrays: list[NDArray[Any]]) -> Replied:
     scores = _scores(encoded, job, arrays[1:]) if job.scored else None
     noted = Remembered(job.event_ids, job.matched)
     reasons = None if job.reasons is None else Reasons(job.reasons, job.groups, job.warning)
-    if job.arrow:
-        payload = import_arrow().write(facts, encoded, scores, noted, reasons)
-    else:
-        payload = answered(facts, asked, encoded, scores, noted, reasons)
+    write = answered if job.codec is None else import_codec(job.codec).write
+    payload = write(facts, asked, encoded, scores, noted, reasons)
     return Written(), [as_array(payload)]
 
 

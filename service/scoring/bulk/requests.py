@@ -37,16 +37,18 @@ AT_ONCE = 256
 
 
 class Body(Struct, frozen=True):
-    """`named` and `explain` are an Arrow stream's, which cannot say so itself."""
+    """`codec` names the module that reads it and writes its answer (None: JSON of /score). `named`, `version`
+    (the one that has to serve) and `explain` are told beside a body that does not say so itself."""
 
     content: bytes
-    arrow: bool = False
+    codec: str | None = None
     named: str | None = None
     explain: bool = False
+    version: str | None = None
 
 
 class BulkAnswer(Struct, frozen=True):
-    """`payload` is JSON or Arrow, as was sent."""
+    """`payload` is as the body's codec writes it."""
 
     payload: bytes
     version: str
@@ -89,15 +91,17 @@ class BulkRequests:
             scores = whole(encoded, parts) if read.explain else None
             reasons = await explained(model, encoded, scores, caller.name) if read.explain else None
             noted = await self._note(read, parts, caller.name)
-            payload = await self._write(body.arrow, read, parts, noted, reasons, caller.name)
+            payload = await self._write(body.codec, read, parts, noted, reasons, caller.name)
         return BulkAnswer(payload, model.ref.version, list(noted.event_ids.values()))
 
     async def _read(self, body: Body, caller: str) -> _Read:
         while True:
             models, first = self._registry.loaded(), self._registry.first()
+            if body.named and body.version:
+                self._registry.get(body.named, body.version)
             versions = {name: model.ref.version for name, model in models.items()}
             encoders = {model.ref.version: model.encoder for model in models.values()}
-            job = ReadBody(body.arrow, first.ref.name, body.named, versions, {})
+            job = ReadBody(body.codec, first.ref.name, body.named, versions, {})
             found, arrays = await self._lane.ask(caller, job, [as_array(body.content)], encoders)
             if isinstance(found, RowsRead):
                 model = models[found.model]
@@ -139,7 +143,7 @@ class BulkRequests:
 
     async def _write(
         self,
-        arrow: bool,
+        codec: str | None,
         read: _Read,
         parts: Sequence[Scores],
         noted: _Noted,
@@ -148,7 +152,7 @@ class BulkRequests:
     ) -> bytes:
         facts = read.model.facts
         job = WriteAnswer(
-            arrow,
+            codec,
             facts.ref,
             facts.provider,
             facts.signals.names,

@@ -42,7 +42,7 @@ def _mlserver(python: Path, model: Path, folder: Path) -> Program:
     settings = {"debug": False, "host": "127.0.0.1", "parallel_workers": 0, "gzip_enabled": False}
     (folder / "settings.json").write_text(json.dumps(settings))
     served = {
-        "name": "bench",
+        "name": "default",
         "implementation": "runtime_mlserver.Prototypes",
         "parameters": {"uri": str(model)},
     }

@@ -1,4 +1,5 @@
-"""The benchmark's model in KServe's Python server, by its guide to custom predictors: lists in, lists out.
+"""The benchmark's model in KServe's Python server, by its guide to custom predictors: lists in, lists out,
+and tensors where the Open Inference Protocol is spoken.
 
 Run in an environment of its own: `python server_kserve.py --http_port PORT MODEL.ONNX`.
 """
@@ -8,26 +9,38 @@ import sys
 
 import numpy as np
 import onnxruntime as ort
-from kserve import Model, ModelServer
+from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 
+_DATATYPES = {"float32": "FP32", "int64": "INT64"}
 NAMES = ["score", "prototype", "distance", "reconstruction_error"]
 
 
 class Prototypes(Model):  # type: ignore[misc]  # KServe is not installed where types are checked
     def __init__(self, path: str) -> None:
-        super().__init__("bench")
+        super().__init__("default")
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.ready = True
 
     async def predict(
-        self, payload: dict[str, list[list[float]]], headers: dict[str, str] | None = None
-    ) -> dict[str, dict[str, list[float]]]:
-        numeric = np.array(payload["instances"], np.float64)
+        self,
+        payload: dict[str, list[list[float]]] | InferRequest,
+        headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
+    ) -> dict[str, dict[str, list[float]]] | InferResponse:
+        if isinstance(payload, dict):
+            answers = self._run(np.array(payload["instances"], np.float64))
+            return {"predictions": {name: answer.tolist() for name, answer in answers}}
+        outputs = [
+            InferOutput(name, list(answer.shape), _DATATYPES[answer.dtype.name], answer.tolist())
+            for name, answer in self._run(payload.inputs[0].as_numpy())
+        ]
+        return InferResponse(payload.id or "", self.name, outputs)
+
+    def _run(self, numeric: np.ndarray) -> list[tuple[str, np.ndarray]]:
         feed = {"numeric": numeric, "codes": np.zeros((len(numeric), 0), np.int64)}
-        answers = zip(NAMES, self._session.run(NAMES, feed), strict=True)
-        return {"predictions": {name: answer.tolist() for name, answer in answers}}
+        return list(zip(NAMES, self._session.run(NAMES, feed), strict=True))
 
 
 if __name__ == "__main__":

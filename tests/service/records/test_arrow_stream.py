@@ -46,7 +46,7 @@ def stream(*batches: pa.RecordBatch, **options: Any) -> bytes:
 
 
 def read(body: bytes) -> Encoded:
-    return arrow.read(body, ENCODER)
+    return arrow.rows_of_stream(body, ENCODER)
 
 
 def batch(**columns: pa.Array) -> pa.RecordBatch:

@@ -109,14 +109,14 @@ def test_a_stream_is_read_as_json_is() -> None:
             "note": ["no"] * 4,
         }
     )
-    assert kept(arrow.read(stream(table), ENCODER)) == [
+    assert kept(arrow.rows_of_stream(stream(table), ENCODER)) == [
         {"merchant": "Café", "invoice": "1"},
         {"invoice": "2"},
         {"merchant": "Bar"},
         {"merchant": "Café", "invoice": "4"},
     ]
     nested = table.set_column(2, "merchant", pa.array([["x"]] * 4))
-    assert kept(arrow.read(stream(nested), ENCODER))[0] == {"invoice": "1"}
+    assert kept(arrow.rows_of_stream(stream(nested), ENCODER))[0] == {"invoice": "1"}
 
 
 @pytest.mark.parametrize("place", ["records", "columns"])

@@ -204,7 +204,7 @@ def test_the_process_reads_by_the_very_schema(schema: FeatureSchema, request_: d
     body = json.dumps(request_).encode()
     encoder = Encoder(schema, 100)
     encoded = encoder.encode(encoder.decode(body))
-    job = ReadBody(False, "default", None, {"default": "v1"}, {"v1": Schema(schema.model_dump_json(), 100)})
+    job = ReadBody(None, "default", None, {"default": "v1"}, {"v1": Schema(schema.model_dump_json(), 100)})
     read, arrays = BulkWork().reply(job, [as_array(body)])
     assert isinstance(read, RowsRead)
     np.testing.assert_array_equal(arrays[0], encoded.rows.numeric)

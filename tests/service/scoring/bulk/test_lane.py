@@ -196,7 +196,7 @@ def test_a_client_who_hangs_up_while_his_request_is_read_harms_nobody(
 
 
 def job(name: str) -> ReadBody:
-    return ReadBody(False, name, None, {}, {})
+    return ReadBody(None, name, None, {}, {})
 
 
 class _Asked:

@@ -22,7 +22,7 @@ def body(value, rows):
     return as_array(json.dumps({"records": [RECORD | {"country": value}] * rows}).encode())
 
 def read(sent):
-    return work.reply(ReadBody(False, "default", None, {"default": "v"}, {"v": schema}), [sent])[0]
+    return work.reply(ReadBody(None, "default", None, {"default": "v"}, {"v": schema}), [sent])[0]
 
 small, large = body("DE", 1), body("x" * 5_000, 6_000)
 read(small)

@@ -1,0 +1,154 @@
+"""The protocol's routes, in front of all others as /score is: their rows go through the same core."""
+
+import time
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from nearnorm.service.access.keyring import Caller, Keyring
+from nearnorm.service.errors import InternalError, MethodNotAllowed, NotFound, ServiceError, UnsupportedMedia
+from nearnorm.service.http.body import (
+    JSON,
+    ClientGoneError,
+    Headers,
+    check_size,
+    kind_of,
+    read_body,
+    size_of_body,
+)
+from nearnorm.service.http.middleware.cross_site import CrossSiteRules
+from nearnorm.service.http.middleware.query import query_of
+from nearnorm.service.http.middleware.request_log import SERVED, request_ids
+from nearnorm.service.interfaces.open_inference import codec, metadata, shapes, tensors
+from nearnorm.service.interfaces.open_inference.paths import Target, target_of
+from nearnorm.service.interfaces.open_inference.problems import error_response
+from nearnorm.service.logs import log
+from nearnorm.service.metrics.counters import Metrics
+from nearnorm.service.scoring.bulk.requests import Body
+from nearnorm.service.scoring.endpoint import INLINE_LOOSE_BYTES, INLINE_ROWS, ScoreEndpoint
+from nearnorm.service.scoring.remember import Memory
+from nearnorm.service.scoring.rows import counted, explained, remembered, scored_rows, whole
+from nearnorm.service.serving.registry import Registry
+
+_encode = msgspec.json.Encoder().encode
+_Answer = tuple[int, msgspec.Struct]
+
+
+class OpenInference:
+    """An ASGI application for all paths below /v2.
+
+    Whoever sees /readyz sees health and readiness here; what a model reads wants a key of any role, where
+    keys are needed, and scoring one that may score. `score` is who is asked for room, and has the bulk lane.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        keyring: Keyring,
+        rules: CrossSiteRules,
+        memory: Memory,
+        metrics: Metrics,
+        score: ScoreEndpoint,
+    ) -> None:
+        self._registry = registry
+        self._keyring = keyring
+        self._rules = rules
+        self._memory = memory
+        self._metrics = metrics
+        self._score = score
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        target = target_of(scope["path"])
+        headers: Headers
+        try:
+            status, payload = await self._answer(target, scope, receive)
+            headers = [(b"content-type", JSON)]
+        except ClientGoneError:
+            return
+        except Exception as error:
+            status, headers, payload = error_response(_told(error, scope))
+        headers.append((b"content-length", b"%d" % len(payload)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})  # of HEAD, the server leaves it out
+        route = target.route if target else "unmatched"
+        self._metrics.request(scope["method"], route, status, time.perf_counter() - started)
+
+    async def _answer(self, target: Target | None, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        self._rules.check(scope)
+        if target is None:
+            raise NotFound("the protocol has no such route: see /openapi.json")
+        allowed = ("POST",) if target.operation == "infer" else ("GET", "HEAD")
+        if scope["method"] not in allowed:
+            verbs = ", ".join(allowed)
+            raise MethodNotAllowed(f"this route answers {verbs}", headers={"Allow": verbs})
+        if target.operation == "infer":
+            return 200, await self._infer(target, scope, receive)
+        status, found = self._describe(target, scope["headers"])
+        if target.operation not in ("live", "ready"):
+            query_of(scope["query_string"].decode("latin-1"), ())
+        return status, _encode(found)
+
+    def _describe(self, target: Target, headers: Headers) -> _Answer:
+        """What is asked without rows. Raises Unauthorized, RateLimited, UnknownModel, NoModel."""
+        loaded = self._registry.loaded()
+        match target.operation:
+            case "server":
+                return 200, metadata.server()
+            case "live":
+                return 200, shapes.Live(True)
+            case "ready":
+                return (200 if loaded else 503), shapes.Ready(bool(loaded))
+            case "model-ready":
+                model = self._registry.get(target.model, target.version)
+                return 200, shapes.ModelReady(model.ref.name, True)
+            case "models":
+                self._keyring.admit(headers, None)
+                return 200, shapes.ModelNames(sorted(loaded))
+            case _:
+                self._keyring.admit(headers, None)
+                return 200, metadata.of_model(self._registry.get(target.model, target.version))
+
+    async def _infer(self, target: Target, scope: Scope, receive: Receive) -> bytes:
+        """What is refused is so before it is read, where that can be."""
+        headers: Headers = scope["headers"]
+        caller, most = self._score.admit(headers)
+        kind = kind_of(headers)
+        if kind.content != JSON:
+            raise UnsupportedMedia(f"this route reads {JSON.decode()}")
+        check_size(size_of_body(headers), most)
+        query_of(scope["query_string"].decode("latin-1"), ())
+        self._score.check_room(caller.name)
+        model = self._registry.get(target.model, target.version)
+        body = await read_body(receive, kind, most)
+        if len(body) <= INLINE_LOOSE_BYTES:
+            request = tensors.decode(body)
+            if tensors.rows_of(request) <= INLINE_ROWS:
+                asked, encoded = codec.encoded(request, model.encoder)
+                counted(model, encoded.count, len(encoded.errors), caller.meter)
+                parts = await scored_rows(model, encoded, caller.name, receive)
+                scores = whole(encoded, parts)
+                reasons = await explained(model, encoded, scores, caller.name) if asked.explain else None
+                noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
+                scope[SERVED] = model.ref.version, noted.event_ids.values()
+                return codec.write(model.facts, asked, encoded, scores, noted, reasons)
+        return await self._infer_long(target, body, scope, caller, receive)
+
+    async def _infer_long(
+        self, target: Target, body: bytes, scope: Scope, caller: Caller, receive: Receive
+    ) -> bytes:
+        """What takes long is read and written in the bulk process."""
+        sent = Body(body, codec.__name__, target.model, version=target.version)
+        answer = await self._score.bulk.answer(sent, caller, receive)
+        scope[SERVED] = answer.version, answer.event_ids
+        return answer.payload
+
+
+def _told(error: Exception, scope: Scope) -> ServiceError:
+    """Mistakes of ours are logged."""
+    if isinstance(error, ServiceError):
+        if error.__cause__ is not None:
+            log.error("batch failed", exc_info=error.__cause__, **request_ids(scope["headers"]))
+        return error
+    log.error("request failed", path=scope["path"], exc_info=error, **request_ids(scope["headers"]))
+    return InternalError("see the service's log")
