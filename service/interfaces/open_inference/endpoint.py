@@ -21,6 +21,7 @@ from nearnorm.service.http.middleware.query import query_of
 from nearnorm.service.http.middleware.request_log import SERVED, request_ids
 from nearnorm.service.interfaces.open_inference import codec, metadata, shapes, tensors
 from nearnorm.service.interfaces.open_inference.paths import Target, target_of
+from nearnorm.service.interfaces.open_inference.plain_numbers import decode_plain
 from nearnorm.service.interfaces.open_inference.problems import error_response
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
@@ -121,17 +122,18 @@ class OpenInference:
         self._score.check_room(caller.name)
         model = self._registry.get(target.model, target.version)
         body = await read_body(receive, kind, most)
-        if len(body) <= INLINE_LOOSE_BYTES:
+        request = decode_plain(body)
+        if request is None and len(body) <= INLINE_LOOSE_BYTES:
             request = tensors.decode(body)
-            if tensors.rows_of(request) <= INLINE_ROWS:
-                asked, encoded = codec.encoded(request, model.encoder)
-                counted(model, encoded.count, len(encoded.errors), caller.meter)
-                parts = await scored_rows(model, encoded, caller.name, receive)
-                scores = whole(encoded, parts)
-                reasons = await explained(model, encoded, scores, caller.name) if asked.explain else None
-                noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
-                scope[SERVED] = model.ref.version, noted.event_ids.values()
-                return codec.write(model.facts, asked, encoded, scores, noted, reasons)
+        if request is not None and tensors.rows_of(request) <= INLINE_ROWS:
+            asked, encoded = codec.encoded(request, model.encoder)
+            counted(model, encoded.count, len(encoded.errors), caller.meter)
+            parts = await scored_rows(model, encoded, caller.name, receive)
+            scores = whole(encoded, parts)
+            reasons = await explained(model, encoded, scores, caller.name) if asked.explain else None
+            noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
+            scope[SERVED] = model.ref.version, noted.event_ids.values()
+            return codec.write(model.facts, asked, encoded, scores, noted, reasons)
         return await self._infer_long(target, body, scope, caller, receive)
 
     async def _infer_long(

@@ -28,12 +28,13 @@ Parameters = dict[str, Any] | None
 
 
 class InputTensor(Struct):
-    """`data` is flat, or nested as `shape` says, rows first; null is missing, whatever the datatype."""
+    """`data` is a list, flat or nested as `shape` says, rows first; null is missing, whatever the datatype.
+    Where it was read as plain numbers it is a float64 array."""
 
     name: str
     shape: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1, max_length=2)]
     datatype: Datatype
-    data: list[Any]
+    data: Annotated[Any, Meta(extra_json_schema={"type": "array"})]
     parameters: Parameters = None
 
 

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import UNSET
 
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
@@ -112,9 +113,14 @@ def _matrix(tensor: InputTensor, encoder: Encoder) -> Encoded:
             f"it is no feature of the model, and one tensor for all would be of numbers, which "
             f"{schema.categorical[0].name} is not: send a tensor for each feature, by its name",
         )
+    numeric = all(feature.kind is Kind.NUMERIC for feature in features)
+    if numeric and isinstance(tensor.data, np.ndarray):
+        _check_size(tensor, name)
+        encoder.check_rows(count, "inputs")
+        return encoder.encode_matrix(tensor.data.reshape(count, width))
     flat = _values(tensor, name)
     encoder.check_rows(count, "inputs")
-    if all(feature.kind is Kind.NUMERIC for feature in features) and tensor.datatype != "BYTES":
+    if numeric and tensor.datatype != "BYTES":
         return encoder.encode_matrix(floats(flat).reshape(count, width))
     sent = {feature.name: flat[j::width] for j, feature in enumerate(features)}
     return _encoded(sent, dict.fromkeys(sent, tensor.datatype), encoder)
@@ -185,14 +191,18 @@ def _ids(tensor: InputTensor, count: int) -> list[Any]:
 
 def _values(tensor: InputTensor, name: str) -> list[Any]:
     """A tensor's values in order, each of the tensor's datatype or None. Raises InvalidRequest."""
+    if isinstance(tensor.data, np.ndarray):
+        _check_size(tensor, name)
+        plain: list[Any] = tensor.data.tolist()
+        return plain
+    if not isinstance(tensor.data, list):
+        raise _refused(name, f"its data is a list of values, not {_named(tensor.data)}")
     flat, shape = tensor.data, tensor.shape
     if len(shape) == 2 and flat and type(flat[0]) is list:
         if any(type(row) is not list or len(row) != shape[1] for row in flat):
             raise _refused(name, f"its data is nested otherwise than its shape {shape} says")
-        flat = list(chain.from_iterable(flat))
-    size = shape[0] if len(shape) == 1 else shape[0] * shape[1]
-    if len(flat) != size:
-        raise _refused(name, f"its shape {shape} has {size} values, and {len(flat)} were sent")
+        tensor.data = flat = list(chain.from_iterable(flat))
+    _check_size(tensor, name)
     unpack = _CONTENTS.get(str((tensor.parameters or {}).get("content_type")))
     if tensor.datatype == "BYTES" and unpack is not None:
         return _unpacked(flat, unpack, name)
@@ -203,6 +213,14 @@ def _values(tensor: InputTensor, name: str) -> list[Any]:
     if int in types:
         _check_bounds(flat, tensor.datatype, name)
     return flat
+
+
+def _check_size(tensor: InputTensor, name: str) -> None:
+    """Whether there are as many values as the shape says, laid flat."""
+    shape, sent = tensor.shape, len(tensor.data)
+    size = shape[0] if len(shape) == 1 else shape[0] * shape[1]
+    if sent != size:
+        raise _refused(name, f"its shape {shape} has {size} values, and {sent} were sent")
 
 
 def _check_bounds(flat: list[Any], datatype: str, name: str) -> None:
