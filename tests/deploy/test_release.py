@@ -53,12 +53,14 @@ def test_twine_and_check_wheel_contents_have_no_complaint(dist: Path) -> None:
     run("check_wheel_contents", "--ignore", NUMBERED, wheel_of(dist), cwd=dist)
 
 
-def test_the_version_stands_in_one_place(dist: Path) -> None:
+def test_the_version_stands_in_one_place_and_the_changelog_tells_of_it(dist: Path) -> None:
     version = nearnorm.__version__
     assert {path.name for path in dist.iterdir()} == {
         f"nearnorm-{version}.tar.gz",
         f"nearnorm-{version}-py3-none-any.whl",
     }
+    headings = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
+    assert any(line.startswith(f"## {version} (") for line in headings)
 
 
 def test_a_wheel_is_small_typed_and_whole(dist: Path) -> None:

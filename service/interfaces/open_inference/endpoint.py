@@ -29,6 +29,7 @@ from nearnorm.service.scoring.bulk.requests import Body
 from nearnorm.service.scoring.endpoint import INLINE_LOOSE_BYTES, INLINE_ROWS, ScoreEndpoint
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.scoring.rows import counted, explained, remembered, scored_rows, whole
+from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 
 _encode = msgspec.json.Encoder().encode
@@ -122,19 +123,17 @@ class OpenInference:
         self._score.check_room(caller.name)
         model = self._registry.get(target.model, target.version)
         body = await read_body(receive, kind, most)
-        request = decode_plain(body)
-        if request is None and len(body) <= INLINE_LOOSE_BYTES:
-            request = tensors.decode(body)
-        if request is not None and tensors.rows_of(request) <= INLINE_ROWS:
-            asked, encoded = codec.encoded(request, model.encoder)
-            counted(model, encoded.count, len(encoded.errors), caller.meter)
-            parts = await scored_rows(model, encoded, caller.name, receive)
-            scores = whole(encoded, parts)
-            reasons = await explained(model, encoded, scores, caller.name) if asked.explain else None
-            noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
-            scope[SERVED] = model.ref.version, noted.event_ids.values()
-            return codec.write(model.facts, asked, encoded, scores, noted, reasons)
-        return await self._infer_long(target, body, scope, caller, receive)
+        request = _read_at_once(body, model)
+        if request is None:
+            return await self._infer_long(target, body, scope, caller, receive)
+        asked, encoded = codec.encoded(request, model.encoder)
+        counted(model, encoded.count, len(encoded.errors), caller.meter)
+        parts = await scored_rows(model, encoded, caller.name, receive)
+        scores = whole(encoded, parts)
+        reasons = await explained(model, encoded, scores, caller.name) if asked.explain else None
+        noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
+        scope[SERVED] = model.ref.version, noted.event_ids.values()
+        return codec.write(model.facts, asked, encoded, scores, noted, reasons)
 
     async def _infer_long(
         self, target: Target, body: bytes, scope: Scope, caller: Caller, receive: Receive
@@ -144,6 +143,17 @@ class OpenInference:
         answer = await self._score.bulk.answer(sent, caller, receive)
         scope[SERVED] = answer.version, answer.event_ids
         return answer.payload
+
+
+def _read_at_once(body: bytes, model: LoadedModel) -> shapes.InferRequest | None:
+    """A body that takes no longer than others may wait for it; None: it is for the bulk process.
+
+    Numbers are read in bulk only where the model knows nothing else: a column of another kind would be looked
+    at cell by cell."""
+    request = decode_plain(body) if tensors.has_only_numbers(model.encoder.schema) else None
+    if request is None and len(body) <= INLINE_LOOSE_BYTES:
+        request = tensors.decode(body)
+    return request if request is not None and tensors.rows_of(request) <= INLINE_ROWS else None
 
 
 def _told(error: Exception, scope: Scope) -> ServiceError:

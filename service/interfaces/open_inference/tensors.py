@@ -61,8 +61,12 @@ def decode(body: bytes) -> InferRequest:
 
 
 def rows_of(request: InferRequest) -> int:
-    """As its first tensor says."""
-    return request.inputs[0].shape[0]
+    """The most that a tensor has: which of them are the model's is not known yet."""
+    return max(tensor.shape[0] for tensor in request.inputs)
+
+
+def has_only_numbers(schema: FeatureSchema) -> bool:
+    return all(feature.kind is Kind.NUMERIC for feature in schema.scored)
 
 
 def encode(request: InferRequest, encoder: Encoder) -> Encoded:
@@ -113,7 +117,7 @@ def _matrix(tensor: InputTensor, encoder: Encoder) -> Encoded:
             f"it is no feature of the model, and one tensor for all would be of numbers, which "
             f"{schema.categorical[0].name} is not: send a tensor for each feature, by its name",
         )
-    numeric = all(feature.kind is Kind.NUMERIC for feature in features)
+    numeric = has_only_numbers(schema)
     if numeric and isinstance(tensor.data, np.ndarray):
         _check_size(tensor, name)
         encoder.check_rows(count, "inputs")

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from nearnorm.service.interfaces.open_inference.tensors import decode, rows_of
 from tests.service.asking import RECORD, STRANGE, problem
 from tests.service.waiting import logged, until
 
@@ -151,6 +152,13 @@ def test_a_large_request_gets_row_for_row_what_small_ones_get(client: httpx.Clie
     whole = infer(client, *records)["score"]
     parts = [infer(client, *records[i : i + 1_000])["score"] for i in range(0, 3_000, 1_000)]
     assert whole == [score for part in parts for score in part]
+
+
+def test_rows_are_counted_by_the_longest_tensor_whichever_comes_first() -> None:
+    """What the first of them says is not enough: many rows are for the process beside."""
+    short = {"name": "zzz", "shape": [1], "datatype": "FP64", "data": [1]}
+    long = {"name": "amount", "shape": [3_000], "datatype": "FP64", "data": [1] * 3_000}
+    assert rows_of(decode(json.dumps({"inputs": [short, long]}).encode())) == 3_000
 
 
 def test_the_server_and_the_model_say_what_they_are(client: httpx.Client) -> None:
