@@ -25,7 +25,8 @@ def test_no_described_route_overlooks_one(client: Client) -> None:
             continue
         for method in operations:
             response = client.request(method, re.sub(r"{.*?}", "1", path), params={"zz": 1})
-            assert response.status_code == 422, (method, path, response.text)
+            refused = 400 if path.startswith("/v2") else 422  # the Open Inference Protocol knows no 422
+            assert response.status_code == refused, (method, path, response.text)
             asked += 1
     assert asked > 20
 
