@@ -110,7 +110,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.score = ScoreEndpoint(
         registry, services.keyring, rules, memory, settings, metrics, services.background
     )
-    app.open_inference = OpenInference(registry, services.keyring, rules, memory, metrics, app.score)
+    app.open_inference = OpenInference(registry, services.keyring, rules, metrics, app.score)
     app.entry = with_cors(app.by_path, settings)
     app.state.startup_problem = "the service did not start: see its log"
     app.state.services = services

@@ -4,6 +4,7 @@ They are imported by name, in the service and in its bulk process: pyarrow is an
 and other protocols stand above this room.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -14,6 +15,10 @@ from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Scores
 
 ARROW_CODEC = "nearnorm.service.scoring.arrow"
+
+
+Write = Callable[[ModelFacts, Any, Encoded, Scores | None, Remembered, Reasons | None], bytes]
+"""Codec.write, and what writes JSON."""
 
 
 class BodyOptions(Protocol):

@@ -45,7 +45,7 @@ from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.scoring.bulk.lane import BulkLane
 from nearnorm.service.scoring.bulk.requests import Body, BulkAnswer, BulkRequests
-from nearnorm.service.scoring.codec import ARROW_CODEC, Codec, import_codec
+from nearnorm.service.scoring.codec import ARROW_CODEC, BodyOptions, Codec, Write, import_codec
 from nearnorm.service.scoring.explain import Explanation
 from nearnorm.service.scoring.json_answer import answered
 from nearnorm.service.scoring.remember import Memory
@@ -112,7 +112,7 @@ class ScoreEndpoint:
         except ClientGoneError:
             return
         except Exception as error:
-            status, headers, payload = problem_of(error, scope["headers"])
+            status, headers, payload = _error_answer(error, scope["headers"])
         headers.append((b"content-length", b"%d" % len(payload)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
@@ -171,10 +171,7 @@ class ScoreEndpoint:
 
     def asked(self, model: LoadedModel, request: Envelope, encoded: Encoded, caller: Caller) -> Asked:
         """What is to be scored. Raises RateLimited."""
-        if not isinstance(request.records, UnsetType):
-            request.records = []  # they are in the arrays: the next request is decoded into the same memory
-        if not isinstance(request.columns, UnsetType):
-            request.columns = {}
+        _empty(request)
         counted(model, encoded.count, len(encoded.errors), caller.meter)
         return Asked(model, request, encoded, caller.name)
 
@@ -205,32 +202,43 @@ class ScoreEndpoint:
             stream = Body(body, ARROW_CODEC, query.get("model") or None, flag(query, "explain"))
             return ARROW, await self._answer_arrow(scope, stream, caller, receive)
         if len(body) > INLINE_BYTES:
-            return JSON, await self._answer_bulk(scope, Body(body), caller, receive)
+            return JSON, await self.answer_bulk(scope, Body(body), caller, receive)
         model, request = self.decode(body)
         if takes_long(request, len(body)):
-            return JSON, await self._answer_bulk(scope, Body(body), caller, receive)
-        asked = self.asked(model, request, model.encoder.encode(request), caller)
-        encoded = asked.encoded
-        parts = await scored_rows(model, encoded, caller.name, receive)
-        scores = whole(encoded, parts)
-        reasons = await explained(model, encoded, scores, caller.name) if request.explain else None
-        noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
-        scope[SERVED] = model.ref.version, noted.event_ids.values()
-        return JSON, answered(model.facts, request, encoded, scores, noted, reasons)
+            return JSON, await self.answer_bulk(scope, Body(body), caller, receive)
+        encoded = model.encoder.encode(request)
+        _empty(request)
+        return JSON, await self.answer_rows(scope, model, request, encoded, answered, caller, receive)
 
     async def _answer_arrow(self, scope: Scope, stream: Body, caller: Caller, receive: Receive) -> bytes:
         if len(stream.content) > INLINE_ARROW_BYTES:
-            return await self._answer_bulk(scope, stream, caller, receive)
+            return await self.answer_bulk(scope, stream, caller, receive)
         arrow = await self._with_arrow()
         model = self._registry.get(stream.named) if stream.named else self._registry.first()
-        asked, encoded = arrow.read(stream.content, model.encoder)
+        options, encoded = arrow.read(stream.content, model.encoder)
+        options.explain = stream.explain
+        return await self.answer_rows(scope, model, options, encoded, arrow.write, caller, receive)
+
+    async def answer_rows(
+        self,
+        scope: Scope,
+        model: LoadedModel,
+        options: BodyOptions,
+        encoded: Encoded,
+        write: Write,
+        caller: Caller,
+        receive: Receive,
+    ) -> bytes:
+        """Rows that were read in the event loop, of whatever body; `write` writes the answer.
+
+        Raises RateLimited, ClientGoneError and what `write` does."""
         counted(model, encoded.count, len(encoded.errors), caller.meter)
         parts = await scored_rows(model, encoded, caller.name, receive)
         scores = whole(encoded, parts)
-        reasons = await explained(model, encoded, scores, caller.name) if stream.explain else None
+        reasons = await explained(model, encoded, scores, caller.name) if options.explain else None
         noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
         scope[SERVED] = model.ref.version, noted.event_ids.values()
-        return arrow.write(model.facts, asked, encoded, scores, noted, reasons)
+        return write(model.facts, options, encoded, scores, noted, reasons)
 
     async def _with_arrow(self) -> Codec:
         """What reads and writes Arrow. Its import takes two tenths of a second: not in the event loop.
@@ -241,7 +249,8 @@ class ScoreEndpoint:
             self._arrow = await asyncio.to_thread(import_codec, ARROW_CODEC)
         return self._arrow
 
-    async def _answer_bulk(self, scope: Scope, body: Body, caller: Caller, receive: Receive) -> bytes:
+    async def answer_bulk(self, scope: Scope, body: Body, caller: Caller, receive: Receive) -> bytes:
+        """What takes long is read and written in the bulk process."""
         answer = await self.bulk.answer(body, caller, receive)
         scope[SERVED] = answer.version, answer.event_ids
         return answer.payload
@@ -267,7 +276,7 @@ class DirectScore:
             check_size(size, most)
             endpoint.check_room(self._caller.name)
         except Exception as error:
-            self._end(*problem_of(error, headers))
+            self._end(*_error_answer(error, headers))
 
     def read(self, body: bytes) -> None:
         try:
@@ -278,7 +287,7 @@ class DirectScore:
                 return
             encoded = model.encoder.encode(request)
         except Exception as error:
-            self._end(*problem_of(error, self._headers))
+            self._end(*_error_answer(error, self._headers))
             return
         self._take(model, request, encoded)
 
@@ -289,7 +298,7 @@ class DirectScore:
         try:
             payload = task.result().payload
         except Exception as error:
-            self._end(*problem_of(error, self._headers))
+            self._end(*_error_answer(error, self._headers))
             return
         self._end(200, [(b"content-type", JSON)], payload)
 
@@ -300,7 +309,7 @@ class DirectScore:
                 self._entry = model.batcher.put(encoded.rows, self._scored, self._caller.name)
                 return
         except Exception as error:
-            self._end(*problem_of(error, self._headers))
+            self._end(*_error_answer(error, self._headers))
             return
         self._scored([])
 
@@ -323,7 +332,7 @@ class DirectScore:
                 return
             payload = self._endpoint.answer(asked, outcome, scores)
         except Exception as error:
-            self._end(*problem_of(error, self._headers))
+            self._end(*_error_answer(error, self._headers))
             return
         self._end(200, [(b"content-type", JSON)], payload)
 
@@ -339,7 +348,7 @@ class DirectScore:
                 reasons = explanation.reasons(asked.model, asked.encoded, outcome)
                 payload = self._endpoint.answer(asked, parts, scores, reasons)
             except Exception as error:
-                self._end(*problem_of(error, self._headers))
+                self._end(*_error_answer(error, self._headers))
                 return
             self._end(200, [(b"content-type", JSON)], payload)
 
@@ -362,11 +371,24 @@ def takes_long(request: Envelope, size: int) -> bool:
     return any(not isinstance(column, UnsetType) and len(column) > INLINE_ROWS for column in columns)
 
 
-def problem_of(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
-    """Status, headers and body of an error; mistakes of ours are logged."""
+def _empty(request: Envelope) -> None:
+    """What was sent is in the arrays: the next request is decoded into the same memory."""
+    if not isinstance(request.records, UnsetType):
+        request.records = []
+    if not isinstance(request.columns, UnsetType):
+        request.columns = {}
+
+
+def _error_answer(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of an error."""
+    return problem_response(to_service_error(error, PATH, headers))
+
+
+def to_service_error(error: Exception, path: str, headers: Headers) -> ServiceError:
+    """What a caller is told of an error; mistakes of ours are logged."""
     if not isinstance(error, ServiceError):
-        log.error("request failed", path=PATH, exc_info=error, **request_ids(headers))
-        error = InternalError("see the service's log")
-    elif error.__cause__ is not None:
+        log.error("request failed", path=path, exc_info=error, **request_ids(headers))
+        return InternalError("see the service's log")
+    if error.__cause__ is not None:
         log.error("batch failed", exc_info=error.__cause__, **request_ids(headers))
-    return problem_response(error)
+    return error

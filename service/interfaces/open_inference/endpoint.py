@@ -5,8 +5,8 @@ import time
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from nearnorm.service.access.keyring import Caller, Keyring
-from nearnorm.service.errors import InternalError, MethodNotAllowed, NotFound, ServiceError, UnsupportedMedia
+from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.errors import MethodNotAllowed, NotFound, UnsupportedMedia
 from nearnorm.service.http.body import (
     JSON,
     ClientGoneError,
@@ -18,17 +18,13 @@ from nearnorm.service.http.body import (
 )
 from nearnorm.service.http.middleware.cross_site import CrossSiteRules
 from nearnorm.service.http.middleware.query import query_of
-from nearnorm.service.http.middleware.request_log import SERVED, request_ids
 from nearnorm.service.interfaces.open_inference import codec, metadata, shapes, tensors
 from nearnorm.service.interfaces.open_inference.paths import Target, target_of
 from nearnorm.service.interfaces.open_inference.plain_numbers import decode_plain
 from nearnorm.service.interfaces.open_inference.problems import error_response
-from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.scoring.bulk.requests import Body
-from nearnorm.service.scoring.endpoint import INLINE_LOOSE_BYTES, INLINE_ROWS, ScoreEndpoint
-from nearnorm.service.scoring.remember import Memory
-from nearnorm.service.scoring.rows import counted, explained, remembered, scored_rows, whole
+from nearnorm.service.scoring.endpoint import INLINE_LOOSE_BYTES, INLINE_ROWS, ScoreEndpoint, to_service_error
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 
@@ -40,7 +36,7 @@ class OpenInference:
     """An ASGI application for all paths below /v2.
 
     Whoever sees /readyz sees health and readiness here; what a model reads wants a key of any role, where
-    keys are needed, and scoring one that may score. `score` is who is asked for room, and has the bulk lane.
+    keys are needed, and scoring one that may score. `score` is who is asked for room, and who answers rows.
     """
 
     def __init__(
@@ -48,14 +44,12 @@ class OpenInference:
         registry: Registry,
         keyring: Keyring,
         rules: CrossSiteRules,
-        memory: Memory,
         metrics: Metrics,
         score: ScoreEndpoint,
     ) -> None:
         self._registry = registry
         self._keyring = keyring
         self._rules = rules
-        self._memory = memory
         self._metrics = metrics
         self._score = score
 
@@ -69,7 +63,9 @@ class OpenInference:
         except ClientGoneError:
             return
         except Exception as error:
-            status, headers, payload = error_response(_told(error, scope))
+            status, headers, payload = error_response(
+                to_service_error(error, scope["path"], scope["headers"])
+            )
         headers.append((b"content-length", b"%d" % len(payload)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})  # of HEAD, the server leaves it out
@@ -125,24 +121,10 @@ class OpenInference:
         body = await read_body(receive, kind, most)
         request = _read_at_once(body, model)
         if request is None:
-            return await self._infer_long(target, body, scope, caller, receive)
+            sent = Body(body, codec.__name__, target.model, version=target.version)
+            return await self._score.answer_bulk(scope, sent, caller, receive)
         asked, encoded = codec.encoded(request, model.encoder)
-        counted(model, encoded.count, len(encoded.errors), caller.meter)
-        parts = await scored_rows(model, encoded, caller.name, receive)
-        scores = whole(encoded, parts)
-        reasons = await explained(model, encoded, scores, caller.name) if asked.explain else None
-        noted = remembered(self._memory, model, encoded, scores, parts, caller.name)
-        scope[SERVED] = model.ref.version, noted.event_ids.values()
-        return codec.write(model.facts, asked, encoded, scores, noted, reasons)
-
-    async def _infer_long(
-        self, target: Target, body: bytes, scope: Scope, caller: Caller, receive: Receive
-    ) -> bytes:
-        """What takes long is read and written in the bulk process."""
-        sent = Body(body, codec.__name__, target.model, version=target.version)
-        answer = await self._score.bulk.answer(sent, caller, receive)
-        scope[SERVED] = answer.version, answer.event_ids
-        return answer.payload
+        return await self._score.answer_rows(scope, model, asked, encoded, codec.write, caller, receive)
 
 
 def _read_at_once(body: bytes, model: LoadedModel) -> shapes.InferRequest | None:
@@ -154,13 +136,3 @@ def _read_at_once(body: bytes, model: LoadedModel) -> shapes.InferRequest | None
     if request is None and len(body) <= INLINE_LOOSE_BYTES:
         request = tensors.decode(body)
     return request if request is not None and tensors.rows_of(request) <= INLINE_ROWS else None
-
-
-def _told(error: Exception, scope: Scope) -> ServiceError:
-    """Mistakes of ours are logged."""
-    if isinstance(error, ServiceError):
-        if error.__cause__ is not None:
-            log.error("batch failed", exc_info=error.__cause__, **request_ids(scope["headers"]))
-        return error
-    log.error("request failed", path=scope["path"], exc_info=error, **request_ids(scope["headers"]))
-    return InternalError("see the service's log")

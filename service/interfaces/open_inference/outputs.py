@@ -38,7 +38,7 @@ _MOST_ERRORS = 20
 """Rows whose errors a refusal tells one by one."""
 
 
-class AskedOutputs(Struct, frozen=True):
+class AskedOutputs(Struct):
     """`outputs` in the order in which they are answered."""
 
     id: str | None

@@ -2,17 +2,13 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from nearnorm.service.app import create_app
-from nearnorm.service.settings import Settings
 from tests.environments import python_of
-from tests.service.running import serving
 
 HERE = Path(__file__).parent
 COLUMNS = {f"f{i}": [50.0 + i, 60.0 - i] for i in range(1, 10)}
@@ -28,12 +24,6 @@ def called(name: str, url: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with serving(create_app(Settings(home=tmp_path_factory.mktemp("home")))) as client:
-        yield client
-
-
 @pytest.mark.parametrize("name", ["kserve", "mlserver"])
 def test_another_projects_client_gets_the_numbers_of_score(starter: httpx.Client, name: str) -> None:
     found = called(name, str(starter.base_url).rstrip("/"))
@@ -42,3 +32,11 @@ def test_another_projects_client_gets_the_numbers_of_score(starter: httpx.Client
         assert found[output] == scored[output]
     if name == "kserve":
         assert [found[what] for what in ("live", "ready", "model")] == [True, True, True]
+
+
+def test_the_pages_request_is_answered(starter: httpx.Client) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "open-inference.md").read_text()
+    body = page.partition(" -d '")[2].partition("'")[0]
+    answer = starter.post("/v2/models/default/infer", json=json.loads(body)).json()
+    assert answer["id"] == "first"
+    assert [one["name"] for one in answer["outputs"]] == ["score", "anomaly", "reasons"]

@@ -1,26 +1,16 @@
 """Large tensors of plain numbers, which have a way of their own: they are answered as any others."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from nearnorm.service.app import create_app
 from nearnorm.service.interfaces.open_inference.plain_numbers import LEAST, decode_plain
-from nearnorm.service.settings import Settings
-from tests.service.running import serving
 
 ROWS, WIDTH = 1_000, 9
 INFER = "/v2/models/default/infer"
-
-
-@pytest.fixture(scope="module")
-def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with serving(create_app(Settings(home=tmp_path_factory.mktemp("home")))) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
