@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-LOWEST := $(addprefix tests/service/,http inference ledger process scoring serving feedback/submission)
+LOWEST := $(addprefix tests/service/,http inference ledger process records scoring serving feedback/submission)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-oip bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from statistics import median
 from typing import Any
 
 import httpx
@@ -51,10 +52,11 @@ def digest_of(ledger: Ledger, feedback_id: str) -> str:
     return found.digest
 
 
-def seconds(client: httpx.Client, item: dict[str, Any]) -> float:
-    started = time.perf_counter()
+def cpu_seconds(client: httpx.Client, item: dict[str, Any]) -> float:
+    """Of this process, in which the service runs: a busy machine makes it no more."""
+    started = time.process_time()
     stored(label(client, item))
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def test_a_label_or_retraction_of_a_record_with_8000_labels_is_as_quick_as_any(
@@ -65,13 +67,13 @@ def test_a_label_or_retraction_of_a_record_with_8000_labels_is_as_quick_as_any(
     on_pile, alone, taken_back = [], [], []
     for i in range(5):
         who = {"label": "anomaly", "analyst": f"late {i}"}
-        alone.append(seconds(client, {"record": STRANGE, **who}))
-        on_pile.append(seconds(client, {"record": RECORD, **who}))
+        alone.append(cpu_seconds(client, {"record": STRANGE, **who}))
+        on_pile.append(cpu_seconds(client, {"record": RECORD, **who}))
         mine = stored(label(client, {"record": RECORD, **who}))[0]
-        taken_back.append(seconds(client, {"retract": mine}))
-    bound = 5 * min(alone) + 0.3  # 0.02 to 0.04 more than alone on a machine that does nothing else
-    assert min(on_pile) < bound
-    assert min(taken_back) < bound
+        taken_back.append(cpu_seconds(client, {"retract": mine}))
+    bound = 3 * median(alone) + 0.1
+    assert median(on_pile) < bound
+    assert median(taken_back) < bound
 
 
 def test_a_receipt_names_the_newest_twenty_of_all_that_say_the_opposite(
