@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import needs
 from nearnorm.service.drift.monitor import DriftSnapshot, SignalState
-from nearnorm.service.feedback.recall import Recall
+from nearnorm.service.feedback.figures.recall import Recall
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.records.shapes import ModelRef
 from nearnorm.service.serving.model import LoadedModel

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.api.drift import DriftState, drift_of
-from nearnorm.service.feedback import overview
-from nearnorm.service.feedback.overview import MOST_DAYS, Overview, Period
+from nearnorm.service.feedback.figures import overview
+from nearnorm.service.feedback.figures.overview import MOST_DAYS, Overview, Period
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.tables.feedback.review_work import HOUR_MS
 from nearnorm.service.metrics.counters import Metrics

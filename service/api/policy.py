@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
-from nearnorm.service.feedback import budget_curve
-from nearnorm.service.feedback.budget_curve import BudgetCurve, BudgetKind
+from nearnorm.service.feedback.figures import budget_curve
+from nearnorm.service.feedback.figures.budget_curve import BudgetCurve, BudgetKind
 from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from nearnorm.service.background import Background
 from nearnorm.service.events.log import QUEUE_ROWS, EventLog
-from nearnorm.service.feedback import recall
-from nearnorm.service.feedback.recall import Recall
+from nearnorm.service.feedback.figures import recall
+from nearnorm.service.feedback.figures.recall import Recall
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs

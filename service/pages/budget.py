@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from nearnorm.service.api import policy
 from nearnorm.service.api.dependencies import read
 from nearnorm.service.api.policy import UndoRequest
-from nearnorm.service.feedback.budget_curve import BudgetKind
+from nearnorm.service.feedback.figures.budget_curve import BudgetKind
 from nearnorm.service.pages.frame.forms import Form, form_of
 from nearnorm.service.pages.frame.routing import pages, see_other
 from nearnorm.service.pages.frame.site import page

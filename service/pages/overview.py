@@ -7,7 +7,7 @@ from fastapi import Query, Request, Response
 from msgspec import Struct
 
 from nearnorm.service.api.overview import PeriodFigures, overview_of
-from nearnorm.service.feedback.overview import MOST_DAYS
+from nearnorm.service.feedback.figures.overview import MOST_DAYS
 from nearnorm.service.pages.frame.routing import pages
 from nearnorm.service.pages.frame.site import page
 from nearnorm.service.pages.frame.visitor import Reviewer

@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nearnorm.service.feedback.figures.recall import Cells, Recall, estimate
 from nearnorm.service.feedback.queue import MIX
-from nearnorm.service.feedback.recall import Cells, Recall, estimate
 
 How = Literal["random", "queue"]
 ROWS = 600_000

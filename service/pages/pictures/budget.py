@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from nearnorm.service.feedback.budget_curve import Position
-from nearnorm.service.feedback.operating_curve import Estimate
+from nearnorm.service.feedback.figures.budget_curve import Position
+from nearnorm.service.feedback.figures.operating_curve import Estimate
 from nearnorm.service.pages.frame.words import count, number, share
 
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 590.0, 10.0, 190.0

@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from nearnorm.service.events import log as writer
 from nearnorm.service.events.log import EventLog
-from nearnorm.service.feedback import queue, recall
+from nearnorm.service.feedback import queue
+from nearnorm.service.feedback.figures import recall
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger

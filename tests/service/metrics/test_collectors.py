@@ -9,7 +9,7 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.drift.monitor import LONG
-from nearnorm.service.feedback import recall as recall_figures
+from nearnorm.service.feedback.figures import recall as recall_figures
 from nearnorm.service.metrics import collectors
 from nearnorm.service.settings import Settings
 from nearnorm.service.token_bucket import TokenBucket

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from nearnorm.service.feedback.budget_curve import Position
-from nearnorm.service.feedback.operating_curve import Estimate, OperatingPoint
+from nearnorm.service.feedback.figures.budget_curve import Position
+from nearnorm.service.feedback.figures.operating_curve import Estimate, OperatingPoint
 from nearnorm.service.pages.pictures import budget, gate
 from nearnorm.service.verdict.traffic.pace import Forecast
 

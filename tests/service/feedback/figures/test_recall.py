@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nearnorm.service.feedback.recall import FEWEST, MOST, Cells, Recall, estimate
+from nearnorm.service.feedback.figures.recall import FEWEST, MOST, Cells, Recall, estimate
 from tests.benchmarks.bench_recall import How, repetition
 
 Row = tuple[bool, float, int, int, int, int, int]

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from nearnorm.service.feedback.recall import BAND, AnomalySum, interval, random_labels_needed
+from nearnorm.service.feedback.figures.recall import BAND, AnomalySum, interval, random_labels_needed
 from nearnorm.service.ledger.tables.feedback.judged import JudgedEvent
 from nearnorm.service.verdict.traffic.score_bins import BINS, EDGES, bins_of
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from nearnorm.service.feedback.recall import Recall, read
+from nearnorm.service.feedback.figures.recall import Recall, read
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from nearnorm.models.conformal import share_of
 from nearnorm.models.errors import ConfigError
-from nearnorm.service.feedback.operating_curve import Estimate, OperatingPoint, operating_points
+from nearnorm.service.feedback.figures.operating_curve import Estimate, OperatingPoint, operating_points
 from nearnorm.service.ledger.tables.feedback import judged
 from nearnorm.service.ledger.tables.feedback.judged import JudgedEvent
 from nearnorm.service.verdict import budget, policies

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
-from nearnorm.service.feedback import overview
+from nearnorm.service.feedback.figures import overview
 from nearnorm.service.ids import iso, new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nearnorm.service.feedback.operating_curve import OperatingPoint, operating_points
+from nearnorm.service.feedback.figures.operating_curve import OperatingPoint, operating_points
 from nearnorm.service.ledger.tables.feedback.judged import JudgedEvent
 from nearnorm.service.verdict.traffic import score_bins
 

@@ -1,0 +1,1 @@
+"""What labels and traffic together come to: recall, curves of budgets, the overview."""
