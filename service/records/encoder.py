@@ -4,10 +4,9 @@ Two paths give the same arrays. The typed one decodes straight into the schema's
 refuses (another type, an unknown field, a number beyond float64) goes the loose way, cell by cell.
 """
 
-import heapq
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from itertools import compress, starmap
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from nearnorm.models.data.records import Value, value_of
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.models.data.spelling import spelled
-from nearnorm.service.errors import TYPE_PREFIX, InvalidRequest, MalformedBody, TooManyRows
+from nearnorm.service.errors import InvalidRequest, MalformedBody, TooManyRows
 from nearnorm.service.records import loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
 from nearnorm.service.records.identifiers import Ids, cells_of, ids_of
@@ -32,12 +31,10 @@ from nearnorm.service.records.limits import (
     check_values,
     shortened,
 )
+from nearnorm.service.records.row_problems import category_too_long, row_problem
 from nearnorm.service.records.shapes import NAN, Envelope, Id, RowProblem, request_type, row_fields
+from nearnorm.service.records.unknown_fields import MOST_COUNTED, refusal, take_note, warnings_of
 
-MOST_WARNED = 20
-"""Unknown fields named in one answer's warnings."""
-MOST_COUNTED = 1_000
-"""Unknown fields up to which they are counted."""
 _NO_CODES = np.empty((1, 0), np.int64)
 
 
@@ -330,10 +327,10 @@ class Encoder:
                 cells.append(None)
                 continue
             unknown = record.keys() - self._names
-            _note(strange, unknown)
+            take_note(strange, unknown)
             if unknown and strict:
                 name = min(unknown)
-                errors[place] = row_problem("unknown-field", _unknown_field(name), shortened(name))
+                errors[place] = row_problem("unknown-field", refusal(name), shortened(name))
             cells.append(self._coerce_row([record.get(f.name) for f in self.schema.scored], place, errors))
         encoded = self._encode(cells, errors)
         encoded.warnings, encoded.ids = warnings_of(strange), ids_of(own)
@@ -416,10 +413,10 @@ class Encoder:
         }
         count = self._column_count(known, request)
         strange: dict[str, None] = {}
-        _note(strange, columns.keys() - self._names)
+        take_note(strange, columns.keys() - self._names)
         if strange and request.strict:
             name = next(iter(strange))
-            raise InvalidRequest(_unknown_field(name), field=shortened(name))
+            raise InvalidRequest(refusal(name), field=shortened(name))
         errors: dict[int, RowProblem] = {}
         absent = [None] * count
         rows = zip(*(known.get(f.name, absent) for f in self.schema.scored), strict=True)
@@ -433,23 +430,6 @@ class Encoder:
 def _as_many(ids: Ids | None, count: int) -> Ids | None:
     """Ids of a column that has one a row; what no model reads may be shorter, and tells no rows apart."""
     return ids if ids is not None and len(ids) == count else None
-
-
-def _note(strange: dict[str, None], unknown: Set[str]) -> None:
-    """Take the names among those to warn of. Beyond MOST_COUNTED it would only cost time."""
-    if len(strange) < MOST_COUNTED and not unknown <= strange.keys():
-        strange.update(dict.fromkeys(heapq.nsmallest(MOST_COUNTED, unknown)))
-
-
-def warnings_of(unknown: Iterable[str]) -> list[str]:
-    """The warnings for fields that the schema does not know."""
-    names = list(unknown)
-    warnings = [f"unknown field {shortened(name)!r} was ignored" for name in names[:MOST_WARNED]]
-    if len(names) > MOST_WARNED:
-        least = "at least " if len(names) >= MOST_COUNTED else ""
-        more = min(len(names), MOST_COUNTED) - MOST_WARNED
-        warnings.append(f"{least}{more} more unknown fields were ignored")
-    return warnings
 
 
 def floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.float64]:
@@ -480,24 +460,3 @@ def _code_getter(feature: Feature) -> Callable[[str | None, int], int]:
         return codes.get
     read = cast("Callable[[str | None], str | None]", feature.coerce)
     return lambda text, otherwise: codes.get(read(text), otherwise)
-
-
-_TITLES = {
-    "not-a-record": "The record is not an object",
-    "unknown-field": "The field is unknown",
-    "invalid-value": "The value does not fit the feature",
-    "missing-value": "A required value is missing",
-}
-
-
-def row_problem(name: str, detail: str, field: str | None = None) -> RowProblem:
-    return RowProblem(TYPE_PREFIX + name, _TITLES[name], detail, field)
-
-
-def category_too_long(field: str, text: str) -> RowProblem:
-    detail = f"{field}: {len(text)} characters were sent, and {CATEGORY_CHARACTERS} are allowed: shorten it"
-    return row_problem("invalid-value", detail, field)
-
-
-def _unknown_field(name: str) -> str:
-    return f"{shortened(name)} is not in the model's schema, and strict was asked for: leave it out"

@@ -17,14 +17,13 @@ from nearnorm.service.records.encoder import (
     Encoded,
     Encoder,
     Rows,
-    category_too_long,
-    row_problem,
-    warnings_of,
 )
 from nearnorm.service.records.identifiers import ids_of
 from nearnorm.service.records.kept_columns import of_columns
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
+from nearnorm.service.records.row_problems import category_too_long, row_problem
 from nearnorm.service.records.shapes import Envelope, Reason
+from nearnorm.service.records.unknown_fields import warnings_of
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.scoring.json_answer import novel_places
 from nearnorm.service.serving.facts import ModelFacts

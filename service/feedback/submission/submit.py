@@ -24,7 +24,8 @@ from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import idempotency
 from nearnorm.service.ledger.tables.feedback import claims, labels
 from nearnorm.service.ledger.tables.feedback.labels import Histories, Standing
-from nearnorm.service.records.encoder import MOST_WARNED, Encoder
+from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.records.unknown_fields import MOST_WARNED
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import Settings

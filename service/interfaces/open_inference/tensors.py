@@ -21,10 +21,11 @@ from nearnorm.service.errors import InvalidRequest, MalformedBody, misfit
 from nearnorm.service.interfaces.open_inference.outputs import flag
 from nearnorm.service.interfaces.open_inference.shapes import InferRequest, InputTensor
 from nearnorm.service.records.columns import Column, ColumnRequest
-from nearnorm.service.records.encoder import Encoded, Encoder, floats, warnings_of
+from nearnorm.service.records.encoder import Encoded, Encoder, floats
 from nearnorm.service.records.limits import ID_CHARACTERS, MOST_VALUES, check_values, shortened
 from nearnorm.service.records.loose_json import raise_malformed
 from nearnorm.service.records.shapes import Envelope
+from nearnorm.service.records.unknown_fields import refusal, warnings_of
 
 ROW_IDS = "id"
 """The tensor that tells rows apart, where the schema has no column of this name."""
@@ -80,11 +81,7 @@ def encode(request: InferRequest, encoder: Encoder) -> Encoded:
         encoded = _columns(tensors, encoder)
         encoded.warnings = warnings_of(sorted(strange))
         if strange and flag(request, "strict"):
-            raise InvalidRequest(
-                f"{shortened(strange[0])} is not in the model's schema, and strict was asked for: "
-                "leave it out",
-                field=shortened(strange[0]),
-            )
+            raise InvalidRequest(refusal(strange[0]), field=shortened(strange[0]))
     if ids is not None:
         encoded.ids = _ids(ids, encoded.count)
     return encoded
