@@ -36,7 +36,7 @@ function show(card) {
   card.focus({ preventScroll: true });
   window.scrollTo(0, 0);
   void tellAbout(card);
-  tellEffects(card);
+  tellEffects(card, () => last?.stored);
 }
 
 // What else there is to know of a record: fetched once it is shown, as nobody waits for it.
