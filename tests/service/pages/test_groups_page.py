@@ -1,11 +1,12 @@
 """Groups in a browser: one verdict for what is ticked, shown first what it would do, undone as one."""
 
+import time
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.service.asking import RECORD
 from tests.service.pages.conftest import fill
@@ -88,12 +89,19 @@ def test_groups_work_without_a_script(plain: Page, desk: httpx.Client) -> None:
     assert open_records(desk) == set(ids)
 
 
+def slow_down(route: Route) -> None:
+    """A busy service: what is asked a second later does not know of it yet."""
+    time.sleep(2)
+    route.continue_()
+
+
 def test_a_record_tells_what_a_verdict_will_do_while_nobody_waits(page: Page, desk: httpx.Client) -> None:
     fill(desk, 3)
     page.goto(f"{desk.base_url}/review")
     effects = page.locator(".card:not([hidden]) .effects")
     expect(effects).to_contain_text("19 more verdicts until a retraining")
     expect(effects.locator("dt")).to_have_text(["Anomaly", "Normal"])
+    page.route("**/feedback", slow_down)
     page.keyboard.press("a")
     expect(page.locator(".card:not([hidden]) h2")).to_have_text("tx-1")
     expect(effects).to_contain_text("18 more verdicts until a retraining")
