@@ -131,7 +131,6 @@ class Load:
         self.answers: Counter[int] = Counter()
         self.put_off = 0  # labels answered with 503 and when to come again
         self.scored: Counter[int] = Counter()
-        self.slowest = 0.0  # seconds of an answer of /score
         self._threads = [threading.Thread(target=self._score, daemon=True)]
         self._threads += [
             threading.Thread(target=self._label, args=(seed,), daemon=True) for seed in range(4)
@@ -164,7 +163,6 @@ class Load:
                     self._stop.wait(0.05)
                     continue
                 self.scored[answer.status_code] += 1
-                self.slowest = max(self.slowest, answer.elapsed.total_seconds())
                 if answer.status_code == 200:
                     for shift, result in zip(shifts, answer.json()["results"], strict=True):
                         if "event_id" in result:
