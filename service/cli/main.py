@@ -3,10 +3,8 @@ which is looked up when it is asked for, so that serving never imports training.
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -19,13 +17,10 @@ from nearnorm.models.extras import missing_extra
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from nearnorm.models.store.folder import ModelStore
-    from nearnorm.service.settings import Settings
 
 GROUP = "nearnorm.commands"
-MLFLOW = "models:/"
-"""How its registry's models are named."""
 OURS = {
+    "models": "models:models_cli",
     "keys": "keys:keys_cli",
     "analysts": "analysts:analysts_cli",
     "score": "score:score",
@@ -39,7 +34,7 @@ OURS = {
     "review": "review:review",
     "migrate": "keys:migrate_ledger",
 }
-"""Commands of files beside this one: they load the ledger, which half of the others never open."""
+"""Commands of files beside this one: they load the ledger and the store, which others never open."""
 
 
 class LateCommands(TyperGroup):
@@ -119,10 +114,6 @@ def _options(
     """Score records online: how far is each from every kind of normal?"""
 
 
-models_cli = typer.Typer(no_args_is_help=True, help="The model store: list, sign, import, activate.")
-cli.add_typer(models_cli, name="models")
-
-
 @cli.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default NEARNORM_HOST.")] = None,
@@ -148,134 +139,6 @@ def serve_beside(number: int, fileno: int, folder: Path) -> None:
     from nearnorm.service.settings import load_settings
 
     run_beside(load_settings(), number, fileno, folder)
-
-
-@models_cli.command("list")
-def list_models() -> None:
-    """The stored versions, newest last; champions are marked with their model's name."""
-    store = _settings().open_store()
-    champions = {entry.model: entry.version for entry in store.activations()}
-    for version in store.versions():
-        names = [name for name, champion in champions.items() if champion == version]
-        typer.echo(" ".join([version, *names]))
-
-
-@models_cli.command("import")
-def import_model(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or models:/NAME@ALIAS of MLflow.")],
-) -> None:
-    """Copy a bundle into the store, its reviewable rows into the ledger, and print its version last."""
-    if not bundle.startswith(MLFLOW):
-        _import(Path(bundle))
-        return
-    from nearnorm.service.interfaces.mlflow_model.registry import download
-
-    with TemporaryDirectory() as folder:
-        _import(download(bundle, Path(folder)))
-
-
-def _import(bundle: Path) -> None:
-    from nearnorm.models.bundle.bundle import read_bundle
-    from nearnorm.models.bundle.review import read_review
-    from nearnorm.service.cli.keys import in_ledger, written
-    from nearnorm.service.ledger.tables.feedback import reference_rows
-
-    rows = read_review(bundle, read_bundle(bundle).manifest.core)
-    version = _settings().open_store().publish(bundle)
-    if rows:
-        in_ledger(lambda ledger: written(ledger, lambda c: reference_rows.put(c, version, rows)))
-    typer.echo(version)
-
-
-@models_cli.command()
-def sign(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder, before it is imported.")],
-    key: Annotated[Path, typer.Option(help="A private Ed25519 key: a PEM file without a password.")],
-) -> None:
-    """Sign a bundle, so that services with NEARNORM_TRUSTED_KEYS take it."""
-    from nearnorm.models.bundle.signature import SigningKey
-
-    typer.echo(f"signed {SigningKey(key).sign(bundle)}")
-
-
-@models_cli.command()
-def activate(
-    version: Annotated[str, typer.Argument(help="A version, or the beginning of one.")],
-    model: Annotated[str, typer.Option(help="The model that it shall serve.")] = "default",
-    reason: Annotated[str | None, typer.Option(help="Why, for the log and the audit trail.")] = None,
-) -> None:
-    """Make a version the champion; running services follow within 5 seconds."""
-    settings = _settings()
-    store = settings.open_store()
-    found = store.resolve(version)
-    _check_serves(settings, store, model, found)
-    with _audited("activate", model, found, reason):
-        entry = store.activate(found, by="cli", model=model, reason=reason)
-    _echo_champion(store, entry.model, entry.version)
-
-
-@models_cli.command()
-def rollback(
-    model: Annotated[str, typer.Option(help="The model to take one step back.")] = "default",
-    reason: Annotated[str | None, typer.Option(help="Why, for the log and the audit trail.")] = None,
-) -> None:
-    """Put the champion before this one back."""
-    settings = _settings()
-    store = settings.open_store()
-    before = store.previous(model)
-    _check_serves(settings, store, model, before)
-    with _audited("rollback", model, before, reason):
-        entry = store.rollback(by="cli", model=model, to=before, reason=reason)
-    _echo_champion(store, entry.model, entry.version)
-
-
-def _echo_champion(store: "ModelStore", model: str, version: str) -> None:
-    """What serves from now on, and by which policy it alerts: one belongs to models of the same columns."""
-    from nearnorm.service.cli.keys import in_ledger, written
-    from nearnorm.service.verdict import policies
-
-    core = store.open(version).manifest.core
-    typer.echo(f"{model} is now {version}")
-    rows = core.reference.rows
-    typer.echo(
-        in_ledger(lambda ledger: written(ledger, lambda c: policies.describe(c, model, core.features, rows)))
-    )
-
-
-def _settings() -> "Settings":
-    from nearnorm.service.settings import load_settings
-
-    return load_settings()
-
-
-@contextmanager
-def _audited(action: str, model: str, version: str, why: str | None) -> Iterator[None]:
-    """Write down an act before it happens. Raises NearnormError where that cannot be, and nothing happens."""
-    from nearnorm.service.cli.keys import in_ledger, user, written
-    from nearnorm.service.ledger.tables import audit_trail as audit
-
-    by = user()
-    detail = {"version": version} | ({"reason": why} if why is not None else {})
-    in_ledger(lambda ledger: written(ledger, lambda c: audit.note(c, by, action, model, **detail)))
-    try:
-        yield
-    except NearnormError as error:
-        reason = str(error)
-        in_ledger(
-            lambda ledger: written(
-                ledger, lambda c: audit.note_failure(c, by, action, model, version, reason)
-            )
-        )
-        raise
-
-
-def _check_serves(settings: "Settings", store: "ModelStore", model: str, version: str) -> None:
-    """A version that cannot serve does not get into the log: signature, model and golden rows, here and on
-    the CPU, which every machine has. Raises NearnormError."""
-    from nearnorm.service.serving.load import load_model
-
-    here = settings.model_copy(update={"device": "cpu"})
-    load_model(store, model, version, here, settings.read_trusted_keys())
 
 
 def main() -> None:
