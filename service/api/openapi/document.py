@@ -14,38 +14,14 @@ from starlette.routing import compile_path
 from nearnorm.models.data.records import value_of
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from nearnorm.models.store.folder import DEFAULT_MODEL
+from nearnorm.service.api.openapi import score_answer
 from nearnorm.service.api.openapi.links import link
 from nearnorm.service.errors import PROBLEM
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
 
-_REF = {"type": "string"}
 _ID = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}]}
-_ANSWER = {
-    "type": "object",
-    "required": ["model", "provider", "results"],
-    "properties": {
-        "model": {
-            "type": "object",
-            "required": ["name", "version"],
-            "properties": {"name": _REF, "version": _REF},
-        },
-        "provider": {"type": "string"},
-        "results": {
-            "anyOf": [
-                {"type": "array", "items": {"type": "object"}, "minItems": 1},
-                {"type": "object", "additionalProperties": {"type": ["array", "object"]}},
-            ]
-        },
-        "errors": {
-            "type": "array",
-            "items": {"type": "object", "required": ["index", "type", "title", "detail"]},
-        },
-        "groups": {"type": "object"},
-        "warnings": {"type": "array", "items": {"type": "string"}},
-    },
-}
 _SCORE = {
     "tags": ["scoring"],
     "operationId": "score",
@@ -56,7 +32,7 @@ _SCORE = {
 _SCORES = {
     "200": {
         "description": "Scores in the order sent",
-        "content": {"application/json": {"schema": _ANSWER}},
+        "content": {"application/json": {"schema": score_answer.reference("Answer")}},
     }
 }
 _PROBLEM = {
@@ -148,6 +124,7 @@ class Document:
         for unused in ("HTTPValidationError", "ValidationError"):  # errors are problems here
             schemas.pop(unused, None)
         schemas["Problem"] = _PROBLEM
+        schemas |= score_answer.schemas()
         for path, operations in found["paths"].items():
             for method, operation in operations.items():
                 _add_problems(path, method, operation)

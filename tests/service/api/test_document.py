@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from nearnorm.service.api.openapi import document
+from nearnorm.service.api.openapi import document, score_answer
+from nearnorm.service.records import shapes
 from tests.contract.attack import guarded_service
 from tests.service.scoring.test_endpoint import problem
 
@@ -57,6 +59,15 @@ def test_a_model_is_described_from_when_it_serves(client: httpx.Client, describe
     for _ in range(3):
         assert client.get("/openapi.json").status_code == 200
     assert described == {"get_openapi": 1, "_score_body": before + 1}
+
+
+def test_every_field_of_scores_answer_is_described() -> None:
+    described = score_answer.schemas()
+    shapes_of: dict[str, type[msgspec.Struct]] = {"Answer": shapes.Answer, "Result": shapes.Result}
+    for name, shape in shapes_of.items():
+        assert list(described[f"Score{name}"]["properties"]) == [
+            field.encode_name for field in msgspec.structs.fields(shape)
+        ]
 
 
 def test_a_route_names_its_methods_and_a_path_without_a_parameter_goes_first(client: httpx.Client) -> None:
