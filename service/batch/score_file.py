@@ -1,4 +1,4 @@
-"""`nearnorm score`: a file's rows through the batch scorer, and its columns beside them."""
+"""`nearnorm score`: a file's rows through the batch scorer."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -11,14 +11,11 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.data.files.find import refuse_overwriting
 from nearnorm.models.data.files.format import FOUND, FileFormat
 from nearnorm.models.data.files.read import ignore, read_table
-from nearnorm.models.data.match import absent_columns
 from nearnorm.models.errors import ConfigError, DataError
-from nearnorm.service.batch.scorer import Scorer
+from nearnorm.service.batch.record_batches import BatchScorer
 from nearnorm.service.inference.engine import Device
 from nearnorm.service.verdict.novelty import NoveltyWatch
 from nearnorm.service.verdict.offline import OfflineVerdict
-
-MEND = " --allow-missing takes it all the same"
 
 
 def score_file(
@@ -43,30 +40,12 @@ def score_file(
         raise ConfigError(f"--out {out}: its name must end in .csv or .parquet")
     refuse_overwriting(out, data)
     features = bundle.manifest.core.features
-    scorer = Scorer(bundle, verdict, device, threads)
+    score = BatchScorer(bundle, verdict, device, threads, tuple(keep), allow_missing, data, warn)
     text = {f.name for f in features.categorical}
     kept_as_text = set(keep) - {f.name for f in features.numeric}
     given = read_table(data, text | kept_as_text, file_format, warn, {*keep, *features.names})
-    for sentence in absent_columns(data, given.column_names, features, allow_missing, MEND):
-        warn(sentence)
-    scored = scorer.score(given, NoveltyWatch())
-    found = scorer.columns(scored)
-    write_table(pa.table(_kept(given, data, keep, found) | found), out)
-
-
-def _kept(
-    given: pa.Table, data: str, keep: Collection[str], found: Collection[str]
-) -> dict[str, pa.ChunkedArray]:
-    """Columns of the input, as they came."""
-    kept = {}
-    for name in keep:
-        if name not in given.column_names:
-            raise DataError(f"--keep {name}: {data} has no such column")
-        if name in found:
-            raise ConfigError(f"--keep {name}: the output has a column of that name: rename yours")
-        column = given.column(name)
-        kept[name] = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-    return kept
+    schema = score.answers(given.schema)
+    write_table(pa.Table.from_batches(score(given, NoveltyWatch()), schema), out)
 
 
 def write_table(table: pa.Table, out: Path) -> None:

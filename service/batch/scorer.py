@@ -23,6 +23,20 @@ from nearnorm.service.verdict.novelty import Novel, Novelty, NoveltyWatch
 from nearnorm.service.verdict.offline import OfflineVerdict
 from nearnorm.service.verdict.reasons import Explainer
 
+ANSWERS = pa.schema(
+    {
+        "score": pa.float64(),
+        "percentile": pa.float64(),
+        "anomaly": pa.bool_(),
+        "prototype": pa.int64(),
+        "distance": pa.float64(),
+        "reconstruction_error": pa.float64(),
+        "novel": pa.string(),
+        "novel_distance": pa.bool_(),
+        "error": pa.string(),
+    }
+)
+"""What each row gets, in this order."""
 WATCHED_TOGETHER = 1024
 """Rows after which novelty that has become usual ceases to alert: those of the service's largest batch."""
 

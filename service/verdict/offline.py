@@ -56,6 +56,14 @@ def by_share(manifest: Manifest, share: float, by: str) -> OfflineVerdict:
     return _verdict(reference, lowest_anomaly(reference, share), True, by)
 
 
+def by_threshold(manifest: Manifest, lowest: float) -> OfflineVerdict:
+    """A score of `lowest` or more is an anomaly. Raises ConfigError for what no score is."""
+    if not 0.0 <= lowest <= 1.0:
+        raise ConfigError(f"threshold {lowest} is no score: give a number from 0 to 1")
+    reference = Ground.of(manifest, "").reference
+    return _verdict(reference, float(np.float32(lowest)), True, "the threshold that was given")
+
+
 def by_ledger(
     connection: sa.Connection, manifest: Manifest, model: str, wanted: str | None
 ) -> OfflineVerdict:

@@ -35,7 +35,8 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_float16(kind):
         return plain(column.cast(pa.float32()))
     if pa.types.is_floating(kind):
-        return pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+        nan = pc.is_nan(column)  # looked for first: without one the numbers stay where they are
+        return pc.if_else(nan, pa.scalar(None, kind), column) if pc.any(nan).as_py() else column
     if _is_binary(kind):
         return column.cast(pa.binary())
     return column
