@@ -11,13 +11,14 @@ from nearnorm.service.pages import (
     overview,
     provider_sign_in,
     review,
+    search,
     sign_in,
     team,
     verdict,
 )
 from nearnorm.service.pages.frame import static_files
 
-_pages = (sign_in, provider_sign_in, review, effects, groups, loop, budget, overview, team, verdict)
+_pages = (sign_in, provider_sign_in, review, effects, groups, search, loop, budget, overview, team, verdict)
 _views = tuple(one.router for one in _pages)
 
 router = APIRouter()

@@ -16,6 +16,7 @@ EITHER = ("feedback", "operate")
 VIEWS = (
     View("/review", "Review", ("feedback",)),
     View("/groups", "Groups", ("feedback",)),
+    View("/search", "Search", ("feedback",)),
     View("/loop", "Loop", EITHER),
     View("/budget", "Budget", EITHER),
     View("/overview", "Overview", ("feedback",)),

@@ -190,8 +190,8 @@ def test_the_navigation_has_what_the_visitors_roles_open(
     page.goto(f"{desk.base_url}/sign-in")
     assert links(page) == []
     for key, first, offered in (
-        ("bench", "/review", ["Review", "Groups", "Loop", "Budget", "Overview"]),
-        ("boss", "/review", ["Review", "Groups", "Loop", "Budget", "Overview", "Team"]),
+        ("bench", "/review", ["Review", "Groups", "Search", "Loop", "Budget", "Overview"]),
+        ("boss", "/review", ["Review", "Groups", "Search", "Loop", "Budget", "Overview", "Team"]),
         ("ops", "/loop", ["Loop", "Budget", "Team"]),
         ("gateway", "/", []),
     ):
