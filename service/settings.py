@@ -146,12 +146,13 @@ class Settings(BaseSettings):
     signing_key: Path | None = None
     """Private key, a PEM file, by which the worker signs what it trains."""
     training_data: str | None = None
-    """Base data of retrainings; default: what `nearnorm train` recorded in the champion's manifest."""
+    """Base data of retrainings of the model `default`; default: what `nearnorm train` recorded in the
+    champion's manifest. Other models have theirs by `nearnorm models create`."""
     reference_data: str | None = None
-    """Rows known to be normal that calibrate retrainings; default: what `nearnorm train --reference` recorded
-    in the champion's manifest, if anything."""
+    """Rows known to be normal that calibrate them; default: what `nearnorm train --reference` recorded in the
+    champion's manifest, if anything."""
     training_config: Path | None = None
-    """Recipe of retrainings, as for `nearnorm train --config`; default: the champion's own."""
+    """Their recipe, as for `nearnorm train --config`; default: the champion's own."""
     training_seconds: float = Field(default=3600.0, gt=0)
     """A training that takes longer is ended, and its job fails."""
     training_silence_seconds: float = Field(default=600.0, gt=0)

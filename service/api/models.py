@@ -14,6 +14,7 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import Why, audited, body_of, described, needs, read, services_of
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.line_of_version import line_of
 from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -36,7 +37,15 @@ class ModelPage(BaseModel):
 
 
 class ActivationRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """`reason` is kept with the activation and in the audit trail."""
+    """`model`: where it shall serve; without, `default`, unless the version is known to be of another.
+    `reason` is kept with the activation and in the audit trail."""
+
+    model: str | None = None
+    reason: Why | None = None
+
+
+class RollbackRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """`reason` as in POST /models/{version}/activate."""
 
     model: str = "default"
     reason: Why | None = None
@@ -100,10 +109,12 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
 
 
 async def activated(request: Request, caller: Caller, version: str, sent: ActivationRequest) -> Activation:
-    """Raises NotFound, Conflict."""
+    """Raises NotFound, Conflict, InvalidRequest."""
     registry: Registry = request.app.state.registry
-    name, reason = sent.model, sent.reason
+    reason = sent.reason
     try:
+        log = await asyncio.to_thread(registry.store.activations)
+        name = await services_of(request).ledger.seen(lambda c: line_of(c, log, version, sent.model))
         async with audited(services_of(request), caller, "activate", name, reason) as note:
             return await registry.activate(version, caller.name, name, note, reason)
     except StoreOutOfReach:
@@ -115,13 +126,13 @@ async def activated(request: Request, caller: Caller, version: str, sent: Activa
         raise Conflict(str(error)) from None
 
 
-@router.post("/rollback", response_model_exclude_none=True, openapi_extra=described(ActivationRequest))
+@router.post("/rollback", response_model_exclude_none=True, openapi_extra=described(RollbackRequest))
 async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]) -> Activation:
     """Put the champion before this one back."""
-    return await rolled_back(request, caller, read(await body_of(request), ActivationRequest))
+    return await rolled_back(request, caller, read(await body_of(request), RollbackRequest))
 
 
-async def rolled_back(request: Request, caller: Caller, sent: ActivationRequest) -> Activation:
+async def rolled_back(request: Request, caller: Caller, sent: RollbackRequest) -> Activation:
     """Raises Conflict."""
     registry: Registry = request.app.state.registry
     name, reason = sent.model, sent.reason

@@ -10,7 +10,9 @@ import typer
 
 from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.cli import lines
 from nearnorm.service.cli.keys import in_ledger, user, written
+from nearnorm.service.ledger.tables.lines import LineData
 from nearnorm.service.settings import Settings, load_settings
 
 MLFLOW = "models:/"
@@ -21,12 +23,29 @@ models_cli = typer.Typer(
 )
 
 
+@models_cli.command("create")
+def create_model(
+    model: Annotated[str, typer.Option(help="Its name.")],
+    training_data: Annotated[str | None, typer.Option(help="Base data of its retrainings.")] = None,
+    reference_data: Annotated[str | None, typer.Option(help="Rows known to be normal, for them.")] = None,
+    training_config: Annotated[Path | None, typer.Option(help="Their recipe, a TOML file.")] = None,
+) -> None:
+    """Begin a line of versions, before its first one is activated. Once more: change what is given."""
+    config = str(training_config.absolute()) if training_config else None
+    typer.echo(lines.create(model, LineData(training_data, reference_data, config)))
+
+
 @models_cli.command("list")
-def list_models() -> None:
+def list_models(
+    model: Annotated[
+        str | None, typer.Option(help="Only versions that served there, or were trained for it.")
+    ] = None,
+) -> None:
     """The stored versions, newest last; champions are marked with their model's name."""
     store = load_settings().open_store()
-    champions = {entry.model: entry.version for entry in store.activations()}
-    for version in store.versions():
+    log = store.activations()
+    champions = {entry.model: entry.version for entry in log}
+    for version in lines.versions(store, log, model):
         names = [name for name, champion in champions.items() if champion == version]
         typer.echo(" ".join([version, *names]))
 
@@ -71,13 +90,16 @@ def sign(
 @models_cli.command()
 def activate(
     version: Annotated[str, typer.Argument(help="A version, or the beginning of one.")],
-    model: Annotated[str, typer.Option(help="The model that it shall serve.")] = "default",
+    model: Annotated[
+        str | None, typer.Option(help="The model that it shall serve; `default`, if it is no other's.")
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for the log and the audit trail.")] = None,
 ) -> None:
     """Make a version the champion; running services follow within 5 seconds."""
     settings = load_settings()
     store = settings.open_store()
     found = store.resolve(version)
+    model = lines.named_or_known(model, store, found)
     _check_serves(settings, store, model, found)
     with _audited("activate", model, found, reason):
         entry = store.activate(found, by="cli", model=model, reason=reason)

@@ -12,7 +12,7 @@ from nearnorm.models.errors import StoreError, StoreOutOfReach
 from nearnorm.service.api import jobs, models
 from nearnorm.service.api.dependencies import read, services_of
 from nearnorm.service.api.jobs import Job, JobRequest
-from nearnorm.service.api.models import ActivationRequest
+from nearnorm.service.api.models import ActivationRequest, RollbackRequest
 from nearnorm.service.api.review import feedback
 from nearnorm.service.feedback.submission.receipts import Receipt
 from nearnorm.service.ledger.tables.feedback.labels import events_of
@@ -110,7 +110,8 @@ async def post_cancel(request: Request, visitor: Operator) -> Response:
 async def post_activate(request: Request, visitor: Operator) -> Response:
     """As POST /models/{version}/activate."""
     form = await form_of(request)
-    await models.activated(request, visitor.caller, form.need("version"), _activation(form))
+    sent = read(_sent(form), ActivationRequest)
+    await models.activated(request, visitor.caller, form.need("version"), sent)
     return _back(form)
 
 
@@ -118,7 +119,7 @@ async def post_activate(request: Request, visitor: Operator) -> Response:
 async def post_rollback(request: Request, visitor: Operator) -> Response:
     """As POST /models/rollback."""
     form = await form_of(request)
-    await models.rolled_back(request, visitor.caller, _activation(form))
+    await models.rolled_back(request, visitor.caller, read(_sent(form), RollbackRequest))
     return _back(form)
 
 
@@ -175,10 +176,9 @@ def _model(form: Form) -> str:
     return form.get("model") or "default"
 
 
-def _activation(form: Form) -> ActivationRequest:
-    """Raises InvalidRequest where no reason was given, or one that says nothing."""
-    sent = {"model": _model(form), "reason": form.need("reason")}
-    return read(msgspec.json.encode(sent), ActivationRequest)
+def _sent(form: Form) -> bytes:
+    """Raises InvalidRequest where no reason was given."""
+    return msgspec.json.encode({"model": _model(form), "reason": form.need("reason")})
 
 
 def _back(form: Form, job_id: str | None = None) -> RedirectResponse:

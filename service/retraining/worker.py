@@ -24,15 +24,17 @@ from nearnorm.models.bundle.review import REVIEW, read_review
 from nearnorm.models.bundle.signature import SigningKey
 from nearnorm.models.errors import BundleError, ConfigError, NearnormError
 from nearnorm.models.retraining import TrainingRequest, TrainingResult, read_part
+from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import audit_trail as audit
-from nearnorm.service.ledger.tables import job_flips, jobs, snapshot
+from nearnorm.service.ledger.tables import job_flips, jobs, lines, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, reference_rows
 from nearnorm.service.ledger.tables.job_flips import EventComparison
 from nearnorm.service.ledger.tables.jobs import Job
+from nearnorm.service.ledger.tables.lines import LineData
 from nearnorm.service.logs import log
 from nearnorm.service.retraining.left_out import keep_left_out
 from nearnorm.service.retraining.requests import RELEASE
@@ -219,25 +221,41 @@ class Worker:
         if self._trusted is not None:
             self._trusted.check(bundle)
         rows = self.settings.retrain_traffic_rows
+        base = self._base_data(job.model)
         with self.ledger.read() as connection:
             seen = snapshot.read(connection, job.model, champion.version, rows)
             share = policies.share_in_force(connection, bundle, job.model)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        config = self.settings.training_config
         request = TrainingRequest(
             champion=str(bundle.path.absolute()),
             version=bundle.version,
             trusted=self._trusted is not None,
             budget=share,
-            source=self.settings.training_data,
-            reference=self.settings.reference_data,
-            config=str(config.absolute()) if config else None,
+            source=base.training_data,
+            reference=base.reference_data,
+            config=base.training_config,
         )
         (folder / "request.json").write_bytes(msgspec.json.encode(request))
-        for name, lines in (("labels", seen.verdicts), ("traffic", seen.traffic)):
-            (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for name, records in (("labels", seen.verdicts), ("traffic", seen.traffic)):
+            text = "".join(f"{record}\n" for record in records)
+            (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
         self._renew_lease(job, watermark=seen.watermark, champion=champion.version, evidence="{}")
+
+    def _base_data(self, model: str) -> LineData:
+        """What was given for the line; for the default one, where that has nothing, the settings."""
+        with self.ledger.read() as connection:
+            line = lines.find(connection, model)
+        own = line.base if line else LineData()
+        if model != DEFAULT_MODEL:
+            return own
+        config = self.settings.training_config
+        by_settings = LineData(
+            self.settings.training_data,
+            self.settings.reference_data,
+            str(config.absolute()) if config else None,
+        )
+        return own.over(by_settings)
 
     def _train(self, job: Job, folder: Path) -> None:
         child = TrainingProcess(
@@ -328,7 +346,8 @@ class Worker:
         if self._activated(job):
             return None
         version = result.version
-        by_hand = f"it waits for POST /models/{version}/activate"
+        of = "" if job.model == DEFAULT_MODEL else f' with {{"model": "{job.model}"}}'
+        by_hand = f"it waits for POST /models/{version}/activate{of}"
         if self.settings.gate == "manual":
             return f"{by_hand}: the gate is manual"
         if self.settings.gate == "measured" and not result.measured:

@@ -14,6 +14,7 @@ from msgspec import Struct, UnsetType
 from msgspec.structs import astuple
 from starlette.types import Receive, Scope, Send
 
+from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.access.keyring import Caller, Keyring
 from nearnorm.service.background import Background
 from nearnorm.service.errors import (
@@ -199,7 +200,7 @@ class ScoreEndpoint:
         self.check_room(caller.name)
         body = await read_body(receive, kind, most)
         if kind.content == ARROW:
-            stream = Body(body, ARROW_CODEC, query.get("model") or None, flag(query, "explain"))
+            stream = Body(body, ARROW_CODEC, query.get("model") or DEFAULT_MODEL, flag(query, "explain"))
             return ARROW, await self._answer_arrow(scope, stream, caller, receive)
         if len(body) > INLINE_BYTES:
             return JSON, await self.answer_bulk(scope, Body(body), caller, receive)
@@ -214,7 +215,7 @@ class ScoreEndpoint:
         if len(stream.content) > INLINE_ARROW_BYTES:
             return await self.answer_bulk(scope, stream, caller, receive)
         arrow = await self._with_arrow()
-        model = self._registry.get(stream.named) if stream.named else self._registry.first()
+        model = self._registry.get(stream.named or DEFAULT_MODEL)
         options, encoded = arrow.read(stream.content, model.encoder)
         options.explain = stream.explain
         return await self.answer_rows(scope, model, options, encoded, arrow.write, caller, receive)

@@ -108,7 +108,10 @@ class Registry:
         self._explaining.shutdown()
 
     def first(self) -> LoadedModel:
-        """The model that a request means when it names none. Raises NoModel when nothing is loaded."""
+        """By whose schema a body is read before it says which model it means: the default one, if there.
+
+        Raises NoModel when nothing is loaded.
+        """
         model = self._models.get(DEFAULT_MODEL) or next(iter(self._models.values()), None)
         if model is None:
             raise NoModel(self.problems()[0], headers={"Retry-After": "5"})

@@ -147,6 +147,11 @@ def of_version(connection: sa.Connection, version: str) -> Job | None:
     return _one(connection, query)
 
 
+def lines_of(connection: sa.Connection, version: str) -> set[str]:
+    """The models whose retrainings made this version."""
+    return set(connection.scalars(sa.select(jobs.c.model).where(jobs.c.version == version)))
+
+
 def was_asked(connection: sa.Connection, model: str, by: str, champion: str) -> bool:
     """Whether somebody asked for a job that was measured against this version."""
     same = sa.and_(jobs.c.model == model, jobs.c.requested_by == by, jobs.c.champion == champion)

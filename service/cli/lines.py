@@ -1,0 +1,63 @@
+"""Lines of versions, on the command line: what retrainings begin with, and which versions are whose."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.models.store.folder import Activation, ModelStore
+from nearnorm.service.cli.keys import in_ledger, user, written
+from nearnorm.service.errors import ServiceError
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import lines
+from nearnorm.service.ledger.tables.lines import Line, LineData
+from nearnorm.service.retraining.line_of_version import line_of, lines_of
+
+
+def create(model: str, base: LineData) -> str:
+    """Begin a line, or change what its retrainings begin with; answers it. Raises ConfigError."""
+    if problem := lines.problem_of_name(model):
+        raise ConfigError(f"--model: {problem}")
+
+    def put(connection: sa.Connection) -> Line:
+        before = lines.find(connection, model)
+        line = Line(model, base.over(before.base if before else LineData()), now_ms(), user())
+        lines.put(connection, line)
+        audit.note(connection, line.actor, "line.change" if before else "line.create", model, **base.given())
+        return line
+
+    line = in_ledger(lambda ledger: written(ledger, put))
+    given = [f"{name.replace('_', '-')}={value}" for name, value in line.base.given().items()]
+    return " ".join([model, *given])
+
+
+def versions(store: ModelStore, log: Sequence[Activation], model: str | None) -> list[str]:
+    """Those of a line, oldest first; None: all that are stored. Raises ConfigError for a line without any."""
+    found = store.versions()
+    if model is None:
+        return found
+
+    def own(ledger: Ledger) -> list[str]:
+        with ledger.read() as connection:
+            return [version for version in found if model in lines_of(connection, log, version)]
+
+    def is_known(ledger: Ledger) -> bool:
+        with ledger.read() as connection:
+            return lines.find(connection, model) is not None
+
+    own_versions = in_ledger(own)
+    if not own_versions and not in_ledger(is_known):
+        names = ", ".join(sorted({entry.model for entry in log})) or "none"
+        raise ConfigError(f"no model is named {model!r}: there is {names}")
+    return own_versions
+
+
+def named_or_known(model: str | None, store: ModelStore, version: str) -> str:
+    """The line that an activation means. Raises NearnormError."""
+    log = store.activations()
+    try:
+        return in_ledger(lambda ledger: written(ledger, lambda c: line_of(c, log, version, model)))
+    except ServiceError as error:
+        raise NearnormError(error.detail) from None

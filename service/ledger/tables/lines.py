@@ -1,0 +1,77 @@
+"""Lines of versions, each by its model's name: what its retrainings begin with.
+
+A line that was never created has no row, and begins with what its champion's manifest recorded.
+"""
+
+import re
+
+import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from nearnorm.service.ledger.database import Milliseconds, insert, metadata
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+lines = sa.Table(
+    "lines",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("training_data", sa.Text),
+    sa.Column("reference_data", sa.Text),
+    sa.Column("training_config", sa.Text),
+    sa.Column("at", Milliseconds, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+)
+
+
+class LineData(Struct, frozen=True):
+    """Files or URLs, and a recipe's file, that retrainings begin with. None: as the champion has it."""
+
+    training_data: str | None = None
+    reference_data: str | None = None
+    training_config: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """What is told, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def over(self, older: "LineData") -> "LineData":
+        """This, and the older where it tells nothing."""
+        return LineData(**(older.given() | self.given()))
+
+
+class Line(Struct, frozen=True):
+    """One row."""
+
+    model: str
+    base: LineData
+    at: int
+    actor: str
+
+
+def problem_of_name(name: str) -> str | None:
+    """Why no line may be called so: `*` stands for many, and a comma parts them. None: it may."""
+    if _NAME.fullmatch(name):
+        return None
+    return (
+        f"{name[:80]!r} cannot be a model's name: that has 1 to 80 letters, digits and . _ -, and begins "
+        "with a letter or a digit"
+    )
+
+
+def put(connection: sa.Connection, line: Line) -> None:
+    """In the place of what was known of the line."""
+    told = {**asdict(line.base), "at": line.at, "actor": line.actor}
+    fresh = insert(connection, lines).values(model=line.model, **told)
+    connection.execute(fresh.on_conflict_do_update(index_elements=["model"], set_=told))
+
+
+def find(connection: sa.Connection, model: str) -> Line | None:
+    row = connection.execute(sa.select(lines).where(lines.c.model == model)).one_or_none()
+    return None if row is None else _line(row)
+
+
+def _line(row: sa.Row[tuple[object, ...]]) -> Line:
+    base = LineData(row.training_data, row.reference_data, row.training_config)
+    return Line(row.model, base, row.at, row.actor)

@@ -1,0 +1,60 @@
+"""`nearnorm models create|list|activate --model`: a line begun, its versions, and whose a version is."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.ledger.database import Ledger, sqlite_url
+from nearnorm.service.ledger.tables import lines
+from nearnorm.service.ledger.tables.lines import LineData
+from tests.service.process.test_server import command, environment
+from tests.service.running import home_with
+
+
+@pytest.fixture
+def home(tmp_path: Path, payments: Bundle, french: Bundle) -> Path:
+    home = home_with(tmp_path / "home", payments)
+    ModelStore(home / "models").publish(french.path)
+    return home
+
+
+def ran(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("models", *arguments), env=environment(home), capture_output=True, text=True, check=False
+    )
+
+
+def test_a_line_is_created_given_a_version_and_lists_its_own(
+    home: Path, payments: Bundle, french: Bundle
+) -> None:
+    unknown = ran(home, "list", "--model", "payments-fr")
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+    assert "no model is named 'payments-fr': there is default" in unknown.stderr
+    created = ran(home, "create", "--model", "payments-fr", "--training-data", "fr.parquet")
+    assert created.stdout == "payments-fr training-data=fr.parquet\n", created.stderr
+    again = ran(home, "create", "--model", "payments-fr", "--reference-data", "clean.parquet")
+    assert again.stdout == "payments-fr training-data=fr.parquet reference-data=clean.parquet\n"
+    assert ran(home, "list", "--model", "payments-fr").stdout == ""
+    assert ran(home, "activate", french.version[:12], "--model", "payments-fr").returncode == 0
+    assert ran(home, "list", "--model", "payments-fr").stdout == f"{french.version} payments-fr\n"
+    assert ran(home, "list").stdout.splitlines() == [
+        f"{payments.version} default",
+        f"{french.version} payments-fr",
+    ]
+    ledger = Ledger(sqlite_url(home / "nearnorm.db"))
+    with ledger.read() as connection:
+        line = lines.find(connection, "payments-fr")
+    ledger.close()
+    assert line is not None
+    assert line.base == LineData("fr.parquet", "clean.parquet")
+
+
+def test_a_version_of_another_line_is_not_activated_unless_one_is_named(home: Path, french: Bundle) -> None:
+    assert ran(home, "activate", french.version, "--model", "payments-fr").returncode == 0
+    refused = ran(home, "activate", french.version)
+    assert refused.returncode == 2
+    assert "is of 'payments-fr': name the one that it shall serve" in refused.stderr
+    assert ran(home, "create", "--model", "a*").returncode == 2
