@@ -23,6 +23,7 @@ from nearnorm.service.api import (
 )
 from nearnorm.service.api.openapi.document import Described, Document
 from nearnorm.service.api.review import (
+    alerts,
     claims,
     event_list,
     events,
@@ -45,7 +46,7 @@ from nearnorm.service.metrics.drift_collector import DriftCollector
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.pages import routes
 from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
-from nearnorm.service.scoring.explain import named_reasons
+from nearnorm.service.scoring.explain import told_reasons
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.services import Services
 from nearnorm.service.serving.registry import Registry
@@ -94,7 +95,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
                 opened.push_async_callback(registry.close)
                 opened.push_async_callback(app.score.close)
                 await registry.start()
-                services.start_webhooks(registry, named_reasons(asyncio.get_running_loop(), registry.loaded))
+                services.start_webhooks(registry, told_reasons(asyncio.get_running_loop(), registry.loaded))
                 if siblings is not None:
                     opened.push_async_callback(siblings.close)
                     await siblings.open(metrics.registry)
@@ -130,6 +131,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
         queue_groups,
         claims,
         skips,
+        alerts,
         event_list,
         events,
         overview,

@@ -11,7 +11,9 @@ from nearnorm.service.errors import BodyTooLarge, MalformedBody, UnsupportedMedi
 Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 ARROW = b"application/vnd.apache.arrow.stream"
+NDJSON = b"application/x-ndjson"
 FORM = b"application/x-www-form-urlencoded"
+_LINES = (NDJSON, b"application/ndjson")
 _GZIP_OR_ZLIB = 47  # zlib's code for: look which of the two it is
 _JOINED_AT_ONCE = 2**21
 _AT_ONCE = 1 << 14  # packed bytes: what follows a member is copied
@@ -66,6 +68,11 @@ def is_form(headers: Headers) -> bool:
     kinds = [value for name, value in headers if name == b"content-type"]
     packed = any(name == b"content-encoding" for name, _ in headers)
     return len(kinds) == 1 and _media_type(kinds[0]) == FORM and not packed
+
+
+def is_lines(content_type: bytes) -> bool:
+    """Whether it is JSON, a value a line."""
+    return _media_type(content_type) in _LINES
 
 
 def size_of_plain_json(headers: Headers) -> int | None:

@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from pydantic import ValidationError
 
-from nearnorm.service.api.review.event_list import MOST_LISTED, ListQuery, listed
+from nearnorm.service.api.review.event_list import ListQuery, listed
+from nearnorm.service.api.review.kept_query import MOST_LISTED
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.pages.frame.routing import pages
 from nearnorm.service.pages.frame.site import page

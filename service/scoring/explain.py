@@ -65,13 +65,13 @@ async def assess(model: LoadedModel, records: list[dict[str, Any]], caller: str)
     return found
 
 
-def named_reasons(
+def told_reasons(
     loop: asyncio.AbstractEventLoop, models: Callable[[], Mapping[str, LoadedModel]]
-) -> Callable[[str, list[dict[str, Any]]], list[list[str]]]:
-    """For another thread than the loop's: the features that are a model's reasons for each record now. None
-    where the model is not there, does not read the record, or has no time."""
+) -> Callable[[str, list[dict[str, Any]]], list[list[Reason]]]:
+    """For another thread than the loop's: a model's reasons for each record now. None where the model is not
+    there, does not read the record, or has no time."""
 
-    def explain(model: str, records: list[dict[str, Any]]) -> list[list[str]]:
+    def explain(model: str, records: list[dict[str, Any]]) -> list[list[Reason]]:
         loaded = models().get(model)
         if loaded is None:
             return [[] for _ in records]
@@ -81,7 +81,7 @@ def named_reasons(
         except (ServiceError, TimeoutError, RuntimeError):  # overloaded, or about to stop
             asked.cancel()
             return [[] for _ in records]
-        return [[reason.feature for reason in one.reasons] if one else [] for one in found]
+        return [one.reasons if one else [] for one in found]
 
     return explain
 

@@ -87,7 +87,7 @@ def _in_words(profile: NumericProfile | CategoryProfile, kind: Kind) -> str:
     if kind is Kind.BOOLEAN:
         return "mostly true" if median >= 0.5 else "mostly false"
     if kind is Kind.TIME:
-        return f"from {_clock(low)} to {_clock(high)}"
+        return f"from {clock(low)} to {clock(high)}"
     return f"{_number(low)} to {_number(high)}, mostly {_number(median)}"
 
 
@@ -100,7 +100,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
-def _clock(hour: float) -> str:
-    """Beyond 0 or 24 where midnight is between."""
+def clock(hour: float) -> str:
+    """An hour of the day as text; it is beyond 0 or 24 where midnight is between."""
     minutes = round(60 * hour) % (24 * 60)
     return f"{minutes // 60:02}:{minutes % 60:02}"

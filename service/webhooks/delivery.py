@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from nearnorm.service.background import Background
 from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, Overloaded
-from nearnorm.service.ids import iso, new_id, now_ms
+from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
 from nearnorm.service.ledger.tables.webhooks.outbox import Message
 from nearnorm.service.ledger.tables.webhooks.subscriptions import Webhook
 from nearnorm.service.logs import log
+from nearnorm.service.records.shapes import Reason
 from nearnorm.service.settings import Settings
 from nearnorm.service.webhooks import contents, signature, subscription
 from nearnorm.service.webhooks.contents import Explain
@@ -30,7 +31,7 @@ KEPT_MS = 24 * 3600 * 1000
 DEAD_KEPT_MS = 7 * 24 * 3600 * 1000
 
 
-def _no_reasons(_: str, records: list[dict[str, object]]) -> list[list[str]]:
+def _no_reasons(_: str, records: list[dict[str, object]]) -> list[list[Reason]]:
     return [[] for _ in records]
 
 
@@ -202,7 +203,7 @@ class Deliverer:
 
 def _test(webhook: Webhook) -> Told:
     data = {"webhook_id": webhook.webhook_id}
-    return Told(f"msg_{new_id()}", "test", "sent", "test", iso(now_ms()), data)
+    return Told(f"msg_{new_id()}", "test", "sent", "test", now_ms(), data)
 
 
 def _named(message: Message) -> dict[str, object]:

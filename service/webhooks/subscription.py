@@ -63,6 +63,12 @@ def create(connection: sa.Connection, sent: WebhookRequest, caller: Caller, sett
         raise InvalidRequest(
             "routing_key: PagerDuty's format needs one, and no other has one", field="routing_key"
         )
+    if sent.format == "ocsf" and set(sent.kinds) != {"alert"}:
+        raise InvalidRequest(
+            'kinds: OCSF\'s format tells of alerts alone, so send ["alert"]; other kinds need a webhook of '
+            "another format",
+            field="kinds",
+        )
     tick(connection, "webhooks")
     others = subscriptions.every(connection)
     if len(others) >= MOST_WEBHOOKS:

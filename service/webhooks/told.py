@@ -4,22 +4,30 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from nearnorm.service.alerts.alert import Alert
+from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.webhooks.subscriptions import Kind
 
 
 class Told(Struct, frozen=True):
     """`data` is the message itself; `summary` one sentence of it; `page` the service's page about it.
 
-    `subject` is what it is about, whatever becomes of that.
+    `subject` is what it is about, whatever becomes of that; `at` in ms since 1970; `alerts` are those of
+    `data`, before they are plain.
     """
 
     message_id: str
     kind: Kind | Literal["test"]
     event: str
     subject: str
-    timestamp: str
+    at: int
     data: dict[str, Any]
     page: str | None = None
+    alerts: tuple[Alert, ...] = ()
+
+    @property
+    def timestamp(self) -> str:
+        return iso(self.at)
 
     @property
     def type(self) -> str:

@@ -5,6 +5,7 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -58,6 +59,18 @@ def test_lists_are_iterated_over_page_by_page(client: nearnorm.Client) -> None:
     assert [note["number"] for note in client.audit(limit=2)] == sorted(
         (note["number"] for note in client.audit(limit=2)), reverse=True
     )
+
+
+def test_alerts_are_iterated_over_plain_and_as_findings(client: nearnorm.Client) -> None:
+    began = datetime.now(UTC)
+    scored = client.score([STRANGE | {"amount": 950.0 + row} for row in range(210)])
+    ids = [row["event_id"] for row in reversed(scored)]
+    until(lambda: len(list(client.alerts(since=began))) == 210)
+    assert [alert["event_id"] for alert in client.alerts(since=began)] == ids
+    assert list(client.alerts(since=began, until=began.isoformat())) == []
+    (alert,) = client.alerts(since=began, explain=True, include_records=True, limit=1)
+    assert (alert["record"]["amount"], alert["reasons"][0]) == (1159.0, "amount")
+    assert [finding["class_uid"] for finding in client.findings(since=began, limit=2)] == [2004, 2004]
 
 
 def test_records_are_claimed_skipped_and_given_back(client: nearnorm.Client) -> None:

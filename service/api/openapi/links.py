@@ -58,7 +58,7 @@ _LINKS: tuple[tuple[tuple[str, str, str], tuple[str, str], dict[str, Any]], ...]
     ),
     *(
         ((path, "get", "200"), (path, "get"), {"parameters": {"cursor": "$response.body#/next"}})
-        for path in ("/models", "/jobs", "/queue", "/feedback", "/audit", "/analysts")
+        for path in ("/models", "/jobs", "/queue", "/feedback", "/audit", "/analysts", "/alerts")
     ),
 )
 

@@ -65,6 +65,10 @@ async def _validation_problem(_: Request, error: Exception) -> Response:
     )
 
 
+class AnswerCutOff(Exception):
+    """Half an answer is sent and there is no more of it: closing the connection tells the client."""
+
+
 class MeasuredRequests:
     """Counts requests by route template, and tells of a mistake of ours as a problem too."""
 
@@ -79,7 +83,7 @@ class MeasuredRequests:
         answer = SentAnswer(send)
         try:
             await self._app(scope, receive, answer.send)
-        except ClientGoneError:
+        except (ClientGoneError, AnswerCutOff):
             pass
         except Exception as error:
             log.error("request failed", path=scope["path"], exc_info=error, **request_ids(scope["headers"]))

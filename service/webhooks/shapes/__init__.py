@@ -1,1 +1,1 @@
-"""The shapes of a message's body: Standard Webhooks, Slack's incoming webhooks, PagerDuty's events."""
+"""The shapes of a message's body: Standard Webhooks, Slack's, PagerDuty's events, OCSF's findings."""

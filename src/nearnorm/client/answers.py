@@ -157,6 +157,21 @@ class HeldRecord(TypedDict):
     claimed_until: str
 
 
+class RaisedAlert(TypedDict, total=False):
+    """A kept event that raised an alert: `record` where it was asked for, `reasons` the features that are
+    some."""
+
+    event_id: str
+    at: str
+    model: str
+    model_version: str
+    score: float
+    percentile: float
+    id: str
+    record: dict[str, Any]
+    reasons: list[str]
+
+
 class EventDetails(TypedDict, total=False):
     """All there is to know of one record under review."""
 

@@ -1,9 +1,10 @@
 """Review: what to look at next, who looks at it, and all there is to know of one record."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, cast
 
-from nearnorm.client.answers import EventDetails, HeldRecord, QueuedRecord
+from nearnorm.client.answers import EventDetails, HeldRecord, QueuedRecord, RaisedAlert
 from nearnorm.client.steps import Listing, Steps, get, pages, send, within
 
 
@@ -73,3 +74,49 @@ def event(event_id: str, *, analyst: str | None = None, model: str = "default") 
     """All there is to know of one record under review. Raises NotFoundError."""
     found = yield from get(within("/events", event_id), {"model": model, "analyst": analyst})
     return cast("EventDetails", found)
+
+
+def alerts(
+    *,
+    since: datetime | str | None = None,
+    until: datetime | str | None = None,
+    include_records: bool = False,
+    explain: bool = False,
+    model: str = "default",
+    limit: int | None = None,
+) -> Listing[RaisedAlert]:
+    """What raised an alert from `since` on, before `until` (with a zone), newest first, `limit` at most."""
+    yield from _alerts("plain", since, until, include_records, explain, model, limit)
+
+
+def findings(
+    *,
+    since: datetime | str | None = None,
+    until: datetime | str | None = None,
+    include_records: bool = False,
+    explain: bool = False,
+    model: str = "default",
+    limit: int | None = None,
+) -> Listing[dict[str, Any]]:
+    """The same as OCSF's Detection Findings."""
+    yield from _alerts("ocsf", since, until, include_records, explain, model, limit)
+
+
+def _alerts(
+    shape: str,
+    since: datetime | str | None,
+    until: datetime | str | None,
+    include_records: bool,
+    explain: bool,
+    model: str,
+    limit: int | None,
+) -> Listing[Any]:
+    query = {
+        "shape": shape,
+        "since": since.isoformat() if isinstance(since, datetime) else since,
+        "until": until.isoformat() if isinstance(until, datetime) else until,
+        "include_records": include_records or None,
+        "explain": explain or None,
+        "model": model,
+    }
+    yield from pages("/alerts", "alerts", query, limit, 50 if explain else 200)

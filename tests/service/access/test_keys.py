@@ -39,6 +39,7 @@ def asked(client: httpx.Client, secret: str) -> dict[str, int]:
     return {
         "score": client.post("/score", json={"records": [RECORD]}, headers=headers).status_code,
         "feedback": client.get("/queue", headers=headers).status_code,
+        "alerts": client.get("/alerts?format=ndjson", headers=headers).status_code,
         "operate": client.get("/audit", headers=headers).status_code,
         "any": client.get("/policy", headers=headers).status_code,
     }
@@ -65,6 +66,7 @@ def test_a_key_opens_what_its_role_is_for_and_nothing_else(
     secret = made(ledger, "one", role)
     follow()
     expected = {name: 200 if name == role else 403 for name in keyring.ROLES} | {"any": 200}
+    expected["alerts"] = expected["feedback"]
     assert asked(client, secret) == expected
 
 

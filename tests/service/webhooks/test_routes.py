@@ -10,6 +10,7 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
+from tests.service.alerts.ocsf_schema import mistakes
 from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
 from tests.service.waiting import logged, until
@@ -75,6 +76,7 @@ def test_an_alert_is_told_signed_without_its_record(client: httpx.Client, receiv
     assert alert == {
         "event_id": found["event_id"],
         "id": "odd",
+        "model": "default",
         "score": pytest.approx(found["score"], abs=1e-3),
         "percentile": pytest.approx(found["percentile"], abs=0.01),
         "model_version": client.get("/readyz").json()["models"][0]["version"],
@@ -130,6 +132,38 @@ def test_a_receiver_of_slack_and_one_of_pagerduty_are_told_in_their_shapes(
         assert hidden not in client.get("/webhooks").text + client.get("/audit").text
 
 
+def test_a_receiver_of_ocsf_is_told_findings_with_values_only_where_they_were_asked_for(
+    client: httpx.Client, receiver: Receiver
+) -> None:
+    bare = make(client, receiver, "alert", format="ocsf", analyst="oncall")
+    receiver.received.append(Received("/", {}, b""))  # another path for the next
+    whole = make(client, receiver, "alert", format="ocsf", include_records=True)
+    event_id = score(client, STRANGE, "odd")["event_id"]
+    (told,) = sent(receiver, bare)[0].verified(bare["secret"])
+    (full,) = sent(receiver, whole)[0].verified(whole["secret"])
+    assert (mistakes(told), mistakes(full)) == ([], [])
+    assert told["finding_info"]["uid"] == full["finding_info"]["uid"] == event_id
+    assert told["finding_info"]["src_url"].startswith(PUBLIC + "/verdict?token=")
+    assert "src_url" not in full["finding_info"]
+    for one in (told, full):
+        analysis = one["anomaly_analyses"][0]
+        assert "amount" in [anomaly["observation_parameter"] for anomaly in analysis["anomalies"]]
+    assert "900" in str(full["anomaly_analyses"])
+    assert full["evidences"][0]["data"]["amount"] == 900.0
+    assert "evidences" not in told
+    assert "900" not in str(told["anomaly_analyses"])
+
+
+def test_a_test_of_an_ocsf_webhook_is_a_finding_that_is_no_alert(
+    client: httpx.Client, receiver: Receiver
+) -> None:
+    webhook = make(client, receiver, "alert", format="ocsf")
+    client.post(f"/webhooks/{webhook['webhook_id']}/test").raise_for_status()
+    (told,) = sent(receiver, webhook)[0].verified(webhook["secret"])
+    assert mistakes(told) == []
+    assert (told["is_alert"], told["severity"]) == (False, "Informational")
+
+
 def test_a_test_says_what_the_receiver_answered(client: httpx.Client, receiver: Receiver) -> None:
     webhook = make(client, receiver, "alert")
     answer = client.post(f"/webhooks/{webhook['webhook_id']}/test").json()
@@ -173,6 +207,7 @@ def test_a_drift_is_told_when_it_begins(client: httpx.Client, receiver: Receiver
         ({"url": "https://hooks.example.com/x", "kinds": ["jobs"]}, "kinds"),
         ({"url": "https://hooks.example.com/x", "kinds": ["job"], "format": "teams"}, "format"),
         ({"url": "https://hooks.example.com/x", "kinds": ["job"], "format": "pagerduty"}, "routing_key"),
+        ({"url": "https://hooks.example.com/x", "kinds": ["job", "alert"], "format": "ocsf"}, "kinds"),
         ({"url": "https://hooks.example.com/x", "kinds": ["job"], "routing_key": ROUTING_KEY}, "routing_key"),
         ({"url": "https://hooks.example.com/x", "kinds": ["job"], "analyst": "\u200b"}, "analyst"),
         ({"url": "https://hooks.example.com/x", "kinds": ["job"], "description": "a\nb"}, "description"),

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from nearnorm.service.webhooks.shapes import pagerduty, slack, standard
 from nearnorm.service.webhooks.told import Told
 
+AT = 1_796_032_800_000
 ALERTS: dict[str, Any] = {
     "model": "default",
     "alerts": [
@@ -23,9 +24,7 @@ ALERTS: dict[str, Any] = {
         for i in range(12)
     ],
 }
-TOLD = Told(
-    "msg_1", "alert", "raised", "alert:default", "2026-11-30T10:00:00.000Z", ALERTS, "https://x/review"
-)
+TOLD = Told("msg_1", "alert", "raised", "alert:default", AT, ALERTS, "https://x/review")
 KEY = "0123456789abcdef0123456789abcdef"
 MESSAGES = [
     ("job", "failed", {"model": "default", "job_id": "J1"}),
@@ -80,7 +79,7 @@ def test_pagerduty_is_triggered_by_each_message_of_alerts_and_shown_their_links(
 
 def test_what_lasts_is_resolved_in_pagerduty_by_the_key_that_triggered_it() -> None:
     data = {"model": "default", "signal": "amount"}
-    began = Told("msg_1", "drift", "began", "drift:default:numeric:amount", "t", data)
+    began = Told("msg_1", "drift", "began", "drift:default:numeric:amount", AT, data)
     ended = replace(began, message_id="msg_2", event="ended")
     first, second = (pagerduty.shaped(told, KEY) for told in (began, ended))
     assert (first["event_action"], second["event_action"]) == ("trigger", "resolve")
@@ -89,7 +88,7 @@ def test_what_lasts_is_resolved_in_pagerduty_by_the_key_that_triggered_it() -> N
 
 @pytest.mark.parametrize(("kind", "event", "data"), MESSAGES)
 def test_every_kind_has_a_sentence_in_every_shape(kind: Any, event: str, data: dict[str, Any]) -> None:
-    told = Told("msg_1", kind, event, f"{kind}:x", "2026-11-30T10:00:00.000Z", data)
+    told = Told("msg_1", kind, event, f"{kind}:x", AT, data)
     assert slack.shaped(told)["text"] == told.summary
     payload = pagerduty.shaped(told, KEY)["payload"]
     assert payload["summary"] == told.summary

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from nearnorm.service.ledger.database import Milliseconds, metadata
 
 Kind = Literal["alert", "job", "drift", "budget", "quarantine", "model"]
-Format = Literal["standard", "slack", "pagerduty"]
+Format = Literal["standard", "slack", "pagerduty", "ocsf"]
 
 webhooks = sa.Table(
     "webhooks",
