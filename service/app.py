@@ -44,7 +44,8 @@ from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.drift_collector import DriftCollector
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
-from nearnorm.service.pages import routes
+from nearnorm.service.pages import docs, routes
+from nearnorm.service.pages.frame import static_files
 from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
 from nearnorm.service.scoring.explain import told_reasons
 from nearnorm.service.scoring.remember import Memory
@@ -143,6 +144,10 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
         app.include_router(room.router)
     if settings.pages:
         app.include_router(routes.router)
+    if settings.docs:
+        app.include_router(docs.router)
+    if settings.pages or settings.docs:
+        app.include_router(static_files.router)
     problems.install(app)
     app.add_middleware(CrossSiteProtection, rules=rules)
     app.add_middleware(problems.MeasuredRequests, metrics=metrics)
@@ -152,7 +157,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
 
 
 def _beside() -> Described:
-    return Described(description.paths(), description.schemas())
+    return Described(description.paths(), description.schemas(), description.bodies)
 
 
 def _in_one_sentence(error: Exception) -> str:

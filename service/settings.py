@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     `*.example.com` for all below, `*` for any. Where API keys are needed, any name will do by default."""
     pages: bool = True
     """Whether the service shows pages to people, at / and /review."""
+    docs: bool = True
+    """Whether /docs shows the HTTP interface in a browser, to be tried there."""
     cors_origins: str = ""
     """Origins (https://desk.example.com), with commas between them, whose pages may read answers and
     write (CORS). None by default."""

@@ -16,13 +16,12 @@ from nearnorm.service.pages import (
     team,
     verdict,
 )
-from nearnorm.service.pages.frame import static_files
 
 _pages = (sign_in, provider_sign_in, review, effects, groups, search, loop, budget, overview, team, verdict)
 _views = tuple(one.router for one in _pages)
 
 router = APIRouter()
-for view in (static_files.router, *_views):
+for view in _views:
     router.include_router(view)
 
 FORMS = frozenset(

@@ -11,12 +11,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import compile_path
 
-from nearnorm.models.data.records import value_of
-from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
+from nearnorm.models.data.schema import Feature, Kind
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.api.openapi import score_answer
+from nearnorm.service.api.openapi.examples import add_examples, label_of, with_example
 from nearnorm.service.api.openapi.links import link
 from nearnorm.service.errors import PROBLEM
+from nearnorm.service.serving.example import example_record
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
@@ -63,10 +64,12 @@ _MEANINGS = {
 
 
 class Described(NamedTuple):
-    """Paths with their operations, and the schemas that they refer to by name."""
+    """Paths with their operations, the schemas that they refer to by name, and what may be posted to them."""
 
     paths: dict[str, Any]
     schemas: dict[str, Any]
+    bodies: Callable[[LoadedModel], dict[str, Any]]
+    """An example by path, as a model reads it."""
 
 
 class Document:
@@ -113,7 +116,12 @@ class Document:
     def _of(self, model: LoadedModel | None) -> dict[str, Any]:
         paths = self._routes["paths"]
         score = {**paths["/score"]["post"], "requestBody": _score_body(model, self._max_rows)}
-        return {**self._routes, "paths": {**paths, "/score": {"post": score}}}
+        by_model: dict[str, Any] = {"/score": {"post": score}}
+        if model is not None:
+            label = label_of(example_record(model.manifest.core))
+            for path, body in {"/feedback": label, **self._others.bodies(model)}.items():
+                by_model[path] = with_example(paths[path], body)
+        return {**self._routes, "paths": paths | by_model}
 
     @cached_property
     def _routes(self) -> dict[str, Any]:
@@ -129,10 +137,14 @@ class Document:
             for method, operation in operations.items():
                 _add_problems(path, method, operation)
         link(found["paths"])
-        beside = self._beside()
-        found["paths"] |= beside.paths
-        schemas |= beside.schemas
+        add_examples(found["paths"])
+        found["paths"] |= self._others.paths
+        schemas |= self._others.schemas
         return found
+
+    @cached_property
+    def _others(self) -> Described:
+        return self._beside()
 
     @cached_property
     def _parameters(self) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -179,7 +191,7 @@ def _score_body(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
         record["properties"] = {f.name: _property(f) for f in features}
         bounds = {"type": "array", "minItems": 1, "maxItems": max_rows}
         column["properties"] = {f.name: {**bounds, "items": _property(f)} for f in features}
-        sample = example_record(model)
+        sample = example_record(model.manifest.core)
         examples = {
             "records": {"value": {"records": [sample], "ids": ["first"], "explain": True}},
             "columns": {"value": {"columns": {name: [value, value] for name, value in sample.items()}}},
@@ -215,20 +227,3 @@ def _property(feature: Feature) -> dict[str, Any]:
         return {"description": f"accepted and not used: {feature.reason}"}
     types = [*_TYPES[feature.kind], *(["null"] if feature.nullable else [])]
     return {"type": types if len(types) > 1 else types[0]}
-
-
-def example_record(model: LoadedModel) -> dict[str, Any]:
-    """The golden record with the fewest gaps, as a caller would send it."""
-    core = model.manifest.core
-    golden = core.golden
-    gaps = [
-        numeric.count(None) + codes.count(MISSING_CODE) + codes.count(UNKNOWN_CODE)
-        for numeric, codes in zip(golden.numeric, golden.codes, strict=True)
-    ]
-    fullest = gaps.index(min(gaps))
-    sample: dict[str, Any] = {}
-    for f, number in zip(core.features.numeric, golden.numeric[fullest], strict=True):
-        sample[f.name] = None if number is None else value_of(f, number)
-    for f, code in zip(core.features.categorical, golden.codes[fullest], strict=True):
-        sample[f.name] = f.categories[code - FIRST_CODE] if code >= FIRST_CODE else None
-    return sample

@@ -5,6 +5,9 @@ from typing import Any
 import msgspec
 
 from nearnorm.service.interfaces.open_inference import shapes
+from nearnorm.service.interfaces.open_inference.metadata import datatype_of
+from nearnorm.service.serving.example import example_record
+from nearnorm.service.serving.model import LoadedModel
 
 _SECURITY: list[dict[str, list[str]]] = [{"HTTPBearer": []}, {"APIKeyHeader": []}]
 _REFERENCE = "#/components/schemas/OpenInference{name}"
@@ -65,6 +68,20 @@ def paths() -> dict[str, Any]:
                 operation["responses"] |= _errors("404", "503")
         found |= of_model
     return found
+
+
+def bodies(model: LoadedModel) -> dict[str, Any]:
+    """An example of a request for inference, by path: one row, a tensor a feature."""
+    core = model.manifest.core
+    record = example_record(core)
+    example = {
+        "inputs": [
+            {"name": f.name, "shape": [1], "datatype": datatype_of(f), "data": [record[f.name]]}
+            for f in core.features.scored
+        ],
+        "outputs": [{"name": name} for name in ("score", "anomaly", "reasons")],
+    }
+    return {path: example for path in paths() if path.endswith("/infer")}
 
 
 def _name(name: str) -> str:
