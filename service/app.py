@@ -32,6 +32,7 @@ from nearnorm.service.api.review import (
     queue,
     queue_groups,
     skips,
+    snoozes,
 )
 from nearnorm.service.http.middleware import problems
 from nearnorm.service.http.middleware.cross_site import CrossSiteProtection, CrossSiteRules, with_cors
@@ -133,6 +134,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
         claims,
         skips,
         alerts,
+        snoozes,
         event_list,
         events,
         overview,

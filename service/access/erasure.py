@@ -11,7 +11,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import sessions
 from nearnorm.service.ledger.tables.events import events
-from nearnorm.service.ledger.tables.feedback import claims, erasure, reference_rows, skips
+from nearnorm.service.ledger.tables.feedback import claims, erasure, reference_rows, skips, snoozes
 from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
 
 Forgetting = Callable[[str], AbstractContextManager[None]]
@@ -33,6 +33,7 @@ def forget_record(ledger: Ledger, record_id: str, actor: str, forgetting: Forget
         digests = events.digests_of(connection, record_id)
         claims.erase_equal(connection, digests)
         skips.erase_equal(connection, digests)
+        snoozes.erase_equal(connection, digests)
         outbox.erase_answers(connection)
         in_reference = reference_rows.erase_equal(connection, digests)
         erased = Erased(
@@ -49,6 +50,7 @@ def forget_reference_row(ledger: Ledger, event_id: str, actor: str) -> Erased:
     with ledger.write() as connection:
         claims.erase_event(connection, event_id)
         skips.erase_event(connection, event_id)
+        snoozes.erase_event(connection, event_id)
         erased = Erased(reference_rows.erase(connection, event_id), 0)
         audit.note(connection, actor, "forget", "reference row", events=erased.events)
     ledger.scrub()
@@ -67,6 +69,7 @@ def forget_analyst(ledger: Ledger, analyst: str, actor: str) -> Erased:
             claims.erase_analyst(connection, name)
             sessions.erase_analyst(connection, name)
             skips.erase_analyst(connection, name)
+            snoozes.erase_analyst(connection, name)
         subscriptions.erase_analyst(connection, names)
         outbox.erase_analyst(connection, names, pseudonym)
         named = [erasure.erase_analyst(connection, name, pseudonym) for name in names]

@@ -31,7 +31,7 @@ from nearnorm.service.ledger.tables.events import candidates, events, retention,
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.ledger.tables.events.traffic import Counted
-from nearnorm.service.ledger.tables.feedback import claims, erasure, skips
+from nearnorm.service.ledger.tables.feedback import claims, erasure, skips, snoozes
 from nearnorm.service.ledger.tables.webhooks import alerts
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoded, Encoder
@@ -335,6 +335,7 @@ class EventLog:
             claims.prune(connection, now_ms())
             sessions.prune(connection, now_ms())
             skips.prune(connection, before)
+            snoozes.prune(connection, now_ms())
 
     def _surplus(self) -> retention.Surplus | None:
         with self._ledger.read() as connection:

@@ -18,7 +18,13 @@ from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.candidates import candidates, open_of
 from nearnorm.service.ledger.tables.events.events import Event
-from nearnorm.service.ledger.tables.feedback import claims, reference_rows, second_opinions, skips
+from nearnorm.service.ledger.tables.feedback import (
+    claims,
+    reference_rows,
+    second_opinions,
+    skips,
+    snoozes,
+)
 from nearnorm.service.ledger.tables.feedback.claims import Claim, Holder
 from nearnorm.service.ledger.tables.feedback.skips import Skip
 
@@ -187,7 +193,11 @@ def _next(
 
     def free(digest: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
         """For this holder."""
-        return sa.and_(claims.is_free(model, digest, now), sa.not_(skips.is_skipped(model, digest, holder)))
+        return sa.and_(
+            claims.is_free(model, digest, now),
+            snoozes.is_awake(model, digest, now),
+            sa.not_(skips.is_skipped(model, digest, holder)),
+        )
 
     waiting = free(second_opinions.second_opinions.c.digest)
     picks: list[Pick] = []

@@ -12,12 +12,14 @@ from msgspec import Struct
 
 from nearnorm.service.errors import NotFound
 from nearnorm.service.events.log import EventLog
+from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.label_history import Label, LabelHistory, Verdict
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.events import Event
-from nearnorm.service.ledger.tables.feedback import labels, reference_rows, second_opinions, skips
+from nearnorm.service.ledger.tables.feedback import labels, reference_rows, second_opinions, skips, snoozes
 from nearnorm.service.ledger.tables.feedback.claims import Holder
 from nearnorm.service.ledger.tables.feedback.skips import Skip
+from nearnorm.service.ledger.tables.feedback.snoozes import Snooze
 
 Source = Literal["event", "reference", "second_opinion"]
 """A kept event, a row of a model's reference, or a record whose label waits for a second opinion."""
@@ -55,6 +57,7 @@ class RecordContext(Struct, frozen=True):
     verdict: Verdict | None
     skips: list[Skip]
     skipped: int
+    snooze: Snooze | None
 
 
 def find(connection: sa.Connection, log: EventLog, model: str, event_id: str) -> FoundEvent | None:
@@ -101,6 +104,7 @@ def read(connection: sa.Connection, log: EventLog, event: Event, holder: Holder)
         _verdict(history) if spoke else None,
         skips.about(connection, event.model, event.digest, MOST),
         skips.counts(connection, event.model, [event.digest]).get(event.digest, 0),
+        snoozes.of_record(connection, event.model, event.digest, now_ms()),
     )
 
 

@@ -12,6 +12,8 @@ from nearnorm.service.api.review.claims import ClaimRequest, claimed
 from nearnorm.service.api.review.events import get_event
 from nearnorm.service.api.review.feedback import stored
 from nearnorm.service.api.review.skips import SkipRequest, skipped
+from nearnorm.service.api.review.snoozes import SnoozeRequest, snoozed, woken
+from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback.submission import receipts
 from nearnorm.service.feedback.submission.request import read
 from nearnorm.service.pages.cards import Card, card_of, cards_of
@@ -23,6 +25,8 @@ from nearnorm.service.retraining import requests
 
 router = pages()
 
+SNOOZES = {"1": "an hour", "24": "a day", "72": "three days", "168": "a week", "720": "30 days"}
+"""Hours, in words."""
 AT_HAND = 8
 """Records on the page: the next ones are there before they are asked for."""
 
@@ -54,6 +58,7 @@ async def get_review(
         "triggers_at": services.rule.after,
         "receipt": None,
         "about": about,
+        "snoozes": SNOOZES,
     }
     if said is not None:
         context["receipt"] = await services.ledger.seen(lambda c: receipts.receipt(c, said, services.log))
@@ -66,6 +71,7 @@ async def get_more(request: Request, visitor: Reviewer, model: str = "default") 
     cards = await _at_hand(request, visitor, model)
     policy = services_of(request).policies.of(model)
     context: dict[str, Any] = {"model": model, "cards": cards, "shown": None, "policy": policy, "about": None}
+    context["snoozes"] = SNOOZES
     return await page(request, "parts/cards.html", **context)
 
 
@@ -101,6 +107,36 @@ async def post_skip(request: Request, visitor: Reviewer) -> Response:
     skip = {"model": model, "event_id": form.need("event_id"), "reason": form.need("reason")}
     await skipped(request, visitor.caller, read_as(msgspec.json.encode(skip), SkipRequest))
     return see_other(f"/review?{urlencode({'model': model})}")
+
+
+@router.post("/review/snooze")
+async def post_snooze(request: Request, visitor: Reviewer) -> Response:
+    """Nobody is to look at the record for so many hours."""
+    form = await form_of(request)
+    model = form.get("model") or "default"
+    snooze = {
+        "model": model,
+        "event_id": form.need("event_id"),
+        "reason": form.need("reason"),
+        "seconds": 3600 * _hours(form.need("hours")),
+    }
+    await snoozed(request, visitor.caller, read_as(msgspec.json.encode(snooze), SnoozeRequest))
+    return see_other(f"/review?{urlencode({'model': model})}")
+
+
+@router.post("/review/wake")
+async def post_wake(request: Request, visitor: Reviewer) -> Response:
+    """The record may be handed out again."""
+    form = await form_of(request)
+    model, event_id = form.get("model") or "default", form.need("event_id")
+    await woken(request, event_id, model)
+    return see_other(f"/review?{urlencode({'model': model, 'event': event_id})}")
+
+
+def _hours(text: str) -> int:
+    if text not in SNOOZES:
+        raise InvalidRequest("hours: choose one of the list", field="hours")
+    return int(text)
 
 
 async def _at_hand(request: Request, visitor: Visitor, model: str) -> list[Card]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.api.review.claims import holder_of
+from nearnorm.service.api.review.snoozes import Snoozed
 from nearnorm.service.feedback import review
 from nearnorm.service.feedback.review import FoundEvent, RecordContext, SaidLabel, Source
 from nearnorm.service.ids import iso
@@ -80,7 +81,7 @@ class EventView(BaseModel):
     """`source`: whether it is a kept event, a row of a model's reference, or a record whose label waits for a
     second opinion. `group`: the nearest normal group of the serving model. `own` is what the analyst said;
     `opinions`, what others said, and `judged`, what all that adds up to, are there once he has. `skips` are
-    for operators."""
+    for operators. `snoozed`: nobody is handed the record before then."""
 
     event_id: str
     source: Source
@@ -99,6 +100,7 @@ class EventView(BaseModel):
     judged: Verdict | None = None
     skipped: int
     skips: list[SkipNote] | None = None
+    snoozed: Snoozed | None = None
 
 
 @router.get("/{event_id}", response_model_exclude_none=True)
@@ -160,6 +162,7 @@ async def get_event(
         judged=known.verdict,
         skipped=known.skipped,
         skips=_skips(known) if "operate" in caller.roles else None,
+        snoozed=None if known.snooze is None else Snoozed.of(known.snooze),
     )
 
 

@@ -15,8 +15,11 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import needs, services_of
 from nearnorm.service.feedback import queue
 from nearnorm.service.feedback.queue import Pick
-from nearnorm.service.ids import iso
-from nearnorm.service.ledger.tables.feedback import skips
+from nearnorm.service.ids import iso, now_ms
+from nearnorm.service.ledger.tables.events.candidates import candidates
+from nearnorm.service.ledger.tables.feedback import skips, snoozes
+from nearnorm.service.ledger.tables.feedback.reference_rows import reference_rows
+from nearnorm.service.ledger.tables.feedback.second_opinions import second_opinions
 from nearnorm.service.records.kept_columns import masked
 from nearnorm.service.scoring.explain import assess
 from nearnorm.service.serving.model import LoadedModel
@@ -77,13 +80,18 @@ async def get_queue(
         return picks, end, skips_of(connection, model, picks)
 
     def pick(connection: sa.Connection) -> tuple[list[Pick], queue.Cursor | None]:
-        doubted, at = queue.review_doubts(connection, model, limit, begin)
+        now = now_ms()
+        second, row, logged = (
+            snoozes.is_awake(model, table.c.digest, now)
+            for table in (second_opinions, reference_rows, candidates)
+        )
+        doubted, at = queue.review_doubts(connection, model, limit, begin, second)
         left = limit - len(doubted)
-        first, at = queue.review_reference(connection, model, version, wanted, left, at)
+        first, at = queue.review_reference(connection, model, version, wanted, left, at, row)
         left -= len(first)
         if not left:
             return [*doubted, *first], at
-        rest, end = queue.review(connection, model, threshold, left, at)
+        rest, end = queue.review(connection, model, threshold, left, at, logged)
         return [*doubted, *first, *rest], end
 
     picks, end, skipped = await services.ledger.seen(look)

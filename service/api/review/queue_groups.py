@@ -18,7 +18,7 @@ from nearnorm.service.feedback.alike import AlikeRecords, Likeness, Side
 from nearnorm.service.feedback.queue import Cursor, Pick
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.tables.events.candidates import candidates
-from nearnorm.service.ledger.tables.feedback import claims, skips
+from nearnorm.service.ledger.tables.feedback import claims, skips, snoozes
 from nearnorm.service.records.kept_columns import masked
 from nearnorm.service.scoring.explain import assess
 from nearnorm.service.serving.model import LoadedModel
@@ -101,8 +101,8 @@ async def gathered(
     holder, threshold = holder_of(caller, analyst), lowest_percentile(loaded.ranks.policy.budget)
 
     def look(connection: sa.Connection) -> tuple[list[Pick], dict[str, int]]:
-        digest = candidates.c.digest
-        free = claims.is_free_for(model, digest, holder, now_ms())
+        digest, now = candidates.c.digest, now_ms()
+        free = sa.and_(claims.is_free_for(model, digest, holder, now), snoozes.is_awake(model, digest, now))
         mine = sa.and_(free, sa.not_(skips.is_skipped(model, digest, holder)))
         picks, _ = queue.review(connection, model, threshold, AMONG, Cursor(), mine)
         return picks, skips_of(connection, model, picks)

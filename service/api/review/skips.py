@@ -51,9 +51,7 @@ async def skipped(request: Request, caller: Caller, sent: SkipRequest) -> Skippe
     """Raises InvalidRequest, UnknownModel, NotFound, Conflict."""
     registry: Registry = request.app.state.registry
     registry.get(sent.model)
-    holder, reason = holder_of(caller, sent.analyst), " ".join(sent.reason.split())
-    if not reason:
-        raise InvalidRequest("reason: say why in a word or two", field="reason")
+    holder, reason = holder_of(caller, sent.analyst), reason_of(sent.reason)
     log = services_of(request).log
 
     def skip(connection: sa.Connection) -> int:
@@ -61,3 +59,11 @@ async def skipped(request: Request, caller: Caller, sent: SkipRequest) -> Skippe
         return claims.skip(connection, found.event, holder, reason)
 
     return Skipped(skipped=await services_of(request).ledger.written(skip))
+
+
+def reason_of(sent: str) -> str:
+    """In one line. Raises InvalidRequest where nothing is said."""
+    reason = " ".join(sent.split())
+    if not reason:
+        raise InvalidRequest("reason: say why in a word or two", field="reason")
+    return reason

@@ -131,6 +131,21 @@ async function skip(reason, card) {
   }
 }
 
+// For everybody, for so many hours.
+async function snooze(fields, card) {
+  const seconds = 3_600 * Number(fields.hours.value);
+  const asked = { model, event_id: card.dataset.event, reason: fields.reason.value, seconds };
+  take(card);
+  tell(`Snoozed: ${card.dataset.name}`);
+  try {
+    await send("POST", "/snoozes", asked, { keepalive: true });
+  } catch (error) {
+    putBack(card);
+    told.setAttribute("role", "alert");
+    tell(`Not snoozed: ${error.message}`);
+  }
+}
+
 function count(retraining) {
   unread.textContent = retraining.new_labels;
   meter.value = retraining.new_labels;
@@ -247,6 +262,11 @@ deck.addEventListener("submit", (event) => {
     void skip(event.target.elements.reason.value, event.target.closest(".card"));
     return;
   }
+  if (event.target.matches(".snooze-form")) {
+    event.preventDefault();
+    void snooze(event.target.elements, event.target.closest(".card"));
+    return;
+  }
   const label = event.submitter?.value;
   if (!label || event.submitter.name !== "label") return;
   event.preventDefault();
@@ -295,6 +315,7 @@ tinykeys(window, {
   a: key(() => say("anomaly")),
   n: key(() => say("normal")),
   s: key(askWhyToSkip),
+  z: key(() => shown()?.querySelector(".snooze-form [name=reason]").focus()),
   u: key(undo),
   j: key(() => step(1)),
   k: key(() => step(-1)),

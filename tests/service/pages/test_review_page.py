@@ -184,6 +184,28 @@ def test_a_record_is_skipped_with_a_reason_and_is_offered_to_others(
     assert held_by_another(desk) == {"tx-0"}
 
 
+def test_a_record_is_snoozed_for_everybody_with_what_it_waits_for_and_woken(
+    review: Callable[[], Page], desk: httpx.Client
+) -> None:
+    event_id = fill(desk, 3)[0]
+    page = review()
+    page.keyboard.press("z")
+    page.keyboard.type("the bank calls back")
+    with page.expect_response("**/snoozes") as answer:
+        page.keyboard.press("Enter")
+    assert answer.value.status == 200
+    assert shown(page) == "tx-1"
+    page.reload()
+    expect(page.locator("#next li")).to_have_count(2)
+    assert held_by_another(desk) == set()
+    page.goto(f"{desk.base_url}/review?event={event_id}")
+    about = page.locator(".card:not([hidden]) .about")
+    expect(about).to_contain_text("the bank calls back")
+    about.get_by_role("button", name="Wake it").click()
+    expect(about).not_to_contain_text("the bank calls back")
+    expect(page.locator("#next li")).to_have_count(3)
+
+
 def test_what_others_said_is_shown_once_one_has_judged(
     review: Callable[[], Page], desk: httpx.Client
 ) -> None:
@@ -230,6 +252,11 @@ def test_everything_works_without_a_script(browser: Browser, desk: httpx.Client)
     page.locator(".card:not([hidden])").get_by_role("button", name="Skip").click()
     expect(page.locator("#next li")).to_have_count(2)
     assert name not in page.locator("#next").inner_text()
+    page.locator(".card:not([hidden])").get_by_label("What it waits for").fill("a call")
+    page.locator(".card:not([hidden])").get_by_label("For how long").select_option("a week")
+    page.locator(".card:not([hidden])").get_by_role("button", name="Snooze").click()
+    expect(page.locator("#next li")).to_have_count(1)
+    assert [one["reason"] for one in desk.get("/snoozes").json()["snoozes"]] == ["a call"]
     page.context.close()
 
 

@@ -6,7 +6,7 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.events import candidates
-from nearnorm.service.ledger.tables.feedback import claims, quarantine, second_opinions, skips
+from nearnorm.service.ledger.tables.feedback import claims, quarantine, second_opinions, skips, snoozes
 from nearnorm.service.ledger.tables.feedback.labels import ERASED, labels, verdicts
 
 
@@ -29,6 +29,7 @@ def erase_record(connection: sa.Connection, record_id: str) -> int:
         second_opinions.erase(connection, model, sorted(digests))
         claims.end(connection, model, sorted(digests))
         skips.erase_equal(connection, sorted(digests))
+        snoozes.erase_equal(connection, sorted(digests))
         candidates.judge(connection, model, digests)
     return len(doomed)
 
