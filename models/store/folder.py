@@ -2,6 +2,7 @@
 
     versions/<sha256>/        a bundle, named by its content
     activations/00000001.json one entry a file, created whole or not at all, never changed
+    deleted/                  what is known of versions that were deleted (deletions.py)
 
 The champion is what the log says: an activation puts a version on top, a rollback takes it off again.
 """
@@ -18,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -36,12 +37,13 @@ from nearnorm.models.bundle.operators import check_operators
 from nearnorm.models.bundle.plain_file import read_plain_file
 from nearnorm.models.bundle.review import REVIEW
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
+from nearnorm.models.store.deletions import Deletions
 
 DEFAULT_MODEL = "default"
 VERSION = re.compile(r"[0-9a-f]{64}")
 _ENTRY = re.compile(r"([0-9]{8,18})\.json")
 MOST_ENTRY_BYTES = 64 * 2**10
-ABANDONED_AFTER = 24 * 3600.0  # seconds after which a killed publisher's temporary folder is removed
+ABANDONED_AFTER = 24 * 3600.0  # seconds after which what a killed process had begun is removed
 
 
 class Activation(BaseModel):
@@ -59,6 +61,13 @@ class Activation(BaseModel):
     reason: str | None = None
 
 
+class Space(NamedTuple):
+    """What a version takes in the store, and since when it is there."""
+
+    bytes: int
+    since: datetime
+
+
 @dataclass(frozen=True)
 class ModelStore:
     """The store in a local folder, which is made when something is first written to it."""
@@ -68,15 +77,20 @@ class ModelStore:
     """Entries that were read: they never change, and whoever follows the log looks every second."""
 
     def publish(self, source: Path) -> str:
-        """Copy a verified bundle into the store and answer its version. Publishing twice is harmless.
+        """Copy a verified bundle into the store and answer its version. Publishing twice is harmless, and
+        mends a version that was damaged.
 
         Raises BundleError for a bad bundle, StoreOutOfReach when the store cannot be written.
         """
-        bundle = read_importable(source)
-        target = self._versions / bundle.version
-        if target.is_dir():
-            self.open(bundle.version)
-            return bundle.version
+        version = read_importable(source).version
+        if not self._is_whole(version):
+            self._write(source, version)
+            self.deletions.forget(version)
+        return version
+
+    def _write(self, source: Path, version: str) -> None:
+        """Copy a verified bundle into the folder, whole or not at all. Raises StoreOutOfReach."""
+        target = self._versions / version
         try:
             self._versions.mkdir(parents=True, exist_ok=True)
             self._sweep()
@@ -86,6 +100,8 @@ class ModelStore:
                 for file in plain_files(source):
                     write_durably(temporary / file.name, read_plain_file(file, MOST_FILE_BYTES))
                 read_bundle(temporary)  # what was copied, not what was read before
+                if target.is_dir():  # damaged
+                    os.rename(target, self._versions / f".publish-{uuid.uuid4().hex}")
                 rename_durably(temporary, target)
             except BaseException as error:
                 shutil.rmtree(temporary, ignore_errors=True)  # a full disk has no room for halves
@@ -94,29 +110,62 @@ class ModelStore:
                     raise
         except OSError as error:
             raise StoreOutOfReach(f"{self.root} cannot be written: {error.strerror}") from error
-        return bundle.version
 
     def versions(self) -> list[str]:
         """All whole versions, oldest first."""
-        if not self._versions.is_dir():
-            return []
-        folders = [f for f in self._versions.iterdir() if (f / MANIFEST).is_file()]
-        named = [f for f in folders if not f.name.startswith(".")]
-        return [f.name for f in sorted(named, key=lambda f: (f.stat().st_mtime, f.name))]
+        return list(self.kept())
+
+    def kept(self) -> dict[str, Space]:
+        """The same, and of each version what it takes."""
+        found = []
+        for folder in self._versions.iterdir() if self._versions.is_dir() else ():
+            if folder.name.startswith(".") or not (folder / MANIFEST).is_file():
+                continue
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                size = sum(file.stat().st_size for file in plain_files(folder))
+                since = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+                found.append((since, folder.name, size))
+        return {name: Space(size, since) for since, name, size in sorted(found)}
+
+    def has(self, version: str) -> bool:
+        """Whether the store itself has a version now, whole or damaged. Raises StoreOutOfReach."""
+        return bool(VERSION.fullmatch(version)) and (self._versions / version).is_dir()
 
     def open(self, version: str) -> Bundle:
         """The bundle of a version, verified anew. Raises StoreError or BundleError."""
         folder = self._versions / version
         if not VERSION.fullmatch(version) or not folder.is_dir():
-            raise StoreError(f"no model version {version!r} in the store: see `nearnorm models list`")
-        bundle = read_bundle(folder)
+            raise self.missing(version)
+        try:
+            bundle = read_bundle(folder)
+        except BundleError:
+            if not folder.is_dir():  # deleted while it was read
+                raise self.missing(version) from None
+            raise
         if bundle.version != version:
             raise BundleError(f"{folder} holds version {bundle.version}: the store was changed by hand")
         return bundle
 
+    def check(self, version: str) -> None:
+        """Verify what the store itself has of a version. Raises as `open` does."""
+        self.open(version)
+
+    def missing(self, version: str) -> StoreError:
+        """What is to be said of a version that is not there."""
+        gone = self.deletions.find(version) if VERSION.fullmatch(version) else None
+        if gone is None:
+            return StoreError(f"no model version {version!r} in the store: see `nearnorm models list`")
+        return StoreError(
+            f"version {version} was deleted on {gone.at[:10]} (the audit trail says by whom): import its "
+            "bundle to have it back"
+        )
+
     def resolve(self, prefix: str) -> str:
         """The one version that begins with `prefix`. Raises StoreError for none or several."""
         found = [v for v in self.versions() if v.startswith(prefix)] if prefix else []
+        gone = [v for v in self.deletions.versions() if v.startswith(prefix)] if prefix and not found else []
+        if len(gone) == 1:
+            raise self.missing(gone[0])
         if len(found) != 1:
             what = f"{len(found)} versions begin" if found else "no version begins"
             raise StoreError(f"{what} with {prefix!r}: see `nearnorm models list`")
@@ -127,13 +176,19 @@ class ModelStore:
     ) -> Activation:
         """Make a stored version the champion of `model`. Raises as `open` does."""
         self.open(version)
+        if not self.has(version):  # a copy has outlived it
+            raise self.missing(version)
         while (entry := self._append(self._next_number(), "activate", version, by, model, reason)) is None:
             pass  # another writer took this number
+        if not self.has(version):  # it was deleted meanwhile (deletions.py)
+            with suppress(StoreError):
+                self.rollback(by, model, self.previous(model), f"{version} was deleted meanwhile")
+            raise self.missing(version)
         return entry
 
     def previous(self, model: str = DEFAULT_MODEL) -> str:
         """The version that a rollback would put back. Raises StoreError where there is none."""
-        stack = self._stack(model)
+        stack = self.stacks().get(model, [])
         if len(stack) < 2:
             raise StoreError(f"nothing to roll back to: model {model!r} had no other champion")
         return stack[-2]
@@ -157,12 +212,35 @@ class ModelStore:
 
     def champion(self, model: str = DEFAULT_MODEL) -> Activation | None:
         """The newest entry of the log for `model`: its version is the one to serve."""
-        entries = [entry for entry in self.activations() if entry.model == model]
-        return entries[-1] if entries else None
+        return self.champions().get(model)
+
+    def champions(self) -> dict[str, Activation]:
+        """That entry of every model there is."""
+        return {entry.model: entry for entry in self._entries()}
+
+    def stacks(self) -> dict[str, list[str]]:
+        """By model the versions that one rollback after another would put back, the champion last."""
+        stacks: dict[str, list[str]] = {}
+        for entry in self._entries():
+            stack = stacks.setdefault(entry.model, [])
+            if entry.action == "rollback":
+                del stack[-1:]
+            elif not stack or stack[-1] != entry.version:
+                stack.append(entry.version)
+        return stacks
 
     def activations(self) -> list[Activation]:
         """The whole log, oldest first. Raises StoreError for an entry that cannot be read."""
         return list(self._entries())
+
+    def sweep(self) -> None:
+        """Remove what killed publishers and deleters left behind. Raises StoreOutOfReach."""
+        self._sweep()
+        self.deletions.sweep(ABANDONED_AFTER)
+
+    @property
+    def deletions(self) -> Deletions:
+        return Deletions(self.root)
 
     @property
     def name(self) -> str:
@@ -199,17 +277,6 @@ class ModelStore:
         except (ValueError, ValidationError):
             path = f"{self.name}/activations/{number:08}.json"
             raise StoreError(f"{path} is not an entry of the activation log") from None
-
-    def _stack(self, model: str) -> list[str]:
-        stack: list[str] = []
-        for entry in self._entries():
-            if entry.model != model:
-                continue
-            if entry.action == "rollback":
-                del stack[-1:]
-            elif not stack or stack[-1] != entry.version:
-                stack.append(entry.version)
-        return stack
 
     def _next_number(self) -> int:
         """Raises StoreError where an entry has the last number that there is."""
@@ -272,6 +339,16 @@ class ModelStore:
         for folder in self._versions.glob(".publish-*"):
             if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_whole(self, version: str) -> bool:
+        """Whether a version is there and undamaged. Raises StoreOutOfReach."""
+        try:
+            self.check(version)
+        except StoreOutOfReach:
+            raise
+        except (StoreError, BundleError):
+            return False
+        return True
 
 
 def read_importable(folder: Path) -> Bundle:

@@ -7,6 +7,7 @@ Objects appear whole or not at all. Bundles are copied to a local folder once, a
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,20 +15,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from nearnorm.models.bundle.bundle import MANIFEST, MOST_FILE_BYTES, Bundle
+from nearnorm.models.bundle.bundle import MANIFEST, MOST_FILE_BYTES, Bundle, read_bundle
 from nearnorm.models.bundle.plain_file import read_plain_file
 from nearnorm.models.errors import BundleError, ConfigError, NearnormError, StoreOutOfReach
-from nearnorm.models.store.folder import VERSION, ModelStore, numbered, plain_files, read_importable
+from nearnorm.models.store.folder import VERSION, ModelStore, Space, numbered, plain_files, read_importable
 
 try:
     import obstore
     from obstore.exceptions import AlreadyExistsError, BaseError
     from obstore.store import ObjectStore as Objects
     from obstore.store import from_url
+
+    from nearnorm.models.store.object_deletions import ObjectDeletions
 except ImportError:
     raise ConfigError("NEARNORM_MODEL_STORE is a URL: that needs pip install 'nearnorm[s3]'") from None
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import RetryConfig
 
 _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
@@ -57,54 +61,94 @@ class ObjectStore(ModelStore):
 
     def publish(self, source: Path) -> str:
         version = read_importable(source).version
-        if version in self.versions():
-            try:
-                self.open(version)
-                return version
-            except BundleError:
-                pass  # the store lost or cut what it had taken: put it again
+        if self._is_whole(version):  # else it is new, or the store lost or cut what it had taken
+            return version
         files = sorted(plain_files(source), key=lambda file: file.name == MANIFEST)  # it comes last
         with self._reaching():
             for file in files:
                 content = read_plain_file(file, MOST_FILE_BYTES)
                 obstore.put(self.objects, f"versions/{version}/{file.name}", content)
         try:
+            self.deletions.drop_copy(version)
             self.open(version)  # what was stored, not what was read before
         except StoreOutOfReach:
             raise
         except NearnormError as error:
             raise StoreOutOfReach(f"{self.url} did not keep what it took ({error}): publish again") from None
+        self.deletions.forget(version)
         return version
 
     def versions(self) -> list[str]:
+        return list(self.kept())
+
+    def kept(self) -> dict[str, Space]:
         with self._reaching():
             listed = [entry for page in obstore.list(self.objects, "versions") for entry in page]
+        sizes: Counter[str] = Counter()
+        for entry in listed:
+            sizes[_version(entry)] += entry["size"]
         manifests = [entry for entry in listed if entry["path"].endswith(f"/{MANIFEST}")]
         manifests.sort(key=lambda entry: (entry["last_modified"], entry["path"]))
-        return [entry["path"].split("/")[-2] for entry in manifests]
+        return {_version(e): Space(sizes[_version(e)], e["last_modified"]) for e in manifests}
+
+    def has(self, version: str) -> bool:
+        if not VERSION.fullmatch(version):
+            return False
+        with self._reaching():
+            try:
+                obstore.head(self.objects, f"versions/{version}/{MANIFEST}")
+            except FileNotFoundError:
+                return False
+        return True
 
     def open(self, version: str) -> Bundle:
         if VERSION.fullmatch(version) and not (self._versions / version).is_dir():
             self._copy(version)
-        return super().open(version)
+        try:
+            return super().open(version)
+        except BundleError:  # the copy is damaged
+            self.deletions.drop_copy(version)
+            self._copy(version)
+            return super().open(version)
+
+    def check(self, version: str) -> None:
+        with self._fetched(version) as folder:
+            if folder is None:
+                raise self.missing(version)
+            found = read_bundle(folder).version
+        if found != version:
+            raise BundleError(f"{self.url}/versions/{version} holds version {found}")
+
+    @property
+    def deletions(self) -> ObjectDeletions:
+        return ObjectDeletions(self.root, self.url, self.objects, self._reaching)
 
     def _copy(self, version: str) -> None:
         """Bring a version into the local folder, verified, whole or not at all."""
-        with self._reaching():
-            listed = [e for page in obstore.list(self.objects, f"versions/{version}") for e in page]
-            paths = [entry["path"] for entry in listed]
-            if f"versions/{version}/{MANIFEST}" not in paths:
-                return
-            for entry in listed:
-                if entry["size"] > MOST_FILE_BYTES:
-                    raise BundleError(f"{self.url}/{entry['path']} is larger than {MOST_FILE_BYTES:,} bytes")
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".copy-", dir=self.root) as name:
-                folder = Path(name)
-                for path in paths:
-                    content = obstore.get(self.objects, path).bytes()
-                    (folder / path.rsplit("/", 1)[1]).write_bytes(content.to_bytes())
-                super().publish(folder)
+        with self._fetched(version) as folder:
+            if folder is not None:
+                self._write(folder, read_importable(folder).version)
+
+    @contextmanager
+    def _fetched(self, version: str) -> Iterator[Path | None]:
+        """What the store has of a version, in a folder for the moment, not verified; None: it has none."""
+        if not VERSION.fullmatch(version):
+            yield None
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".copy-", dir=self.root) as name:
+            with self._reaching():
+                listed = [e for page in obstore.list(self.objects, f"versions/{version}") for e in page]
+                paths = [entry["path"] for entry in listed]
+                there = f"versions/{version}/{MANIFEST}" in paths
+                for entry in listed if there else ():
+                    if entry["size"] > MOST_FILE_BYTES:
+                        raise BundleError(
+                            f"{self.url}/{entry['path']} is larger than {MOST_FILE_BYTES:,} bytes"
+                        )
+                    content = obstore.get(self.objects, entry["path"]).bytes()
+                    (Path(name) / entry["path"].rsplit("/", 1)[1]).write_bytes(content.to_bytes())
+            yield Path(name) if there else None
 
     def _numbers(self) -> list[int]:
         with self._reaching():
@@ -141,6 +185,10 @@ class ObjectStore(ModelStore):
             yield
         except (BaseError, OSError) as error:
             raise StoreOutOfReach(f"{self.url} cannot be reached: {_first_line(error)}") from error
+
+
+def _version(entry: "ObjectMeta") -> str:
+    return entry["path"].split("/")[1]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Commands of the model store: list, sign, import, activate, roll back."""
+"""Commands of the model store: sign, import, activate, roll back; upkeep.py has the others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import typer
 
 from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import ModelStore
-from nearnorm.service.cli import lines
+from nearnorm.service.cli import lines, upkeep
 from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.ledger.tables.lines import LineData
 from nearnorm.service.settings import Settings, load_settings
@@ -19,8 +19,11 @@ MLFLOW = "models:/"
 """How its registry's models are named."""
 
 models_cli = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="The model store: list, sign, import, activate."
+    add_completion=False, no_args_is_help=True, help="The model store: list, import, activate, delete."
 )
+models_cli.command("list")(upkeep.list_models)
+models_cli.command("delete")(upkeep.delete)
+models_cli.command("gc")(upkeep.collect)
 
 
 @models_cli.command("create")
@@ -33,21 +36,6 @@ def create_model(
     """Begin a line of versions, before its first one is activated. Once more: change what is given."""
     config = str(training_config.absolute()) if training_config else None
     typer.echo(lines.create(model, LineData(training_data, reference_data, config)))
-
-
-@models_cli.command("list")
-def list_models(
-    model: Annotated[
-        str | None, typer.Option(help="Only versions that served there, or were trained for it.")
-    ] = None,
-) -> None:
-    """The stored versions, newest last; champions are marked with their model's name."""
-    store = load_settings().open_store()
-    log = store.activations()
-    champions = {entry.model: entry.version for entry in log}
-    for version in lines.versions(store, log, model):
-        names = [name for name, champion in champions.items() if champion == version]
-        typer.echo(" ".join([version, *names]))
 
 
 @models_cli.command("import")

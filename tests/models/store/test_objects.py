@@ -1,13 +1,10 @@
 """The model store in S3 keeps the folder's promises: shown on moto's S3 server, over HTTP."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import boto3  # type: ignore[import-untyped]
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from nearnorm.models.bundle.bundle import MANIFEST, MODEL, write_bundle
 from nearnorm.models.errors import BundleError, ConfigError, StoreError
@@ -17,39 +14,11 @@ from nearnorm.models.store.open import open_store
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.models.made import MODEL_BYTES, make_manifest
+from tests.models.store.s3_server import BUCKET
 from tests.service.bundles import make_bundle
 from tests.service.running import serving
 from tests.service.scoring.test_endpoint import RECORD
 from tests.service.waiting import until
-
-BUCKET = "models"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """The bucket, empty, by another client; and the variables by which the store finds it."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket = boto3.resource("s3", endpoint_url=endpoint, region_name="us-east-1").Bucket(BUCKET)
-    bucket.create()
-    yield bucket
-    bucket.objects.all().delete()
-    bucket.delete()
 
 
 @pytest.fixture
@@ -94,6 +63,12 @@ def test_a_copy_is_fetched_once(store: ModelStore, tmp_path: Path, s3: object) -
     version = store.publish(bundle(tmp_path, 0))
     s3.objects.all().delete()  # type: ignore[attr-defined]
     assert store.open(version).version == version
+
+
+def test_a_damaged_copy_is_fetched_again(store: ModelStore, tmp_path: Path) -> None:
+    version = store.publish(bundle(tmp_path, 0))
+    (store.open(version).path / MODEL).write_bytes(b"broken")
+    assert store.open(version).model == MODEL_BYTES
 
 
 def test_a_version_without_its_manifest_is_not_there(store: ModelStore, tmp_path: Path, s3: object) -> None:

@@ -19,7 +19,7 @@ from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies
 from tests.service.asking import RECORD, label
-from tests.service.configuration.conftest import Command
+from tests.service.commands import Command
 from tests.service.running import serving
 from tests.service.waiting import until
 
