@@ -26,7 +26,7 @@ class ClientGoneError(Exception):
 
 
 class MediaKind(Struct, frozen=True):
-    """`content` is JSON or ARROW."""
+    """`content` is JSON, NDJSON or ARROW."""
 
     content: bytes
     packed: bool
@@ -52,14 +52,14 @@ def kind_of(headers: Headers) -> MediaKind:
             packed = _is_packed(value)
     if not follows or (content == JSON and not packed):
         return PLAIN_JSON
-    plain = _media_type(content)
-    if plain not in (JSON, ARROW):
+    plain = NDJSON if is_lines(content) else _media_type(content)
+    if plain not in (JSON, NDJSON, ARROW):
         found = (
             f"content type {content.decode('latin-1')!r} is not read"
             if content
             else "no content type was sent"
         )
-        raise UnsupportedMedia(f"{found}: send {JSON.decode()} or {ARROW.decode()}")
+        raise UnsupportedMedia(f"{found}: send {JSON.decode()}, {NDJSON.decode()} or {ARROW.decode()}")
     return MediaKind(plain, packed)
 
 

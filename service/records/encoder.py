@@ -20,7 +20,7 @@ from nearnorm.models.data.records import Value, value_of
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
 from nearnorm.models.data.spelling import spelled
 from nearnorm.service.errors import InvalidRequest, MalformedBody, TooManyRows
-from nearnorm.service.records import loose_json
+from nearnorm.service.records import lines, loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
 from nearnorm.service.records.identifiers import Ids, cells_of, ids_of
 from nearnorm.service.records.kept_columns import KeptColumns, of_columns
@@ -32,7 +32,15 @@ from nearnorm.service.records.limits import (
     shortened,
 )
 from nearnorm.service.records.row_problems import category_too_long, row_problem
-from nearnorm.service.records.shapes import NAN, Envelope, Id, RowProblem, request_type, row_fields
+from nearnorm.service.records.shapes import (
+    NAN,
+    Envelope,
+    Id,
+    RowProblem,
+    record_type,
+    request_type,
+    row_fields,
+)
 from nearnorm.service.records.unknown_fields import MOST_COUNTED, refusal, take_note, warnings_of
 
 _NO_CODES = np.empty((1, 0), np.int64)
@@ -103,7 +111,9 @@ class Encoder:
     def __init__(self, schema: FeatureSchema, max_rows: int) -> None:
         self.schema = schema
         self.max_rows = max_rows
-        self._typed = msgspec.json.Decoder(request_type(schema))
+        record = record_type(schema)
+        self._typed = msgspec.json.Decoder(request_type(schema, record))
+        self._record = None if record is None else msgspec.json.Decoder(record)
         self._columns = ColumnDecoder(schema)
         self._fields = row_fields(schema)
         self._names = schema.names
@@ -163,13 +173,7 @@ class Encoder:
                 return self._loose_records(records, request.strict)
             if len(records) == 1 and (row := self._lone(astuple(records[0]))):
                 return Encoded(row, 1)
-            cells: list[Any] = list(map(astuple, records))
-            ids = ids_of([row[place] for row in cells] for place in self._id_places)
-            encoded = self._encode(cells, self._read_times(cells) if self._times else None)
-            encoded.ids = ids
-            if places := self._kept_places:
-                encoded.beside = KeptColumns(self.schema.kept, lambda place, j: cells[place][places[j]])
-            return encoded
+            return self._typed_records(records)
         if not isinstance(records, UnsetType):
             raise InvalidRequest("send either `records` or `columns`, not both")
         if type(request) is Envelope:
@@ -180,6 +184,38 @@ class Encoder:
         identifiers = [cells_of(sent[place]) for place in self._id_places]
         encoded = self._typed_columns(sent[: len(self.schema.scored)], identifiers, request)
         return self._beside(encoded, [cells_of(sent[place]) for place in self._kept_places])
+
+    def encode_lines(self, body: bytes) -> Encoded:
+        """Arrays of a body that has a record a line. A line that cannot be read is its row's error.
+
+        Raises InvalidRequest, BodyTooLarge, TooManyRows for the body as a whole.
+        """
+        self.check_rows(lines.count(body), "body")
+        check_values(body)
+        sent = lines.split(body)
+        records = self._decoded_lines(sent)
+        if records is not None:
+            return self._typed_records(records)
+        mend_characters = bool(self.schema.kept)
+        return self._loose_records((lines.record_of(line, mend_characters) for line in sent), strict=False)
+
+    def _decoded_lines(self, sent: list[bytes]) -> list[Any] | None:
+        """Typed records; None where a line holds none."""
+        if self._record is None:
+            return None
+        try:
+            return list(map(self._record.decode, sent))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
+    def _typed_records(self, records: list[Any]) -> Encoded:
+        cells: list[Any] = list(map(astuple, records))
+        ids = ids_of([row[place] for row in cells] for place in self._id_places)
+        encoded = self._encode(cells, self._read_times(cells) if self._times else None)
+        encoded.ids = ids
+        if places := self._kept_places:
+            encoded.beside = KeptColumns(self.schema.kept, lambda place, j: cells[place][places[j]])
+        return encoded
 
     def _beside(self, encoded: Encoded, kept: Sequence[Sequence[object]]) -> Encoded:
         """With columns that are kept, in the schema's order."""
@@ -310,7 +346,8 @@ class Encoder:
         encoded.kept = [places[index] for index in good]
         encoded.rows = encoded.rows.take(good)
 
-    def _loose_records(self, records: list[Any], strict: bool) -> Encoded:
+    def _loose_records(self, records: Iterable[object], strict: bool) -> Encoded:
+        """Of records in any shape, as text or decoded, or the problem of one that could not be read."""
         errors: dict[int, RowProblem] = {}
         strange: dict[str, None] = {}
         cells: list[Any] = []
@@ -321,9 +358,7 @@ class Encoder:
             for name, given in zip((*self._identifiers, *self.schema.kept), (*own, *kept), strict=True):
                 given.append(record.get(name) if isinstance(record, dict) else None)
             if not isinstance(record, dict):
-                errors[place] = row_problem(
-                    "not-a-record", "the record is no object: send {feature: value, ...}"
-                )
+                errors[place] = record if isinstance(record, RowProblem) else _no_record()
                 cells.append(None)
                 continue
             unknown = record.keys() - self._names
@@ -425,6 +460,10 @@ class Encoder:
         encoded.warnings = warnings_of(strange)
         encoded.ids = _as_many(ids_of(cells_of(columns.get(name)) for name in self._identifiers), count)
         return self._beside(encoded, [cells_of(columns.get(name)) for name in self.schema.kept])
+
+
+def _no_record() -> RowProblem:
+    return row_problem("not-a-record", "the record is no object: send {feature: value, ...}")
 
 
 def _as_many(ids: Ids | None, count: int) -> Ids | None:

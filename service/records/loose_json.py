@@ -66,7 +66,7 @@ def record(sent: object, place: int) -> object:
             "leave out what the model does not know",
             field=f"records[{place}]",
         )
-    return _decoded(bytes(sent))
+    return decoded(bytes(sent))
 
 
 def column(sent: object, name: str) -> list[Any]:
@@ -85,25 +85,26 @@ def column(sent: object, name: str) -> list[Any]:
 
 def _cells(text: bytes) -> Iterator[object]:
     for cell in _items.decode(text):
-        yield _decoded(bytes(cell))
+        yield decoded(bytes(cell))
 
 
-def _decoded(text: bytes) -> object:
+def decoded(text: bytes, what: str = "the body") -> object:
+    """JSON of any shape. Raises MalformedBody, which says so of `what`."""
     try:
         return _loose.decode(text)
     except msgspec.ValidationError:  # a number beyond float64: a row's error, not the body's
-        return _decode_huge_numbers(text)
+        return _decode_huge_numbers(text, what)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise_malformed(text, error)
+        raise_malformed(text, error, what)
 
 
-def _decode_huge_numbers(text: bytes) -> object:
+def _decode_huge_numbers(text: bytes, what: str) -> object:
     """JSON whose numbers may become infinite. Raises MalformedBody."""
     try:
         document = json.loads(text, parse_int=_integer)
         json.dumps(document, ensure_ascii=False).encode()  # no lone surrogates: they cannot be answered
     except (ValueError, RecursionError) as error:
-        raise_malformed(text, error)
+        raise_malformed(text, error, what)
     return document
 
 
@@ -116,7 +117,7 @@ def whole_characters(body: bytes) -> bytes:
     return _ESCAPED.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
 
 
-def raise_malformed(body: bytes, error: Exception) -> NoReturn:
+def raise_malformed(body: bytes, error: Exception, what: str = "the body") -> NoReturn:
     """Say what is wrong with a body, or a part of it, that is no JSON."""
     if not body or body.isspace():
         raise MalformedBody("the body is empty: send JSON with `records` or `columns`") from None
@@ -127,5 +128,5 @@ def raise_malformed(body: bytes, error: Exception) -> NoReturn:
     near = body[max(0, at - _NEAR) : at + _NEAR] if place else b""
     literal = next((w.decode() for w in _WORDS if re.search(rb"[:\[,]\s*-?" + w + rb"\b", near)), None)
     if literal:
-        raise MalformedBody(f"the body is no JSON: {literal} is no JSON number, send null") from None
-    raise MalformedBody(f"the body is no JSON: {error}") from None
+        raise MalformedBody(f"{what} is no JSON: {literal} is no JSON number, send null") from None
+    raise MalformedBody(f"{what} is no JSON: {error}") from None

@@ -5,6 +5,7 @@ from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.records.shapes import RowProblem
 
 _TITLES = {
+    "malformed-line": "The line cannot be read",
     "not-a-record": "The record is not an object",
     "unknown-field": "The field is unknown",
     "invalid-value": "The value does not fit the feature",

@@ -1,6 +1,7 @@
 """The shapes of /score's requests and answers. A request's rows are typed by the model's schema."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -156,31 +157,39 @@ def row_fields(schema: FeatureSchema) -> tuple[Feature, ...]:
     return schema.scored + schema.ignored
 
 
-def request_type(schema: FeatureSchema) -> type[Envelope]:
-    """An Envelope whose records and columns are decoded straight into the schema's types.
+def record_type(schema: FeatureSchema) -> type[Struct] | None:
+    """A record, decoded straight into the schema's types: a missing number is NAN, a missing category None.
 
-    A missing number is NAN, a missing category None. Feature names need not be identifiers; where msgspec
-    has no word for one (a line break, a quotation mark), rows are read as plain JSON.
+    Feature names need not be identifiers; None where msgspec has no word for one (a line break, a quotation
+    mark).
     """
     features = row_fields(schema)
     if any(_UNWORDED.search(feature.name) for feature in features):
+        return None
+    fields: list[tuple[str, Any, Any]] = []
+    for i, feature in enumerate(features):
+        if feature.kind.scored:
+            fields.append((f"f{i}", _json_type(feature), None if feature in schema.categorical else NAN))
+        else:
+            fields.append((f"f{i}", msgspec.Raw | UnsetType, UNSET))
+    return msgspec.defstruct("Record", fields, rename=_names(features), forbid_unknown_fields=True, gc=False)
+
+
+def request_type(schema: FeatureSchema, record: type[Struct] | None) -> type[Envelope]:
+    """An Envelope whose records are of the type `record`, its columns typed as that one's fields are; without
+    one, rows are read as plain JSON."""
+    if record is None:
         return Envelope
-    rename = {f"f{i}": feature.name for i, feature in enumerate(features)}
-    row: list[tuple[str, Any, Any]] = []
+    features = row_fields(schema)
     columns: list[tuple[str, Any, Any]] = []
     for i, feature in enumerate(features):
-        if not feature.kind.scored:
-            row.append((f"f{i}", msgspec.Raw | UnsetType, UNSET))
-            columns.append((f"f{i}", msgspec.Raw | UnsetType, UNSET))
-            continue
-        row.append((f"f{i}", _json_type(feature), None if feature in schema.categorical else NAN))
-        columns.append((f"f{i}", list[_json_type(feature)] | UnsetType, UNSET))  # type: ignore[misc]
-    record_type = msgspec.defstruct("Record", row, rename=rename, forbid_unknown_fields=True, gc=False)
-    columns_type = msgspec.defstruct("Columns", columns, rename=rename, forbid_unknown_fields=True)
+        kind = list[_json_type(feature)] if feature.kind.scored else msgspec.Raw  # type: ignore[misc]
+        columns.append((f"f{i}", kind | UnsetType, UNSET))
+    columns_type = msgspec.defstruct("Columns", columns, rename=_names(features), forbid_unknown_fields=True)
     request: type[Envelope] = msgspec.defstruct(  # type: ignore[assignment]
         "Request",
         [
-            ("records", list[record_type] | UnsetType, UNSET),  # type: ignore[valid-type]
+            ("records", list[record] | UnsetType, UNSET),  # type: ignore[valid-type]
             ("columns", columns_type | UnsetType, UNSET),
         ],
         bases=(Envelope,),
@@ -188,3 +197,7 @@ def request_type(schema: FeatureSchema) -> type[Envelope]:
         kw_only=True,
     )
     return request
+
+
+def _names(features: Sequence[Feature]) -> dict[str, str]:
+    return {f"f{i}": feature.name for i, feature in enumerate(features)}

@@ -25,7 +25,7 @@ from nearnorm.service.records.row_problems import category_too_long, row_problem
 from nearnorm.service.records.shapes import Envelope, Reason
 from nearnorm.service.records.unknown_fields import warnings_of
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
-from nearnorm.service.scoring.json_answer import novel_places
+from nearnorm.service.scoring.json_answer import all_warnings, novel_places
 from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Scores
 
@@ -144,16 +144,14 @@ def write(
         ("error_field", {place: error.field for place, error in encoded.errors.items()}, pa.string()),
     ):
         columns[name] = _sparse(found, encoded.count, kind)
-    warnings = encoded.warnings
     if reasons is not None:
         given_of = {places[row]: list(map(_reason, given)) for row, given in reasons.by_row.items()}
         columns["reasons"] = _sparse(given_of, encoded.count, pa.list_(_REASON))
-        warnings = [*warnings, reasons.warning] if reasons.warning else warnings
     about = {
         "model": facts.ref.name,
         "version": facts.ref.version,
         "provider": facts.provider,
-        "warnings": "\n".join(warnings),
+        "warnings": "\n".join(all_warnings(encoded, reasons)),
     }
     batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(about)
     sink = pa.BufferOutputStream()

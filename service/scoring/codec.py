@@ -15,6 +15,7 @@ from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Scores
 
 ARROW_CODEC = "nearnorm.service.scoring.arrow"
+LINES_CODEC = "nearnorm.service.scoring.json_lines"
 
 
 Write = Callable[[ModelFacts, Any, Encoded, Scores | None, Remembered, Reasons | None], bytes]

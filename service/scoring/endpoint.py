@@ -27,6 +27,7 @@ from nearnorm.service.errors import (
 from nearnorm.service.http.body import (
     ARROW,
     JSON,
+    NDJSON,
     ClientGoneError,
     Headers,
     check_size,
@@ -40,13 +41,15 @@ from nearnorm.service.http.middleware.query import flag, query_of
 from nearnorm.service.http.middleware.request_log import SERVED, request_ids
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
+from nearnorm.service.records import lines
 from nearnorm.service.records.columns import ColumnRequest
 from nearnorm.service.records.encoder import Encoded, Rows
 from nearnorm.service.records.shapes import Envelope
+from nearnorm.service.scoring import json_lines
 from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.scoring.bulk.lane import BulkLane
 from nearnorm.service.scoring.bulk.requests import Body, BulkAnswer, BulkRequests
-from nearnorm.service.scoring.codec import ARROW_CODEC, BodyOptions, Codec, Write, import_codec
+from nearnorm.service.scoring.codec import ARROW_CODEC, LINES_CODEC, BodyOptions, Codec, Write, import_codec
 from nearnorm.service.scoring.explain import Explanation
 from nearnorm.service.scoring.json_answer import answered
 from nearnorm.service.scoring.remember import Memory
@@ -67,6 +70,8 @@ INLINE_LOOSE_BYTES = 2**16
 INLINE_ARROW_BYTES = 2**17
 INLINE_ROWS = 2_000
 """Rows up to which a JSON body is read and its answer written in the event loop."""
+INLINE_LINES = 500
+"""The same of JSON lines: to say what is wrong with one takes five microseconds."""
 _OVERLOADED = raw_response(overloaded())
 
 
@@ -110,6 +115,8 @@ class ScoreEndpoint:
         try:
             content, payload = await self._answer(scope, receive)
             status, headers = 200, [(b"content-type", content)]
+            if content == NDJSON:  # its lines are rows' alone
+                headers.append((b"nearnorm-model-version", scope[SERVED][0].encode()))
         except ClientGoneError:
             return
         except Exception as error:
@@ -195,13 +202,14 @@ class ScoreEndpoint:
         caller, most = self.admit(scope["headers"])
         kind = kind_of(scope["headers"])
         check_size(size_of_body(scope["headers"]), most)
-        known = ("model", "explain") if kind.content == ARROW else ()  # JSON says so itself
+        known = () if kind.content == JSON else ("model", "explain")  # JSON says so itself
         query = query_of(scope["query_string"].decode("latin-1"), known)
         self.check_room(caller.name)
         body = await read_body(receive, kind, most)
-        if kind.content == ARROW:
-            stream = Body(body, ARROW_CODEC, query.get("model") or DEFAULT_MODEL, flag(query, "explain"))
-            return ARROW, await self._answer_arrow(scope, stream, caller, receive)
+        if kind.content != JSON:
+            codec = ARROW_CODEC if kind.content == ARROW else LINES_CODEC
+            sent = Body(body, codec, query.get("model") or DEFAULT_MODEL, flag(query, "explain"))
+            return kind.content, await self._answer_by_codec(scope, sent, caller, receive)
         if len(body) > INLINE_BYTES:
             return JSON, await self.answer_bulk(scope, Body(body), caller, receive)
         model, request = self.decode(body)
@@ -211,14 +219,14 @@ class ScoreEndpoint:
         _empty(request)
         return JSON, await self.answer_rows(scope, model, request, encoded, answered, caller, receive)
 
-    async def _answer_arrow(self, scope: Scope, stream: Body, caller: Caller, receive: Receive) -> bytes:
-        if len(stream.content) > INLINE_ARROW_BYTES:
-            return await self.answer_bulk(scope, stream, caller, receive)
-        arrow = await self._with_arrow()
-        model = self._registry.get(stream.named or DEFAULT_MODEL)
-        options, encoded = arrow.read(stream.content, model.encoder)
-        options.explain = stream.explain
-        return await self.answer_rows(scope, model, options, encoded, arrow.write, caller, receive)
+    async def _answer_by_codec(self, scope: Scope, sent: Body, caller: Caller, receive: Receive) -> bytes:
+        if _body_takes_long(sent):
+            return await self.answer_bulk(scope, sent, caller, receive)
+        codec = json_lines if sent.codec == LINES_CODEC else await self._with_arrow()
+        model = self._registry.get(sent.named or DEFAULT_MODEL)
+        options, encoded = codec.read(sent.content, model.encoder)
+        options.explain = sent.explain
+        return await self.answer_rows(scope, model, options, encoded, codec.write, caller, receive)
 
     async def answer_rows(
         self,
@@ -370,6 +378,13 @@ def takes_long(request: Envelope, size: int) -> bool:
         return len(request.records) > INLINE_ROWS
     columns = request.sent if isinstance(request, ColumnRequest) else astuple(cast("Struct", request.columns))
     return any(not isinstance(column, UnsetType) and len(column) > INLINE_ROWS for column in columns)
+
+
+def _body_takes_long(sent: Body) -> bool:
+    """The same of a body that is not decoded yet."""
+    if sent.codec == ARROW_CODEC:
+        return len(sent.content) > INLINE_ARROW_BYTES
+    return len(sent.content) > INLINE_LOOSE_BYTES or lines.count(sent.content) > INLINE_LINES
 
 
 def _empty(request: Envelope) -> None:

@@ -97,25 +97,31 @@ def answer(
     """The whole answer. `scores` has one for each of the rows without an error."""
     reply = Answer(facts.ref, facts.provider, [])
     if isinstance(request.columns, UnsetType):
-        reply.results = _records(facts, encoded, scores, reasons, noted)
+        reply.results = row_results(facts, encoded, scores, reasons, noted)
     else:
         reply.results = _columns(facts, encoded, scores, reasons, noted)
         reply.errors = _indexed_problems(encoded) or None
-    warnings = encoded.warnings
     if reasons is not None:
         reply.groups = reasons.groups
-        warnings = [*warnings, reasons.warning] if reasons.warning else warnings
-    reply.warnings = warnings or None
+    reply.warnings = all_warnings(encoded, reasons) or None
     return reply
 
 
-def _records(
+def all_warnings(encoded: Encoded, reasons: Reasons | None) -> list[str]:
+    """What is to be said of a body as a whole."""
+    if reasons is None or reasons.warning is None:
+        return encoded.warnings
+    return [*encoded.warnings, reasons.warning]
+
+
+def row_results(
     facts: ModelFacts,
     encoded: Encoded,
     scores: Scores | None,
     reasons: Reasons | None,
     noted: Remembered,
 ) -> list[Result | Failure]:
+    """One for each row sent."""
     results: list[Any] = []
     if scores:
         results = list(

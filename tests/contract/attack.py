@@ -5,6 +5,7 @@ python -m tests.contract.attack --examples 200 --database postgresql
 
 import argparse
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from tests.service.bundles import make_bundle
 from tests.service.ledger.servers import running_postgres
 from tests.service.running import home_with, serving
 
+ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
@@ -50,8 +52,12 @@ def attack(client: httpx.Client, secret: str, *arguments: str) -> subprocess.Com
         *("--config-file", str(CONFIG), "--no-color", "run", f"{client.base_url}/openapi.json"),
         *("--header", f"X-API-Key: {secret}", "--warnings", "off", *arguments),
     ]
+    known = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.contract.serializers", "PYTHONPATH": known}
     with tempfile.TemporaryDirectory() as scratch:  # it leaves notes where it runs
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=scratch, env=environment
+        )
 
 
 def server_errors(client: httpx.Client) -> list[str]:

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from nearnorm.service.errors import PROBLEM, TYPE_PREFIX
 from tests.contract.attack import guarded_service, server_errors
-from tests.contract.mutate import Body, as_arrow, as_json, hostile, mutated
+from tests.contract.mutate import LINES, Body, as_arrow, as_json, as_lines, hostile, mutated
 from tests.service.ledger.servers import running_postgres
 from tests.service.scoring.test_endpoint import RECORD
 
@@ -83,7 +83,10 @@ class Fuzzer:
             columns = {name: [value] * 3 for name, value in RECORD.items()}
             document = {"columns": columns, "ids": ["a", "b", 3]}
             return "/score", as_json(mutated(document | _options(rng), rng, rng.randrange(5)), rng)
-        if kind < 0.75:
+        if kind < 0.68:
+            records = mutated([RECORD] * rng.choice((1, 2, 9)), rng, rng.randrange(5))
+            return "/score", as_lines(records if isinstance(records, list) else [records], rng)
+        if kind < 0.8:
             return rng.choice(("/score", "/score", "/score?model=x", "/score?model=%00&model")), as_arrow(
                 NAMES, rng
             )
@@ -121,6 +124,12 @@ class Fuzzer:
             assert problem["status"] == response.status
             assert problem["title"]
             assert problem["detail"]
+            return
+        if content == LINES[0]:
+            results = list(map(json.loads, answer.splitlines()))
+            assert all(("score" in result) != ("error" in result) for result in results)
+            if "Content-Encoding" not in headers:
+                assert len(results) == body.count(b"\n") + (not body.endswith(b"\n")), "not a line for each"
             return
         if content != "application/json":
             table = pa.ipc.open_stream(answer).read_all()

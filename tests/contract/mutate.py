@@ -14,6 +14,8 @@ import pyarrow as pa
 Body = tuple[bytes, dict[str, str]]
 """What is sent, and its headers."""
 
+LINES = ("application/x-ndjson", "application/ndjson; charset=utf-8")
+
 MOST_PLACES = 300
 """In a tree that still grows by the dozen: a few such steps would fill the memory."""
 
@@ -99,8 +101,21 @@ def _many_fields(count: int, rng: random.Random) -> bytes:
     return b",".join([b'"k%d":%b' % (number, value) for number in range(count)])
 
 
+_HOSTILE_LINES: tuple[Callable[[random.Random], bytes], ...] = (
+    lambda rng: b"\n" * rng.choice((9, 10_000, 10_001, 5_000_000)),
+    lambda rng: b"{\n" * rng.choice((9, 10_000, 10_001)),
+    lambda rng: b"[" * _LONG + b"\n{}",
+    lambda rng: b'{"amount":1,"channel":"web"} ' * 100_000,
+    lambda rng: b'{"amount":%b,"channel":"web"}\n{}' % rng.choice(_HUGE),
+    lambda rng: b'{"amount":1,%b}\n{}\n' % _many_fields(rng.choice((9, 90_000)), rng),
+    lambda rng: b'{"amount":1,"channel":"web","z":"%b"}\n' % (b"z" * rng.choice((2**20, 3 * 2**20))),
+)
+
+
 def hostile(rng: random.Random) -> Body:
     """Bodies that take long for what they are worth: huge numbers, ids and names, very many of anything."""
+    if rng.random() < 0.3:
+        return packed(rng.choice(_HOSTILE_LINES)(rng), {"Content-Type": LINES[0]}, rng)
     return packed(rng.choice(_HOSTILE)(rng), {"Content-Type": "application/json"}, rng)
 
 
@@ -172,6 +187,16 @@ def as_json(document: Any, rng: random.Random) -> Body:
     if rng.random() < 0.25:
         body = damaged(body, rng)
     return packed(body, {"Content-Type": "application/json"}, rng)
+
+
+def as_lines(records: list[Any], rng: random.Random) -> Body:
+    """A record a line, now and then with another end, an empty line, a mark before the first, or damage."""
+    end = rng.choice((b"\n", b"\n", b"\r\n", b"\n\n", b"\r", b"\x0b", "\u2028".encode()))
+    body = end.join([json.dumps(record).encode() for record in records])
+    body = rng.choice((b"", b"", b"", b"\xef\xbb\xbf", b"\xff\xfe")) + body + rng.choice((b"", end))
+    if rng.random() < 0.4:
+        body = damaged(body, rng)
+    return packed(body, {"Content-Type": rng.choice(LINES)}, rng)
 
 
 def packed(body: bytes, headers: dict[str, str], rng: random.Random) -> Body:

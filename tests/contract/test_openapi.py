@@ -14,6 +14,7 @@ from nearnorm.service.errors import TYPE_PREFIX, ServiceError
 from nearnorm.service.settings import Settings
 from tests.service.running import serving
 
+NDJSON = "application/x-ndjson"
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 EXAMPLES = re.findall(
     r"```json request (\w+) (\S+)\n(.*?)```.*?```json answer (\d+)\n(.*?)```", PAGE, flags=re.DOTALL
@@ -84,6 +85,14 @@ def test_the_openapi_examples_run(starter: httpx.Client) -> None:
         assert '"error"' not in response.text
         assert '"errors"' not in response.text
         assert "warnings" not in response.json()
+
+
+def test_the_openapi_example_of_lines_runs(starter: httpx.Client) -> None:
+    post = starter.get("/openapi.json").json()["paths"]["/score"]["post"]
+    example = post["requestBody"]["content"][NDJSON]["example"]
+    answer = starter.post("/score", content=example, headers={"Content-Type": NDJSON})
+    assert answer.text.count('"score"') == answer.text.count("\n") == 2
+    assert NDJSON in post["responses"]["200"]["content"]
 
 
 def test_the_openapi_document_describes_the_models_own_fields(starter: httpx.Client) -> None:

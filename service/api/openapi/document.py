@@ -17,6 +17,7 @@ from nearnorm.service.api.openapi import score_answer
 from nearnorm.service.api.openapi.examples import add_examples, label_of, with_example
 from nearnorm.service.api.openapi.links import link
 from nearnorm.service.errors import PROBLEM
+from nearnorm.service.http.body import NDJSON
 from nearnorm.service.serving.example import example_record
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
@@ -33,7 +34,10 @@ _SCORE = {
 _SCORES = {
     "200": {
         "description": "Scores in the order sent",
-        "content": {"application/json": {"schema": score_answer.reference("Answer")}},
+        "content": {
+            "application/json": {"schema": score_answer.reference("Answer")},
+            NDJSON.decode(): {"schema": {"type": "string", "description": "A result a line."}},
+        },
     }
 }
 _PROBLEM = {
@@ -209,7 +213,10 @@ def _score_body(model: LoadedModel | None, max_rows: int) -> dict[str, Any]:
         },
         "oneOf": [{"required": ["records"]}, {"required": ["columns"]}],
     }
-    content: dict[str, Any] = {"application/json": {"schema": body, "examples": examples}}
+    lines: dict[str, Any] = {"schema": {"type": "string", "description": "A record a line."}}
+    if model is not None:
+        lines["example"] = 2 * (msgspec.json.encode(sample).decode() + "\n")
+    content = {"application/json": {"schema": body, "examples": examples}, NDJSON.decode(): lines}
     return {"required": True, "content": content}
 
 
