@@ -12,6 +12,7 @@ _EXTRA_OF = {
     "opentelemetry": "otel",
     "psycopg": "postgres",
     "pyarrow": "arrow",
+    "ray": "ray",
     "sklearn": "training",
     "threadpoolctl": "training",
     "torch": "training",

@@ -65,8 +65,6 @@ class BatchScorer(Struct, frozen=True, eq=False):
         for batch in _stream(batches):
             if columns is None or batch.schema != columns.given:
                 columns = self._columns(batch.schema)
-                for sentence in columns.warnings:
-                    self.warn(sentence)
             if not batch.num_rows:
                 yield pa.RecordBatch.from_pylist([], columns.answers)
                 continue
@@ -74,16 +72,28 @@ class BatchScorer(Struct, frozen=True, eq=False):
             yield pa.record_batch([*columns.kept(batch), *found.values()], schema=columns.answers)
 
     def answers(self, given: pa.Schema) -> pa.Schema:
-        """The schema of the answers to batches of a schema. Raises DataError, ConfigError as a call does."""
+        """The schema of the answers to batches of a schema. Warns and raises as a call does."""
         return self._columns(given).answers
+
+    @property
+    def used(self) -> set[str]:
+        """The columns that are read of the data, as far as they are there."""
+        return {*self.bundle.manifest.core.features.names, *self.keep}
+
+    @property
+    def texts(self) -> set[str]:
+        """Those that are texts in files where only the reader can tell."""
+        features = self.bundle.manifest.core.features
+        return {f.name for f in features.categorical} | (set(self.keep) - {f.name for f in features.numeric})
 
     def _columns(self, given: pa.Schema) -> "_Columns":
         features = self.bundle.manifest.core.features
-        names = spelled(given.names, {*features.names, *self.keep})
+        names = spelled(given.names, self.used)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise DataError(f"{self.source} has a column twice: {', '.join(twice)}")
-        absent = absent_columns(self.source, names, features, self.allow_missing, MEND)
+        for sentence in absent_columns(self.source, names, features, self.allow_missing, MEND):
+            self.warn(sentence)
         places = {name: place for place, name in enumerate(names)}
         known = [name for name in names if name in features.names]
         return _Columns(
@@ -91,7 +101,6 @@ class BatchScorer(Struct, frozen=True, eq=False):
             known=known,
             places=[places[name] for name in known],
             kept_places=[self._place(name, places) for name in self.keep],
-            warnings=list(absent),
             answers=pa.schema([*(_field(name, given.field(places[name])) for name in self.keep), *ANSWERS]),
         )
 
@@ -110,7 +119,6 @@ class _Columns(Struct, frozen=True):
     known: list[str]
     places: list[int]
     kept_places: list[int]
-    warnings: list[str]
     answers: pa.Schema
 
     def read(self, batch: pa.RecordBatch) -> pa.Table:

@@ -1,24 +1,44 @@
-"""`nearnorm score`: a file's rows, judged as the service would."""
+"""`nearnorm score`: rows of files, judged as the service would."""
 
+import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separator, file_format
+from nearnorm.models.errors import ConfigError
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.cli.keys import in_ledger, written
 from nearnorm.service.settings import Settings, listed, load_settings
 
 if TYPE_CHECKING:
     from nearnorm.models.bundle.manifest import Manifest
+    from nearnorm.models.data.files.format import FileFormat
+    from nearnorm.service.batch.parts.run import RunProgress
+    from nearnorm.service.batch.record_batches import BatchScorer
     from nearnorm.service.verdict.offline import OfflineVerdict
+
+SECONDS_BETWEEN = 2.0
+"""Two lines of progress."""
+
+
+class EngineName(StrEnum):
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def score(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
     data: Annotated[str, typer.Argument(help="CSV or Parquet: a file, folder, quoted glob or s3:// URL.")],
-    out: Annotated[Path, typer.Option(help="Where the scores go: a .csv or .parquet file.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Where the scores go: a .csv or .parquet file; or a folder or s3:// URL, for a part for "
+            "each file or more: a run that ended early goes on where it was."
+        ),
+    ],
     budget: Annotated[
         str | None,
         typer.Option(
@@ -32,22 +52,100 @@ def score(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score it without most of the model's columns, too.")
     ] = False,
+    engine: Annotated[
+        EngineName, typer.Option(help="What works on parts: this process, or a Ray cluster (extra ray).")
+    ] = EngineName.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a Ray cluster that runs; without, one is started here for the run.", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="On Ray, so many actors at most; default: one a CPU, or one a GPU."),
+    ] = None,
     csv_separator: Separator = None,
     csv_encoding: Encoding = None,
     csv_decimal: Decimal = None,
     csv_quote: Quote = None,
 ) -> None:
-    """Score the rows of a file, with the numbers and verdicts that the service would give."""
+    """Score the rows of files, with the numbers and verdicts that the service would give."""
     from nearnorm.models.bundle.bundle import read_bundle
-    from nearnorm.service.batch.score_file import score_file
+    from nearnorm.service.batch.record_batches import BatchScorer
+
+    on_ray = engine is EngineName.RAY
+    if not on_ray and (address or workers):
+        raise ConfigError("--address and --workers are those of a Ray cluster: give --engine ray with them")
+    parted = _is_for_parts(out)
+    if on_ray and not parted:
+        raise ConfigError(f"--out {out}: an engine writes parts: name a folder or a URL")
 
     settings = load_settings()
     opened = read_bundle(bundle)
     verdict = _verdict(settings, opened.manifest, budget)
     files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
-    device, threads = settings.device, settings.threads
-    score_file(opened, verdict, data, out, device, threads, listed(keep), files, allow_missing, _warn)
+    scorer = BatchScorer(
+        opened, verdict, settings.device, settings.threads, tuple(listed(keep)), allow_missing, data, _warn
+    )
+    if parted:
+        _score_parts(scorer, data, out, files, address, workers, on_ray)
+    else:
+        from nearnorm.service.batch.score_file import score_file
+
+        score_file(scorer, data, Path(out), files)
     typer.echo(verdict.told)
+
+
+def _is_for_parts(out: str) -> bool:
+    """Raises ConfigError for a name that is neither a file's nor a folder's."""
+    if "://" in out or out.endswith("/") or Path(out).is_dir() or not Path(out).suffix:
+        return True
+    if Path(out).suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out {out}: its name must end in .csv or .parquet, or in / for a folder")
+    return False
+
+
+def _score_parts(
+    scorer: "BatchScorer",
+    data: str,
+    out: str,
+    files: "FileFormat",
+    address: str | None,
+    workers: int | None,
+    on_ray: bool,
+) -> None:
+    from nearnorm.service.batch.parts.on_ray import RayEngine
+    from nearnorm.service.batch.parts.run import in_this_process, score_parts
+
+    engine = RayEngine(address, workers) if on_ray else in_this_process
+    there = score_parts(scorer, data, out, files, engine, _Told())
+    counts = there.counts
+    typer.echo(
+        f"{there.of:,} parts in {out}: {counts.rows:,} rows, {counts.anomalies:,} anomalies, "
+        f"{counts.errors:,} with an error"
+    )
+
+
+class _Told:
+    """Progress, as a line on stderr now and then."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._before: int | None = None
+
+    def __call__(self, progress: "RunProgress") -> None:
+        rows, now = progress.counts.rows, time.monotonic()
+        if self._before is None:
+            self._before = rows
+            if progress.parts:
+                typer.echo(f"{progress.parts:,} of {progress.of:,} parts are there already", err=True)
+        elif now - self._last >= SECONDS_BETWEEN:
+            self._last = now
+            speed = (rows - self._before) / (now - self._began)
+            typer.echo(
+                f"{progress.parts:,} of {progress.of:,} parts, {rows:,} rows, {speed:,.0f} rows/s", err=True
+            )
 
 
 def _warn(sentence: str) -> None:

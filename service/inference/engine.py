@@ -94,20 +94,24 @@ def golden_rows(golden: Golden) -> Rows:
     return Rows(numeric.reshape(count, -1), codes.reshape(count, -1))
 
 
+def has_cuda() -> bool:
+    """Whether the onnxruntime that is installed here knows CUDA."""
+    return CUDA in ort.get_available_providers()
+
+
 def cpus() -> int:
     """CPUs that this process may use, which in a container are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _providers(device: Device) -> list[str]:
-    available = ort.get_available_providers()
     if device == "cuda":
-        if CUDA not in available:
+        if not has_cuda():
             raise ConfigError(
                 "NEARNORM_DEVICE=cuda, but this onnxruntime has no CUDA: install the extra gpu, not cpu"
             )
         return [CUDA]
-    return [CUDA, CPU] if device == "auto" and CUDA in available else [CPU]
+    return [CUDA, CPU] if device == "auto" and has_cuda() else [CPU]
 
 
 def _session(model: bytes, providers: list[str], device: Device, threads: int) -> ort.InferenceSession:

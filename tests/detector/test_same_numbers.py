@@ -14,6 +14,7 @@ from nearnorm import NearnormDetector
 from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.models.errors import BundleError
 from nearnorm.service.app import create_app
+from nearnorm.service.batch.record_batches import BatchScorer
 from nearnorm.service.batch.score_file import score_file
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict.offline import without_ledger
@@ -106,7 +107,7 @@ def test_scores_are_those_of_the_score_command(
     pq.write_table(payments, tmp_path / "rows.parquet")
     verdict = without_ledger(saved.manifest, None)
     out = tmp_path / "scores.parquet"
-    score_file(saved, verdict, str(tmp_path / "rows.parquet"), out, "cpu", None)
+    score_file(BatchScorer(saved, verdict), str(tmp_path / "rows.parquet"), out)
     scores = pq.read_table(out)
     assert detector.decision_function(payments).tolist() == scores["score"].to_pylist()
     assert detector.predict(payments).tolist() == [int(a) for a in scores["anomaly"].to_pylist()]

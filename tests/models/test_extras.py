@@ -17,6 +17,7 @@ from tests.training.conftest import PAYMENTS
         ("sklearn", "training", ["evaluate", PAYMENTS, "--out", "page"]),
         ("pyarrow", "training", ["inspect", PAYMENTS]),
         ("pyarrow", "arrow", ["score", "BUNDLE", PAYMENTS, "--out", "o.csv"]),
+        ("ray", "ray", ["score", "BUNDLE", PAYMENTS, "--out", "o/", "--allow-missing", "--engine", "ray"]),
         ("onnxruntime", "cpu", ["score", "BUNDLE", PAYMENTS, "--out", "o.csv"]),
     ],
 )

@@ -23,10 +23,13 @@ ENDINGS = "must end in .csv, .csv.gz, .csv.zst, .tsv, .txt or .parquet"
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file: what it is called, how to open it, and the columns that its folders' names hold (`day=3`)."""
+    """One file: what it is called, how to open it, and the columns that its folders' names hold (`day=3`).
+    Its `mark` changes when it does; `size` is in bytes."""
 
     name: str
     open: Callable[[], pa.NativeFile]
+    size: int
+    mark: str
     partitions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -37,7 +40,9 @@ class DataFile:
 def find_files(source: str) -> list[DataFile]:
     """The files that `source` means, in the order of their names. Raises DataError where there is none."""
     if "://" in source:
-        found = [DataFile(url, opener, partitions(key)) for url, key, opener in objects.find(source, is_data)]
+        found = [
+            DataFile(o.url, o.open, o.size, o.mark, partitions(o.key)) for o in objects.find(source, is_data)
+        ]
     else:
         found = [_local(path, base) for path, base in local_paths(source)]
     for file in found:
@@ -47,22 +52,27 @@ def find_files(source: str) -> list[DataFile]:
 
 
 def local_paths(source: str) -> list[tuple[Path, Path]]:
-    """Files on this machine, each with the folder that was named, or its own."""
+    """Files on this machine, each with the folder that was named, or comes before a pattern, or its own."""
     path = Path(source)
     if path.is_dir():
         return [(file, path) for file in _files_of(path)]
     if path.exists() or not glob.has_magic(source):
         return [(path, path.parent)]
     found: list[tuple[Path, Path]] = []
+    base = Path(before_pattern(source))
     for name in sorted(glob.glob(source, recursive=True)):
         match = Path(name)
-        if match.is_dir():
-            found.extend((file, match.parent) for file in _files_of(match))
-        else:
-            found.append((match, match.parent))
+        found.extend((file, base) for file in (_files_of(match) if match.is_dir() else [match]))
     if not found:
         raise DataError(f"{source} does not exist, and matches no file")
     return list(dict(found).items())
+
+
+def before_pattern(source: str) -> str:
+    """The folders of a glob, or of a plain name, that are no pattern."""
+    folders = source.split("/")[:-1]
+    patterns = [i for i, folder in enumerate(folders) if glob.has_magic(folder)]
+    return "/".join(folders[: patterns[0]] if patterns else folders) or "/" * source.startswith("/")
 
 
 def is_data(name: str) -> bool:
@@ -123,4 +133,6 @@ def _local(path: Path, base: Path) -> DataFile:
             reason = os.strerror(error.errno) if error.errno else "it cannot be opened"
             raise DataError(f"{path} cannot be read: {reason}") from None
 
-    return DataFile(str(path), opened, partitions(path.relative_to(base).as_posix()))
+    status = path.stat()
+    mark = f"{status.st_size}-{status.st_mtime_ns}"
+    return DataFile(str(path), opened, status.st_size, mark, partitions(path.relative_to(base).as_posix()))

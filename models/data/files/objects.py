@@ -4,21 +4,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from nearnorm.models.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "az")
 Opener = Callable[[], pa.NativeFile]
 
 
-def find(source: str, is_data: Callable[[str], bool]) -> list[tuple[str, str, Opener]]:
-    """URL, key below the named prefix, and opener of each object, in the order of their names.
+class FoundObject(NamedTuple):
+    """Its URL, its key below the named prefix, and its opener; `mark` changes when its content does."""
+
+    url: str
+    key: str
+    open: Opener
+    size: int
+    mark: str
+
+
+def find(source: str, is_data: Callable[[str], bool]) -> list[FoundObject]:
+    """The objects that are meant, in the order of their names.
 
     Raises ConfigError for another scheme or without obstore, DataError where nothing is found.
     """
@@ -34,21 +45,26 @@ def find(source: str, is_data: Callable[[str], bool]) -> list[tuple[str, str, Op
     with _reaching(source):
         store = from_url(f"{scheme}://{bucket}")
     if wanted and not wanted.endswith("/") and not _is_glob(wanted):
-        return [(source, wanted.rsplit("/", 1)[-1], partial(_opened, store, wanted, source))]
+        with _reaching(source):
+            entry = obstore.head(store, wanted)
+        return [_found(store, entry, source, wanted.rsplit("/", 1)[-1])]
     prefix = "/".join(_plain_parts(wanted))
     with _reaching(source):
-        keys = sorted(e["path"] for page in obstore.list(store, prefix or None) for e in page)
+        entries = {e["path"]: e for page in obstore.list(store, prefix or None) for e in page}
     if _is_glob(wanted):
-        found = [key for key in keys if _matches(key, wanted)]
+        found = [key for key in sorted(entries) if _matches(key, wanted)]
     else:
-        below = [(key, key.removeprefix(wanted).split("/")) for key in keys if key.startswith(wanted)]
+        keys = [key for key in sorted(entries) if key.startswith(wanted)]
+        below = [(key, key.removeprefix(wanted).split("/")) for key in keys]
         found = [k for k, parts in below if is_data(k) and not any(p[:1] in ("_", ".") for p in parts)]
     if not found:
         raise DataError(f"{source} has no data files")
-    return [
-        (f"{scheme}://{bucket}/{key}", key, partial(_opened, store, key, f"{scheme}://{bucket}/{key}"))
-        for key in found
-    ]
+    return [_found(store, entries[key], f"{scheme}://{bucket}/{key}", key) for key in found]
+
+
+def _found(store: "ObjectStore", entry: "ObjectMeta", url: str, key: str) -> FoundObject:
+    mark = f"{entry['size']}-{entry['e_tag'] or entry['last_modified'].isoformat()}"
+    return FoundObject(url, key, partial(_opened, store, entry["path"], url), entry["size"], mark)
 
 
 def _opened(store: "ObjectStore", key: str, url: str) -> pa.NativeFile:

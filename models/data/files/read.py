@@ -36,7 +36,7 @@ def read_table(
     if len(kinds) > 1:
         raise DataError(f"{source} means CSV and Parquet files: name one kind, as in '{source}/*.parquet'")
     texts, wanted = spellings(as_text), {*known, *as_text}
-    tables = [_read_file(file, texts, given, warn) for file in files]
+    tables = [read_file(file, texts, given, warn) for file in files]
     table = _concatenated(
         files, [table.rename_columns(spelled(table.column_names, wanted)) for table in tables]
     )
@@ -45,9 +45,10 @@ def read_table(
     return table
 
 
-def _read_file(
+def read_file(
     file: DataFile, as_text: Collection[str], given: FileFormat, warn: Callable[[str], object]
 ) -> pa.Table:
+    """One file, and the columns that its folders hold. `as_text`: however they are spelled in it."""
     table = read_parquet(file) if file.is_parquet else read_csv(file, as_text, given, warn)
     twice = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
     if twice:

@@ -91,7 +91,7 @@ def test_numbers_are_copied_once_into_the_models_input(bundle: Bundle) -> None:
     numeric, codes = draw(count, seed=6, gaps=0.0)
     column = {name: numeric[:, i].copy() for i, name in enumerate(("amount", "epoch", "new device"))}
     channel = pa.DictionaryArray.from_arrays(codes[:, 1].astype(np.int32) - 2, ["web", "shop"])
-    batch = pa.record_batch({**column, "channel": channel})
+    batch = pa.record_batch({**column, "country": channel, "channel": channel})
     read = scorer(bundle.path)._columns(batch.schema).read(batch)
     for name in column:
         (chunk,) = read[name].chunks

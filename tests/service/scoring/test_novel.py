@@ -11,6 +11,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
+from nearnorm.service.batch.record_batches import BatchScorer
 from nearnorm.service.batch.score_file import score_file
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict.novelty import ALLOWED
@@ -76,7 +77,7 @@ def test_records_columns_arrow_and_files_say_the_same(
 
     pq.write_table(table, tmp_path / "rows.parquet")
     data, out = str(tmp_path / "rows.parquet"), tmp_path / "scores.parquet"
-    score_file(quiet, without_ledger(quiet.manifest, None), data, out, "cpu", None)
+    score_file(BatchScorer(quiet, without_ledger(quiet.manifest, None)), data, out)
     written = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     assert [row["novel"] for row in written] == [
         ", ".join(row["novel"]) if "novel" in row else None for row in rows

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from obstore.store import S3Store
 
 from nearnorm.models.data.files.find import refuse_overwriting
 from nearnorm.models.data.files.read import read_table
 from nearnorm.models.errors import ConfigError, DataError
+from tests.s3 import BUCKET, running_s3
 
 
 def parquet(path: Path, *x: int) -> None:
@@ -35,6 +38,20 @@ def test_a_folder_is_its_data_files_in_order_with_the_columns_of_their_folders(t
     assert table.to_pydict() == {"x": [1, 2, 3], "s": ["a"] * 3, "day": ["1", "1", "2"]}
 
 
+def test_a_glob_has_the_columns_of_the_folders_that_it_matches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet(tmp_path / "lake" / "day=1" / "a.parquet", 1)
+    parquet(tmp_path / "lake" / "day=2" / "b.parquet", 2)
+    expected = {"x": [1, 2], "s": ["a"] * 2, "day": ["1", "2"]}
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("lake/day=*/*.parquet", "lake/day=*", f"{tmp_path}/lake/*/*", "./lake/**/*.parquet"):
+        assert read_table(pattern).to_pydict() == expected
+    monkeypatch.chdir(tmp_path / "lake")
+    assert read_table("day=*/*.parquet").to_pydict() == expected
+    assert "day" not in read_table("day=1/*.parquet").column_names
+
+
 def test_a_folder_without_data_or_of_two_kinds_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="folder without data files"):
         read_table(str(tmp_path))
@@ -58,35 +75,15 @@ def test_an_output_is_never_what_is_read(tmp_path: Path) -> None:
     refuse_overwriting(tmp_path / "scores.csv", str(data))
 
 
-BUCKET = "data"
-
-
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of moto's S3 server, by the usual AWS_ variables."""
-    obstore = pytest.importorskip("obstore")
-    from moto.server import ThreadedMotoServer
-    from obstore.store import S3Store
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    import httpx
-
-    httpx.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
-    store = S3Store(BUCKET)
-    for key, x in {"day=1/a.csv": 1, "day=2/a.csv": 2, "day=2/_b.csv": 9, "other.csv": 3}.items():
-        obstore.put(store, f"in/{key}", f"x,s\n{x},a\n".encode())
-    yield f"s3://{BUCKET}/in"
-    server.stop()
+    with running_s3() as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        store = S3Store(BUCKET)
+        for key, x in {"day=1/a.csv": 1, "day=2/a.csv": 2, "day=2/_b.csv": 9, "other.csv": 3}.items():
+            obstore.put(store, f"in/{key}", f"x,s\n{x},a\n".encode())
+        yield f"s3://{BUCKET}/in"
 
 
 def test_urls_of_an_object_store_are_read_like_files(bucket: str) -> None:
