@@ -15,16 +15,18 @@ import pytest
 
 KEPT = Path(__file__).parent.parent / ".peers"
 RUNTIME = f"onnxruntime=={ort.__version__}"  # the same as ours
+NEARNORM = (
+    RUNTIME,
+    *("alembic", "msgspec", "pandas", "pyarrow", "pydantic-settings", "pysimdjson"),
+    *("rich", "sqlalchemy", "structlog", "typer"),
+)
+"""What it needs there to score and to import."""
 REQUIREMENTS = {
     "kserve": ("kserve==0.21.0", RUNTIME),
     "mlserver": ("mlserver==1.7.1", RUNTIME),
     "pyod": ("pyod==3.6.7",),
-    "mlflow": (  # and what nearnorm itself needs there to score and to import
-        "mlflow-skinny==3.17.2",
-        RUNTIME,
-        *("alembic", "msgspec", "pandas", "pyarrow", "pydantic-settings", "pysimdjson"),
-        *("rich", "sqlalchemy", "structlog", "typer"),
-    ),
+    "mlflow": ("mlflow-skinny==3.17.2", *NEARNORM),
+    "spark": ("pyspark==4.3.0", "pandas<3", *NEARNORM),  # it warns of newer ones
 }
 NODE_REQUIREMENTS = {
     "typescript": ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3"),

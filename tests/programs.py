@@ -23,6 +23,7 @@ PROGRAMS = (
     Program("amtool", "apt-get install prometheus-alertmanager", "Alertmanager's route is not checked"),
     Program("chromium", "apt-get install chromium", "no page is opened in a browser"),
     Program("node", "apt-get install nodejs npm", "no TypeScript client is generated and compiled"),
+    Program("java", "apt-get install default-jre-headless", "Spark's recipe is not tried"),
     Program("wrk", "apt-get install wrk", "the load benchmarks (make bench-serve) do not run"),
     Program("kubectl", "Kubernetes' own download", "the overlays are not built"),
 )

@@ -16,6 +16,7 @@ def running_s3() -> Iterator[dict[str, str]]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        httpx.post(f"http://{host}:{port}/moto-api/reset").raise_for_status()  # a process has one state
         httpx.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
         yield {
             "AWS_ACCESS_KEY_ID": "k",

@@ -109,14 +109,14 @@ class Scorer:
     def columns(self, scored: ScoredTable) -> dict[str, pa.Array]:
         """As columns of a table, null where a row has an error, which the column `error` tells."""
         novelty, outputs = self._novelty, scored.outputs
-        names: list[str | None] = [None] * len(scored)
+        names: dict[int, str] = {}
         far = np.zeros(len(scored), bool)
         for row, signals in scored.novel.items():
-            names[row] = ", ".join(novelty.features(signals)) or None
+            names[row] = ", ".join(novelty.features(signals))
             far[row] = novelty.distance in signals
         failed = np.zeros(len(scored), bool)
         failed[list(scored.errors)] = True
-        errors = [scored.errors.get(i) for i in range(len(failed))]
+        errors = {row: f"{error.field}: {error.detail}" for row, error in scored.errors.items()}
         return {
             "score": pa.array(outputs.score.astype(np.float64), mask=failed),
             "percentile": pa.array(scored.percentile, mask=failed),
@@ -124,10 +124,17 @@ class Scorer:
             "prototype": pa.array(outputs.prototype, mask=failed),
             "distance": pa.array(outputs.distance.astype(np.float64), mask=failed),
             "reconstruction_error": pa.array(outputs.reconstruction_error.astype(np.float64), mask=failed),
-            "novel": pa.array(names, pa.string(), mask=failed),
+            "novel": _texts({row: name for row, name in names.items() if name}, len(scored)),
             "novel_distance": pa.array(far, mask=failed),
-            "error": pa.array([None if e is None else f"{e.field}: {e.detail}" for e in errors], pa.string()),
+            "error": _texts(errors, len(scored)),
         }
+
+
+def _texts(found: Mapping[int, str], rows: int) -> pa.Array:
+    """Null but for the rows that are found."""
+    if not found:
+        return pa.nulls(rows, pa.string())
+    return pa.array([found.get(row) for row in range(rows)], pa.string())
 
 
 def _alert(anomaly: NDArray[np.bool_], novel: Novel, watch: NoveltyWatch) -> None:
