@@ -45,6 +45,7 @@ from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.drift_collector import DriftCollector
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
+from nearnorm.service.metrics.store_collector import StoreCollector
 from nearnorm.service.pages import docs, routes
 from nearnorm.service.pages.frame import static_files
 from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
@@ -85,7 +86,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
         settings.open_store(), settings, metrics, services.background, services.follower.prepare
     )
     figures = Figures(registry, services.log, services.policies, services.background, services.verdicts)
-    for collector in (DriftCollector(registry), figures):
+    for collector in (DriftCollector(registry), figures, StoreCollector(services.store_watch)):
         metrics.registry.register(collector)
 
     @asynccontextmanager
@@ -97,6 +98,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
                 opened.push_async_callback(registry.close)
                 opened.push_async_callback(app.score.close)
                 await registry.start()
+                services.store_watch.start(registry.store)
                 services.start_webhooks(registry, told_reasons(asyncio.get_running_loop(), registry.loaded))
                 if siblings is not None:
                     opened.push_async_callback(siblings.close)

@@ -37,6 +37,10 @@ class Background:
         """Note what a task waits for: a problem, and no failure of its own."""
         self._problems[task] = f"{task} waits: {what}"
 
+    def tells(self, task: str, problem: str) -> None:
+        """Note what a task found that is none of its own failures; it stands until the task `works`."""
+        self._problems[task] = problem
+
     def works(self, task: str) -> None:
         self._problems.pop(task, None)
 

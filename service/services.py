@@ -24,6 +24,7 @@ from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
+from nearnorm.service.upkeep.check import StoreWatch
 from nearnorm.service.verdict.policies import Policies
 from nearnorm.service.webhooks.contents import Explain
 from nearnorm.service.webhooks.delivery import Deliverer
@@ -47,6 +48,7 @@ class Services:
         self.job_watch = JobWatch(self.ledger, self.background)
         self.policies = Policies()
         self.deliverer = Deliverer(self.ledger, self.background, settings)
+        self.store_watch = StoreWatch(self.ledger, self.background, settings.verify_hours)
         self.verdicts = VerdictCache()
         self.likenesses = KnownLikenesses()
         self.traffic = KnownTraffic()
@@ -85,4 +87,5 @@ class Services:
         self.follower.close()
         self.log.stop()
         self.deliverer.close()
+        self.store_watch.close()
         self.ledger.close()

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     trusted_keys: str | None = None
     """Public keys, as PEM files with commas between them: a bundle that none of them signed is neither served
     nor retrained, and base data must be what its signature is over. Default: signatures are not looked at."""
+    verify_hours: float = Field(default=24.0, ge=0)
+    """How often one process of all compares the store's versions with their digests; 0: never."""
     database_url: str | None = None
     """The ledger: sqlite:////folder/file.db or postgresql://user@host/name; default: a file in the home."""
     host: str = "127.0.0.1"

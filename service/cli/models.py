@@ -24,6 +24,7 @@ models_cli = typer.Typer(
 models_cli.command("list")(upkeep.list_models)
 models_cli.command("delete")(upkeep.delete)
 models_cli.command("gc")(upkeep.collect)
+models_cli.command("verify")(upkeep.verify)
 
 
 @models_cli.command("create")

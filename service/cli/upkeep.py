@@ -1,4 +1,4 @@
-"""Commands of the store over years: what is in it, what may go."""
+"""Commands of the store over years: what is in it, what may go, whether it is as it was written."""
 
 from typing import Annotated
 
@@ -6,10 +6,15 @@ import typer
 
 from nearnorm.models.errors import StoreError
 from nearnorm.models.store.listing import Listed, listed
+from nearnorm.models.store.verify import verify as check_store
 from nearnorm.service.cli import lines
-from nearnorm.service.cli.keys import in_ledger, user
+from nearnorm.service.cli.keys import in_ledger, user, written
+from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables import store_checks
+from nearnorm.service.ledger.tables.store_checks import StoreCheck
 from nearnorm.service.settings import load_settings
+from nearnorm.service.upkeep.check import key
 from nearnorm.service.upkeep.collection import Plan, plan
 from nearnorm.service.upkeep.deletion import delete_version
 
@@ -84,6 +89,32 @@ def collect(
     for version in planned.goes:
         typer.echo(f"{version.version} would be deleted, {_size(version.bytes)}")
     typer.echo(f"{len(planned.goes)} versions of {_size(planned.bytes)} would be deleted: do it by --yes")
+
+
+def verify(
+    versions: Annotated[
+        list[str] | None, typer.Argument(help="Versions, or beginnings of them; default: all.")
+    ] = None,
+) -> None:
+    """Compare what is stored with its digests. Running services learn what was found of a whole store."""
+    store = load_settings().open_store()
+    begun = now_ms()
+    named = [store.resolve(version) for version in versions] if versions else None
+    looked_at, problems = 0, dict[str, str]()
+    for version, problem in check_store(store, named):
+        looked_at += 1
+        if problem is not None:
+            problems[version] = problem
+            typer.echo(f"{version}: {problem}")
+    if named is None:
+        found = StoreCheck(key(store), begun, now_ms(), looked_at, problems)
+        in_ledger(lambda ledger: written(ledger, lambda c: store_checks.put(c, found)))
+    if problems:
+        raise StoreError(
+            f"{len(problems)} of {looked_at} versions are damaged or missing: import their bundles again, or "
+            "bring them back from a backup"
+        )
+    typer.echo(f"{looked_at} versions are as they were written")
 
 
 def _told(version: Listed) -> list[str]:
