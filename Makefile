@@ -26,6 +26,13 @@ run: setup ## serve the starter model on 127.0.0.1:8000
 	@echo "==> Open http://127.0.0.1:$${NEARNORM_PORT:-8000} in a browser (README shows what to send; Ctrl-C stops)"
 	@$(BIN)/nearnorm serve
 
+.PHONY: example-payments example-network
+example-payments: setup ## generated payments: train, serve, label for four weeks, and a picture (examples/payments)
+	@$(BIN)/python -m examples.payments
+
+example-network: setup ## connections of KDD Cup 1999: the same, with a review of the reference (examples/network)
+	@$(BIN)/python -m examples.network
+
 environments: setup ## make environments for what is tried against the real other side (.peers/): minutes, a gigabyte
 	@$(BIN)/python -m tests.environments
 

@@ -10,12 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
-    for path in [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "docs").rglob("*.md"))]
+    for path in [
+        *(ROOT / "README.md", ROOT / "Makefile"),
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted((ROOT / "examples").rglob("*.md")),
+    ]
 }
-PLACE = re.compile(r"(?<![\w/.:-])((?:service|training|models|tests|deploy|docs|src)/[\w./-]*\w)")
+PLACE = re.compile(r"(?<![\w/.:-])((?:service|training|models|tests|deploy|docs|examples|src)/[\w./-]*\w)")
 FILE = re.compile(r"`([\w-]+\.(?:py|sh|lock))`")
 """A file by its name alone, which is none: which of the rooms holds it?"""
-MODULE = re.compile(r"-m (tests(?:\.\w+)+|nearnorm(?:\.\w+)*)")
+MODULE = re.compile(r"-m ((?:tests|examples)(?:\.\w+)+|nearnorm(?:\.\w+)*)")
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
 ROUTES = {"models/rollback"}
 
