@@ -72,13 +72,10 @@ def tell(folder: Path, batches: int, seed: int, config: Path | None = None) -> l
         client.set_policy(BUDGET)
         numbers = [name for name in past[features].select_dtypes("number") if past[name].nunique() > 1]
         analyst = Analyst(client, every, numbers)
-        strangest = list(takewhile(lambda item: item["why"] == "reference", client.queue()))
-        found = analyst.judge((i["event_id"] for i in strangest), (i["record"] for i in strangest))
-        print(
-            f"Of the {len(strangest)} strangest connections of the reference {found} are of rare kinds, and "
-            f"leave it. Then {retrained(client)}"
-        )
+        review(client, analyst)
+        print(f"Then {retrained(client)}", flush=True)
         for number, places in enumerate(np.array_split(np.arange(len(later)), batches)):
+            review(client, analyst)
             batch = later.iloc[places]
             rows = batch[features]
             bad = batch["kind"].isin(RARE).to_numpy()
@@ -95,6 +92,14 @@ def tell(folder: Path, batches: int, seed: int, config: Path | None = None) -> l
             rounds.append(compared(f"batch {number + 1}", bad, alerts, scores, retraining))
             print(rounds[-1], f"         {by_kind(batch, alerts)}; then {retraining}", sep="\n", flush=True)
     return rounds
+
+
+def review(client: Client, analyst: Analyst) -> None:
+    """Judge what the queue offers of the serving model's reference: no anomaly hidden there shall hold the
+    threshold up."""
+    offered = list(takewhile(lambda item: item["why"] == "reference", client.queue()))
+    found = analyst.judge((i["event_id"] for i in offered), (i["record"] for i in offered))
+    print(f"Of {len(offered)} connections of the reference to review {found} are of rare kinds.", flush=True)
 
 
 def by_kind(batch: pd.DataFrame, alerts: np.ndarray) -> str:

@@ -1,6 +1,7 @@
 """The story, from a bank's history to a model that has learnt from its fraud desk and its customers."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ WALLETS = 2  # thieves begin to use lost wallets in the third week of the servic
 THEFTS = 1 / 50  # a card and week: many more than banks see, so that few weeks tell something
 KNOWN = 12  # stolen payments that somebody has told of before
 CLAIMED = 0.9  # of stolen payments customers tell of, by the end of the week after
-HIDDEN = ["payment", "card", "merchant", "booked_at", "card_opened"]
 BUDGET = "1% of normal"
 
 
@@ -63,8 +63,8 @@ def tell(folder: Path, cards: int, live: int, seed: int, config: Path | None = N
     roles = {"bank": ["score"], "desk": ["feedback"], "claims": ["feedback"], "ops": ["operate"]}
     secrets = [key(home, name, *given) for name, given in roles.items()]
     rounds = []
-    with serving(home) as url:
-        people = People(*(Client(url, api_key=secret) for secret in secrets))
+    with serving(home) as url, ExitStack() as opened:
+        people = People(*(opened.enter_context(Client(url, api_key=secret)) for secret in secrets))
         people.operator.set_policy(BUDGET)
         for number in range(HISTORY, HISTORY + live):
             week, told = calendar[number], calendar[number - 1]
@@ -78,7 +78,7 @@ def tell(folder: Path, cards: int, live: int, seed: int, config: Path | None = N
             scores = {
                 SERVED: np.array(scored.columns["score"]),
                 FIRST: scores_of(home, folder / "model", rows),
-                FOREST: isolation_forest(past, rows.drop(columns=HIDDEN), seed),
+                FOREST: isolation_forest(past, numbers(rows), seed),
             }
             rounds.append(compared(f"week {number - HISTORY + 1}", fraud, alerts, scores, retraining))
             print(rounds[-1], f"       {by_kind(week, alerts)}; then {retraining}", sep="\n", flush=True)
@@ -94,7 +94,14 @@ def write_history(past: Sequence[Week], out: Path, chance: np.random.Generator) 
     frame["label"] = ""
     frame.loc[chance.permutation(stolen)[:KNOWN], "label"] = "1"
     frame.to_csv(out, index=False)
-    return frame.drop(columns=[*HIDDEN, "label"])
+    return numbers(frame.drop(columns="label"))
+
+
+def numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """What the isolation forest sees of payments: as much as the model, times as numbers."""
+    booked, opened = (pd.to_datetime(rows[name]) for name in ("booked_at", "card_opened"))
+    seen = rows.drop(columns=["payment", "card", "merchant", "booked_at", "card_opened"])
+    return seen.assign(hour=booked.dt.hour, weekday=booked.dt.weekday, card_days=(booked - opened).dt.days)
 
 
 def review(desk: Client, event_ids: Sequence[Any], alerts: np.ndarray, fraud: np.ndarray) -> None:
