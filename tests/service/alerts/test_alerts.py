@@ -4,23 +4,36 @@ The log is the module's: a test asks for what was scored since it began. What is
 GET /events, on both databases.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
+from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.api.review import alerts as route
 from nearnorm.service.api.review import kept_query
+from nearnorm.service.app import create_app
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.tables.events import search
 from nearnorm.service.ledger.tables.events.search import FoundEvents
+from nearnorm.service.settings import Settings
 from tests.service.alerts.ocsf_schema import mistakes
 from tests.service.asking import RECORD, STRANGE, problem, score
+from tests.service.running import home_with, serving
 from tests.service.waiting import logged, until
 
 NDJSON = "application/x-ndjson"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[httpx.Client]:
+    """Every row is kept, whether it raises an alert or not."""
+    home = home_with(tmp_path_factory.mktemp("home"), bundle)
+    with serving(create_app(Settings(home=home, audit_rate=1.0))) as client:
+        yield client
 
 
 @pytest.fixture

@@ -155,6 +155,18 @@ def test_the_body_as_a_whole_has_the_bounds_of_json(client: httpx.Client) -> Non
     problem(bomb, 413, "body-too-large")
 
 
+def test_what_a_line_raises_is_kept_and_labelled_by_its_own_id(client: httpx.Client) -> None:
+    (told,) = answers(post(client, lines_of(STRANGE | {"transaction id": "line-1"})))
+    until(lambda: client.get("/events", params={"id": "line-1"}).json()["events"])
+    (event,) = client.get("/events", params={"id": "line-1"}).json()["events"]
+    assert (event["event_id"], event["anomaly"]) == (told["event_id"], True)
+    label = {"record_id": "line-1", "label": "normal"}
+    client.post("/feedback", json={"labels": [label]}).raise_for_status()
+    (again,) = answers(post(client, lines_of(STRANGE | {"transaction id": "line-1"})))
+    assert again["matched_feedback"]["label"] == "normal"
+    client.post("/forget", json={"record_id": "line-1"}).raise_for_status()
+
+
 def test_other_routes_read_no_lines(client: httpx.Client) -> None:
     answer = client.post("/feedback", content=b"{}\n", headers={"Content-Type": NDJSON})
     problem(answer, 415, "unsupported-media-type")
