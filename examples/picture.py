@@ -38,6 +38,6 @@ def draw(rounds: Sequence[Round], title: str, what: str, out: Path) -> None:
         for axes in (left, right):
             axes.set_xticks(range(len(rounds)), names, fontsize=8)
             axes.set_ylim(0, 1.05)
-        left.legend(fontsize=8, loc="upper left")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS))
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, metadata={"Date": None})

@@ -18,5 +18,5 @@ try:
     rounds = tell(given.folder, given.batches, given.seed)
 except Missing as missing:
     sys.exit(str(missing))
-draw(rounds, "Network", "break-ins", given.picture)
+draw(rounds, "Network", "rare connections", given.picture)
 print(f"The picture: {given.picture}")

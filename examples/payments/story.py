@@ -101,7 +101,9 @@ def numbers(rows: pd.DataFrame) -> pd.DataFrame:
     """What the isolation forest sees of payments: as much as the model, times as numbers."""
     booked, opened = (pd.to_datetime(rows[name]) for name in ("booked_at", "card_opened"))
     seen = rows.drop(columns=["payment", "card", "merchant", "booked_at", "card_opened"])
-    return seen.assign(hour=booked.dt.hour, weekday=booked.dt.weekday, card_days=(booked - opened).dt.days)
+    return seen.assign(
+        hour=booked.dt.hour, weekday=booked.dt.day_of_week, card_days=(booked - opened).dt.days
+    )
 
 
 def review(desk: Client, event_ids: Sequence[Any], alerts: np.ndarray, fraud: np.ndarray) -> None:
