@@ -47,6 +47,7 @@ def guarded_service(home: Path, database_url: str | None = None) -> Iterator[tup
 
 def attack(client: httpx.Client, secret: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One run of schemathesis; its output tells each failure with the request to repeat it."""
+    client.get("/openapi.json", timeout=120)  # it is made once, and schemathesis waits ten seconds alone
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         *("--config-file", str(CONFIG), "--no-color", "run", f"{client.base_url}/openapi.json"),
