@@ -12,6 +12,7 @@ import pytest
 from nearnorm.service.app import create_app
 from nearnorm.service.errors import TYPE_PREFIX, ServiceError
 from nearnorm.service.settings import Settings
+from tests.service.pages.test_docs_page import BODIES
 from tests.service.running import serving
 
 NDJSON = "application/x-ndjson"
@@ -93,6 +94,18 @@ def test_the_openapi_example_of_lines_runs(starter: httpx.Client) -> None:
     answer = starter.post("/score", content=example, headers={"Content-Type": NDJSON})
     assert answer.text.count('"score"') == answer.text.count("\n") == 2
     assert NDJSON in post["responses"]["200"]["content"]
+
+
+def test_every_body_has_an_example_and_is_tried_at_docs(starter: httpx.Client) -> None:
+    paths = starter.get("/openapi.json").json()["paths"]
+    bodies = {
+        (method, path): operation["requestBody"]["content"]["application/json"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if "requestBody" in operation
+    }
+    assert [name for name, media in bodies.items() if not {"example", "examples"} & media.keys()] == []
+    assert bodies.keys() == BODIES.keys()
 
 
 def test_the_openapi_document_describes_the_models_own_fields(starter: httpx.Client) -> None:

@@ -10,6 +10,7 @@ _BODIES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("/claims", "post"): {"limit": 5, "seconds": 600},
     ("/claims/release", "post"): {"event_ids": [_EVENT]},
     ("/claims/skip", "post"): {"event_id": _EVENT, "reason": "not my field"},
+    ("/snoozes", "post"): {"event_id": _EVENT, "seconds": 86_400, "reason": "the bank calls back"},
     ("/session", "post"): {"analyst": "ann"},
     ("/policy", "put"): {"budget": "2% of normal"},
     ("/policy/undo", "post"): {"model": "default"},
