@@ -5,7 +5,7 @@ import type { components, paths } from "./service.js";
 type Row = components["schemas"]["ScoreResult"] | components["schemas"]["ScoreFailure"];
 
 const [, , url, sent] = process.argv;
-const client = createClient<paths>({ baseUrl: url });
+const client = createClient<paths, "application/json" | "application/problem+json">({ baseUrl: url }); // no lines
 
 function told(row: Row): string {
   if ("error" in row) {

@@ -54,6 +54,7 @@ def faults(project: Path) -> set[str]:
     for name, right in sources.items():
         (project / f"{name}.ts").write_text(PROGRAM.replace(right, WRONG[right]) if right else PROGRAM)
     told = run(project, "tsc", *STRICT, "globals.d.ts", *(f"{name}.ts" for name in sources)).stdout
+    print(told)  # for who reads a failure
     return {sources[line.partition(".ts(")[0]] for line in told.splitlines() if "error TS" in line}
 
 
