@@ -2,9 +2,11 @@
 
 import asyncio
 import pickle
+import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,13 +21,17 @@ from nearnorm.client import (
     LimitError,
     NotFoundError,
     UnauthorizedError,
+    UnavailableError,
     UnexpectedAnswerError,
     UnreachableError,
 )
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.app import create_app
+from nearnorm.service.settings import Settings
 from tests.chaos.kills import Service
 from tests.service.asking import RECORD, STRANGE
 from tests.service.bundles import make_bundle
-from tests.service.running import home_with
+from tests.service.running import home_with, serving
 from tests.service.waiting import until
 
 Address = tuple[str, dict[str, str]]
@@ -144,6 +150,34 @@ def test_a_limited_key_waits_as_long_as_it_is_told_and_no_longer_than_its_patien
         list(map(client.score, [[RECORD]] * 5))
     assert caught.value.name == "rate-limited"
     assert caught.value.retry_after == 1
+
+
+def test_a_503_is_sent_again_when_it_says_and_not_where_that_is_beyond_the_patience(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "models")
+    version = store.publish(make_bundle(tmp_path / "bundle").path)  # nobody has activated it: no model serves
+    with serving(create_app(Settings(home=tmp_path))) as http, nearnorm.Client(str(http.base_url)) as client:
+
+        def refused() -> int:
+            counted = re.search(r'^nearnorm_requests_total{.*"/score",status="503"} (\d+)', metrics(), re.M)
+            return int(counted[1]) if counted else 0
+
+        def metrics() -> str:
+            told: str = client.request("GET", "/metrics")
+            return told
+
+        with (
+            nearnorm.Client(str(http.base_url), patience=2) as hasty,
+            pytest.raises(UnavailableError) as caught,
+        ):
+            hasty.score([RECORD])
+        assert caught.value.retry_after == 5
+        assert refused() == 1
+        with ThreadPoolExecutor(1) as elsewhere:
+            scored = elsewhere.submit(client.score, [RECORD])
+            until(lambda: refused() == 2)
+            store.activate(version, by="test")
+            assert scored.result(60).version == version
+        assert refused() <= 3  # by itself it would have come five times in as many seconds
 
 
 def test_a_service_that_is_killed_and_started_again_has_each_label_once(tmp_path: Path) -> None:
