@@ -154,7 +154,7 @@ class ModelStore:
         """What is to be said of a version that is not there."""
         gone = self.deletions.find(version) if VERSION.fullmatch(version) else None
         if gone is None:
-            return StoreError(f"no model version {version!r} in the store: see `nearnorm models list`")
+            return StoreError(no_such_version(version))
         return StoreError(
             f"version {version} was deleted on {gone.at[:10]} (the audit trail says by whom): import its "
             "bundle to have it back"
@@ -349,6 +349,11 @@ class ModelStore:
         except (StoreError, BundleError):
             return False
         return True
+
+
+def no_such_version(version: str) -> str:
+    """What is said of a version that is not in the store."""
+    return f"no model version {version!r} in the store: see `nearnorm models list`"
 
 
 def read_importable(folder: Path) -> Bundle:

@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.access.quota import Meter
-from nearnorm.service.errors import Forbidden, Unauthorized
+from nearnorm.service.errors import MOST_REPEATED, Forbidden, Unauthorized
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, NO_LINE, SeenLines
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import keys, sessions
 from nearnorm.service.ledger.tables.keys import Key
@@ -44,6 +45,7 @@ class Caller(Struct, frozen=True):
     """Who sent a request: a key's name and its roles. `meter` holds it to a quota, where there is one.
 
     `key_id` is that of the key, None for who came without; `session` what stood for it, if it was not sent.
+    `lines` are the models that the key is bound to: of others he is told what he would be if there were none.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Caller(Struct, frozen=True):
     meter: Meter | None = None
     key_id: str | None = None
     session: SignedIn | None = None
+    lines: SeenLines = EVERY_LINE
 
     @property
     def analyst(self) -> str | None:
@@ -75,11 +78,13 @@ class Keyring:
         self._callers: dict[str, Caller] = {}
         self._by_id: dict[str | None, Caller] = {}
         self._any_key = False
+        self._any_bound = False
 
     def refresh(self, connection: sa.Connection) -> None:
         every = keys.every(connection)
         self._callers = {k.digest: self._caller(k) for k in every if k.revoked_at is None}
         self._by_id = {caller.key_id: caller for caller in self._callers.values()}
+        self._any_bound = any(not caller.lines.is_every for caller in self._callers.values())
         self._any_key = bool(every)  # revoked ones too: revoking the last key must not open the door
 
     def is_open(self) -> bool:
@@ -96,6 +101,19 @@ class Keyring:
             return (self._without_key() if secret is None else self._by(secret, None)).name
         except Unauthorized:
             return None
+
+    def lines_told(self, headers: Iterable[tuple[bytes, bytes]]) -> SeenLines:
+        """Of which lines whoever asks what everybody may ask is told: those of his key.
+
+        Without a key, or by one that lets nobody in, of all, until a key is bound to some: then of none.
+        """
+        try:
+            secret = _secret(*_sent(headers))
+            if secret is not None:
+                return self._by(secret, None).lines
+        except Unauthorized:
+            pass
+        return EVERY_LINE if self.is_open() or not self._any_bound else NO_LINE
 
     def caller(self, authorization: str | None, x_api_key: str | None, role: str | None) -> Caller:
         """Who may do this; a role of None is any. It counts as one request of theirs.
@@ -140,13 +158,29 @@ class Keyring:
         old = self._callers.get(key.digest)
         if old is not None and (old.meter.quota if old.meter else Quota()) == quota:
             return old
-        return Caller(key.name, key.roles, _meter(quota, f"the key {key.name!r} may send"), key.key_id)
+        meter = _meter(quota, f"the key {key.name!r} may send")
+        return Caller(key.name, key.roles, meter, key.key_id, lines=key.lines)
 
 
 def check_role(caller: Caller, role: str | None) -> None:
     """Raises Forbidden; a role of None is any."""
     if role is not None and role not in caller.roles:
         raise Forbidden(f"this needs the role {role!r}, and the key {caller.name!r} lacks it")
+
+
+def check_sees(caller: Caller, model: str) -> None:
+    """Raises Forbidden by the name alone, whether or not there is a model of it."""
+    if not caller.lines.sees(model):
+        named = repr(model[:MOST_REPEATED])
+        raise Forbidden(f"the key {caller.name!r} is bound to {caller.lines}: {named} is none of them")
+
+
+def check_sees_every(caller: Caller, what: str) -> None:
+    """Raises Forbidden for what concerns all models, of a key that is bound to some."""
+    if not caller.lines.is_every:
+        raise Forbidden(
+            f"{what} concerns every model, and the key {caller.name!r} is bound to {caller.lines}"
+        )
 
 
 def _meter(quota: Quota, whose: str) -> Meter | None:
@@ -159,6 +193,7 @@ def create(
     roles: Iterable[str],
     actor: str,
     quota: Quota = Quota(),  # noqa: B008
+    lines: SeenLines = EVERY_LINE,
 ) -> tuple[str, Key]:
     """A new key: its secret, which is shown once and stored nowhere, and its row. Raises ConfigError."""
     wanted = frozenset(roles)
@@ -172,9 +207,11 @@ def create(
     if taken or name == ANONYMOUS.name:
         raise ConfigError(f"the name {name!r} was taken before: the audit trail tells keys apart by name")
     secret = f"nn_{secrets.token_urlsafe(32)}"
-    key = Key(f"key_{new_id().lower()}", name, _digest(secret), wanted, now_ms(), None, quota)
+    key = Key(f"key_{new_id().lower()}", name, _digest(secret), wanted, now_ms(), None, quota, lines)
     keys.add(connection, key)
-    audit.note(connection, actor, "key.create", key.key_id, name=name, roles=sorted(wanted), **quota.limits())
+    bound = {} if lines.patterns is None else {"models": lines.patterns}
+    roles_and_limits = {"roles": sorted(wanted), **bound, **quota.limits()}
+    audit.note(connection, actor, "key.create", key.key_id, name=name, **roles_and_limits)
     return secret, key
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from nearnorm.service.access.keyring import Caller
+from nearnorm.service.access.keyring import Caller, check_sees_every
 from nearnorm.service.api.dependencies import Why, body_of, described, needs, read, services_of
 from nearnorm.service.feedback import analysts
 from nearnorm.service.ids import iso
@@ -69,19 +69,24 @@ class QuarantineChanged(BaseModel):
 @router.get("", response_model_exclude_none=True)
 async def list_analysts(
     request: Request,
-    _: Annotated[Caller, needs("operate")],
+    caller: Annotated[Caller, needs("operate")],
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> AnalystPage:
     """Who labelled, how often others contradict them, and who is in quarantine."""
-    return await tallied(request, limit, cursor)
+    return await tallied(request, caller, limit, cursor)
 
 
-async def tallied(request: Request, limit: int, cursor: int) -> AnalystPage:
-    """A page of analysts, and all who are in quarantine."""
+async def tallied(request: Request, caller: Caller, limit: int, cursor: int) -> AnalystPage:
+    """A page of analysts, and all who are in quarantine; of what was said in the models that the caller sees.
+
+    Quarantine is every model's: who is bound to some is not told of it.
+    """
+    lines = caller.lines
 
     def seen(connection: sa.Connection) -> tuple[list[Tally], list[Quarantine]]:
-        return tallies(connection, limit + 1, cursor), quarantine.every(connection)
+        in_force = quarantine.every(connection) if lines.is_every else []
+        return tallies(connection, limit + 1, cursor, lines), in_force
 
     found, in_force = await services_of(request).ledger.seen(seen)
     return AnalystPage(
@@ -107,7 +112,8 @@ async def post_quarantine(
 async def silenced(
     request: Request, caller: Caller, by: LabellerKind, name: str, why: str
 ) -> QuarantineChanged:
-    """Put somebody in quarantine, for all replicas. Raises InvalidRequest, Conflict."""
+    """Put somebody in quarantine, for all replicas. Raises Forbidden, InvalidRequest, Conflict."""
+    check_sees_every(caller, "quarantine")
     services = services_of(request)
     rule = services.rule
     changed = await services.ledger.written(lambda c: analysts.put(c, by, name, why, caller.name, rule))
@@ -137,7 +143,8 @@ async def delete_quarantine(
 async def heard_again(
     request: Request, caller: Caller, by: LabellerKind, name: str, why: str
 ) -> QuarantineChanged:
-    """End somebody's quarantine, for all replicas. Raises InvalidRequest, Conflict."""
+    """End somebody's quarantine, for all replicas. Raises Forbidden, InvalidRequest, Conflict."""
+    check_sees_every(caller, "quarantine")
     services = services_of(request)
     changed = await services.ledger.written(lambda c: analysts.release(c, by, name, why, caller.name))
     await services.ledger.threaded(services.follower.refresh)

@@ -22,10 +22,13 @@ from nearnorm.service.errors import (
 from nearnorm.service.feedback.analysts import LONGEST_WHY
 from nearnorm.service.http.body import JSON, kind_of, read_body
 from nearnorm.service.http.middleware.query import query_of
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.logs import log
 from nearnorm.service.records.limits import MOST_DOCUMENT_VALUES, check_values
 from nearnorm.service.services import Services
+from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.registry import Registry
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 Schema = dict[str, Any]
@@ -47,6 +50,24 @@ _cookie = APIKeyCookie(
 def services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
+
+
+def lines_of(request: Request) -> SeenLines:
+    """The models that the request's caller is bound to."""
+    caller: Caller = request.state.caller
+    return caller.lines
+
+
+def model_of(request: Request, name: str) -> LoadedModel:
+    """What serves a line, for the request's caller. Raises UnknownModel, also for one he does not see."""
+    registry: Registry = request.app.state.registry
+    return registry.get(name, lines_of(request))
+
+
+def versions_of(request: Request, name: str) -> frozenset[str]:
+    """The versions that a line was ever served by."""
+    registry: Registry = request.app.state.registry
+    return registry.versions_of(name)
 
 
 def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no type

@@ -8,13 +8,15 @@ from msgspec.structs import asdict
 from pydantic import BaseModel, ConfigDict
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import needs
+from nearnorm.service.api.dependencies import (
+    model_of,
+    needs,
+)
 from nearnorm.service.drift.monitor import DriftSnapshot, SignalState
 from nearnorm.service.feedback.figures.recall import Recall
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.records.shapes import ModelRef
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict.novelty import Novelty, SignalNovelty
 
 router = APIRouter(tags=["operations"])
@@ -150,8 +152,7 @@ async def get_drift(
 
 def drift_of(request: Request, model: str) -> DriftState:
     """Raises UnknownModel."""
-    registry: Registry = request.app.state.registry
-    loaded = registry.get(model)
+    loaded = model_of(request, model)
     figures: Figures = request.app.state.figures
     return _shown(loaded, loaded.drift.snapshot(), figures.recall(model))
 

@@ -5,9 +5,13 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from nearnorm.service.access.keyring import sends_key
 from nearnorm.service.api.openapi.document import Document
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
+from nearnorm.service.metrics.of_lines import OfLines
+from nearnorm.service.services import Services
 from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(tags=["operations"])
@@ -24,7 +28,8 @@ class Serving(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`problems` say what is missing, or why a newer version does not serve."""
+    """`models`, and their problems, are those that the caller's key sees; without one, all, until a key is
+    bound to some. `problems` say what is missing, or why a newer version does not serve."""
 
     ready: bool
     models: list[Serving]
@@ -41,27 +46,39 @@ async def healthz() -> Health:
 async def readyz(request: Request) -> JSONResponse:
     """A model is loaded and requests can be scored."""
     registry: Registry = request.app.state.registry
-    loaded = registry.loaded()
+    lines, loaded = _told(request), registry.loaded()
+    seen = {name: model for name, model in loaded.items() if lines.sees(name)}
     models = [
         Serving(name=name, version=model.ref.version, provider=model.engine.provider)
-        for name, model in loaded.items()
+        for name, model in seen.items()
     ]
-    problems = registry.problems() + [problem for model in loaded.values() for problem in model.problems()]
-    readiness = Readiness(ready=bool(models), models=models, problems=problems)
-    return JSONResponse(readiness.model_dump(), 200 if models else 503)
+    problems = registry.problems(lines) + [problem for model in seen.values() for problem in model.problems()]
+    readiness = Readiness(ready=bool(loaded), models=models, problems=problems)
+    return JSONResponse(readiness.model_dump(), 200 if loaded else 503)
 
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Prometheus's text format, of all processes of the service together."""
+    """Prometheus's text format, of all processes of the service together.
+
+    A key that is bound to models is told of those alone. Where there is one, nobody is told of any model who
+    sends no key.
+    """
     metrics: Metrics = request.app.state.metrics
     siblings: MultiprocessMetrics | None = request.app.state.siblings
     registry = metrics.registry if siblings is None else await siblings.summed()
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    told = OfLines(registry, _told(request), of_service=not sends_key(request.headers.raw))
+    return Response(generate_latest(told), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/openapi.json", include_in_schema=False)
 def openapi(request: Request) -> Response:
     """Not in the event loop: the first time it is made."""
     document: Document = request.app.state.document
-    return Response(document.as_json(), media_type="application/json")
+    return Response(document.as_json(_told(request)), media_type="application/json")
+
+
+def _told(request: Request) -> SeenLines:
+    """Of which models whoever asks is told, with a key or without."""
+    services: Services = request.app.state.services
+    return services.keyring.lines_told(request.headers.raw)

@@ -12,13 +12,20 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import (
+    body_of,
+    described,
+    lines_of,
+    model_of,
+    needs,
+    read,
+    services_of,
+)
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables import job_flips, jobs
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.job_watch import JobWatch, JobWatcher
-from nearnorm.service.services import Services
 
 router = APIRouter(prefix="/jobs", tags=["retraining"])
 
@@ -52,8 +59,10 @@ async def list_jobs(
 
 
 async def newest(request: Request, model: str | None, limit: int, cursor: str | None) -> JobPage:
+    lines = lines_of(request)
+
     def read(connection: Any) -> list[Job]:  # noqa: ANN401 - a connection; routes know no SQL
-        found = jobs.newest(connection, limit + 1, cursor, model)
+        found = jobs.newest(connection, limit + 1, cursor, model, lines)
         return [requests.as_dict(connection, job) for job in found]
 
     found = await services_of(request).ledger.seen(read)
@@ -72,7 +81,7 @@ async def post_job(request: Request, response: Response, caller: Annotated[Calle
 async def asked(request: Request, caller: Caller, sent: JobRequest) -> Job:
     """The job that waits from now on. Raises UnknownModel."""
     services = services_of(request)
-    name = request.app.state.registry.get(sent.model).ref.name
+    name = model_of(request, sent.model).ref.name
     return await services.ledger.written(
         lambda c: requests.as_dict(c, requests.request(c, name, services.rule, caller.name))
     )
@@ -81,7 +90,7 @@ async def asked(request: Request, caller: Caller, sent: JobRequest) -> Job:
 @router.get("/{job_id}")
 async def get_job(request: Request, job_id: str, _: Annotated[Caller, needs(None)]) -> Job:
     """Where a job stands: stage, progress, what it waits for, the gate's reasons and the log's tail."""
-    return await job_of(services_of(request), job_id)
+    return await job_of(request, job_id)
 
 
 class FlipItem(BaseModel):
@@ -132,9 +141,10 @@ async def get_flips(
 
 async def flips_of(request: Request, job_id: str, limit: int, cursor: int) -> FlipPage:
     """Raises NotFound."""
+    lines = lines_of(request)
 
     def seen(connection: Any) -> tuple[jobs.Job, job_flips.EventComparison | None]:  # noqa: ANN401 - as above
-        return requests.find(connection, job_id), job_flips.find(connection, job_id)
+        return requests.find(connection, job_id, lines), job_flips.find(connection, job_id)
 
     job, found = await services_of(request).ledger.seen(seen)
     if found is None or found.problem:
@@ -171,7 +181,7 @@ async def cancel_job(request: Request, job_id: str, caller: Annotated[Caller, ne
 async def cancelled(request: Request, caller: Caller, job_id: str) -> Job:
     """Raises NotFound, Conflict."""
     return await services_of(request).ledger.written(
-        lambda c: requests.as_dict(c, requests.cancel(c, job_id, caller.name))
+        lambda c: requests.as_dict(c, requests.cancel(c, job_id, caller.name, caller.lines))
     )
 
 
@@ -184,7 +194,7 @@ async def watch_job(
     At most 256 may watch at once; where they do, who has fewer takes a place of who has most.
     """
     services = services_of(request)
-    return _Changes(request, services.job_watch, caller.name, await job_of(services, job_id))
+    return _Changes(request, services.job_watch, caller.name, await job_of(request, job_id))
 
 
 class _Changes(StreamingResponse):
@@ -216,9 +226,12 @@ async def _changes(request: Request, watch: JobWatch, watcher: JobWatcher) -> As
             yield b": still here\n\n"
 
 
-async def job_of(services: Services, job_id: str) -> Job:
+async def job_of(request: Request, job_id: str) -> Job:
     """Raises NotFound."""
-    return await services.ledger.seen(lambda c: requests.as_dict(c, requests.find(c, job_id)))
+    lines = lines_of(request)
+    return await services_of(request).ledger.seen(
+        lambda c: requests.as_dict(c, requests.find(c, job_id, lines))
+    )
 
 
 def _event(state: Job) -> bytes:

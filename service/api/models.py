@@ -9,12 +9,14 @@ from pydantic import BaseModel
 
 from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
-from nearnorm.models.store.folder import Activation
-from nearnorm.service.access.keyring import Caller
+from nearnorm.models.store.folder import Activation, no_such_version
+from nearnorm.service.access.keyring import Caller, check_sees
 from nearnorm.service.api.dependencies import Why, audited, body_of, described, needs, read, services_of
 from nearnorm.service.errors import Conflict, NotFound
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.line_of_version import line_of
+from nearnorm.service.retraining.line_of_version import line_of, versions_of
+from nearnorm.service.retraining.line_of_version import lines_of as lines_of_version
 from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -54,25 +56,32 @@ class RollbackRequest(msgspec.Struct, forbid_unknown_fields=True):
 @router.get("", response_model_exclude_none=True)
 async def list_models(
     request: Request,
-    _: Annotated[Caller, needs(None)],
+    caller: Annotated[Caller, needs(None)],
     limit: int = Query(50, ge=1, le=1000),
     cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$")] = None,
 ) -> ModelPage:
-    """The versions in the store, newest first."""
-    return await stored(request, limit, cursor)
+    """The versions in the store, newest first; of a key that is bound to models, those of theirs."""
+    return await stored(request, caller, limit, cursor)
 
 
-async def stored(request: Request, limit: int, cursor: str | None) -> ModelPage:
-    """Raises NotFound for a cursor that is no version."""
+async def stored(request: Request, caller: Caller, limit: int, cursor: str | None) -> ModelPage:
+    """Raises NotFound for a cursor that is no version, or none that the caller sees."""
     registry: Registry = request.app.state.registry
-    versions = (await asyncio.to_thread(registry.store.versions))[::-1]
+    seen = await _seen(request, caller.lines)
+    versions = [
+        version
+        for version in (await asyncio.to_thread(registry.store.versions))[::-1]
+        if seen is None or version in seen
+    ]
     start = 0
     if cursor is not None:
         if cursor not in versions:
             raise NotFound("the cursor is no version of the store: start from the first page", field="cursor")
         start = versions.index(cursor) + 1
-    champions = {name: model.ref.version for name, model in registry.loaded().items()}
-    newest = {entry.version: entry for entry in await asyncio.to_thread(registry.store.activations)}
+    sees = caller.lines.sees
+    champions = {name: model.ref.version for name, model in registry.loaded().items() if sees(name)}
+    log = await asyncio.to_thread(registry.store.activations)
+    newest = {entry.version: entry for entry in log if sees(entry.model)}
     page = [
         StoredModel(
             version=v,
@@ -85,9 +94,41 @@ async def stored(request: Request, limit: int, cursor: str | None) -> ModelPage:
     return ModelPage(models=page, next=page[-1].version if more else None)
 
 
+async def _seen(request: Request, lines: SeenLines) -> frozenset[str] | None:
+    """The versions that served in lines, or were trained for them; None: of whoever sees every line, all."""
+    if lines.is_every:
+        return None
+    registry: Registry = request.app.state.registry
+    log = await asyncio.to_thread(registry.store.activations)
+    return await services_of(request).ledger.seen(lambda c: versions_of(c, log, lines))
+
+
+async def versions_alone_of(request: Request, lines: SeenLines) -> frozenset[str] | None:
+    """Those of them that are of no other line; None as above."""
+    if lines.is_every:
+        return None
+    registry: Registry = request.app.state.registry
+    log = await asyncio.to_thread(registry.store.activations)
+    return await services_of(request).ledger.seen(
+        lambda c: frozenset(
+            version
+            for version in versions_of(c, log, lines)
+            if all(map(lines.sees, lines_of_version(c, log, version)))
+        )
+    )
+
+
+async def _check_seen(request: Request, caller: Caller, version: str) -> None:
+    """Raises NotFound as for a version that is not there."""
+    seen = await _seen(request, caller.lines)
+    if seen is not None and version not in seen:
+        raise NotFound(no_such_version(version))
+
+
 @router.get("/{version}")
-async def get_model(request: Request, version: str, _: Annotated[Caller, needs(None)]) -> Manifest:
+async def get_model(request: Request, version: str, caller: Annotated[Caller, needs(None)]) -> Manifest:
     """A version's manifest: schema, training data, reference, metrics."""
+    await _check_seen(request, caller, version)
     registry: Registry = request.app.state.registry
     try:
         bundle = await asyncio.to_thread(registry.store.open, version)
@@ -109,12 +150,16 @@ async def activate(request: Request, version: str, caller: Annotated[Caller, nee
 
 
 async def activated(request: Request, caller: Caller, version: str, sent: ActivationRequest) -> Activation:
-    """Raises NotFound, Conflict, InvalidRequest."""
+    """Raises NotFound, Conflict, InvalidRequest, Forbidden."""
     registry: Registry = request.app.state.registry
     reason = sent.reason
+    await _check_seen(request, caller, version)
     try:
         log = await asyncio.to_thread(registry.store.activations)
-        name = await services_of(request).ledger.seen(lambda c: line_of(c, log, version, sent.model))
+        name = await services_of(request).ledger.seen(
+            lambda c: line_of(c, log, version, sent.model, caller.lines)
+        )
+        check_sees(caller, name)
         async with audited(services_of(request), caller, "activate", name, reason) as note:
             return await registry.activate(version, caller.name, name, note, reason)
     except StoreOutOfReach:
@@ -133,7 +178,8 @@ async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]
 
 
 async def rolled_back(request: Request, caller: Caller, sent: RollbackRequest) -> Activation:
-    """Raises Conflict."""
+    """Raises Conflict, Forbidden."""
+    check_sees(caller, sent.model)
     registry: Registry = request.app.state.registry
     name, reason = sent.model, sent.reason
     try:

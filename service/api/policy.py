@@ -8,12 +8,18 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import (
+    body_of,
+    described,
+    model_of,
+    needs,
+    read,
+    services_of,
+)
 from nearnorm.service.feedback.figures import budget_curve
 from nearnorm.service.feedback.figures.budget_curve import BudgetCurve, BudgetKind
 from nearnorm.service.ledger.tables.policy import PolicyVersion
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import Change, InForce
 from nearnorm.service.verdict.solve import Ground
@@ -113,5 +119,4 @@ async def _changed(request: Request, loaded: LoadedModel, step: Step) -> dict[st
 
 def loaded_of(request: Request, model: str) -> LoadedModel:
     """Raises UnknownModel."""
-    registry: Registry = request.app.state.registry
-    return registry.get(model)
+    return model_of(request, model)

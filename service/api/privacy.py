@@ -8,8 +8,10 @@ from msgspec import UNSET, UnsetType
 from pydantic import BaseModel
 
 from nearnorm.service.access import erasure
+from nearnorm.service.access.erasure import Reach
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.models import versions_alone_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables import audit_trail as audit
@@ -58,20 +60,21 @@ async def forget(request: Request, caller: Annotated[Caller, needs("operate")]) 
     record_id, event_id, analyst = sent.record_id, sent.event_id, sent.analyst
     if [record_id, event_id, analyst].count(UNSET) != 2:
         raise InvalidRequest("send one of `record_id`, `event_id` and `analyst`")
+    reach = Reach(caller.lines, await versions_alone_of(request, caller.lines))
     if record_id is not UNSET:
         id_ = str(record_id)
         erased = await services.ledger.threaded(
-            lambda: erasure.forget_record(services.ledger, id_, caller.name, services.log.forgetting)
+            lambda: erasure.forget_record(services.ledger, id_, caller.name, services.log.forgetting, reach)
         )
     elif event_id is not UNSET:
         row = str(event_id)
         erased = await services.ledger.threaded(
-            lambda: erasure.forget_reference_row(services.ledger, row, caller.name)
+            lambda: erasure.forget_reference_row(services.ledger, row, caller.name, reach)
         )
     else:
         name = str(analyst)
         erased = await services.ledger.threaded(
-            lambda: erasure.forget_analyst(services.ledger, name, caller.name)
+            lambda: erasure.forget_analyst(services.ledger, name, caller.name, reach.lines)
         )
     await services.ledger.threaded(services.follower.refresh)
     return Forgotten(events=erased.events, labels=erased.labels)
@@ -80,12 +83,12 @@ async def forget(request: Request, caller: Annotated[Caller, needs("operate")]) 
 @router.get("/audit", response_model_exclude_none=True)
 async def get_audit(
     request: Request,
-    _: Annotated[Caller, needs("operate")],
+    caller: Annotated[Caller, needs("operate")],
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[int | None, Query(ge=1, le=2**53)] = None,
 ) -> Trail:
     """Who labelled, changed the policy, made or revoked keys, activated or erased."""
-    rows = await services_of(request).ledger.seen(lambda c: audit.page(c, limit, cursor))
+    rows = await services_of(request).ledger.seen(lambda c: audit.page(c, limit, cursor, caller.lines))
     entries = [AuditEntry(**{**row, "at": iso(row["at"])}) for row in rows]
     more = len(entries) == limit and entries[-1].number > 1
     return Trail(audit=entries, next=str(entries[-1].number) if more else None)

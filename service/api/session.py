@@ -29,11 +29,12 @@ class SignInRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 class WhoAmI(BaseModel):
     """`name` is the API key's, `analyst` who is said to have sent what names nobody. Of a session: when it
-    `expires`, and the `csrf` token that its writes need."""
+    `expires`, and the `csrf` token that its writes need. `models`: those that the key is bound to, if any."""
 
     name: str
     analyst: str
     roles: list[str]
+    models: list[str] | None = None
     expires: str | None = None
     csrf: str | None = None
 
@@ -96,6 +97,7 @@ def who(caller: Caller) -> WhoAmI:
         name=caller.name,
         analyst=caller.analyst or caller.name,
         roles=sorted(caller.roles),
+        models=None if caller.lines.patterns is None else list(caller.lines.patterns),
         expires=iso(session.until) if session else None,
         csrf=session.csrf_token if session else None,
     )

@@ -22,8 +22,9 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 
 class ShownWebhook(BaseModel):
-    """`waiting`, `dead`: messages that are to be sent, and that were given up. `dropped`: what its outbox had
-    no room for, alerts one by one. `old_secret_until`: another secret signs too."""
+    """`models`: those that it is told of, where its key is bound to some. `waiting`, `dead`: messages that
+    are to be sent, and that were given up. `dropped`: what its outbox had no room for, alerts one by one.
+    `old_secret_until`: another secret signs too."""
 
     webhook_id: str
     url: str
@@ -37,6 +38,7 @@ class ShownWebhook(BaseModel):
     waiting: int
     dead: int
     dropped: int
+    models: list[str] | None = None
     old_secret_until: str | None = None
 
 
@@ -126,12 +128,13 @@ async def post_webhook(request: Request, caller: Annotated[Caller, needs("operat
 
 
 @router.get("", response_model_exclude_none=True)
-async def list_webhooks(request: Request, _: Annotated[Caller, needs("operate")]) -> Webhooks:
-    """All webhooks, without their secrets."""
+async def list_webhooks(request: Request, caller: Annotated[Caller, needs("operate")]) -> Webhooks:
+    """All webhooks of the caller's models, without their secrets."""
     found, counted = await services_of(request).ledger.seen(
         lambda c: (subscriptions.every(c), outbox.counts(c))
     )
-    return Webhooks(webhooks=[_shown(webhook, counted) for webhook in found])
+    seen = (webhook for webhook in found if caller.lines.covers(webhook.lines))
+    return Webhooks(webhooks=[_shown(webhook, counted) for webhook in seen])
 
 
 @router.delete("/{webhook_id}")
@@ -139,9 +142,7 @@ async def delete_webhook(
     request: Request, webhook_id: str, caller: Annotated[Caller, needs("operate")]
 ) -> EndedWebhook:
     """End it: what waits is not sent any more, and the links of its messages lead nowhere."""
-    untold = await services_of(request).ledger.written(
-        lambda c: subscription.remove(c, webhook_id, caller.name)
-    )
+    untold = await services_of(request).ledger.written(lambda c: subscription.remove(c, webhook_id, caller))
     return EndedWebhook(webhook_id=webhook_id, undelivered=untold)
 
 
@@ -149,14 +150,14 @@ async def delete_webhook(
 async def list_deliveries(
     request: Request,
     webhook_id: str,
-    _: Annotated[Caller, needs("operate")],
+    caller: Annotated[Caller, needs("operate")],
     state: State | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[int | None, Query(ge=1, le=2**53)] = None,
 ) -> DeliveryPage:
     """Its messages: those that wait, those delivered in the last day, and those that were given up."""
     found = await services_of(request).ledger.seen(
-        lambda c: subscription.deliveries(c, webhook_id, state, limit + 1, cursor)
+        lambda c: subscription.deliveries(c, webhook_id, caller.lines, state, limit + 1, cursor)
     )
     more = len(found) > limit
     return DeliveryPage(
@@ -173,7 +174,7 @@ async def post_replay(
     sent = read(await body_of(request), ReplayRequest)
     services = services_of(request)
     count = await services.ledger.written(
-        lambda c: subscription.replay(c, webhook_id, sent.message_ids, caller.name)
+        lambda c: subscription.replay(c, webhook_id, sent.message_ids, caller)
     )
     await services.ledger.threaded(services.deliverer.tell_problems)
     return Replayed(webhook_id=webhook_id, replayed=count)
@@ -183,7 +184,7 @@ async def post_replay(
 async def post_test(request: Request, webhook_id: str, caller: Annotated[Caller, needs("operate")]) -> Tried:
     """Send a message of type `test.sent` now, once, and say what came of it."""
     services = services_of(request)
-    webhook = await services.ledger.seen(lambda c: subscription.need(c, webhook_id))
+    webhook = await services.ledger.seen(lambda c: subscription.need(c, webhook_id, caller.lines))
     await services.ledger.written(lambda c: audit.note(c, caller.name, "webhook.test", webhook.webhook_id))
     attempt = await asyncio.to_thread(services.deliverer.try_now, webhook)
     return Tried(
@@ -200,7 +201,7 @@ async def post_secret(
 ) -> NewSecret:
     """A new secret; for a day the one before it signs too, so that the receiver can change over."""
     secret, until = await services_of(request).ledger.written(
-        lambda c: subscription.renew_secret(c, webhook_id, caller.name)
+        lambda c: subscription.renew_secret(c, webhook_id, caller)
     )
     return NewSecret(webhook_id=webhook_id, secret=secret, old_secret_until=iso(until))
 
@@ -220,6 +221,7 @@ def _shown(webhook: Webhook, counted: dict[tuple[str, State], int]) -> ShownWebh
         waiting=counted.get((webhook.webhook_id, "waiting"), 0),
         dead=counted.get((webhook.webhook_id, "dead"), 0),
         dropped=webhook.dropped,
+        models=None if webhook.lines.patterns is None else list(webhook.lines.patterns),
         old_secret_until=iso(until) if until is not None and until > now_ms() else None,
     )
 

@@ -14,6 +14,7 @@ from nearnorm.service.ids import iso
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.ledger.tables import keys
 from nearnorm.service.ledger.tables.keys import Key
 from nearnorm.service.settings import load_settings
@@ -31,6 +32,10 @@ _Limit = Annotated[int | None, typer.Option(min=1)]
 def create_key(
     name: Annotated[str, typer.Argument(help="Who will use it; the audit trail names them so.")],
     role: Annotated[list[str], typer.Option(help="score, feedback or operate; may be given again.")],
+    model: Annotated[
+        list[str],
+        typer.Option(help="The only models that it sees, by name or as payments-*; may be given again."),
+    ] = [],  # noqa: B006 - typer makes a new one each time
     rows_per_second: _Limit = None,
     requests_per_second: _Limit = None,
     rows_per_request: _Limit = None,
@@ -38,8 +43,9 @@ def create_key(
 ) -> None:
     """Make a key. Its secret is printed last, now and never again. No limit given: the settings' holds."""
     quota = Quota(rows_per_second, requests_per_second, rows_per_request, bytes_per_request)
+    lines = SeenLines.of(model) if model else EVERY_LINE
     secret, key = in_ledger(
-        lambda ledger: written(ledger, lambda c: keyring.create(c, name, role, user(), quota))
+        lambda ledger: written(ledger, lambda c: keyring.create(c, name, role, user(), quota, lines))
     )
     typer.echo(_line(key), err=True)
     typer.echo(secret)
@@ -69,7 +75,8 @@ def limit_key(
 
 def _line(key: Key) -> str:
     limits = [f"{name.replace('_', '-')}={value}" for name, value in key.quota.limits().items()]
-    return " ".join([key.key_id, key.name, ",".join(sorted(key.roles)), *limits])
+    bound = [] if key.lines.patterns is None else [f"models={key.lines.cell}"]
+    return " ".join([key.key_id, key.name, ",".join(sorted(key.roles)), *bound, *limits])
 
 
 @keys_cli.command("revoke")

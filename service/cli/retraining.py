@@ -10,6 +10,7 @@ import typer
 from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.cli.keys import in_ledger, user, written
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
@@ -49,7 +50,8 @@ def retrain(
     while wait:
         now, waits = in_ledger(
             lambda ledger: written(
-                ledger, lambda c: (found := requests.find(c, job.job_id), requests.waits_for(c, found))
+                ledger,
+                lambda c: (found := requests.find(c, job.job_id, EVERY_LINE), requests.waits_for(c, found)),
             )
         )
         line = f"{now.state} {now.stage} {now.progress:.0%}" if waits is None else f"waits for {waits}"

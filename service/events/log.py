@@ -26,6 +26,7 @@ from nearnorm.service.events.waiting import WaitingEvents
 from nearnorm.service.ids import new_ids, now_ms
 from nearnorm.service.ledger.database import PATIENCE, Ledger
 from nearnorm.service.ledger.faults import first_line, is_outage
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables import idempotency, sessions
 from nearnorm.service.ledger.tables.events import candidates, events, retention, traffic
 from nearnorm.service.ledger.tables.events.events import Event
@@ -205,10 +206,10 @@ class EventLog:
         return [events.read(row) for row in as_rows(found)]
 
     @contextlib.contextmanager
-    def forgetting(self, record_id: str) -> Iterator[None]:
-        """Take the record's events out of the queue, and let none slip into the ledger meanwhile."""
+    def forgetting(self, record_id: str, lines: SeenLines) -> Iterator[None]:
+        """Take the record's events of these lines out of the queue; none slips into the ledger meanwhile."""
         with self._writing:
-            self._waiting.forget(record_id)
+            self._waiting.forget(record_id, lines)
             yield
 
     def flush(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from nearnorm.service.events.kept import Kept
 from nearnorm.service.fair_shares import fair_shares
+from nearnorm.service.ledger.seen_lines import SeenLines
 
 _AT_ONCE = 500  # rows taken out before the event loop gets its turn
 
@@ -76,9 +77,10 @@ class WaitingEvents:
                 gone += sum(not self._remove(kept) for kept in group[start : start + _AT_ONCE])
         return gone
 
-    def forget(self, record_id: str) -> None:
-        """Forget the rows of a caller's record."""
-        self.take_out([kept for kept in self.snapshot() if kept.record_id == record_id])
+    def forget(self, record_id: str, lines: SeenLines) -> None:
+        """Forget the rows of a caller's record, of these lines."""
+        found = (kept for kept in self.snapshot() if kept.record_id == record_id)
+        self.take_out([kept for kept in found if lines.sees(kept.model)])
 
     def _push_out(self) -> str:
         largest = max(self._held.values(), key=self._load)

@@ -7,6 +7,7 @@ from nearnorm.service.access.analyst_name import spellings
 from nearnorm.service.errors import Conflict, InvalidRequest, NotFound
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels, quarantine
@@ -92,7 +93,7 @@ def _begin_again(connection: sa.Connection, model: str, rule: Rule, actor: str) 
     running = jobs.running(connection, model)
     if running is None:
         return None
-    requests.cancel(connection, running.job_id, actor)
+    requests.cancel(connection, running.job_id, actor, EVERY_LINE)
     return requests.request(connection, model, rule, actor).job_id
 
 

@@ -4,7 +4,7 @@ Blind: what others said of a record is shown to an analyst who has said somethin
 opinion is one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from nearnorm.service.errors import NotFound
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.label_history import Label, LabelHistory, Verdict
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.feedback import labels, reference_rows, second_opinions, skips, snoozes
@@ -60,23 +61,34 @@ class RecordContext(Struct, frozen=True):
     snooze: Snooze | None
 
 
-def find(connection: sa.Connection, log: EventLog, model: str, event_id: str) -> FoundEvent | None:
-    """What an event id stands for; `model` is whose reference row or label it may be."""
+def find(
+    connection: sa.Connection, log: EventLog, model: str, event_id: str, versions: Collection[str] | None
+) -> FoundEvent | None:
+    """What an event id stands for; `model` is whose label it may be, and whose reference row, if it is of one
+    of these versions (None: of any)."""
     if "\0" in event_id:  # which no id has, and PostgreSQL does not take
         return None
     if event := log.waiting(event_id) or events.find(connection, event_id):
         return FoundEvent(event, "event")
-    if event := reference_rows.find(connection, model, event_id):
-        return FoundEvent(event, "reference")
+    row = reference_rows.find(connection, model, event_id)
+    if row is not None and (versions is None or row.model_version in versions):
+        return FoundEvent(row, "reference")
     if event := second_opinions.find(connection, model, event_id):
         return FoundEvent(event, "second_opinion")
     return None
 
 
-def need(connection: sa.Connection, log: EventLog, model: str, event_id: str) -> FoundEvent:
-    """Raises NotFound, also for an event of another model."""
-    found = find(connection, log, model, event_id)
-    if found is None:
+def need(
+    connection: sa.Connection,
+    log: EventLog,
+    model: str,
+    event_id: str,
+    versions: Collection[str],
+    lines: SeenLines,
+) -> FoundEvent:
+    """Raises NotFound, also for an event of another model, which is named where it is seen."""
+    found = find(connection, log, model, event_id, versions)
+    if found is None or not lines.sees(found.event.model):
         raise NotFound(f"no event {event_id[:60]!r} is kept", field="event_id")
     if found.event.model != model:
         raise NotFound(f"the event is of model {found.event.model!r}: name it as `model`", field="model")

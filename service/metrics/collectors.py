@@ -18,6 +18,7 @@ from nearnorm.service.feedback.figures import recall
 from nearnorm.service.feedback.figures.recall import Recall
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import verdicts
@@ -173,7 +174,7 @@ class Figures(Collector):
         problems = GaugeMetricFamily(
             "nearnorm_problems",
             "What /readyz lists, but for novelty.",
-            len(self._registry.problems()),
+            len(self._registry.problems(EVERY_LINE)),
         )
         activations = CounterMetricFamily(
             "nearnorm_activations", "Entries of the store's activation log.", labels=("model", "action")

@@ -35,7 +35,9 @@ async def get_groups(
     """What is alike in the queue; `said` is the verdict just stored, or taken back."""
     stands = None
     if said is not None:
-        stands = await services_of(request).ledger.seen(lambda c: group_verdict.stands(c, said))
+        stands = await services_of(request).ledger.seen(
+            lambda c: group_verdict.stands(c, said, visitor.caller.lines)
+        )
     found = await gathered(request, visitor.caller, model, None, SHOWN)
     return await page(request, "groups.html", model=model, found=found, said=said, stands=stands)
 

@@ -10,7 +10,11 @@ from fastapi.responses import RedirectResponse
 
 from nearnorm.models.errors import StoreError, StoreOutOfReach
 from nearnorm.service.api import jobs, models
-from nearnorm.service.api.dependencies import read, services_of
+from nearnorm.service.api.dependencies import (
+    model_of,
+    read,
+    services_of,
+)
 from nearnorm.service.api.jobs import Job, JobRequest
 from nearnorm.service.api.models import ActivationRequest, RollbackRequest
 from nearnorm.service.api.review import feedback
@@ -60,8 +64,7 @@ async def get_loop(
     labels: int | None = None,
 ) -> Response:
     """The loop at a glance; `job` is shown large, `labels` is where the receipts go on."""
-    services, registry = services_of(request), request.app.state.registry
-    loaded = registry.get(model)
+    services, loaded = services_of(request), model_of(request, model)
     newest = await jobs.newest(request, model, MOST_JOBS, None)
     job_id = job or _foremost(newest.jobs)
     told: list[Receipt] = []
@@ -79,7 +82,7 @@ async def get_loop(
         **await _shown(request, visitor, job_id),
         receipts=told,
         older=older,
-        versions=(await models.stored(request, MOST_VERSIONS, None)).models,
+        versions=(await models.stored(request, visitor.caller, MOST_VERSIONS, None)).models,
         previous=await asyncio.to_thread(_previous, request, model),
     )
 
@@ -127,7 +130,7 @@ async def _shown(request: Request, visitor: Visitor, job_id: str | None) -> dict
     """What the page tells of one job."""
     if job_id is None:
         return {"job": None}
-    job = _OF_A_JOB | await jobs.job_of(services_of(request), job_id)
+    job = _OF_A_JOB | await jobs.job_of(request, job_id)
     evidence = _OF_EVIDENCE | (job["evidence"] or {})
     return {
         "job": job,

@@ -6,8 +6,13 @@ from urllib.parse import urlencode
 import msgspec
 from fastapi import Request, Response
 
-from nearnorm.service.api.dependencies import read as read_as
-from nearnorm.service.api.dependencies import services_of
+from nearnorm.service.api.dependencies import (
+    model_of,
+    services_of,
+)
+from nearnorm.service.api.dependencies import (
+    read as read_as,
+)
 from nearnorm.service.api.review.claims import ClaimRequest, claimed
 from nearnorm.service.api.review.events import get_event
 from nearnorm.service.api.review.feedback import stored
@@ -61,7 +66,9 @@ async def get_review(
         "snoozes": SNOOZES,
     }
     if said is not None:
-        context["receipt"] = await services.ledger.seen(lambda c: receipts.receipt(c, said, services.log))
+        context["receipt"] = await services.ledger.seen(
+            lambda c: receipts.receipt(c, said, services.log, visitor.caller.lines)
+        )
     return await page(request, "review.html", **context)
 
 
@@ -141,7 +148,7 @@ def _hours(text: str) -> int:
 
 async def _at_hand(request: Request, visitor: Visitor, model: str) -> list[Card]:
     held = await claimed(request, visitor.caller, ClaimRequest(model=model, limit=AT_HAND, explain=True))
-    return cards_of(held.claims, request.app.state.registry.get(model))
+    return cards_of(held.claims, model_of(request, model))
 
 
 async def _said(request: Request, visitor: Visitor, form: Form, label: dict[str, str]) -> Response:

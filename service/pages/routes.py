@@ -18,15 +18,15 @@ from nearnorm.service.pages import (
 )
 
 _pages = (sign_in, provider_sign_in, review, effects, groups, search, loop, budget, overview, team, verdict)
-_views = tuple(one.router for one in _pages)
+VIEWED = tuple(one.router for one in _pages)
 
 router = APIRouter()
-for view in _views:
+for view in VIEWED:
     router.include_router(view)
 
 FORMS = frozenset(
     route.path
-    for view in _views
+    for view in VIEWED
     for route in view.routes
     if isinstance(route, APIRoute) and "POST" in (route.methods or ())
 )

@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from pydantic import ValidationError
 
+from nearnorm.service.api.dependencies import model_of
 from nearnorm.service.api.review.event_list import ListQuery, listed
 from nearnorm.service.api.review.kept_query import MOST_LISTED
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.pages.frame.routing import pages
 from nearnorm.service.pages.frame.site import page
 from nearnorm.service.pages.frame.visitor import Reviewer
-from nearnorm.service.serving.registry import Registry
 
 router = pages()
 
@@ -29,8 +29,8 @@ async def get_search(request: Request, visitor: Reviewer) -> Response:
         field = str(first["loc"][-1])
         raise InvalidRequest(f"{field}: {first['msg']}", field=field) from None
     found = await listed(request, query)
-    registry: Registry = request.app.state.registry
-    features = [feature.name for feature in registry.get(query.model).manifest.core.features.scored]
+    scored = model_of(request, query.model).manifest.core.features.scored
+    features = [feature.name for feature in scored]
     if query.feature is not None and query.feature not in features:
         features.append(query.feature)  # an older version's
     filters = {name: value for name, value in asked.items() if name not in ("limit", "cursor")}

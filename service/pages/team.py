@@ -39,7 +39,7 @@ async def get_team(
 ) -> Response:
     """`cursor` is where the analysts go on, `done` what was done last."""
     held = await claims.held_by(request, model, None, MOST_LEASES)
-    tallied = await analysts.tallied(request, MOST_ANALYSTS, max(cursor, 0))
+    tallied = await analysts.tallied(request, visitor.caller, MOST_ANALYSTS, max(cursor, 0))
     return await page(
         request,
         "team.html",

@@ -80,6 +80,7 @@ async def post_verdict(request: Request) -> Response:
         }
         if comment:
             item["comment"] = comment
+        request.state.caller = linked.caller  # whose models are seen, as of who sends a key
         body = msgspec.json.encode({"model": linked.event.model, "labels": [item]})
         await stored(request, read(body, linked.caller, linked.key))
     return see_other(f"{links.PATH}?token={token}")
@@ -108,7 +109,9 @@ async def _linked(request: Request, token: str) -> _Linked:
         if answered is None:
             return linked
         (said,) = answered.answer["receipts"]
-        return replace(linked, receipt=receipts.receipt(connection, said["feedback_id"], services.log))
+        return replace(
+            linked, receipt=receipts.receipt(connection, said["feedback_id"], services.log, caller.lines)
+        )
 
     found = await services.ledger.seen(look)
     if found is None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable, TooManyConnections
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.retraining import requests
 
 WATCHING = "watching jobs"
@@ -72,7 +73,10 @@ class JobWatch:
             ids = {watcher.job_id for watcher in self._watchers}
 
             def read(connection: sa.Connection, ids: set[str] = ids) -> dict[str, dict[str, Any]]:
-                return {id_: requests.as_dict(connection, requests.find(connection, id_)) for id_ in ids}
+                return {
+                    id_: requests.as_dict(connection, requests.find(connection, id_, EVERY_LINE))
+                    for id_ in ids
+                }
 
             try:
                 states = await self._ledger.seen(read)

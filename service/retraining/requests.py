@@ -9,6 +9,7 @@ from msgspec import Struct
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.ids import iso, new_id, now_ms
 from nearnorm.service.ledger.label_history import LabelHistory, Verdict
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import second_opinions
@@ -122,20 +123,20 @@ def drifted(connection: sa.Connection, model: str, version: str, rule: Rule) -> 
     return job
 
 
-def cancel(connection: sa.Connection, job_id: str, by: str) -> Job:
-    """Raises NotFound, and Conflict for a job that has ended."""
-    job = find(connection, job_id)
+def cancel(connection: sa.Connection, job_id: str, by: str, lines: SeenLines) -> Job:
+    """Raises NotFound as `find`, and Conflict for a job that has ended."""
+    job = find(connection, job_id, lines)
     if job.state in ENDED:
         raise Conflict(f"the job has ended: it {_spoken(job)}")
     jobs.cancel(connection, job_id, by, now_ms())
     audit.note(connection, by, "retrain.cancel", job.model, job_id=job_id)
-    return find(connection, job_id)
+    return find(connection, job_id, lines)
 
 
-def find(connection: sa.Connection, job_id: str) -> Job:
-    """Raises NotFound."""
+def find(connection: sa.Connection, job_id: str, lines: SeenLines) -> Job:
+    """Raises NotFound, also for a job of a line that is not seen."""
     job = jobs.find(connection, job_id) if "\0" not in job_id else None
-    if job is None:
+    if job is None or not lines.sees(job.model):
         raise NotFound(f"no job {job_id[:60]!r}: see GET /jobs", field="job_id")
     return job
 

@@ -39,6 +39,7 @@ from nearnorm.service.http.connection.fast_path import Reply
 from nearnorm.service.http.middleware.cross_site import CrossSiteRules
 from nearnorm.service.http.middleware.query import flag, query_of
 from nearnorm.service.http.middleware.request_log import SERVED, request_ids
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.records import lines
@@ -168,12 +169,12 @@ class ScoreEndpoint:
         if self._registry.is_full_for(caller):
             raise overloaded()
 
-    def decode(self, body: bytes) -> tuple[LoadedModel, Envelope]:
-        """The request by the schema of the model that it names, and that model."""
-        model = self._registry.first()
+    def decode(self, body: bytes, lines: SeenLines) -> tuple[LoadedModel, Envelope]:
+        """The request by the schema of the model that it names, one that is seen, and that model."""
+        model = self._registry.first(lines)
         request = model.encoder.decode(body)
         if request.model != model.ref.name:
-            model = self._registry.get(request.model)
+            model = self._registry.get(request.model, lines)
             request = model.encoder.decode(body)
         return model, request
 
@@ -212,7 +213,7 @@ class ScoreEndpoint:
             return kind.content, await self._answer_by_codec(scope, sent, caller, receive)
         if len(body) > INLINE_BYTES:
             return JSON, await self.answer_bulk(scope, Body(body), caller, receive)
-        model, request = self.decode(body)
+        model, request = self.decode(body, caller.lines)
         if takes_long(request, len(body)):
             return JSON, await self.answer_bulk(scope, Body(body), caller, receive)
         encoded = model.encoder.encode(request)
@@ -223,7 +224,7 @@ class ScoreEndpoint:
         if _body_takes_long(sent):
             return await self.answer_bulk(scope, sent, caller, receive)
         codec = json_lines if sent.codec == LINES_CODEC else await self._with_arrow()
-        model = self._registry.get(sent.named or DEFAULT_MODEL)
+        model = self._registry.get(sent.named or DEFAULT_MODEL, caller.lines)
         options, encoded = codec.read(sent.content, model.encoder)
         options.explain = sent.explain
         return await self.answer_rows(scope, model, options, encoded, codec.write, caller, receive)
@@ -289,7 +290,7 @@ class DirectScore:
 
     def read(self, body: bytes) -> None:
         try:
-            model, request = self._endpoint.decode(body)
+            model, request = self._endpoint.decode(body, self._caller.lines)
             if takes_long(request, len(body)):
                 self._task = asyncio.ensure_future(self._endpoint.bulk.answer(Body(body), self._caller))
                 self._task.add_done_callback(self._answered)

@@ -24,6 +24,7 @@ from nearnorm.models.store.folder import DEFAULT_MODEL, Activation, ModelStore
 from nearnorm.service.background import Background
 from nearnorm.service.errors import MOST_REPEATED, NoModel, UnknownModel
 from nearnorm.service.inference.engine import cpus
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.serving.batcher import Limits
@@ -46,6 +47,13 @@ OFF_LOOP = max(1, min(4, cpus() - 1))
 
 Note = Callable[[str], Awaitable[object]]
 """Writes down what is about to happen to a version."""
+
+
+_NONE_SEEN = "no model is loaded that this API key is bound to"
+
+
+def _default_first(named: tuple[str, LoadedModel]) -> bool:
+    return named[0] != DEFAULT_MODEL
 
 
 class _Failure(Struct, frozen=True):
@@ -107,21 +115,33 @@ class Registry:
         self._executor.shutdown()
         self._explaining.shutdown()
 
-    def first(self) -> LoadedModel:
-        """By whose schema a body is read before it says which model it means: the default one, if there.
+    def first(self, lines: SeenLines) -> LoadedModel:
+        """By whose schema a body is read before it says which model it means: the default one, if it is there
+        and seen.
 
-        Raises NoModel when nothing is loaded.
+        Raises NoModel when nothing is loaded, UnknownModel where nothing of it is seen.
         """
-        model = self._models.get(DEFAULT_MODEL) or next(iter(self._models.values()), None)
-        if model is None:
-            raise NoModel(self.problems()[0], headers={"Retry-After": "5"})
-        return model
+        model = self._models.get(DEFAULT_MODEL)
+        if model is not None and lines.is_every:
+            return model
+        model = next(
+            (one for name, one in sorted(self._models.items(), key=_default_first) if lines.sees(name)), None
+        )
+        if model is not None:
+            return model
+        if self._models or not lines.is_every:
+            raise UnknownModel(_NONE_SEEN, field="model")
+        raise NoModel(self.problems(lines)[0], headers={"Retry-After": "5"})
 
-    def get(self, name: str, version: str | None = None) -> LoadedModel:
-        """Raises UnknownModel, also where another version than this one serves; NoModel as `first`."""
-        model = self._models.get(name)
+    def get(self, name: str, lines: SeenLines, version: str | None = None) -> LoadedModel:
+        """The model of a line that the caller sees.
+
+        Raises UnknownModel, also where another version than this one serves; NoModel as `first`.
+        """
+        model = self._models.get(name) if lines.sees(name) else None
         if model is None:
-            known = ", ".join(sorted({self.first().ref.name, *self._models}))
+            seen = {self.first(lines).ref.name, *filter(lines.sees, self._models)}
+            known = ", ".join(sorted(seen))
             raise UnknownModel(f"no model is named {name[:MOST_REPEATED]!r}: there is {known}", field="model")
         if version is not None and version != model.ref.version:
             raise UnknownModel(
@@ -130,6 +150,12 @@ class Registry:
                 field="version",
             )
         return model
+
+    def versions_of(self, name: str) -> frozenset[str]:
+        """The versions that a line was ever served by, as the log was last read, and by the one in memory."""
+        served = {entry.version for entry in self._activation_log if entry.model == name}
+        model = self._models.get(name)
+        return frozenset(served | {model.ref.version} if model else served)
 
     @property
     def is_full(self) -> bool:
@@ -159,11 +185,13 @@ class Registry:
         """The store's log as it was last read, oldest first."""
         return self._activation_log
 
-    def problems(self) -> list[str]:
+    def problems(self, lines: SeenLines) -> list[str]:
         """Why the service is not ready, does not serve what the log says, or fails beside the requests.
 
-        Empty: all is well."""
-        found = [failure.message for failure in self._failures.values()]
+        Of what is no line's those are told who see all. Empty: all is well."""
+        found = [failure.message for name, failure in self._failures.items() if lines.sees(name)]
+        if not lines.is_every:
+            return found
         found += self._background.problems()
         if self._store_problem:
             found.append(self._store_problem)

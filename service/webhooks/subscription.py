@@ -12,6 +12,7 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from nearnorm.service.ids import iso, new_id, now_ms
 from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
 from nearnorm.service.ledger.tables.webhooks.outbox import Message
@@ -70,7 +71,7 @@ def create(connection: sa.Connection, sent: WebhookRequest, caller: Caller, sett
             field="kinds",
         )
     tick(connection, "webhooks")
-    others = subscriptions.every(connection)
+    others = [one for one in subscriptions.every(connection) if caller.lines.covers(one.lines)]
     if len(others) >= MOST_WEBHOOKS:
         raise Conflict(f"there are {MOST_WEBHOOKS} webhooks, which is the most: delete one")
     if any(one.url == sent.url and one.format == sent.format for one in others):
@@ -90,6 +91,7 @@ def create(connection: sa.Connection, sent: WebhookRequest, caller: Caller, sett
         link_secret=new_link_secret(),
         at=now_ms(),
         actor=caller.name,
+        lines=caller.lines,
     )
     subscriptions.add(connection, new)
     audit.note(
@@ -105,47 +107,52 @@ def create(connection: sa.Connection, sent: WebhookRequest, caller: Caller, sett
     return new
 
 
-def need(connection: sa.Connection, webhook_id: str) -> Webhook:
-    """Raises NotFound."""
+def need(connection: sa.Connection, webhook_id: str, lines: SeenLines) -> Webhook:
+    """Raises NotFound, also for one that is told of more than the caller sees."""
     found = subscriptions.find(connection, webhook_id)
-    if found is None:
+    if found is None or not lines.covers(found.lines):
         raise NotFound(f"no webhook {webhook_id[:60]!r}: see GET /webhooks", field="webhook_id")
     return found
 
 
-def remove(connection: sa.Connection, webhook_id: str, actor: str) -> int:
+def remove(connection: sa.Connection, webhook_id: str, caller: Caller) -> int:
     """End a webhook, and its links; how many messages it was not told any more. Raises NotFound."""
     tick(connection, "webhooks")
-    webhook = need(connection, webhook_id)
+    webhook = need(connection, webhook_id, caller.lines)
     untold = outbox.remove_of(connection, webhook.webhook_id)
     subscriptions.remove(connection, webhook.webhook_id)
-    audit.note(connection, actor, "webhook.delete", webhook.webhook_id, undelivered=untold)
+    audit.note(connection, caller.name, "webhook.delete", webhook.webhook_id, undelivered=untold)
     return untold
 
 
-def renew_secret(connection: sa.Connection, webhook_id: str, actor: str) -> tuple[str, int]:
+def renew_secret(connection: sa.Connection, webhook_id: str, caller: Caller) -> tuple[str, int]:
     """The new secret, and until when (ms) the one before it signs too. Raises NotFound."""
     tick(connection, "webhooks")
-    webhook = need(connection, webhook_id)
+    webhook = need(connection, webhook_id, caller.lines)
     secret, until = new_secret(), now_ms() + OLD_SECRET_MS
     subscriptions.renew_secret(connection, webhook, secret, until)
-    audit.note(connection, actor, "webhook.secret", webhook.webhook_id, old_until=iso(until))
+    audit.note(connection, caller.name, "webhook.secret", webhook.webhook_id, old_until=iso(until))
     return secret, until
 
 
-def replay(connection: sa.Connection, webhook_id: str, message_ids: list[str] | None, actor: str) -> int:
+def replay(connection: sa.Connection, webhook_id: str, message_ids: list[str] | None, caller: Caller) -> int:
     """Let dead messages be sent again. Raises NotFound."""
-    webhook = need(connection, webhook_id)
+    webhook = need(connection, webhook_id, caller.lines)
     count = outbox.replay(connection, webhook.webhook_id, message_ids, now_ms())
-    audit.note(connection, actor, "webhook.replay", webhook.webhook_id, messages=count)
+    audit.note(connection, caller.name, "webhook.replay", webhook.webhook_id, messages=count)
     return count
 
 
 def deliveries(
-    connection: sa.Connection, webhook_id: str, state: outbox.State | None, limit: int, before: int | None
+    connection: sa.Connection,
+    webhook_id: str,
+    lines: SeenLines,
+    state: outbox.State | None,
+    limit: int,
+    before: int | None,
 ) -> list[Message]:
     """Newest first. Raises NotFound."""
-    return outbox.page(connection, need(connection, webhook_id).webhook_id, state, limit, before)
+    return outbox.page(connection, need(connection, webhook_id, lines).webhook_id, state, limit, before)
 
 
 def _linked(analyst: str | None, caller: Caller, settings: Settings) -> str | None:

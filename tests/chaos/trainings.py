@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.worker import Worker
@@ -61,7 +62,7 @@ def test_a_job_is_cancelled_within_seconds_whatever_its_training_does(worker: Wo
         nonlocal asked_at
         asked_at = time.monotonic()
         with worker.ledger.write() as connection:
-            requests.cancel(connection, job.job_id, "test")
+            requests.cancel(connection, job.job_id, "test", EVERY_LINE)
 
     assert met(worker, stage, cancel).state == "cancelled"
     assert time.monotonic() - asked_at < 10

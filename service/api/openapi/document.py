@@ -18,6 +18,7 @@ from nearnorm.service.api.openapi.examples import add_examples, label_of, with_e
 from nearnorm.service.api.openapi.links import link
 from nearnorm.service.errors import PROBLEM
 from nearnorm.service.http.body import NDJSON
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.serving.example import example_record
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
@@ -98,8 +99,10 @@ class Document:
         """FastAPI's document, and POST /score as the default model in memory takes it."""
         return self._of(self._registry.loaded().get(DEFAULT_MODEL))
 
-    def as_json(self) -> bytes:
-        model = self._registry.loaded().get(DEFAULT_MODEL)
+    def as_json(self, lines: SeenLines) -> bytes:
+        """As whoever sees these models is told: without examples of the default one, where it is none of
+        them."""
+        model = self._registry.loaded().get(DEFAULT_MODEL) if lines.sees(DEFAULT_MODEL) else None
         version = model.ref.version if model else ""
         with self._lock:
             if self._version != version:

@@ -11,7 +11,10 @@ from pydantic import BaseModel, Field
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.alerts.alert import Alert, plain
 from nearnorm.service.alerts.ocsf import finding
-from nearnorm.service.api.dependencies import needs
+from nearnorm.service.api.dependencies import (
+    model_of,
+    needs,
+)
 from nearnorm.service.api.review.kept_query import CURSOR, MOST_LISTED, KeptQuery, found_events
 from nearnorm.service.errors import ServiceError
 from nearnorm.service.http.body import JSON, NDJSON, is_lines
@@ -141,7 +144,7 @@ async def _explained(
     request: Request, caller: Caller, events: list[Event], alerts: list[Alert]
 ) -> list[Alert]:
     """With the serving model's reasons, where it reads the record."""
-    loaded = request.app.state.registry.get(alerts[0].model)
+    loaded = model_of(request, alerts[0].model)
     assessed = await assess(loaded, [event.record for event in events], caller.name)
     return [
         msgspec.structs.replace(alert, reasons=one.reasons) if one else alert

@@ -12,7 +12,14 @@ from pydantic import BaseModel
 from nearnorm.models.conformal import lowest_percentile
 from nearnorm.service.access.analyst_name import whose
 from nearnorm.service.access.keyring import Caller, check_role
-from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import (
+    body_of,
+    described,
+    model_of,
+    needs,
+    read,
+    services_of,
+)
 from nearnorm.service.api.review.queue import QueueItem, items_of, skips_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback import claims
@@ -21,7 +28,6 @@ from nearnorm.service.feedback.submission.request import MOST_LABELS, Name
 from nearnorm.service.ids import iso, now_ms
 from nearnorm.service.ledger.tables.feedback import claims as leases
 from nearnorm.service.ledger.tables.feedback.claims import LONGEST_MS, Holder
-from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/claims", tags=["feedback"])
 
@@ -97,8 +103,7 @@ async def post_claims(request: Request, caller: Annotated[Caller, needs("feedbac
 async def claimed(request: Request, caller: Caller, sent: ClaimRequest) -> Claims:
     """What the analyst holds from now on. Raises InvalidRequest, UnknownModel, Conflict."""
     services = services_of(request)
-    registry: Registry = request.app.state.registry
-    loaded = registry.get(sent.model)
+    loaded = model_of(request, sent.model)
     threshold = lowest_percentile(loaded.ranks.policy.budget)
     review = ReviewScope(sent.model, loaded.ref.version, threshold, services.settings.reference_reviews)
     ask = Ask(holder_of(caller, sent.analyst), sent.limit, 1000 * sent.seconds, "operate" in caller.roles)
@@ -139,7 +144,7 @@ async def held_by(
     request: Request, model: str, holder: Holder | None, limit: int, cursor: str = "0.0"
 ) -> LeasePage:
     """What one analyst holds, or all (None). Raises UnknownModel."""
-    request.app.state.registry.get(model)
+    model_of(request, model)
     turn, _, place = cursor.partition(".")
     found = await services_of(request).ledger.seen(
         lambda c: leases.page(c, model, holder, now_ms(), limit + 1, (int(turn), int(place)))
@@ -172,8 +177,7 @@ async def post_release(request: Request, caller: Annotated[Caller, needs(None)])
 
 async def released(request: Request, caller: Caller, sent: ReleaseRequest) -> Released:
     """Raises InvalidRequest, UnknownModel, Forbidden."""
-    registry: Registry = request.app.state.registry
-    registry.get(sent.model)
+    model_of(request, sent.model)
     until = _ms(sent.claimed_until)
     if sent.key is None:
         holder = holder_of(caller, sent.analyst)

@@ -9,7 +9,12 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import needs, services_of
+from nearnorm.service.api.dependencies import (
+    model_of,
+    needs,
+    services_of,
+    versions_of,
+)
 from nearnorm.service.api.review.claims import holder_of
 from nearnorm.service.api.review.snoozes import Snoozed
 from nearnorm.service.feedback import review
@@ -19,7 +24,6 @@ from nearnorm.service.ledger.label_history import Verdict
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.scoring.explain import Assessed, assess
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.groups import describe
 
@@ -115,14 +119,13 @@ async def get_event(
 ) -> EventView:
     """What there is to know of one record before it is judged, and once it is, what others said of it."""
     services = services_of(request)
-    registry: Registry = request.app.state.registry
-    loaded = registry.get(model)
+    loaded = model_of(request, model)
     holder = holder_of(caller, analyst)
-    in_force = services.policies.of(model)
+    in_force, versions = services.policies.of(model), versions_of(request, model)
     ground = services.follower.ground(loaded)
 
     def look(connection: sa.Connection) -> tuple[FoundEvent, RecordContext, str, str]:
-        found = review.need(connection, services.log, model, event_id)
+        found = review.need(connection, services.log, model, event_id, versions, caller.lines)
         then = policies.at(connection, ground, found.event.at).budget
         now = in_force.policy.budget if in_force else policies.at(connection, ground, None).budget
         return found, review.read(connection, services.log, found.event, holder), then, now

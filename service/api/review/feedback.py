@@ -7,11 +7,21 @@ import msgspec
 import sqlalchemy as sa
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from nearnorm.service.access.analyst_name import normalised, whose
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import body_of, described, needs, schema_of, services_of
+from nearnorm.service.api.dependencies import (
+    body_of,
+    described,
+    lines_of,
+    model_of,
+    needs,
+    schema_of,
+    services_of,
+    versions_of,
+)
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback.opinions import opinions
 from nearnorm.service.feedback.submission import effects, receipts, submit
@@ -24,8 +34,6 @@ from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoder
-from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict import policies
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
@@ -60,6 +68,7 @@ async def stored(request: Request, sent: Submission) -> dict[str, Any]:
     """
     services = services_of(request)
     encoder, judge = _reading(request, sent)
+    sent = _within(request, sent)
 
     def store(connection: sa.Connection) -> Accepted:
         return submit.submit(connection, sent, services.log, encoder, judge, services.settings, services.rule)
@@ -69,7 +78,7 @@ async def stored(request: Request, sent: Submission) -> dict[str, Any]:
         log.warning(
             "many labels contradict the model", key=sent.actor, model=sent.model, records=accepted.burst
         )
-    services.follower.learn(request.app.state.registry.get(sent.model), accepted.standings)
+    services.follower.learn(model_of(request, sent.model), accepted.standings)
     return accepted.answer
 
 
@@ -92,7 +101,7 @@ async def list_feedback(
     cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> ReceiptPage:
     """What became of the labels that the caller's key brought, or that who is signed in said."""
-    request.app.state.registry.get(model)
+    model_of(request, model)
     found, end = await told(request, caller, model, analyst, limit, cursor)
     return ReceiptPage(receipts=msgspec.to_builtins(found), next=None if end is None else str(end))
 
@@ -121,7 +130,8 @@ async def previewed(request: Request, sent: Submission) -> dict[str, Any]:
     """What labels would do that were sent. Raises as `stored` does, for what it would refuse."""
     services = services_of(request)
     encoder, judge = _reading(request, sent)
-    loaded: LoadedModel = request.app.state.registry.get(sent.model)
+    sent = _within(request, sent)
+    loaded = model_of(request, sent.model)
 
     def before(connection: sa.Connection) -> Basis:
         known = services.policies.of(sent.model)
@@ -139,14 +149,18 @@ async def previewed(request: Request, sent: Submission) -> dict[str, Any]:
     return (await services.ledger.tried(attempt)).as_dict()
 
 
+def _within(request: Request, sent: Submission) -> Submission:
+    """Labels that name reference rows name those of the line's own versions."""
+    return replace(sent, versions=versions_of(request, sent.model))
+
+
 def _reading(request: Request, sent: Submission) -> tuple[Callable[[str], Encoder], Judge]:
     """How records are read, and what the serving model says of them."""
-    registry: Registry = request.app.state.registry
 
     def judge(labels: Sequence[Label]) -> dict[str, Opinion]:
-        return opinions(registry.get(sent.model), labels)
+        return opinions(model_of(request, sent.model), labels)
 
-    return lambda model: registry.get(model).encoder, judge
+    return lambda model: model_of(request, model).encoder, judge
 
 
 @router.get("/{feedback_id}")
@@ -155,6 +169,7 @@ async def get_feedback(
 ) -> dict[str, Any]:
     """The receipt of one label: where it stands, and what was learnt from it."""
     services = services_of(request)
-    receipt = await services.ledger.seen(lambda c: receipts.receipt(c, feedback_id, services.log))
+    lines = lines_of(request)
+    receipt = await services.ledger.seen(lambda c: receipts.receipt(c, feedback_id, services.log, lines))
     answer: dict[str, Any] = msgspec.to_builtins(receipt)
     return answer

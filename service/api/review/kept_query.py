@@ -6,7 +6,10 @@ from typing import Literal
 from fastapi import Request
 from pydantic import AwareDatetime, BaseModel, Field
 
-from nearnorm.service.api.dependencies import services_of
+from nearnorm.service.api.dependencies import (
+    model_of,
+    services_of,
+)
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.ledger.tables.events.search import (
     EventFilter,
@@ -14,7 +17,6 @@ from nearnorm.service.ledger.tables.events.search import (
     FoundEvents,
     search,
 )
-from nearnorm.service.serving.registry import Registry
 
 CURSOR = r"^[0-9A-Z]{26}$"
 """An event's id: what is older follows."""
@@ -75,8 +77,7 @@ class KeptQuery(BaseModel):
 
 async def found_events(request: Request, wanted: EventFilter, limit: int, cursor: str | None) -> FoundEvents:
     """A bounded piece of the log. Raises UnknownModel."""
-    registry: Registry = request.app.state.registry
-    registry.get(wanted.model)  # an unknown model is told
+    model_of(request, wanted.model)  # an unknown model is told
     return await services_of(request).ledger.seen(
         lambda connection: search(connection, wanted, limit, cursor)
     )

@@ -12,7 +12,11 @@ from pydantic import BaseModel
 
 from nearnorm.models.conformal import lowest_percentile
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import needs, services_of
+from nearnorm.service.api.dependencies import (
+    model_of,
+    needs,
+    services_of,
+)
 from nearnorm.service.feedback import queue
 from nearnorm.service.feedback.queue import Pick
 from nearnorm.service.ids import iso, now_ms
@@ -23,7 +27,6 @@ from nearnorm.service.ledger.tables.feedback.second_opinions import second_opini
 from nearnorm.service.records.kept_columns import masked
 from nearnorm.service.scoring.explain import assess
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/queue", tags=["feedback"])
 
@@ -70,8 +73,7 @@ async def get_queue(
     highest reference rows, and kept events: the strangest, the uncertain, and some at random. `explain` adds
     the reasons that the serving model has."""
     services = services_of(request)
-    registry: Registry = request.app.state.registry
-    loaded, begin = registry.get(model), queue.read_cursor(cursor)
+    loaded, begin = model_of(request, model), queue.read_cursor(cursor)
     wanted = services.settings.reference_reviews
     version, threshold = loaded.ref.version, lowest_percentile(loaded.ranks.policy.budget)
 

@@ -10,7 +10,11 @@ from pydantic import BaseModel
 
 from nearnorm.models.conformal import lowest_percentile
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import needs, services_of
+from nearnorm.service.api.dependencies import (
+    model_of,
+    needs,
+    services_of,
+)
 from nearnorm.service.api.review.claims import holder_of
 from nearnorm.service.api.review.queue import QueueItem, items_of, skips_of
 from nearnorm.service.feedback import alike, queue
@@ -97,7 +101,7 @@ async def gathered(
     request: Request, caller: Caller, model: str, analyst: str | None, limit: int
 ) -> AlikeGroups:
     """What is alike in the queue now. Raises InvalidRequest, UnknownModel."""
-    services, loaded = services_of(request), _model(request, model)
+    services, loaded = services_of(request), model_of(request, model)
     holder, threshold = holder_of(caller, analyst), lowest_percentile(loaded.ranks.policy.budget)
 
     def look(connection: sa.Connection) -> tuple[list[Pick], dict[str, int]]:
@@ -173,8 +177,3 @@ async def _group(
         ],
         examples=examples,
     )
-
-
-def _model(request: Request, name: str) -> LoadedModel:
-    found: LoadedModel = request.app.state.registry.get(name)
-    return found

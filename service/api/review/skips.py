@@ -9,13 +9,20 @@ from msgspec import Meta
 from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import (
+    body_of,
+    described,
+    model_of,
+    needs,
+    read,
+    services_of,
+    versions_of,
+)
 from nearnorm.service.api.review.claims import holder_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.feedback import claims, review
 from nearnorm.service.feedback.submission.request import Name
 from nearnorm.service.records.limits import ID_CHARACTERS
-from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(prefix="/claims", tags=["feedback"])
 
@@ -49,13 +56,12 @@ async def post_skip(request: Request, caller: Annotated[Caller, needs("feedback"
 
 async def skipped(request: Request, caller: Caller, sent: SkipRequest) -> Skipped:
     """Raises InvalidRequest, UnknownModel, NotFound, Conflict."""
-    registry: Registry = request.app.state.registry
-    registry.get(sent.model)
+    model_of(request, sent.model)
     holder, reason = holder_of(caller, sent.analyst), reason_of(sent.reason)
-    log = services_of(request).log
+    log, versions = services_of(request).log, versions_of(request, sent.model)
 
     def skip(connection: sa.Connection) -> int:
-        found = review.need(connection, log, sent.model, sent.event_id)
+        found = review.need(connection, log, sent.model, sent.event_id, versions, caller.lines)
         return claims.skip(connection, found.event, holder, reason)
 
     return Skipped(skipped=await services_of(request).ledger.written(skip))

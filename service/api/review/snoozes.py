@@ -9,7 +9,16 @@ from msgspec import Meta
 from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.api.dependencies import body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import (
+    body_of,
+    described,
+    lines_of,
+    model_of,
+    needs,
+    read,
+    services_of,
+    versions_of,
+)
 from nearnorm.service.api.review.claims import holder_of
 from nearnorm.service.api.review.skips import reason_of
 from nearnorm.service.feedback import review, snoozing
@@ -79,12 +88,13 @@ async def post_snooze(request: Request, caller: Annotated[Caller, needs("feedbac
 
 async def snoozed(request: Request, caller: Caller, sent: SnoozeRequest) -> Snoozed:
     """Raises InvalidRequest, UnknownModel, NotFound, Conflict."""
-    request.app.state.registry.get(sent.model)
+    model_of(request, sent.model)
     holder, reason = holder_of(caller, sent.analyst), reason_of(sent.reason)
-    log, until = services_of(request).log, now_ms() + 1000 * sent.seconds
+    log, versions = services_of(request).log, versions_of(request, sent.model)
+    until = now_ms() + 1000 * sent.seconds
 
     def snooze(connection: sa.Connection) -> Snooze:
-        found = review.need(connection, log, sent.model, sent.event_id)
+        found = review.need(connection, log, sent.model, sent.event_id, versions, caller.lines)
         return snoozing.snooze(connection, found.event, holder, reason, until)
 
     return Snoozed.of(await services_of(request).ledger.written(snooze))
@@ -99,7 +109,7 @@ async def list_snoozes(
     cursor: Annotated[str, Query(pattern=r"^[0-9]{1,18}\.[0-9a-f]{0,64}$")] = "0.",
 ) -> SnoozePage:
     """The records that sleep."""
-    request.app.state.registry.get(model)
+    model_of(request, model)
     until, _dot, digest = cursor.partition(".")
     found = await services_of(request).ledger.seen(
         lambda c: snoozes.page(c, model, now_ms(), limit + 1, (int(until), digest))
@@ -121,11 +131,11 @@ async def delete_snooze(
 
 async def woken(request: Request, event_id: str, model: str) -> Woken:
     """Raises UnknownModel, NotFound."""
-    request.app.state.registry.get(model)
-    log = services_of(request).log
+    model_of(request, model)
+    log, versions, lines = services_of(request).log, versions_of(request, model), lines_of(request)
 
     def wake(connection: sa.Connection) -> None:
-        snoozing.wake(connection, review.need(connection, log, model, event_id).event)
+        snoozing.wake(connection, review.need(connection, log, model, event_id, versions, lines).event)
 
     await services_of(request).ledger.written(wake)
     return Woken(event_id=event_id)

@@ -17,6 +17,7 @@ from nearnorm.service.feedback.submission.request import (
 )
 from nearnorm.service.ids import new_id
 from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables.feedback import labels
 
 
@@ -53,16 +54,18 @@ def read(body: bytes, caller: Caller, key: str | None) -> Submission:
     return replace(blank, items=items, group_id=new_id())
 
 
-def stands(connection: sa.Connection, group_id: str) -> bool | None:
+def stands(connection: sa.Connection, group_id: str, lines: SeenLines) -> bool | None:
     """Whether any of a verdict on a group was not taken back; None: there was no such verdict."""
-    found = _labels_of(connection, group_id)
+    found = _labels_of(connection, group_id, lines)
     gone = labels.retracted(connection, group_id) if found else set()
     return any(label.feedback_id not in gone for label in found) if found else None
 
 
-def retractions(connection: sa.Connection, group_id: str, analyst: str | None) -> list[dict[str, Any]]:
+def retractions(
+    connection: sa.Connection, group_id: str, analyst: str | None, lines: SeenLines
+) -> list[dict[str, Any]]:
     """The items that take back what is left of a verdict. Raises InvalidRequest where nothing is."""
-    found = _labels_of(connection, group_id)
+    found = _labels_of(connection, group_id, lines)
     if not found:
         raise InvalidRequest(
             f"no verdict on a group has the id {group_id[:60]!r}: send what it was answered with as `group`",
@@ -75,5 +78,7 @@ def retractions(connection: sa.Connection, group_id: str, analyst: str | None) -
     return [{"retract": feedback_id, "analyst": analyst} for feedback_id in left]
 
 
-def _labels_of(connection: sa.Connection, group_id: str) -> list[Label]:
-    return labels.of_group(connection, group_id) if "\0" not in group_id else []
+def _labels_of(connection: sa.Connection, group_id: str, lines: SeenLines) -> list[Label]:
+    """None of a line that is not seen."""
+    found = labels.of_group(connection, group_id) if "\0" not in group_id else []
+    return [label for label in found if lines.sees(label.model)]

@@ -12,6 +12,7 @@ from nearnorm.service.feedback.submission.record_ids import NamedEvent
 from nearnorm.service.feedback.submission.resolve import Bound
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.label_history import Label, LabelHistory
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.feedback import labels, second_opinions
@@ -89,10 +90,10 @@ def _first_status(label: Label, history: LabelHistory, waits: bool) -> Status:
     return "second_opinion" if waits else "stored"
 
 
-def receipt(connection: sa.Connection, feedback_id: str, log: EventLog) -> Receipt:
-    """`log` may hold the event that was labelled. Raises NotFound."""
+def receipt(connection: sa.Connection, feedback_id: str, log: EventLog, lines: SeenLines) -> Receipt:
+    """`log` may hold the event that was labelled. Raises NotFound, also for a label of no such line."""
     label = labels.find(connection, feedback_id) if "\0" not in feedback_id else None
-    if label is None:
+    if label is None or not lines.sees(label.model):
         raise NotFound(f"no feedback {feedback_id[:60]!r} was ever stored", field="feedback_id")
     return _receipts(connection, [label], log)[0]
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from nearnorm.models.canonical import digest
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.errors import InvalidRequest, MalformedBody, misfit
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.records.limits import ID_CHARACTERS, MOST_DOCUMENT_VALUES, check_values
 
 MOST_LABELS = 1_000
@@ -44,7 +45,8 @@ class Submission(Struct, frozen=True):
     """A request as it was sent. `actor` is the API key's name, `operates` whether it has the role operate;
     `key` is the Idempotency-Key, if any. `strict`: an unknown field of a record is an error. `signed_in` is
     the analyst who sends it by a session. `preview`: nothing is to be stored. `group_id`: the items are one
-    verdict; of `retract_group`, the items are what takes it back."""
+    verdict; of `retract_group`, the items are what takes it back. `lines`: what the key is bound to.
+    `versions`: those whose reference rows the model's labels may name; None: any."""
 
     model: str
     items: list[Any]
@@ -58,6 +60,8 @@ class Submission(Struct, frozen=True):
     group_id: str | None = None
     retract_group: str | None = None
     retracted_by: str | None = None
+    lines: SeenLines = EVERY_LINE
+    versions: frozenset[str] | None = None
 
     @classmethod
     def of(cls, caller: Caller, key: str | None, model: str, document: object) -> Self:
@@ -68,7 +72,9 @@ class Submission(Struct, frozen=True):
             )
         said = document if caller.analyst is None else {"analyst": caller.analyst, "sent": document}
         operates = "operate" in caller.roles
-        return cls(model, [], digest(said), caller.name, operates, key, signed_in=caller.analyst)
+        return cls(
+            model, [], digest(said), caller.name, operates, key, signed_in=caller.analyst, lines=caller.lines
+        )
 
 
 def read(body: bytes, caller: Caller, key: str | None) -> Submission:

@@ -108,8 +108,10 @@ class Resolver:
 
     def _event(self, item: Item) -> Event:
         if item.event_id is not UNSET:
-            found = review.find(self._connection, self._log, self._sent.model, item.event_id)
-            if found is None:
+            found = review.find(
+                self._connection, self._log, self._sent.model, item.event_id, self._sent.versions
+            )
+            if found is None or not self._sent.lines.sees(found.event.model):
                 raise Mistake(
                     "unknown-event", "no such event is kept: send the record itself as `record`", "event_id"
                 )
@@ -154,7 +156,7 @@ class Resolver:
 
     def _retraction(self, feedback_id: str, blank: Label) -> Label:
         label = labels.find(self._connection, feedback_id)
-        if label is None or label.label == "retract":
+        if label is None or label.label == "retract" or not self._sent.lines.sees(label.model):
             raise Mistake("unknown-feedback", "no label has this feedback_id", "retract")
         if label.model != self._sent.model:
             raise Mistake(

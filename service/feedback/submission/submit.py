@@ -83,7 +83,7 @@ def bind(
 ) -> Statements:
     """What each item speaks of. Raises InvalidRequest with one error an item."""
     if sent.retract_group is not None:
-        sent = replace(sent, items=retractions(connection, sent.retract_group, sent.retracted_by))
+        sent = replace(sent, items=retractions(connection, sent.retract_group, sent.retracted_by, sent.lines))
     return _bind(sent, Resolver(connection, sent, log, encoder(sent.model)), connection)
 
 

@@ -35,8 +35,9 @@ _Answer = tuple[int, msgspec.Struct]
 class OpenInference:
     """An ASGI application for all paths below /v2.
 
-    Whoever sees /readyz sees health and readiness here; what a model reads wants a key of any role, where
-    keys are needed, and scoring one that may score. `score` is who is asked for room, and who answers rows.
+    Whoever sees /readyz sees health and readiness here, and of as many models; what a model reads wants a key
+    of any role, where keys are needed, and scoring one that may score. `score` is who is asked for room, and
+    who answers rows.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class OpenInference:
 
     def _describe(self, target: Target, headers: Headers) -> _Answer:
         """What is asked without rows. Raises Unauthorized, RateLimited, UnknownModel, NoModel."""
+        lines = self._keyring.lines_told(headers)
         loaded = self._registry.loaded()
         match target.operation:
             case "server":
@@ -98,14 +100,14 @@ class OpenInference:
             case "ready":
                 return (200 if loaded else 503), shapes.Ready(bool(loaded))
             case "model-ready":
-                model = self._registry.get(target.model, target.version)
+                model = self._registry.get(target.model, lines, target.version)
                 return 200, shapes.ModelReady(model.ref.name, True)
             case "models":
                 self._keyring.admit(headers, None)
-                return 200, shapes.ModelNames(sorted(loaded))
+                return 200, shapes.ModelNames(sorted(filter(lines.sees, loaded)))
             case _:
                 self._keyring.admit(headers, None)
-                return 200, metadata.of_model(self._registry.get(target.model, target.version))
+                return 200, metadata.of_model(self._registry.get(target.model, lines, target.version))
 
     async def _infer(self, target: Target, scope: Scope, receive: Receive) -> bytes:
         """What is refused is so before it is read, where that can be."""
@@ -117,7 +119,7 @@ class OpenInference:
         check_size(size_of_body(headers), most)
         query_of(scope["query_string"].decode("latin-1"), ())
         self._score.check_room(caller.name)
-        model = self._registry.get(target.model, target.version)
+        model = self._registry.get(target.model, caller.lines, target.version)
         body = await read_body(receive, kind, most)
         request = _read_at_once(body, model)
         if request is None:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata, partial_index
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables.webhooks import outbox
 
 LONGEST_LEASE = 60_000  # ms
@@ -131,9 +132,11 @@ def running(connection: sa.Connection, model: str) -> Job | None:
     return _one(connection, sa.select(jobs).where(jobs.c.model == model, jobs.c.state == "running"))
 
 
-def newest(connection: sa.Connection, limit: int, before: str | None, model: str | None) -> list[Job]:
-    """Newest first; `before` is the last job_id of the page before."""
-    query = sa.select(jobs).order_by(jobs.c.job_id.desc()).limit(limit)
+def newest(
+    connection: sa.Connection, limit: int, before: str | None, model: str | None, lines: SeenLines
+) -> list[Job]:
+    """Newest first, of what is seen; `before` is the last job_id of the page before."""
+    query = sa.select(jobs).where(lines.where(jobs.c.model)).order_by(jobs.c.job_id.desc()).limit(limit)
     if before is not None:
         query = query.where(jobs.c.job_id < before)
     if model is not None:
@@ -150,6 +153,12 @@ def of_version(connection: sa.Connection, version: str) -> Job | None:
 def lines_of(connection: sa.Connection, version: str) -> set[str]:
     """The models whose retrainings made this version."""
     return set(connection.scalars(sa.select(jobs.c.model).where(jobs.c.version == version)))
+
+
+def versions_of(connection: sa.Connection, lines: SeenLines) -> set[str]:
+    """What the retrainings of these lines made."""
+    query = sa.select(jobs.c.version).where(jobs.c.version.is_not(None), lines.where(jobs.c.model))
+    return {str(version) for version in connection.scalars(query.distinct())}
 
 
 def was_asked(connection: sa.Connection, model: str, by: str, champion: str) -> bool:

@@ -6,6 +6,7 @@ from msgspec.structs import asdict
 
 from nearnorm.service.ledger.database import Milliseconds, metadata
 from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 
 keys = sa.Table(
     "keys",
@@ -20,6 +21,7 @@ keys = sa.Table(
     sa.Column("requests_per_second", sa.BigInteger),
     sa.Column("rows_per_request", sa.BigInteger),
     sa.Column("bytes_per_request", sa.BigInteger),
+    sa.Column("lines", sa.Text),  # names and beginnings, separated by commas; null: every line
 )
 
 
@@ -31,6 +33,7 @@ class Key(Struct, frozen=True):
     at: int
     revoked_at: int | None
     quota: Quota
+    lines: SeenLines = EVERY_LINE
 
 
 def add(connection: sa.Connection, key: Key) -> None:
@@ -40,6 +43,7 @@ def add(connection: sa.Connection, key: Key) -> None:
         "digest": key.digest,
         "roles": ",".join(sorted(key.roles)),
         "at": key.at,
+        "lines": key.lines.cell,
         **asdict(key.quota),
     }
     connection.execute(sa.insert(keys), [row])
@@ -57,9 +61,20 @@ def every(connection: sa.Connection) -> list[Key]:
             r.at,
             r.revoked_at,
             Quota(r.rows_per_second, r.requests_per_second, r.rows_per_request, r.bytes_per_request),
+            SeenLines.stored(r.lines),
         )
         for r in rows
     ]
+
+
+def within(connection: sa.Connection, lines: SeenLines) -> list[Key]:
+    """Keys, revoked ones too, that see nothing but these lines."""
+    return [key for key in every(connection) if lines.covers(key.lines)]
+
+
+def ids_within(connection: sa.Connection, lines: SeenLines) -> list[str] | None:
+    """Of those the ids; None: of all, and of who came without one."""
+    return None if lines.is_every else [key.key_id for key in within(connection, lines)]
 
 
 def revoke(connection: sa.Connection, key_id: str, at: int) -> bool:

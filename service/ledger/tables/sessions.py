@@ -1,5 +1,7 @@
 """Sessions: who is signed in, by the digest of a secret that only his browser has."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -69,9 +71,10 @@ def end_of_key(connection: sa.Connection, key_id: str) -> None:
     _remove(connection, sessions.c.key_id == key_id)
 
 
-def erase_analyst(connection: sa.Connection, analyst: str) -> None:
-    """They are signed in nowhere any more, and their name is gone."""
-    _remove(connection, sessions.c.analyst == analyst)
+def erase_analyst(connection: sa.Connection, analyst: str, key_ids: Sequence[str] | None = None) -> None:
+    """They are signed in nowhere any more, by these keys (None: by any), and their name is gone."""
+    theirs = sessions.c.analyst == analyst
+    _remove(connection, theirs if key_ids is None else theirs & sessions.c.key_id.in_(key_ids))
 
 
 def prune(connection: sa.Connection, now: int) -> None:

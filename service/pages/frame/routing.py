@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from nearnorm.service.errors import InvalidRequest, ServiceError, Unauthorized
 from nearnorm.service.pages.frame.site import page
+from nearnorm.service.pages.frame.visitor import Elsewhere
 
 
 def pages() -> APIRouter:
@@ -30,6 +31,8 @@ class _PageRoute(APIRoute):
         async def handler(request: Request) -> Response:
             try:
                 return await answer(request)
+            except Elsewhere as error:
+                return see_other(error.path)
             except Unauthorized as error:
                 if request.method == "GET":
                     return see_other(f"/sign-in?next={quote(_here(request), safe='')}")

@@ -5,9 +5,12 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from msgspec import Struct
 
+from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.access.keyring import Caller, check_role
 from nearnorm.service.api.dependencies import services_of
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.pages.frame.views import EITHER, View
+from nearnorm.service.serving.registry import Registry
 
 
 class Visitor(Struct, frozen=True):
@@ -43,9 +46,30 @@ def visitor(*roles: str) -> Any:  # noqa: ANN401 - FastAPI's marker has no type
         request.state.visitor = found  # first: a page that he may not see tells him who he is
         if found.caller.roles.isdisjoint(roles):
             check_role(found.caller, roles[0] if roles else None)
+        if roles and request.method == "GET" and "model" not in request.query_params:
+            _lead_to_seen(request, found.caller.lines)
         return found
 
     return Depends(admitted)
+
+
+def _lead_to_seen(request: Request, lines: SeenLines) -> None:
+    """A page is of the default model, unless it is told; who does not see that is led to one that he sees.
+
+    Raises Elsewhere.
+    """
+    registry: Registry = request.app.state.registry
+    seen = registry.first(lines).ref.name
+    if seen != DEFAULT_MODEL and not lines.sees(DEFAULT_MODEL):
+        raise Elsewhere(str(request.url.include_query_params(model=seen).replace(scheme="", netloc="")))
+
+
+class Elsewhere(Exception):
+    """The page is at another address of this service."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
 
 
 AnyVisitor = Annotated[Visitor, visitor()]

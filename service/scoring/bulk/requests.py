@@ -84,7 +84,7 @@ class BulkRequests:
     async def answer(self, body: Body, caller: Caller, receive: Receive | None = None) -> BulkAnswer:
         """Raises ServiceError; ClientGoneError where `receive` says so while the request waits."""
         with self._lane.place(caller.name):
-            read = await self._read(body, caller.name)
+            read = await self._read(body, caller)
             model, encoded = read.model, read.encoded
             counted(model, encoded.count, read.errors, caller.meter)
             parts = await scored_rows(model, encoded, caller.name, receive)
@@ -94,15 +94,16 @@ class BulkRequests:
             payload = await self._write(body.codec, read, parts, noted, reasons, caller.name)
         return BulkAnswer(payload, model.ref.version, list(noted.event_ids.values()))
 
-    async def _read(self, body: Body, caller: str) -> _Read:
+    async def _read(self, body: Body, caller: Caller) -> _Read:
         while True:
-            models, first = self._registry.loaded(), self._registry.first()
+            first = self._registry.first(caller.lines)
+            models = {n: model for n, model in self._registry.loaded().items() if caller.lines.sees(n)}
             if body.named and body.version:
-                self._registry.get(body.named, body.version)
+                self._registry.get(body.named, caller.lines, body.version)
             versions = {name: model.ref.version for name, model in models.items()}
             encoders = {model.ref.version: model.encoder for model in models.values()}
             job = ReadBody(body.codec, first.ref.name, body.named, versions, {})
-            found, arrays = await self._lane.ask(caller, job, [as_array(body.content)], encoders)
+            found, arrays = await self._lane.ask(caller.name, job, [as_array(body.content)], encoders)
             if isinstance(found, RowsRead):
                 model = models[found.model]
                 names, beside = model.encoder.schema.kept, arrays[3 + found.some :]
@@ -121,7 +122,7 @@ class BulkRequests:
                     arrays[2],
                 )
             if isinstance(found, NoSuchModel):
-                self._registry.get(found.name)  # raises, unless it has just come
+                self._registry.get(found.name, caller.lines)  # raises, unless it has just come
 
     async def _note(self, read: _Read, parts: Sequence[Scores], caller: str) -> _Noted:
         """Remember the rows, some at a time: thousands of alerts take tens of milliseconds."""

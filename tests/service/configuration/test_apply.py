@@ -13,6 +13,7 @@ from nearnorm.service.configuration.champions import ground_of, read_champions
 from nearnorm.service.feedback import analysts
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail, keys
 from nearnorm.service.ledger.tables.feedback import quarantine
 from nearnorm.service.retraining.requests import Rule
@@ -33,7 +34,9 @@ def shown(out: str) -> list[list[str]]:
 
 def actions(ledger: Ledger) -> list[tuple[str, str]]:
     with ledger.read() as connection:
-        return [(e["action"], e["subject"]) for e in reversed(audit_trail.page(connection, 100, None))]
+        return [
+            (e["action"], e["subject"]) for e in reversed(audit_trail.page(connection, 100, None, EVERY_LINE))
+        ]
 
 
 def make_key(ledger: Ledger, name: str, quota: Quota) -> str:

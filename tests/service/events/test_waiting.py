@@ -3,6 +3,7 @@
 from nearnorm.service.events.kept import Kept
 from nearnorm.service.events.log import INTERVAL, MOST_PAUSE, pause_after
 from nearnorm.service.events.waiting import WaitingEvents
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from tests.service.events.test_events import ENCODER
 
 
@@ -50,7 +51,7 @@ def test_a_record_that_is_forgotten_waits_no_more_and_the_others_do() -> None:
     waiting = WaitingEvents(most_rows=10, most_bytes=1_000)
     waiting.put("app", rows("app", 2, size=10, record_id="ada"))
     waiting.put("web", rows("web", 1, size=10, record_id="bob"))
-    waiting.forget("ada")
+    waiting.forget("ada", EVERY_LINE)
     assert [kept.event_id for kept in waiting.snapshot()] == ["web-0"]
     assert waiting.find("app-0") is None
 

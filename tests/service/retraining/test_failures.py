@@ -14,6 +14,7 @@ import pytest
 from nearnorm.models.bundle.bundle import MODEL, Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import requests, training_process
@@ -105,7 +106,7 @@ def test_a_job_is_cancelled_in_every_stage_of_training(
             time.sleep(0.02)
         assert read(worker, job.job_id).stage == stage
         with worker.ledger.write() as connection:
-            requests.cancel(connection, job.job_id, "test")
+            requests.cancel(connection, job.job_id, "test", EVERY_LINE)
         thread.join(60)
         assert not thread.is_alive(), "within seconds, on a machine with nothing else to do"
         assert read(worker, job.job_id).state == "cancelled"

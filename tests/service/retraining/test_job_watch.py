@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from nearnorm.service.background import Background
 from nearnorm.service.errors import TooManyConnections
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.retraining import job_watch, requests
 from nearnorm.service.retraining.job_watch import JobWatch
 from nearnorm.service.retraining.requests import Rule
@@ -37,7 +38,7 @@ def test_a_thousand_looks_of_watchers_are_one(ledger: Ledger, url: str | sa.URL)
         watchers = [watch.join("me", job) for _ in range(200)]
         await watch.next_look()
         with ledger.write() as connection:
-            requests.cancel(connection, job["job_id"], "me")
+            requests.cancel(connection, job["job_id"], "me", EVERY_LINE)
         await watch.next_look()
         states = [watcher.state["state"] for watcher in watchers]
         for watcher in watchers:

@@ -12,6 +12,7 @@ from nearnorm.models.retraining import DoubtedLabel
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail, jobs, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, second_opinions
 from nearnorm.service.retraining.worker import Worker
@@ -89,7 +90,7 @@ def test_a_version_knows_what_it_has_read_but_for_what_it_was_trained_without(
         4.0: ("soc", False),
     }
     with worker.ledger.read() as connection:
-        trail = audit_trail.page(connection, 50, None)
+        trail = audit_trail.page(connection, 50, None, EVERY_LINE)
     named = [entry["detail"] for entry in trail if entry["action"] == "labels.left_out"]
     assert named == ([{"key": "eve", "version": other.version}] if left_out else [])
 

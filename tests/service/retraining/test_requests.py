@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import Job
@@ -109,7 +110,7 @@ def test_a_job_is_cancelled_within_seconds_while_it_trains(worker: Worker) -> No
     thread.start()
     pid = training(job.job_id)
     with worker.ledger.write() as connection:
-        requests.cancel(connection, job.job_id, "test")
+        requests.cancel(connection, job.job_id, "test", EVERY_LINE)
     started = time.monotonic()
     thread.join(60)
     assert time.monotonic() - started < 10
@@ -128,7 +129,7 @@ def test_a_job_is_cancelled_in_every_stage_after_training(
     def cancelling(job: Job, **told: Any) -> Job:
         if told.get("stage") == stage:
             with worker.ledger.write() as connection:
-                requests.cancel(connection, job.job_id, "test")
+                requests.cancel(connection, job.job_id, "test", EVERY_LINE)
         return renew(job, **told)
 
     monkeypatch.setattr(worker, "_renew_lease", cancelling)

@@ -15,6 +15,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail, jobs, swaps
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.swaps import Swap
@@ -95,7 +96,9 @@ def look(worker: Worker, **changes: Any) -> Swap | None:
 
 def trail(worker: Worker, action: str) -> list[dict[str, Any]]:
     with worker.ledger.read() as connection:
-        return [entry for entry in audit_trail.page(connection, 50, None) if entry["action"] == action]
+        return [
+            entry for entry in audit_trail.page(connection, 50, None, EVERY_LINE) if entry["action"] == action
+        ]
 
 
 def test_a_clear_loss_is_told_once_in_readyz_a_metric_and_the_trail(
@@ -108,7 +111,7 @@ def test_a_clear_loss_is_told_once_in_readyz_a_metric_and_the_trail(
     assert champions(worker)[-1] == versions[1].version, "it is told, and serves on"
     look(worker)
     with worker.ledger.read() as connection:
-        (job,) = jobs.newest(connection, 10, None, None)
+        (job,) = jobs.newest(connection, 10, None, None, EVERY_LINE)
     assert (job.evidence or {})["watch"]["reason"] == swap.reason
     (entry,) = trail(worker, "watch.worse")
     assert entry["detail"]["reason"] == swap.reason

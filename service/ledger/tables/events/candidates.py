@@ -72,9 +72,6 @@ _FOLLOW = sa.text(
 _JUDGE = sa.text(
     f"UPDATE candidates SET judged = {JUDGED.format('candidates')} WHERE model = :model AND digest = :digest"  # noqa: S608
 )
-_FORGET_RECORD = sa.text(
-    "DELETE FROM candidates WHERE event_id IN (SELECT event_id FROM events WHERE record_id = :record_id)"
-)
 
 
 class Candidate(NamedTuple):
@@ -105,14 +102,9 @@ def judge(connection: sa.Connection, model: str, digests: Collection[str]) -> No
         connection.execute(_JUDGE, [{"model": model, "digest": digest} for digest in sorted(digests)])
 
 
-def forget(connection: sa.Connection, event_ids: Collection[str]) -> None:
+def forget(connection: sa.Connection, event_ids: Collection[str] | sa.Select[tuple[str]]) -> None:
     """Leave out what stands for one of these events, before those are deleted."""
     connection.execute(sa.delete(candidates).where(candidates.c.event_id.in_(event_ids)))
-
-
-def forget_record(connection: sa.Connection, record_id: str) -> None:
-    """Leave out what stands for an event of the caller's record, before those are deleted."""
-    connection.execute(_FORGET_RECORD, {"record_id": record_id})
 
 
 Ranks = sa.Select[Any]

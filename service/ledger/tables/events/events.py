@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from nearnorm.service.ledger.database import Milliseconds, metadata, partial_index
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.ledger.tables.events import candidates
 
 events = sa.Table(
@@ -161,9 +162,9 @@ def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[Event]:
     return [read(row) for row in connection.execute(query)]
 
 
-def digests_of(connection: sa.Connection, record_id: str) -> list[str]:
-    """The digests of the caller's record, in all its events."""
-    query = sa.select(events.c.digest).where(events.c.record_id == record_id).distinct()
+def digests_of(connection: sa.Connection, record_id: str, lines: SeenLines) -> list[str]:
+    """The digests of the caller's record, in all its events of these lines."""
+    query = sa.select(events.c.digest).where(_of_record(record_id, lines)).distinct()
     return list(connection.scalars(query))
 
 
@@ -176,9 +177,14 @@ def equal_to(connection: sa.Connection, model: str, digests: Sequence[str], firs
     return EqualEvents(int(count), int(alerting))
 
 
-def erase_record(connection: sa.Connection, record_id: str) -> int:
-    candidates.forget_record(connection, record_id)
-    return connection.execute(sa.delete(events).where(events.c.record_id == record_id)).rowcount
+def erase_record(connection: sa.Connection, record_id: str, lines: SeenLines = EVERY_LINE) -> int:
+    theirs = _of_record(record_id, lines)
+    candidates.forget(connection, sa.select(events.c.event_id).where(theirs))
+    return connection.execute(sa.delete(events).where(theirs)).rowcount
+
+
+def _of_record(record_id: str, lines: SeenLines) -> sa.ColumnElement[bool]:
+    return sa.and_(events.c.record_id == record_id, lines.where(events.c.model))
 
 
 def read(row: Sequence[Any]) -> Event:

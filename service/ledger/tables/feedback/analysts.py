@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from msgspec import Struct
 
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.ledger.tables.feedback.labels import ERASED, labels
 from nearnorm.service.ledger.tables.feedback.quarantine import is_silenced
 from nearnorm.service.ledger.tables.feedback.second_opinions import second_opinions
@@ -29,10 +30,11 @@ class Tally(Struct, frozen=True):
     keys: list[str]
 
 
-def tallies(connection: sa.Connection, limit: int, offset: int) -> list[Tally]:
+def tallies(connection: sa.Connection, limit: int, offset: int, lines: SeenLines = EVERY_LINE) -> list[Tally]:
     """The most contradicted first, then who has most that nobody confirmed. What somebody in quarantine said
-    contradicts nobody."""
-    judged = _judged().subquery()
+    contradicts nobody. Of what was said in these lines."""
+    seen = lines.where(labels.c.model)
+    judged = _judged(seen).subquery()
     sent = (
         sa.select(
             labels.c.analyst,
@@ -40,7 +42,7 @@ def tallies(connection: sa.Connection, limit: int, offset: int) -> list[Tally]:
             sa.func.min(labels.c.at).label("first_at"),
             sa.func.max(labels.c.at).label("last_at"),
         )
-        .where(labels.c.label != "retract")
+        .where(labels.c.label != "retract", seen)
         .group_by(labels.c.analyst)
         .subquery()
     )
@@ -61,6 +63,7 @@ def tallies(connection: sa.Connection, limit: int, offset: int) -> list[Tally]:
             sa.func.count(second_opinions.c.confirmed).label("confirmed"),
         )
         .join(second_opinions, second_opinions.c.feedback_id == labels.c.feedback_id)
+        .where(seen)
         .group_by(labels.c.analyst)
         .subquery()
     )
@@ -82,13 +85,13 @@ def tallies(connection: sa.Connection, limit: int, offset: int) -> list[Tally]:
         .offset(offset)
     )
     rows = connection.execute(query).all()
-    keys = _keys_of(connection, [row.analyst for row in rows])
+    keys = _keys_of(connection, [row.analyst for row in rows], seen)
     return [Tally(keys=keys[row.analyst], **row._mapping) for row in rows]
 
 
-def _judged() -> sa.Select[tuple[str, bool, bool]]:
+def _judged(seen: sa.ColumnElement[bool]) -> sa.Select[tuple[str, bool, bool]]:
     """The newest label of every analyst on every record that they did not withdraw."""
-    newest = _newest().subquery()
+    newest = _newest(seen).subquery()
     counts = newest.c.retracted_by.is_(None) & ~newest.c.silenced
     record = [newest.c.model, newest.c.digest]
 
@@ -115,7 +118,7 @@ def _judged() -> sa.Select[tuple[str, bool, bool]]:
     ).where(sa.func.coalesce(beside.c.retracted_by, "") != beside.c.analyst)
 
 
-def _newest() -> sa.Select[tuple[object, ...]]:
+def _newest(seen: sa.ColumnElement[bool]) -> sa.Select[tuple[object, ...]]:
     """Labels with their `place` among those of their analyst on their record: 1 is the newest."""
     silenced = is_silenced(labels.c.analyst, labels.c.actor)
     retraction = labels.alias()
@@ -140,12 +143,18 @@ def _newest() -> sa.Select[tuple[object, ...]]:
         silenced.label("silenced"),
         retracted_by.label("retracted_by"),
         place.label("place"),
-    ).where(labels.c.label != "retract", labels.c.digest != ERASED)
+    ).where(labels.c.label != "retract", labels.c.digest != ERASED, seen)
 
 
-def _keys_of(connection: sa.Connection, analysts: Iterable[str]) -> dict[str, list[str]]:
+def _keys_of(
+    connection: sa.Connection, analysts: Iterable[str], seen: sa.ColumnElement[bool]
+) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
-    query = sa.select(labels.c.analyst, labels.c.actor).where(labels.c.analyst.in_(list(analysts))).distinct()
+    query = (
+        sa.select(labels.c.analyst, labels.c.actor)
+        .where(labels.c.analyst.in_(list(analysts)), seen)
+        .distinct()
+    )
     for analyst, key in connection.execute(query.order_by(labels.c.actor)):
         found[analyst].append(key)
     return found

@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 
 LONGEST_MS = 3600 * 1000
 
@@ -146,18 +147,18 @@ def held_by_others(
     return set(connection.scalars(query))
 
 
-def erase_equal(connection: sa.Connection, digests: Sequence[str]) -> None:
-    """Forget records, of whatever model."""
-    _remove(connection, claims.c.digest.in_(digests))
+def erase_equal(connection: sa.Connection, digests: Sequence[str], lines: SeenLines = EVERY_LINE) -> None:
+    """Forget records, of these lines."""
+    _remove(connection, sa.and_(claims.c.digest.in_(digests), lines.where(claims.c.model)))
 
 
-def erase_event(connection: sa.Connection, event_id: str) -> None:
-    _remove(connection, claims.c.event_id == event_id)
+def erase_event(connection: sa.Connection, event_id: str, lines: SeenLines = EVERY_LINE) -> None:
+    _remove(connection, sa.and_(claims.c.event_id == event_id, lines.where(claims.c.model)))
 
 
-def erase_analyst(connection: sa.Connection, analyst: str) -> None:
+def erase_analyst(connection: sa.Connection, analyst: str, lines: SeenLines = EVERY_LINE) -> None:
     """What they hold is free for others, and their name is gone."""
-    _remove(connection, claims.c.analyst == analyst)
+    _remove(connection, sa.and_(claims.c.analyst == analyst, lines.where(claims.c.model)))
 
 
 def prune(connection: sa.Connection, now: int) -> None:

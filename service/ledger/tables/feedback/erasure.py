@@ -4,15 +4,17 @@ import sqlalchemy as sa
 
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.clock import tick
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables.events import candidates
 from nearnorm.service.ledger.tables.feedback import claims, quarantine, second_opinions, skips, snoozes
 from nearnorm.service.ledger.tables.feedback.labels import ERASED, labels, verdicts
 
 
-def erase_record(connection: sa.Connection, record_id: str) -> int:
+def erase_record(connection: sa.Connection, record_id: str, lines: SeenLines = EVERY_LINE) -> int:
     """Blank every label about the caller's record: the receipt stays, the person's data go."""
-    query = sa.select(labels.c.model, labels.c.digest).where(labels.c.record_id == record_id)
+    theirs = sa.and_(labels.c.record_id == record_id, lines.where(labels.c.model))
+    query = sa.select(labels.c.model, labels.c.digest).where(theirs)
     doomed = [(row.model, row.digest) for row in connection.execute(query)]
     if not doomed:
         return 0
@@ -23,23 +25,26 @@ def erase_record(connection: sa.Connection, record_id: str) -> int:
         blank = sa.update(labels).values(
             digest=ERASED, record="{}", event_id=None, record_id=None, comment=None, change=change
         )
-        connection.execute(blank.where(sa.or_(same, labels.c.record_id == record_id)))
+        connection.execute(blank.where(sa.or_(same, theirs)))
         gone = sa.and_(verdicts.c.model == model, verdicts.c.digest.in_(digests))
         connection.execute(sa.update(verdicts).where(gone).values(verdict="none", change=change, at=now_ms()))
         second_opinions.erase(connection, model, sorted(digests))
         claims.end(connection, model, sorted(digests))
-        skips.erase_equal(connection, sorted(digests))
-        snoozes.erase_equal(connection, sorted(digests))
+        skips.erase_equal(connection, sorted(digests), lines)
+        snoozes.erase_equal(connection, sorted(digests), lines)
         candidates.judge(connection, model, digests)
     return len(doomed)
 
 
-def erase_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> int:
+def erase_analyst(connection: sa.Connection, analyst: str, pseudonym: str, lines: SeenLines) -> int:
     """Their verdicts stay, under a pseudonym, in quarantine where they were; their name and words go."""
-    theirs = labels.c.analyst == analyst
+    theirs = sa.and_(labels.c.analyst == analyst, lines.where(labels.c.model))
     blank = sa.update(labels).where(theirs).values(analyst=pseudonym, comment=None)
-    quarantine.rename_analyst(connection, analyst, pseudonym)
-    audit.rename_analyst(connection, analyst, pseudonym)
+    if lines.is_every:
+        quarantine.rename_analyst(connection, analyst, pseudonym)
+    else:
+        quarantine.extend_to(connection, analyst, pseudonym)
+    audit.rename_analyst(connection, analyst, pseudonym, lines)
     return connection.execute(blank).rowcount
 
 

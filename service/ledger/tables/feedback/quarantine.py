@@ -75,6 +75,14 @@ def rename_analyst(connection: sa.Connection, analyst: str, pseudonym: str) -> N
     connection.execute(sa.update(quarantined).where(_is("analyst", analyst)).values(values))
 
 
+def extend_to(connection: sa.Connection, analyst: str, pseudonym: str) -> None:
+    """Who is erased in some lines stays in quarantine there too, without the reason."""
+    found = [one for one in every(connection) if (one.kind, one.name) == ("analyst", analyst)]
+    known = [one for one in every(connection) if (one.kind, one.name) == ("analyst", pseudonym)]
+    if found and not known:
+        add(connection, Quarantine("analyst", pseudonym, found[0].at, found[0].actor, ""))
+
+
 def is_silenced(analyst: sa.ColumnElement[str], key: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     """`Silenced.covers` in SQL, for two columns of a query."""
     mute = quarantined.alias()

@@ -1,7 +1,7 @@
 """Reference rows that people can review, by the version whose reference they stand in: its highest scores."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -96,16 +96,22 @@ def unjudged(
     return [(Place(row.score, row.digest), _event(row, model)) for row in connection.execute(query)]
 
 
-def erase(connection: sa.Connection, event_id: str) -> int:
-    """Forget one row's record; version and signature stay as they are."""
-    query = sa.delete(reference_rows).where(reference_rows.c.event_id == event_id)
+def erase(connection: sa.Connection, event_id: str, versions: Collection[str] | None = None) -> int:
+    """Forget one row's record, if it is of one of these versions (None: any). They stay as they are."""
+    query = sa.delete(reference_rows).where(reference_rows.c.event_id == event_id, _of(versions))
     return connection.execute(query).rowcount
 
 
-def erase_equal(connection: sa.Connection, digests: Sequence[str]) -> int:
-    """Forget rows that hold the same record."""
-    query = sa.delete(reference_rows).where(reference_rows.c.digest.in_(digests))
+def erase_equal(
+    connection: sa.Connection, digests: Sequence[str], versions: Collection[str] | None = None
+) -> int:
+    """Forget rows that hold the same record, of these versions (None: of all)."""
+    query = sa.delete(reference_rows).where(reference_rows.c.digest.in_(digests), _of(versions))
     return connection.execute(query).rowcount if digests else 0
+
+
+def _of(versions: Collection[str] | None) -> sa.ColumnElement[bool]:
+    return sa.true() if versions is None else reference_rows.c.model_version.in_(versions)
 
 
 def _verdict_stands(model: str) -> sa.ColumnElement[bool]:

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.ledger.tables.feedback.claims import Holder
 
 skips = sa.Table(
@@ -73,17 +74,17 @@ def is_skipped(model: str, digest: sa.ColumnElement[str], holder: Holder) -> sa.
     )
 
 
-def erase_equal(connection: sa.Connection, digests: Sequence[str]) -> None:
-    """Forget records, of whatever model."""
-    connection.execute(sa.delete(skips).where(skips.c.digest.in_(digests)))
+def erase_equal(connection: sa.Connection, digests: Sequence[str], lines: SeenLines = EVERY_LINE) -> None:
+    """Forget records, of these lines."""
+    connection.execute(sa.delete(skips).where(skips.c.digest.in_(digests), lines.where(skips.c.model)))
 
 
-def erase_event(connection: sa.Connection, event_id: str) -> None:
-    connection.execute(sa.delete(skips).where(skips.c.event_id == event_id))
+def erase_event(connection: sa.Connection, event_id: str, lines: SeenLines = EVERY_LINE) -> None:
+    connection.execute(sa.delete(skips).where(skips.c.event_id == event_id, lines.where(skips.c.model)))
 
 
-def erase_analyst(connection: sa.Connection, analyst: str) -> None:
-    connection.execute(sa.delete(skips).where(skips.c.analyst == analyst))
+def erase_analyst(connection: sa.Connection, analyst: str, lines: SeenLines = EVERY_LINE) -> None:
+    connection.execute(sa.delete(skips).where(skips.c.analyst == analyst, lines.where(skips.c.model)))
 
 
 def prune(connection: sa.Connection, before_ms: int) -> None:

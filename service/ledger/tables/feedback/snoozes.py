@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 
 snoozes = sa.Table(
     "snoozes",
@@ -71,18 +72,18 @@ def is_awake(model: str, digest: sa.ColumnElement[str], now: int) -> sa.ColumnEl
     return ~sa.exists().where(snoozes.c.model == model, snoozes.c.digest == digest, snoozes.c.until > now)
 
 
-def erase_equal(connection: sa.Connection, digests: Sequence[str]) -> None:
-    """Forget records, of whatever model."""
-    connection.execute(sa.delete(snoozes).where(snoozes.c.digest.in_(digests)))
+def erase_equal(connection: sa.Connection, digests: Sequence[str], lines: SeenLines = EVERY_LINE) -> None:
+    """Forget records, of these lines."""
+    connection.execute(sa.delete(snoozes).where(snoozes.c.digest.in_(digests), lines.where(snoozes.c.model)))
 
 
-def erase_event(connection: sa.Connection, event_id: str) -> None:
-    connection.execute(sa.delete(snoozes).where(snoozes.c.event_id == event_id))
+def erase_event(connection: sa.Connection, event_id: str, lines: SeenLines = EVERY_LINE) -> None:
+    connection.execute(sa.delete(snoozes).where(snoozes.c.event_id == event_id, lines.where(snoozes.c.model)))
 
 
-def erase_analyst(connection: sa.Connection, analyst: str) -> None:
+def erase_analyst(connection: sa.Connection, analyst: str, lines: SeenLines = EVERY_LINE) -> None:
     """What they put to sleep wakes, and their name is gone."""
-    connection.execute(sa.delete(snoozes).where(snoozes.c.analyst == analyst))
+    connection.execute(sa.delete(snoozes).where(snoozes.c.analyst == analyst, lines.where(snoozes.c.model)))
 
 
 def prune(connection: sa.Connection, now: int) -> None:

@@ -33,7 +33,7 @@ def announce(connection: sa.Connection, rows: Sequence[Row]) -> None:
     for row in alerts:
         of_model[row[_MODEL]].append([row[place] for place in _PLACES])
     for model, told in of_model.items():
-        for webhook in wanting:
+        for webhook in (one for one in wanting if one.lines.sees(model)):
             _gather(connection, webhook, model, told)
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Milliseconds, Number, metadata, partial_index
+from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables.webhooks import subscriptions
 from nearnorm.service.ledger.tables.webhooks.subscriptions import Kind, Webhook
 
@@ -83,8 +84,15 @@ class Message(Struct, frozen=True):
 
 
 def announce(connection: sa.Connection, kind: Kind, event: str, subject: str, body: dict[str, Any]) -> None:
-    """Let every webhook that wants this kind be told, once this transaction commits."""
+    """Let every webhook that wants this kind, and sees the body's model, be told once this transaction
+    commits.
+
+    What is of no model is for those that see every one.
+    """
+    model = body.get("model")
     for webhook in subscriptions.wanting(connection, kind):
+        if not (webhook.lines.is_every if model is None else webhook.lines.sees(model)):
+            continue
         if count_waiting(connection, webhook.webhook_id) >= MOST_WAITING:
             subscriptions.count_dropped(connection, webhook.webhook_id, 1)
         else:
@@ -240,16 +248,21 @@ def remove_of(connection: sa.Connection, webhook_id: str) -> int:
     return count
 
 
-def erase_answers(connection: sa.Connection) -> None:
-    """Forget what receivers answered to alerts: one may have repeated the record it was sent."""
-    told = sa.and_(messages.c.kind == "alert", messages.c.problem.is_not(None))
+def erase_answers(connection: sa.Connection, lines: SeenLines) -> None:
+    """Forget what receivers answered to these lines' alerts: one may have repeated the record it was sent."""
+    told = sa.and_(
+        messages.c.kind == "alert",
+        messages.c.problem.is_not(None),
+        messages.c.webhook_id.in_(subscriptions.within(connection, lines)),
+    )
     connection.execute(sa.update(messages).where(told).values(problem=None))
 
 
-def erase_analyst(connection: sa.Connection, names: Sequence[str], pseudonym: str) -> None:
+def erase_analyst(connection: sa.Connection, names: Sequence[str], pseudonym: str, lines: SeenLines) -> None:
     """That somebody was put in quarantine is told, and not any more who."""
     subjects = [f"quarantine:analyst {name}" for name in names]
-    theirs = sa.select(messages).where(messages.c.subject.in_(subjects))
+    told = messages.c.webhook_id.in_(subscriptions.within(connection, lines))
+    theirs = sa.select(messages).where(messages.c.subject.in_(subjects), told)
     for row in connection.execute(theirs).all():
         values = {
             "subject": f"quarantine:analyst {pseudonym}",

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from nearnorm.service.ledger.database import Milliseconds, metadata
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 
 Kind = Literal["alert", "job", "drift", "budget", "quarantine", "model"]
 Format = Literal["standard", "slack", "pagerduty", "ocsf"]
@@ -31,6 +32,7 @@ webhooks = sa.Table(
     sa.Column("at", Milliseconds, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("dropped", sa.BigInteger, nullable=False),  # what its outbox had no room for
+    sa.Column("lines", sa.Text),  # as its key's; null: every line
 )
 
 
@@ -52,6 +54,7 @@ class Webhook(Struct, frozen=True):
     at: int
     actor: str
     dropped: int = 0
+    lines: SeenLines = EVERY_LINE
 
     def secrets(self, now: int) -> list[str]:
         """What signs now, the newest first."""
@@ -61,13 +64,19 @@ class Webhook(Struct, frozen=True):
 
 
 def add(connection: sa.Connection, new: Webhook) -> None:
-    connection.execute(sa.insert(webhooks), [asdict(new) | {"kinds": json.dumps(new.kinds)}])
+    cells = {"kinds": json.dumps(new.kinds), "lines": new.lines.cell}
+    connection.execute(sa.insert(webhooks), [asdict(new) | cells])
 
 
 def every(connection: sa.Connection) -> list[Webhook]:
     """Oldest first."""
     rows = connection.execute(sa.select(webhooks).order_by(webhooks.c.webhook_id))
-    return [Webhook(**(row._asdict() | {"kinds": tuple(json.loads(row.kinds))})) for row in rows]
+    return [_webhook(row) for row in rows]
+
+
+def _webhook(row: sa.Row[tuple[object, ...]]) -> Webhook:
+    read = {"kinds": tuple(json.loads(row.kinds)), "lines": SeenLines.stored(row.lines)}
+    return Webhook(**(row._asdict() | read))
 
 
 def find(connection: sa.Connection, webhook_id: str) -> Webhook | None:
@@ -75,7 +84,7 @@ def find(connection: sa.Connection, webhook_id: str) -> Webhook | None:
 
 
 def wanting(connection: sa.Connection, kind: Kind) -> list[Webhook]:
-    """Those that are told of a kind."""
+    """Those that are told of a kind, of the lines that they see."""
     return [one for one in every(connection) if kind in one.kinds]
 
 
@@ -95,6 +104,12 @@ def count_dropped(connection: sa.Connection, webhook_id: str, more: int) -> None
     connection.execute(sa.update(webhooks).where(same).values(dropped=webhooks.c.dropped + more))
 
 
-def erase_analyst(connection: sa.Connection, names: Sequence[str]) -> None:
+def within(connection: sa.Connection, lines: SeenLines) -> list[str]:
+    """Ids of those that are told of nothing but these lines."""
+    return [one.webhook_id for one in every(connection) if lines.covers(one.lines)]
+
+
+def erase_analyst(connection: sa.Connection, names: Sequence[str], lines: SeenLines) -> None:
     """No link stores a verdict in their name any more."""
-    connection.execute(sa.update(webhooks).where(webhooks.c.analyst.in_(names)).values(analyst=None))
+    theirs = sa.and_(webhooks.c.analyst.in_(names), webhooks.c.webhook_id.in_(within(connection, lines)))
+    connection.execute(sa.update(webhooks).where(theirs).values(analyst=None))

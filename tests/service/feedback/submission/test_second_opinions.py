@@ -13,6 +13,7 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, second_opinions
 from nearnorm.service.ledger.tables.feedback.analysts import tallies
@@ -156,7 +157,7 @@ def test_a_burst_of_one_key_is_in_the_trail_once(ledger: Ledger) -> None:
     with ledger.read() as connection:
         told = [
             entry
-            for entry in audit_trail.page(connection, 50, None)
+            for entry in audit_trail.page(connection, 50, None, EVERY_LINE)
             if entry["action"] == "second_opinion.burst"
         ]
     assert [(entry["actor"], entry["detail"]["records"]) for entry in told] == [("mine", BURST + 5)]
