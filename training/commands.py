@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -14,7 +14,7 @@ from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separat
 from nearnorm.models.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nearnorm.models.bundle.manifest import Reading
+    from nearnorm.models.bundle.manifest import DataFacts, Reading
     from nearnorm.training.dataset.columns.infer import Finding
     from nearnorm.training.job import Watcher
 
@@ -57,6 +57,13 @@ def train(
         str | None,
         typer.Option(help="A file, all of it labelled, by which a preset that stops early (paper) stops."),
     ] = None,
+    unlabelled: Annotated[
+        int | None,
+        typer.Option(
+            min=1_000,
+            help="The most unlabelled rows that are kept; of more so many are drawn.  \\[default: 1,000,000]",
+        ),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -74,10 +81,12 @@ def train(
     ] = ProgressStyle.BAR,
 ) -> None:
     """Train a model on DATA and write its bundle."""
+    from nearnorm.models.bundle.manifest import Draw
     from nearnorm.training.dataset.recipe import Recipe
     from nearnorm.training.job import TrainingJob, prepare
 
     files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
+    reading = _reading(files, anomaly_value, normal_value)
     job = TrainingJob(
         source=data,
         out=out,
@@ -88,7 +97,7 @@ def train(
         validation=validation,
         reference=reference,
         seed=seed,
-        reading=_reading(files, anomaly_value, normal_value),
+        reading=reading.model_copy(update={"draw": Draw(unlabelled=unlabelled, seed=seed)}),
     )
     with _watcher(progress) as watcher:
         prepared = prepare(job, watcher)
@@ -116,18 +125,25 @@ def inspect(
     csv_quote: Quote = None,
 ) -> None:
     """Show what each column of DATA is taken for, why, and what else it could be."""
-    from nearnorm.models.data.files.read import read_table
+    from nearnorm.models.bundle.manifest import Draw, Reading
+    from nearnorm.models.data.files.parts import open_parts
     from nearnorm.training.dataset.columns.infer import infer_schema
     from nearnorm.training.dataset.columns.inspect import as_schema, as_table
+    from nearnorm.training.dataset.lake.draw import keep
     from nearnorm.training.dataset.recipe import Recipe
 
     columns = Recipe.read(None, schema).columns
     files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
     texts = [name for name, told in columns.items() if told.is_text]
-    table = read_table(data, texts, files, _show_warning, [label_column, *columns])
-    if label_column in table.column_names:
-        table = table.drop_columns([label_column])
-    found = infer_schema(table, columns)
+    parts = open_parts(data, texts, files, _show_warning, [label_column, *columns])
+    with _bar() as bar:
+        kept = keep(parts.without(label_column), None, Reading(draw=Draw()), bar.rows)
+    if kept.drawn_from is not None:
+        typer.echo(
+            f"{kept.drawn_from:,} rows; {kept.table.num_rows:,} of them, drawn, are looked at", err=True
+        )
+    with kept.told_apart():
+        found = infer_schema(kept.table, columns, rows=kept.drawn_from)
     for line in as_table(found.findings):
         typer.echo(line)
     for warning in found.warnings:
@@ -177,12 +193,12 @@ def evaluate(
     loaded = load(data, label_column, recipe.columns, reading=reading)
     for warning in loaded.warnings:
         _show_warning(warning)
-    with _bar() as step:
-        step("evaluate", 0.0)
+    with _bar() as bar:
+        bar.step("evaluate", 0.0)
         from nearnorm.training.comparison.compare import hold_trial, verdict
         from nearnorm.training.comparison.report import trial_html, trial_json
 
-        trial = hold_trial(loaded, recipe.fit, labels, splits, seed, lambda done: step("evaluate", done))
+        trial = hold_trial(loaded, recipe.fit, labels, splits, seed, lambda done: bar.step("evaluate", done))
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(trial_json(trial), indent=1), encoding="utf-8")
     (out / "evaluation.html").write_text(trial_html(trial, data, seed), encoding="utf-8")
@@ -207,23 +223,35 @@ def _watcher(style: ProgressStyle) -> "Iterator[Watcher]":
             step=lambda stage, done: _line(stage=stage, progress=round(done, 4)),
             schema=lambda schema: None,
             warning=lambda warning: _line(warning=warning),
+            rows=lambda read, of: _line(stage="read", rows=read, of=of),
+            drawn=lambda facts: _line(**_counts(facts)),
         )
     elif style is ProgressStyle.OFF:
-        yield Watcher(lambda stage, done: None, _show_schema, _show_warning)
+        yield Watcher(lambda stage, done: None, _show_schema, _show_warning, drawn=_show_drawn)
     else:
-        with _bar() as step:
-            yield Watcher(step, _show_schema, _show_warning)
+        with _bar() as bar:
+            yield Watcher(bar.step, _show_schema, _show_warning, bar.rows, _show_drawn)
+
+
+class _Bar(NamedTuple):
+    step: Callable[[str, float], None]
+    rows: Callable[[int, int], None]
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, float], None]]:
+def _bar() -> Iterator[_Bar]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("read", total=1.0)
-        yield lambda stage, done: progress.update(task, completed=done, description=stage)
+        yield _Bar(
+            lambda stage, done: progress.update(task, total=1.0, completed=done, description=stage),
+            lambda read, of: progress.update(
+                task, total=of, completed=read, description=f"read {read:,} of {of:,} rows"
+            ),
+        )
 
 
 def _show_schema(findings: "Sequence[Finding]") -> None:
@@ -231,6 +259,21 @@ def _show_schema(findings: "Sequence[Finding]") -> None:
 
     for line in as_table(findings):
         typer.echo(line, err=True)
+
+
+def _counts(facts: "DataFacts") -> dict[str, int]:
+    """Of data from which rows were drawn: those that were read, that have a label, and that were drawn."""
+    labelled = facts.anomalies + facts.normals
+    return {"read": labelled + (facts.drawn_from or 0), "labelled": labelled, "drawn": facts.unlabelled}
+
+
+def _show_drawn(facts: "DataFacts") -> None:
+    counts = _counts(facts)
+    typer.echo(
+        f"{counts['read']:,} rows: {counts['labelled']:,} labelled, which are all kept, and "
+        f"{counts['drawn']:,} drawn from the others",
+        err=True,
+    )
 
 
 def _show_warning(warning: str) -> None:

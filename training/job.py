@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nearnorm.models.bundle.bundle import refuse_other_files
-from nearnorm.models.bundle.manifest import Reading
+from nearnorm.models.bundle.manifest import DataFacts, Reading
 from nearnorm.models.data.tables import Arrays
 from nearnorm.models.errors import ConfigError
 from nearnorm.training.dataset.columns.infer import Finding
@@ -19,6 +19,7 @@ from nearnorm.training.dataset.known_normal import (
     overlap,
     shared_rows,
 )
+from nearnorm.training.dataset.lake.draw import untold
 from nearnorm.training.dataset.load import AS_FOUND, Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.source import refuse_data_within
@@ -46,14 +47,21 @@ class TrainingJob:
     reading: Reading = AS_FOUND
 
 
+def _untold_facts(_: DataFacts) -> None:
+    """Where they go of a caller that does not ask."""
+
+
 @dataclass(frozen=True)
 class Watcher:
     """Whom training tells: `step(stage, done)` with done from 0 to 1 of the whole, what every column is
-    taken for, and every warning."""
+    taken for, and every warning; of more rows than are kept, `rows(read, of)` while they are read, and what
+    was kept of them."""
 
     step: Callable[[str, float], None]
     schema: Callable[[Sequence[Finding]], None]
     warning: Callable[[str], None]
+    rows: Callable[[int, int], None] = untold
+    drawn: Callable[[DataFacts], None] = _untold_facts
 
 
 @dataclass(frozen=True)
@@ -77,10 +85,14 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     refuse_other_files(job.out)
     refuse_data_within(job.out, job.source, job.held_out, job.validation, job.reference)
     _refuse_useless_validation(job)
-    data = load(job.source, job.label_column, job.recipe.columns, job.time_column, reading=job.reading)
+    data = load(
+        job.source, job.label_column, job.recipe.columns, job.time_column, None, job.reading, watcher.rows
+    )
+    if data.facts.drawn_from is not None:
+        watcher.drawn(data.facts)
     sample = None
     if job.reference is not None:
-        sample = load_known_normal(job.reference, job.label_column, data.schema, job.reading)
+        sample = load_known_normal(job.reference, job.label_column, data.schema, job.reading, watcher.rows)
     data, rows = lay_out(data, sample, job.seed)
     watcher.schema(data.findings)
     for warning in data.warnings:

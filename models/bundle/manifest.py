@@ -6,7 +6,7 @@ Times, durations and the machine stand outside the core, so that equal training 
 
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from nearnorm.models.canonical import digest
 from nearnorm.models.data.files.format import FOUND, FileFormat
@@ -22,7 +22,8 @@ class Part(BaseModel):
 class DataFacts(Part):
     """What the model was trained on. `digest` covers the rows, labels included; `base_digest` those of the
     base data alone, where a retraining added others (None: there are no others). `held_out` labelled rows
-    were kept from training, for the gate: the trust set."""
+    were kept from training, for the gate: the trust set. The `unlabelled` rows were drawn from `drawn_from`
+    (None: they are all there were; nothing is said then, so that versions stay as they are)."""
 
     digest: str
     base_digest: str | None = None
@@ -33,6 +34,12 @@ class DataFacts(Part):
     normals: int
     unlabelled: int
     held_out: int = 0
+    drawn_from: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
+
+    @property
+    def stands_for(self) -> float:
+        """How many rows of the data each unlabelled one stands for."""
+        return 1.0 if self.drawn_from is None else self.drawn_from / max(self.unlabelled, 1)
 
 
 class NumericProfile(Part):
@@ -169,12 +176,21 @@ class Core(Part):
         return digest(self.model_dump(mode="json"))
 
 
+class Draw(Part):
+    """Of more `unlabelled` rows so many are drawn (None: by the number of columns), by the seed."""
+
+    unlabelled: int | None = None
+    seed: int = 0
+
+
 class Reading(Part):
-    """How the training data was read, where its user said so: its files, and the words of its labels."""
+    """How the training data was read, where its user said so: its files, the words of its labels, and what is
+    kept of more rows than memory holds (None: all of them)."""
 
     files: FileFormat = FOUND
     anomaly_value: str | None = None
     normal_value: str | None = None
+    draw: Draw | None = None
 
 
 class Manifest(Part):

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 
 from nearnorm.models.bundle.manifest import Reading
-from nearnorm.models.data.files.read import read_table
+from nearnorm.models.data.files.parts import open_parts
 from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.models.data.tables import to_arrays
 from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.equal import row_keys
-from nearnorm.training.dataset.labels import ANOMALY, NORMAL, parse_labels
+from nearnorm.training.dataset.labels import ANOMALY, NORMAL, LabelWords
+from nearnorm.training.dataset.lake.draw import Told, keep, untold
 from nearnorm.training.dataset.load import (
     AS_FOUND,
     FEWEST_ROWS,
@@ -39,24 +40,34 @@ class KnownNormal:
 
 
 def load_known_normal(
-    source: str, label_column: str, schema: FeatureSchema, reading: Reading = AS_FOUND
+    source: str,
+    label_column: str,
+    schema: FeatureSchema,
+    reading: Reading = AS_FOUND,
+    told: Told = untold,
 ) -> KnownNormal:
-    """Read a file by the schema of a model. It needs no labels; a row that is labelled an anomaly is refused.
+    """Read files by the schema of a model. They need no labels; a row that is labelled an anomaly is refused.
+    Of more rows than `reading` keeps unlabelled ones so many are drawn.
 
     Raises DataError naming the column and the row.
     """
     known = {label_column, *schema.names}
-    table = read_table(source, [f.name for f in schema.categorical], reading.files, known=known)
-    if label_column in table.column_names:
-        labels = parse_labels(table.column(label_column), label_column, reading, every=False)
-        anomalies = np.flatnonzero(labels == ANOMALY)
-        if len(anomalies):
+    parts = open_parts(source, [f.name for f in schema.categorical], reading.files, known=known)
+    if label_column in parts.names:
+        words = LabelWords(label_column)
+        for part in parts.read([label_column]):
+            words.add(part.column(label_column))
+        meanings = words.meanings(reading, every=False)
+        anomalies = [words.first[word] for word, meaning in meanings.items() if meaning == ANOMALY]
+        if anomalies:
             raise DataError(
-                f"{source}: row {anomalies[0] + 1} is labelled an anomaly: a reference holds rows that are "
+                f"{source}: row {min(anomalies) + 1} is labelled an anomaly: a reference holds rows that are "
                 "known to be normal, and no others"
             )
-        table = table.drop_columns([label_column])
-    return known_normal(source, table, schema)
+        parts = parts.without(label_column)
+    kept = keep(parts, None, reading, told)
+    with kept.told_apart():
+        return known_normal(source, kept.table, schema)
 
 
 def known_normal(source: str, table: pa.Table, schema: FeatureSchema) -> KnownNormal:

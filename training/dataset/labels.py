@@ -1,6 +1,6 @@
 """A label column, in the words people use -> anomaly, normal or unlabelled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -16,6 +16,7 @@ _ANOMALY = frozenset({"1", "true", "t", "yes", "y", "anomaly"})
 _NORMAL = frozenset({"0", "false", "f", "no", "n", "normal"})
 _UNLABELLED = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _MOST_NAMED = 5
+_MOST_WORDS = 100_000
 
 
 def parse_labels(column: pa.ChunkedArray, name: str, reading: Reading, every: bool = True) -> np.ndarray:
@@ -24,19 +25,76 @@ def parse_labels(column: pa.ChunkedArray, name: str, reading: Reading, every: bo
     Raises DataError naming the row whose label means none of them; ConfigError, if `every` named value has to
     be there, for one that no row has.
     """
-    kind = column.type
-    if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
-        raise DataError(f"label column {name!r} holds values of type {kind}: {_expected()}")
-    encoded = column.dictionary_encode().unify_dictionaries()
-    texts = [] if not encoded.num_chunks else [_text(v) for v in encoded.chunk(0).dictionary.to_pylist()]
-    meanings = _named(texts, name, reading, every) if reading.anomaly_value else [_meaning(t) for t in texts]
-    if None in meanings:
-        value = encoded.chunk(0).dictionary[meanings.index(None)]
-        row = pc.index(column.cast(value.type), value).as_py()
-        raise DataError(f"label column {name!r}: row {row + 1} holds {value.as_py()!r}: {_expected()}")
-    codes = np.array([*meanings, UNLABELLED], np.int8)
-    parts = [pc.fill_null(c.indices.cast(pa.int64()), len(texts)).to_numpy() for c in encoded.chunks]
-    return codes[np.concatenate(parts)] if parts else np.empty(0, np.int8)
+    words = LabelWords(name)
+    words.add(column)
+    return labels_of(column, words.meanings(reading, every))
+
+
+class LabelWords:
+    """The words of a label column, which may come in parts: `rows` of each, and the `first` that has it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._seen = 0
+        self._values: dict[str, object] = {}
+        self.rows: dict[str, int] = {}
+        self.first: dict[str, int] = {}
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        """The next rows. Raises DataError for a type that holds no labels, and for too many words."""
+        kind = column.type
+        if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
+            raise DataError(f"label column {self._name!r} holds values of type {kind}: {_expected()}")
+        for chunk in column.chunks:
+            encoded = _encoded(chunk)
+            values, codes = encoded.dictionary, encoded.indices
+            present = pc.is_valid(codes).to_numpy(zero_copy_only=False)
+            places = np.flatnonzero(present)
+            used, first, counts = np.unique(
+                pc.drop_null(codes).to_numpy(), return_index=True, return_counts=True
+            )
+            for code, place, count in zip(
+                used.tolist(), places[first].tolist(), counts.tolist(), strict=True
+            ):
+                value = values[code].as_py()
+                text = _text(value)
+                self._values.setdefault(text, value)
+                self.first[text] = min(self.first.get(text, self._seen + place), self._seen + place)
+                self.rows[text] = self.rows.get(text, 0) + count
+            self._seen += len(chunk)
+            if len(self.rows) > _MOST_WORDS:
+                raise DataError(
+                    f"label column {self._name!r} holds more than {_MOST_WORDS:,} different values: give "
+                    "--label-column where the labels stand in another"
+                )
+
+    def meanings(self, reading: Reading, every: bool = True) -> dict[str, int]:
+        """What each word means. Raises DataError and ConfigError as `parse_labels`."""
+        texts = list(self.rows)
+        if reading.anomaly_value:
+            return dict(zip(texts, _named(texts, self._name, reading, every), strict=True))
+        known = {text: meaning for text in texts if (meaning := _meaning(text)) is not None}
+        wrong = [text for text in texts if text not in known]
+        if wrong:
+            text = min(wrong, key=self.first.__getitem__)
+            row, value = self.first[text], self._values[text]
+            raise DataError(f"label column {self._name!r}: row {row + 1} holds {value!r}: {_expected()}")
+        return known
+
+
+def labels_of(column: pa.ChunkedArray, meanings: Mapping[str, int]) -> np.ndarray:
+    """The labels int8 [N] of a column's rows by what their words mean."""
+    parts = [np.empty(0, np.int8)]
+    for chunk in column.chunks:
+        encoded = _encoded(chunk)
+        texts = map(_text, encoded.dictionary.to_pylist())
+        codes = np.array([*(meanings.get(text, UNLABELLED) for text in texts), UNLABELLED], np.int8)
+        parts.append(codes[pc.fill_null(encoded.indices.cast(pa.int64()), len(codes) - 1).to_numpy()])
+    return np.concatenate(parts)
+
+
+def _encoded(chunk: pa.Array) -> pa.DictionaryArray:
+    return chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
 
 
 def _expected() -> str:
@@ -68,7 +126,7 @@ def _meaning(text: str) -> int | None:
     return NORMAL if word in _NORMAL or number == 0 else None
 
 
-def _named(texts: Sequence[str], name: str, reading: Reading, every: bool) -> list[int | None]:
+def _named(texts: Sequence[str], name: str, reading: Reading, every: bool) -> list[int]:
     """By --anomaly-value and --normal-value; without the second the one other word is the normal one."""
     anomaly, normal = reading.anomaly_value, reading.normal_value
     for option, value in (("--anomaly-value", anomaly), ("--normal-value", normal)):

@@ -1,13 +1,14 @@
 """A data file -> typed columns, labels, and an honest split into rows to train on and rows to judge by."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from nearnorm.models.bundle.manifest import DataFacts, Reading
+from nearnorm.models.data.files.parts import open_parts
 from nearnorm.models.data.files.read import ignore, read_table
 from nearnorm.models.data.match import absent_columns
 from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema
@@ -16,6 +17,7 @@ from nearnorm.models.data.toml_text import quoted
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.columns.infer import Finding, infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
+from nearnorm.training.dataset.lake.draw import Told, keep, untold
 from nearnorm.training.dataset.recipe import ColumnOverride
 from nearnorm.training.dataset.times import as_time, order_of
 
@@ -65,8 +67,10 @@ def load(
     time_column: str | None = None,
     older: FeatureSchema | None = None,
     reading: Reading = AS_FOUND,
+    told: Told = untold,
 ) -> Dataset:
-    """Read a data file for training; kinds of an `older` schema go on as they are.
+    """Read data files for training; kinds of an `older` schema go on as they are. Of more rows than
+    `reading` keeps some are drawn, and `told` how many have been read.
 
     Raises DataError or ConfigError naming the column and the row.
     """
@@ -80,17 +84,20 @@ def load(
     warnings: list[str] = []
     known: frozenset[str] = frozenset() if older is None else older.names
     named = {label_column, *overrides, *known, *([] if time_column is None else [time_column])}
-    table = read_table(source, text, reading.files, warnings.append, named)
-    labels = _labels(source, table, label_column, reading)
-    if table.num_columns < 2:
+    parts = open_parts(source, text, reading.files, warnings.append, named)
+    for name, option in ((label_column, "--label-column"), (time_column, "--time-column")):
+        if name is not None and name not in parts.names:
+            raise _no_column(source, parts.names, name, option)
+    if len(parts.names) < 2:
         raise DataError(
             f"{source} has one column: records need at least one feature beside their label "
             "(where it holds more, give --csv-separator)"
         )
-    if time_column is not None and time_column not in table.column_names:
-        raise _no_column(source, table, time_column, "--time-column")
-    features = table.drop_columns([label_column])
-    data = typed(source, features, labels, label_column, overrides, time_column, older)
+    kept = keep(parts, label_column, reading, told)
+    labels = parse_labels(kept.table.column(label_column), label_column, reading)
+    features = kept.table.drop_columns([label_column])
+    with kept.told_apart():
+        data = typed(source, features, labels, label_column, overrides, time_column, older, kept.drawn_from)
     return replace(data, warnings=(*warnings, *data.warnings))
 
 
@@ -102,17 +109,21 @@ def typed(
     overrides: dict[str, ColumnOverride],
     time_column: str | None = None,
     older: FeatureSchema | None = None,
+    drawn_from: int | None = None,
 ) -> Dataset:
     """The columns of N records, as `read_table` gives them, and their labels [N] int8 -> what training reads.
 
-    `label_column` is what the bundle calls the labels. Raises DataError or ConfigError naming the column and
+    `label_column` is what the bundle calls the labels; the unlabelled rows are all there are, or were
+    `drawn_from` so many. Raises DataError or ConfigError naming the column and
     the row.
     """
     _refuse_categories(features, [name for name, override in overrides.items() if override.is_text])
     known: frozenset[str] = frozenset() if older is None else older.names
     if time_column is not None and time_column not in {*overrides, *known}:
         overrides = {**overrides, time_column: as_time(features.column(time_column), time_column)}
-    inferred = infer_schema(features, overrides, older)
+    rows, unlabelled = len(labels), int((labels == UNLABELLED).sum())
+    in_all = rows if drawn_from is None else rows - unlabelled + drawn_from
+    inferred = infer_schema(features, overrides, older, in_all)
     schema = inferred.schema
     arrays = to_arrays(features, schema)
     refuse_bad_rows(source, arrays)
@@ -127,10 +138,11 @@ def typed(
             digest=digest_of(schema, arrays.numeric, arrays.codes, labels, time),
             label_column=label_column,
             time_column=time_column,
-            rows=len(labels),
+            rows=rows,
             anomalies=int((labels == ANOMALY).sum()),
             normals=int((labels == NORMAL).sum()),
-            unlabelled=int((labels == UNLABELLED).sum()),
+            unlabelled=unlabelled,
+            drawn_from=drawn_from,
         ),
         findings=inferred.findings,
         warnings=inferred.warnings,
@@ -150,7 +162,9 @@ def load_labelled(
     table = read_table(source, [f.name for f in schema.categorical], reading.files, warn, known)
     for sentence in absent_columns(source, table.column_names, schema):
         warn(sentence)
-    labels = _labels(source, table, label_column, reading, every=False)
+    if label_column not in table.column_names:
+        raise _no_column(source, table.column_names, label_column, "--label-column")
+    labels = parse_labels(table.column(label_column), label_column, reading, every=False)
     arrays = to_arrays(table.drop_columns([label_column]), schema)
     refuse_bad_rows(source, arrays)
     return arrays, labels
@@ -165,16 +179,8 @@ def _refuse_categories(table: pa.Table, declared: list[str]) -> None:
             )
 
 
-def _labels(
-    source: str, table: pa.Table, label_column: str, reading: Reading, every: bool = True
-) -> np.ndarray:
-    if label_column not in table.column_names:
-        raise _no_column(source, table, label_column, "--label-column")
-    return parse_labels(table.column(label_column), label_column, reading, every)
-
-
-def _no_column(source: str, table: pa.Table, name: str, option: str) -> DataError:
-    return DataError(f"{source} has no column {name!r} (it has {_listed(table.column_names)}): give {option}")
+def _no_column(source: str, names: Sequence[str], name: str, option: str) -> DataError:
+    return DataError(f"{source} has no column {name!r} (it has {_listed(names)}): give {option}")
 
 
 def refuse_bad_rows(source: str, arrays: Arrays) -> None:
@@ -239,5 +245,5 @@ def digest_of(schema: FeatureSchema, *arrays: np.ndarray | None) -> str:
     return sha.hexdigest()
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

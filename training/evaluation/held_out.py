@@ -80,7 +80,7 @@ def of_labels(data: Dataset, split: Split, crossed: CrossFit | None) -> Evidence
         headline = "How well it finds anomalies is not known: label some, and train again."
         return Evidence(headline, how, np.empty(0), np.empty(0), measure(np.empty(0), 0))
     anomalous = data.labels[crossed.rows] == ANOMALY
-    unlabelled = int((data.labels == UNLABELLED).sum())
+    unlabelled = int((data.labels == UNLABELLED).sum()) * data.facts.stands_for
     weight = 0.0 if split.sample else len(split.reference) / unlabelled
     metrics = measure(crossed.rank[anomalous], len(split.reference), weight)
     how = (

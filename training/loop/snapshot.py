@@ -116,6 +116,9 @@ def convert(records: Sequence[Mapping[str, Any]], schema: FeatureSchema) -> Arra
 
 
 def _facts(base: Dataset, labels: np.ndarray, digest: str) -> DataFacts:
+    unlabelled, drawn_from = int((labels == UNLABELLED).sum()), base.facts.drawn_from
+    if drawn_from is not None:
+        drawn_from += unlabelled - base.facts.unlabelled
     return base.facts.model_copy(
         update={
             "digest": digest,
@@ -123,7 +126,8 @@ def _facts(base: Dataset, labels: np.ndarray, digest: str) -> DataFacts:
             "rows": len(labels),
             "anomalies": int((labels == ANOMALY).sum()),
             "normals": int((labels == NORMAL).sum()),
-            "unlabelled": int((labels == UNLABELLED).sum()),
+            "unlabelled": unlabelled,
+            "drawn_from": drawn_from,
         }
     )
 

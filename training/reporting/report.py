@@ -7,7 +7,7 @@ from string import Template
 
 import numpy as np
 
-from nearnorm.models.bundle.manifest import Manifest, Reference
+from nearnorm.models.bundle.manifest import DataFacts, Manifest, Reference
 from nearnorm.models.conformal import DEFAULT_BUDGET, threshold
 from nearnorm.models.data.clock import HOURS, with_hours
 from nearnorm.models.data.schema import Kind
@@ -113,7 +113,11 @@ def _tiles(findings: Findings) -> str:
             _between(metrics["recall_at_budget_low"], metrics["recall_at_budget_high"]),
         ),
         *_wholly_labelled(metrics),
-        ("rows", f"{facts.rows:,}", f"{core.reference.rows:,} {_reference(core.reference)}"),
+        (
+            "rows",
+            f"{facts.rows:,}",
+            f"{_of_how_many(facts)}{core.reference.rows:,} {_reference(core.reference)}",
+        ),
         (
             "labels",
             f"{facts.anomalies + facts.normals:,}",
@@ -130,6 +134,13 @@ def _tiles(findings: Findings) -> str:
         f'<div class="tile"><b>{value}</b><span>{escape(name)}</span><small>{escape(note)}</small></div>'
         for name, value, note in tiles
     )
+
+
+def _of_how_many(facts: DataFacts) -> str:
+    if facts.drawn_from is None:
+        return ""
+    in_all = facts.rows - facts.unlabelled + facts.drawn_from
+    return f"of {in_all:,} in all, unlabelled ones drawn; "
 
 
 def _reference(reference: Reference) -> str:

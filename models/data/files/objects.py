@@ -1,9 +1,10 @@
 """Data in an object store (`s3://bucket/key`, a prefix ending in /, or a glob), by obstore (extra s3)."""
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -11,10 +12,13 @@ import pyarrow as pa
 from nearnorm.models.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "az")
+BLOCK_BYTES, BLOCKS = 1 << 23, 16
+"""What is fetched at once of an object, and how many such pieces are held."""
 Opener = Callable[[], pa.NativeFile]
 
 
@@ -64,14 +68,51 @@ def find(source: str, is_data: Callable[[str], bool]) -> list[FoundObject]:
 
 def _found(store: "ObjectStore", entry: "ObjectMeta", url: str, key: str) -> FoundObject:
     mark = f"{entry['size']}-{entry['e_tag'] or entry['last_modified'].isoformat()}"
-    return FoundObject(url, key, partial(_opened, store, entry["path"], url), entry["size"], mark)
+    opener = partial(_opened, store, entry["path"], entry["size"], url)
+    return FoundObject(url, key, opener, entry["size"], mark)
 
 
-def _opened(store: "ObjectStore", key: str, url: str) -> pa.NativeFile:
-    import obstore
+def _opened(store: "ObjectStore", key: str, size: int, url: str) -> pa.NativeFile:
+    return pa.PythonFile(io.BufferedReader(_Object(store, key, size, url)), mode="r")
 
-    with _reaching(url):
-        return pa.BufferReader(obstore.get(store, key).bytes().to_bytes())
+
+class _Object(io.RawIOBase):
+    """An object, of which the pieces are fetched that are read. Raises DataError."""
+
+    def __init__(self, store: "ObjectStore", key: str, size: int, url: str) -> None:
+        import obstore
+
+        def fetched(block: int) -> bytes:
+            start = block * BLOCK_BYTES
+            with _reaching(url):
+                end = min(start + BLOCK_BYTES, size)
+                return obstore.get_range(store, key, start=start, end=end).to_bytes()
+
+        self._size, self._at = size, 0
+        self._block = lru_cache(BLOCKS)(fetched)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        wanted = memoryview(buffer).cast("B")
+        if self._at >= self._size:
+            return 0
+        block, start = divmod(self._at, BLOCK_BYTES)
+        part = self._block(block)[start : start + len(wanted)]
+        wanted[: len(part)] = part
+        self._at += len(part)
+        return len(part)
 
 
 @contextmanager

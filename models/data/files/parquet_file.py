@@ -1,6 +1,7 @@
-"""A Parquet file -> a table, in parts, so that texts are never held as they stand."""
+"""A Parquet file -> tables, in parts, so that texts are never held as they stand."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,37 +11,55 @@ from nearnorm.models.data.files.plain import TEXT, plain
 from nearnorm.models.errors import DataError
 
 BATCH_ROWS = 65_536
+_BUFFER_BYTES = 1 << 22
+"""What is read of a column at once: without it, all of a row group."""
 
 
 def read_parquet(file: DataFile) -> pa.Table:
     """Raises DataError naming the file."""
+    parts = list(parquet_parts(file))
+    if not parts:
+        raise DataError(f"{file.name} holds no rows")
+    names = parts[0].column_names
+    columns = [_joined([part.column(i) for part in parts]) for i in range(len(names))]
+    return pa.table(columns, names=names)
+
+
+def parquet_parts(file: DataFile, wanted: Collection[str] | None = None) -> Iterator[pa.Table]:
+    """The file's rows in order, in tables of at most BATCH_ROWS, of all columns or of the `wanted` ones.
+    Raises DataError naming the file."""
+    with _opened(file) as reader:
+        names = reader.schema_arrow.names
+        if wanted is not None:
+            names = [name for name in names if name in wanted]
+        for batch in reader.iter_batches(BATCH_ROWS, columns=None if wanted is None else names):
+            columns = batch.columns if wanted is None else [batch.column(name) for name in names]
+            part = pa.table([plain(pa.chunked_array([c])) for c in columns], names=names)
+            _check_text(file.name, part)
+            yield part
+
+
+def parquet_shape(file: DataFile) -> tuple[int, pa.Schema]:
+    """How many rows the file has, and its columns, of the types that `plain` gives them: by its footer."""
+    with _opened(file) as reader:
+        empty = [plain(pa.chunked_array([], kind)) for kind in reader.schema_arrow.types]
+        kinds = [column.type for column in empty]
+        return reader.metadata.num_rows, pa.schema(list(zip(reader.schema_arrow.names, kinds, strict=True)))
+
+
+@contextmanager
+def _opened(file: DataFile) -> Iterator[pq.ParquetFile]:
     try:
         with file.open() as opened:
             if opened.size() == 0:
                 raise DataError(f"{file.name} is empty")
-            return _read(file.name, opened)
+            with pq.ParquetFile(opened, buffer_size=_BUFFER_BYTES, pre_buffer=False) as reader:
+                yield reader
     except (pa.ArrowException, OSError, UnicodeDecodeError):
         raise DataError(
             f"{file.name} cannot be read as parquet: it is damaged, cut short, encrypted or no Parquet file: "
             "write it anew"
         ) from None
-
-
-def _read(name: str, opened: pa.NativeFile) -> pa.Table:
-    with pq.ParquetFile(opened) as reader:
-        names = reader.schema_arrow.names
-        parts = [
-            pa.table([plain(pa.chunked_array([c])) for c in batch.columns], names=names)
-            for batch in reader.iter_batches(batch_size=BATCH_ROWS)
-        ]
-    if not parts:
-        raise DataError(f"{name} holds no rows")
-    columns = {}
-    for i, column in enumerate(names):
-        pieces = [part.column(i) for part in parts]
-        _check_text(name, column, pieces)
-        columns[i] = _joined(pieces)
-    return pa.table(list(columns.values()), names=names)
 
 
 def _joined(pieces: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
@@ -50,10 +69,11 @@ def _joined(pieces: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for piece in pieces for chunk in piece.cast(kind).chunks], kind)
 
 
-def _check_text(file: str, name: str, parts: Sequence[pa.ChunkedArray]) -> None:
+def _check_text(file: str, part: pa.Table) -> None:
     """Nobody else looks whether what Parquet calls text is any."""
-    for chunk in (chunk for part in parts if part.type == TEXT for chunk in part.chunks):
-        try:
-            chunk.dictionary.validate(full=True)
-        except pa.ArrowInvalid:
-            raise DataError(f"{file}: column {name!r} is not UTF-8 text: write it anew as such") from None
+    for name, column in zip(part.column_names, part.columns, strict=True):
+        for chunk in column.chunks if column.type == TEXT else ():
+            try:
+                chunk.dictionary.validate(full=True)
+            except pa.ArrowInvalid:
+                raise DataError(f"{file}: column {name!r} is not UTF-8 text: write it anew as such") from None

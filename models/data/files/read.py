@@ -31,10 +31,7 @@ def read_table(
     `known` ones are, else in Unicode's normal form C. Raises DataError or ConfigError naming the file or
     column.
     """
-    files = find_files(source)
-    kinds = {file.is_parquet for file in files}
-    if len(kinds) > 1:
-        raise DataError(f"{source} means CSV and Parquet files: name one kind, as in '{source}/*.parquet'")
+    files = find_alike(source)
     texts, wanted = spellings(as_text), {*known, *as_text}
     tables = [read_file(file, texts, given, warn) for file in files]
     table = _concatenated(
@@ -45,14 +42,32 @@ def read_table(
     return table
 
 
+def find_alike(source: str) -> list[DataFile]:
+    """The files that `source` means, all CSV or all Parquet. Raises DataError."""
+    files = find_files(source)
+    if len({file.is_parquet for file in files}) > 1:
+        raise DataError(f"{source} means CSV and Parquet files: name one kind, as in '{source}/*.parquet'")
+    return files
+
+
 def read_file(
     file: DataFile, as_text: Collection[str], given: FileFormat, warn: Callable[[str], object]
 ) -> pa.Table:
     """One file, and the columns that its folders hold. `as_text`: however they are spelled in it."""
     table = read_parquet(file) if file.is_parquet else read_csv(file, as_text, given, warn)
-    twice = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+    refuse_twice(file, table.column_names)
+    return with_partitions(file, table)
+
+
+def refuse_twice(file: DataFile, names: Sequence[str]) -> None:
+    """Raise DataError where two columns have one name."""
+    twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise DataError(f"{file.name} names a column twice: {', '.join(twice)}")
+
+
+def with_partitions(file: DataFile, table: pa.Table) -> pa.Table:
+    """Rows of the file, and the columns that its folders' names hold."""
     for name, value in file.partitions.items():
         if name not in table.column_names:
             table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()).cast(TEXT))
@@ -60,21 +75,27 @@ def read_file(
 
 
 def _concatenated(files: Sequence[DataFile], tables: Sequence[pa.Table]) -> pa.Table:
-    first = tables[0]
-    for file, table in zip(files[1:], tables[1:], strict=True):
-        differing = set(first.column_names) ^ set(table.column_names)
+    schema = common_schema(files, [table.schema for table in tables])
+    columns = {}
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        columns[name] = pa.chunked_array(
+            [chunk for table in tables for chunk in table.column(name).cast(kind).chunks], kind
+        )
+    return pa.table(columns).unify_dictionaries()
+
+
+def common_schema(files: Sequence[DataFile], schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns of all of the files, in the order of the first. Raises DataError where they differ."""
+    first = schemas[0]
+    for file, schema in zip(files[1:], schemas[1:], strict=True):
+        differing = set(first.names) ^ set(schema.names)
         if differing:
             raise DataError(
                 f"{file.name} and {files[0].name} have different columns: only one has "
                 f"{', '.join(sorted(differing))}"
             )
-    columns = {}
-    for name in first.column_names:
-        kind = _common_type(name, files, [table.schema.field(name).type for table in tables])
-        columns[name] = pa.chunked_array(
-            [chunk for table in tables for chunk in table.column(name).cast(kind).chunks], kind
-        )
-    return pa.table(columns).unify_dictionaries()
+    kinds = {name: [schema.field(name).type for schema in schemas] for name in first.names}
+    return pa.schema([(name, _common_type(name, files, kinds[name])) for name in first.names])
 
 
 def _common_type(name: str, files: Sequence[DataFile], kinds: Sequence[pa.DataType]) -> pa.DataType:

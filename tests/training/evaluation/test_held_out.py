@@ -72,6 +72,10 @@ def test_labelled_anomalies_count_among_the_records_as_if_nobody_had_labelled_th
     median = of_labels(data, rows, crossed).metrics["median_rarity"]
     weight = len(rows.reference) / (data.labels == -1).sum()
     assert median == pytest.approx((1 + 12 * weight) / (len(rows.reference) + 1 + 12 * weight), rel=1e-3)
+    facts = data.facts.model_copy(update={"drawn_from": 100 * data.facts.unlabelled})
+    drawn = of_labels(replace(data, facts=facts), rows, crossed).metrics["median_rarity"]
+    weight /= 100
+    assert drawn == pytest.approx((1 + 12 * weight) / (len(rows.reference) + 1 + 12 * weight), rel=1e-2)
     known = of_labels(data, replace(rows, sample="a digest"), crossed).metrics["median_rarity"]
     assert known == pytest.approx(1 / 597), "a sample of normals has no anomalies to count"
 

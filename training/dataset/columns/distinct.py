@@ -1,6 +1,6 @@
 """A column's distinct values and how many rows have each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,12 +10,14 @@ import pyarrow.compute as pc
 
 @dataclass(frozen=True)
 class DistinctValues:
-    """`values` [N] are none of them null, `counts` [N] the rows of each; `column` has `rows_in_all`."""
+    """`values` [N] are none of them null, `counts` [N] the rows of each; `column` has `rows_in_all`, each of
+    which stands for so many rows of the data, where they were drawn."""
 
     name: str
     column: pa.ChunkedArray
     values: pa.Array
     counts: np.ndarray
+    stands_for: float = 1.0
 
     @property
     def rows(self) -> int:
@@ -40,9 +42,8 @@ class DistinctValues:
         return float(self.counts[chosen].sum() / max(self.rows, 1))
 
     def chosen(self, chosen: np.ndarray) -> "DistinctValues":
-        return DistinctValues(
-            self.name, self.column, self.values.filter(pa.array(chosen)), self.counts[chosen]
-        )
+        values, counts = self.values.filter(pa.array(chosen)), self.counts[chosen]
+        return replace(self, values=values, counts=counts)
 
     def without(self, marks: tuple[str, ...]) -> "DistinctValues":
         """Those that are none of the marks."""
@@ -51,7 +52,7 @@ class DistinctValues:
         return self.chosen(~np.isin([text.strip() for text in self.texts], marks))
 
 
-def distinct_values(name: str, column: pa.ChunkedArray) -> DistinctValues | None:
+def distinct_values(name: str, column: pa.ChunkedArray, stands_for: float = 1.0) -> DistinctValues | None:
     """None for a column whose values cannot be told apart: lists, structs, bytes."""
     kind = column.type
     if pa.types.is_nested(kind) or pa.types.is_binary(kind):
@@ -60,4 +61,4 @@ def distinct_values(name: str, column: pa.ChunkedArray) -> DistinctValues | None
     values = counted.field("values")
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    return DistinctValues(name, column, values, counted.field("counts").to_numpy())
+    return DistinctValues(name, column, values, counted.field("counts").to_numpy(), stands_for)

@@ -54,10 +54,14 @@ class Inferred:
 
 
 def infer_schema(
-    table: pa.Table, overrides: Mapping[str, ColumnOverride], older: FeatureSchema | None = None
+    table: pa.Table,
+    overrides: Mapping[str, ColumnOverride],
+    older: FeatureSchema | None = None,
+    rows: int | None = None,
 ) -> Inferred:
     """Infer every column of the table; what an override says is taken as given, and kinds of an `older`
-    schema go on as they are. A column that is kept need not be in the table.
+    schema go on as they are. A column that is kept need not be in the table. `rows`: of how many the table's
+    were drawn (None: they are all there are).
 
     Raises ConfigError for an override that names no column or does not fit it, DataError for a column that
     changes its type half-way.
@@ -67,10 +71,12 @@ def infer_schema(
             raise ConfigError(f"[schema.{quoted(name)}]: the data has no column of that name")
     before = {} if older is None else {feature.name: feature for feature in older.features}
     findings, refused = [], []
+    stands_for = 1.0 if rows is None else rows / table.num_rows
     for name in table.column_names:
         override = overrides.get(name, ColumnOverride())
         try:
-            findings.append(_find(name, table.column(name), override, before.get(name)))
+            found = distinct_values(name, table.column(name), stands_for)
+            findings.append(_find(name, table.column(name), found, override, before.get(name)))
         except DataError as error:
             refused.append(str(error))
     if refused:
@@ -123,8 +129,13 @@ def _kept_beside(
             yield Finding(feature, "not in the data", (), 1.0, 0, (), (warning,))
 
 
-def _find(name: str, column: pa.ChunkedArray, override: ColumnOverride, before: Feature | None) -> Finding:
-    found = distinct_values(name, column)
+def _find(
+    name: str,
+    column: pa.ChunkedArray,
+    found: DistinctValues | None,
+    override: ColumnOverride,
+    before: Feature | None,
+) -> Finding:
     kind = Kind.TIME if override.of_time else None if override.kind is None else Kind(override.kind)
     if before is not None and kind in (None, before.kind):
         marks = _marks_of(before.kind, found, before.missing)

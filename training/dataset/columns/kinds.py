@@ -126,7 +126,7 @@ def _is_counter(found: DistinctValues) -> bool:
     if found.rows < FEWEST_ROWS_OF_AN_IDENTIFIER:
         return False
     bounds = pc.min_max(found.values).as_py()
-    if bounds["max"] - bounds["min"] < IDENTIFIER_SPAN * found.rows:
+    if bounds["max"] - bounds["min"] < IDENTIFIER_SPAN * found.rows * found.stands_for:
         return True
     ordered = found.column.drop_null().to_numpy()
     return bool((ordered[1:] > ordered[:-1]).all())

@@ -1,15 +1,19 @@
 """A name means what its user wrote: a file, a folder, a glob, an object store's keys."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from obstore.store import S3Store
 
+from nearnorm.models.data.files import objects
 from nearnorm.models.data.files.find import refuse_overwriting
+from nearnorm.models.data.files.parts import open_parts
 from nearnorm.models.data.files.read import read_table
 from nearnorm.models.errors import ConfigError, DataError
 from tests.s3 import BUCKET, running_s3
@@ -84,6 +88,36 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         for key, x in {"day=1/a.csv": 1, "day=2/a.csv": 2, "day=2/_b.csv": 9, "other.csv": 3}.items():
             obstore.put(store, f"in/{key}", f"x,s\n{x},a\n".encode())
         yield f"s3://{BUCKET}/in"
+
+
+def test_a_parquet_object_is_fetched_in_pieces_and_none_is_held_as_a_whole(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.table(
+        {"x": np.random.default_rng(0).normal(size=20_000), "label": pa.nulls(20_000, pa.int8())}
+    )
+    written = io.BytesIO()
+    pq.write_table(table, written, row_group_size=1_000)
+    obstore.put(S3Store(BUCKET), "in/lake/a.parquet", written.getvalue())
+    monkeypatch.setattr(objects, "BLOCK_BYTES", 10_000)
+    assert read_table(f"{bucket}/lake/a.parquet").equals(table)
+    fetched: list[tuple[int, int]] = []
+    get = obstore.get_range
+
+    def noted(store: S3Store, key: str, *, start: int, end: int) -> object:
+        fetched.append((start, end))
+        return get(store, key, start=start, end=end)
+
+    monkeypatch.setattr(obstore, "get_range", noted)
+    parts = open_parts(f"{bucket}/lake/")
+    assert (parts.names, parts.rows) == (("x", "label"), 20_000)
+    assert sum(end - start for start, end in fetched) < len(written.getvalue()) / 2, "its footer alone"
+    reading = parts.read(None)
+    assert next(reading).num_rows == 20_000
+    assert max(end - start for start, end in fetched) == 10_000
+    obstore.delete(S3Store(BUCKET), "in/lake/a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet does not exist"):
+        list(parts.read(None))
 
 
 def test_urls_of_an_object_store_are_read_like_files(bucket: str) -> None:
