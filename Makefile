@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 LOWEST := $(addprefix tests/service/,http inference ledger process records scoring serving feedback/submission)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-graph bench-serve bench-oip bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
+.PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-lake bench-graph bench-serve bench-oip bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
         bench-scale bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak screenshots docs clean
 
 help: ## list the verbs
@@ -68,6 +68,9 @@ bench: bench-training bench-serve ## training and scoring speed
 bench-training: setup ## seconds and memory of `nearnorm train`
 	@$(BIN)/python -m tests.benchmarks.bench_training command
 	@$(BIN)/python -m tests.benchmarks.bench_training scale
+
+bench-lake: setup ## `nearnorm train` on more rows than memory holds (5 GB of disk)
+	@$(BIN)/python -m tests.benchmarks.bench_lake
 
 bench-graph: setup ## processor time a row of the exported graph, beside the paper preset's
 	@$(BIN)/python -m tests.benchmarks.bench_graph
