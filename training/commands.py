@@ -249,7 +249,7 @@ def _bar() -> Iterator[_Bar]:
         yield _Bar(
             lambda stage, done: progress.update(task, total=1.0, completed=done, description=stage),
             lambda read, of: progress.update(
-                task, total=of, completed=read, description=f"read {read:,} of {of:,} rows"
+                task, total=of, completed=read, description=f"read {read:,} of {of:,} rows, each twice"
             ),
         )
 
