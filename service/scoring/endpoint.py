@@ -71,8 +71,8 @@ INLINE_LOOSE_BYTES = 2**16
 INLINE_ARROW_BYTES = 2**17
 INLINE_ROWS = 2_000
 """Rows up to which a JSON body is read and its answer written in the event loop."""
-INLINE_LINES = 500
-"""The same of JSON lines: to say what is wrong with one takes five microseconds."""
+INLINE_LOOSE_ROWS = 500
+"""The same of records that are not typed, and of JSON lines: one takes five microseconds, however short."""
 _OVERLOADED = raw_response(overloaded())
 
 
@@ -372,7 +372,9 @@ class DirectScore:
 def takes_long(request: Envelope, size: int) -> bool:
     """Whether a decoded request of `size` bytes has many rows, or goes cell by cell and has many of them."""
     if type(request) is Envelope:
-        return size > INLINE_LOOSE_BYTES
+        records = request.records
+        many = not isinstance(records, UnsetType) and len(records) > INLINE_LOOSE_ROWS
+        return many or size > INLINE_LOOSE_BYTES
     if size <= 2 * INLINE_ROWS:  # a row takes two bytes at least
         return False
     if not isinstance(request.records, UnsetType):
@@ -385,7 +387,7 @@ def _body_takes_long(sent: Body) -> bool:
     """The same of a body that is not decoded yet."""
     if sent.codec == ARROW_CODEC:
         return len(sent.content) > INLINE_ARROW_BYTES
-    return len(sent.content) > INLINE_LOOSE_BYTES or lines.count(sent.content) > INLINE_LINES
+    return len(sent.content) > INLINE_LOOSE_BYTES or lines.count(sent.content) > INLINE_LOOSE_ROWS
 
 
 def _empty(request: Envelope) -> None:

@@ -23,7 +23,12 @@ from nearnorm.service.errors import Overloaded
 from nearnorm.service.scoring.bulk import lane as lanes
 from nearnorm.service.scoring.bulk.lane import MOST_REQUESTS, BulkLane
 from nearnorm.service.scoring.bulk.messages import ReadBody, Written
-from nearnorm.service.scoring.endpoint import INLINE_BYTES, INLINE_LOOSE_BYTES, INLINE_ROWS
+from nearnorm.service.scoring.endpoint import (
+    INLINE_BYTES,
+    INLINE_LOOSE_BYTES,
+    INLINE_LOOSE_ROWS,
+    INLINE_ROWS,
+)
 from nearnorm.service.settings import Settings
 from tests.contract.wire import connect, score_request
 from tests.service.api.test_health import value
@@ -66,6 +71,8 @@ def pid(app: Application) -> int | None:
         ({"columns": {"amount": [1.0] * INLINE_ROWS, "channel": ["web"] * INLINE_ROWS}}, False),
         ({"columns": {"amount": [1.0] * (INLINE_ROWS + 1), "channel": ["web"] * (INLINE_ROWS + 1)}}, True),
         ({"records": [{"channel": "web"}] * (INLINE_ROWS + 1)}, True),
+        ({"records": [7] * INLINE_LOOSE_ROWS}, False),
+        ({"records": [7] * (INLINE_LOOSE_ROWS + 1)}, True),
     ],
 )
 def test_the_process_is_started_with_the_first_body_that_takes_long(
