@@ -24,14 +24,16 @@ from typing import Any
 
 import numpy as np
 
+from nearnorm import Client
+from nearnorm.client.answers import JobDocument, LabelItem
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.training.commands import ProgressStyle, train
 from tests.benchmarks.analyst_report import report
 from tests.benchmarks.bench_data import bench_data
 from tests.benchmarks.pools import SETS, Pool, load
 from tests.benchmarks.rivals import by_model, rivals
-from tests.journey.loop import ended, serving
-from tests.service.waiting import logged, until
+from tests.journey.loop import logged, serves, serving
+from tests.service.waiting import until
 
 LONGEST_JOB = 1800.0  # seconds
 
@@ -52,27 +54,26 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[
         confirmed = 0  # reviews that were second opinions
         settings = {"audit_rate": "1.0", "retrain_after": str(reviews), "reference_reviews": "0"}
         with serving(home, **settings) as client:
-            client.put("/policy", json={"budget": budget}).raise_for_status()
+            client.set_policy(budget)
             first: list[float] = []
             for number in range(rounds):
                 left = [i for i in range(len(records)) if i not in judged]
-                answer = client.post("/score", json={"records": [records[i] for i in left], "ids": left})
-                results = answer.raise_for_status().json()["results"]
-                first = first or [r.get("score", 0.0) for r in results]
+                scores = client.score([records[i] for i in left], ids=left)
+                first = first or [score or 0.0 for score in scores.columns["score"]]
                 until(lambda: logged(client), 60)
-                queue = client.get("/queue", params={"limit": reviews}).json()["queue"]
+                queue = list(client.queue(limit=reviews))
                 chosen = [int(item["id"]) for item in queue]
                 confirmed += sum(item["why"] == "second_opinion" for item in queue)
                 judged |= {i: int(pool.truth[i]) for i in chosen}
                 items = [
-                    {"event_id": item["event_id"], "label": "anomaly" if judged[i] else "normal"}
+                    LabelItem(event_id=item["event_id"], label="anomaly" if judged[i] else "normal")
                     for item, i in zip(queue, chosen, strict=True)
                 ]
                 found.append(sum(judged.values()))
                 started = time.perf_counter()
-                told = client.post("/feedback", json={"labels": items}).raise_for_status().json()
-                asked = told["retraining"] if "job_id" in told["retraining"] else client.post("/jobs").json()
-                job = ended(client, asked["job_id"], LONGEST_JOB)
+                told = client.label(items)["retraining"]
+                job_id = told["job_id"] if "job_id" in told else client.retrain()["job_id"]
+                job = client.wait(job_id, timeout=LONGEST_JOB, every=0.1)
                 wait_for(client, job)
                 seconds.append(round(time.perf_counter() - started, 1))
                 states.append(job["state"])
@@ -96,9 +97,9 @@ def ours(pool: Pool, rounds: int, reviews: int, budget: str, seed: int) -> dict[
         }
 
 
-def wait_for(client: Any, job: dict[str, Any]) -> None:
+def wait_for(client: Client, job: JobDocument) -> None:
     """Until the new version serves."""
-    while job.get("activated") and client.get("/readyz").json()["models"][0]["version"] != job["version"]:
+    while job.get("activated") and not serves(client, job["version"]):
         time.sleep(0.1)
 
 

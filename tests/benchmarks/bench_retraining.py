@@ -14,26 +14,30 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
 import pyarrow.parquet as pq
 
+from nearnorm import Client
+from nearnorm.client.answers import LabelItem
 from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.training.commands import ProgressStyle, train
-from tests.journey.loop import serving
+from tests.journey.loop import running
 from tests.training.conftest import SAMPLES
 
 LABELS = 20
 
 
-def verdicts() -> tuple[list[dict[str, Any]], list[str]]:
+def verdicts() -> tuple[list[dict[str, Any]], list[Literal["anomaly", "normal"]]]:
     """As many held-out records as LABELS, half of them anomalies, and what an analyst says of each."""
     rows = pq.read_table(SAMPLES / "shuttle_held_out.parquet").to_pylist()
-    records, said = [], []
-    for label, word in ((1, "anomaly"), (0, "normal")):
+    records: list[dict[str, Any]] = []
+    said: list[Literal["anomaly", "normal"]] = []
+    words: tuple[tuple[int, Literal["anomaly", "normal"]], ...] = ((1, "anomaly"), (0, "normal"))
+    for label, word in words:
         for row in [row for row in rows if row["label"] == label][: LABELS // 2]:
             records.append({name: value for name, value in row.items() if name != "label"})
             said.append(word)
@@ -45,22 +49,21 @@ def measured(bundle: Bundle, rows: int, folder: Path) -> dict[str, Any]:
     store = ModelStore(folder / "models")
     store.activate(store.publish(bundle.path), by="bench")
     records, said = verdicts()
-    with serving(folder, audit_rate="1.0", retrain_after=str(LABELS), second_opinion_below="0") as client:
-        while "\nnearnorm_workers 1.0" not in client.get("/metrics").text:
+    settings = {"audit_rate": "1.0", "retrain_after": str(LABELS), "second_opinion_below": "0"}
+    with running(folder, **settings) as url, Client(url) as client:
+        while "\nnearnorm_workers 1.0" not in client.request("GET", "/metrics"):
             time.sleep(0.2)  # it is there before the labels are, as in life
-        client.put("/policy", json={"budget": "60%"}).raise_for_status()  # half of it are anomalies
-        results = client.post("/score", json={"records": records}).raise_for_status().json()["results"]
+        client.set_policy("60%")  # half of it are anomalies
+        scores = client.score(records)
         labels = [
-            {"event_id": result["event_id"], "label": word}
-            for result, word in zip(results, said, strict=True)
+            LabelItem(event_id=score["event_id"], label=word)
+            for score, word in zip(scores, said, strict=True)
         ]
         started = time.perf_counter()
-        told = client.post("/feedback", json={"labels": labels}).raise_for_status().json()
-        stages, job = watched(client, told["retraining"]["job_id"], started)
+        told = client.label(labels)
+        stages, job = watched(url, told["retraining"]["job_id"], started)
         assert job.get("activated"), job["reasons"]
-        while (
-            client.post("/score", json={"records": records[:1]}).json()["model"]["version"] != job["version"]
-        ):
+        while client.score(records[:1]).version != job["version"]:
             time.sleep(0.05)
         seconds = time.perf_counter() - started
         trained = json.loads((folder / "jobs" / job["job_id"] / "result.json").read_bytes())["rows"]
@@ -68,11 +71,11 @@ def measured(bundle: Bundle, rows: int, folder: Path) -> dict[str, Any]:
     return {"seconds": round(seconds, 1), "stages": stages}
 
 
-def watched(client: httpx.Client, job_id: str, started: float) -> tuple[dict[str, float], dict[str, Any]]:
+def watched(url: str, job_id: str, started: float) -> tuple[dict[str, float], dict[str, Any]]:
     """When each stage was first told, in seconds since the labels were sent, and the job at its end."""
     begins: dict[str, float] = {}
     job: dict[str, Any] = {}
-    with client.stream("GET", f"/jobs/{job_id}/events", timeout=600) as stream:
+    with httpx.stream("GET", f"{url}/jobs/{job_id}/events", timeout=600) as stream:
         for line in stream.iter_lines():
             if line.startswith("data: "):
                 job = json.loads(line.removeprefix("data: "))

@@ -12,8 +12,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from nearnorm import Client
 from nearnorm.models.store.folder import ModelStore
-from tests.journey.loop import serving
+from tests.journey.loop import running
 from tests.load.wrk import Load, write_script
 from tests.service.bundles import make_bundle
 
@@ -30,20 +31,18 @@ def main() -> None:
         store = ModelStore(folder / "home" / "models")
         versions = [store.publish(make_bundle(folder / str(seed), seed=seed).path) for seed in (0, 1)]
         store.activate(versions[0], by="bench")
-        with serving(folder / "home", worker="off") as client:
+        with running(folder / "home", worker="off") as url, Client(url) as client:
             body = json.dumps({"records": [RECORD]}).encode()
             script = write_script(Load("swaps", CONNECTIONS, 1, "/score", "application/json", [body]), folder)
-            url = str(client.base_url).rstrip("/")
             command = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d600s", "-s", str(script), url]
             load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             memory = []
             for number in range(given.swaps):
                 version = versions[(number + 1) % 2]
-                client.post(f"/models/{version}/activate").raise_for_status()
-                answer = client.post("/score", json={"records": [RECORD]}).raise_for_status().json()
-                assert answer["model"]["version"] == version
+                client.activate(version)
+                assert client.score([RECORD]).version == version
                 if number % 20 == 19:
-                    memory.append(resident(client.get("/metrics").text))
+                    memory.append(resident(client.request("GET", "/metrics")))
             load.send_signal(2)  # wrk tells its figures on an interrupt
             told = load.communicate()[0]
     failed = sum(

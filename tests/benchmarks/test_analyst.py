@@ -2,34 +2,24 @@
 without HTTP it learns from the same rows as a retraining."""
 
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow as pa
 
 from tests.benchmarks.bench_queue import Learner
 from tests.benchmarks.pools import Pool
-from tests.journey.loop import serving
-from tests.service.waiting import logged, until
-
-
-def record(client: httpx.Client) -> dict[str, Any]:
-    document = client.get("/openapi.json").json()
-    body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
-    sample: dict[str, Any] = body["examples"]["records"]["value"]["records"][0]
-    return sample
+from tests.journey.loop import example_record, logged, serving
+from tests.service.waiting import until
 
 
 def test_the_queue_knows_every_scored_record_once_the_log_has_written(tmp_path: Path) -> None:
     with serving(tmp_path, worker="off", audit_rate="1") as client:
-        sample = record(client)
+        sample = example_record(client)
         name = next(name for name, value in sample.items() if type(value) is float)
         sent = [{**sample, name: float(i)} for i in range(150)]
-        results = client.post("/score", json={"records": sent}).json()["results"]
+        scores = client.score(sent)
         until(lambda: logged(client), 10)
-        queue = client.get("/queue", params={"limit": 200}).json()["queue"]
-        assert {item["event_id"] for item in queue} == {result["event_id"] for result in results}
+        assert {item["event_id"] for item in client.queue(limit=200)} == set(scores.columns["event_id"])
 
 
 def test_the_analyst_without_http_learns_from_what_a_retraining_fits_on() -> None:

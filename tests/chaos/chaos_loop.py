@@ -21,16 +21,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from nearnorm import Client
+from nearnorm.client import ProblemError
 from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.feedback.labels import labels
 from nearnorm.service.ledger.tables.jobs import ENDED, jobs
-from tests.chaos.kills import Load, Service, database_of, example_record
+from tests.chaos.kills import Load, Service, database_of
+from tests.journey.loop import example_record
 from tests.training.conftest import SAMPLES
 
 VICTIMS = {"service", "worker", "training"}
@@ -128,8 +130,9 @@ def run(database: str, kills: int, seed: int = 0, minutes: float = float("inf"))
         )
         service.start()
         # room for alerts on what analysts found, so that the gate lets models pass and some are activated
-        httpx.put(f"{service.url}/policy", json={"budget": BUDGET}, timeout=30).raise_for_status()
-        record = example_record(service.url)
+        client = Client(service.url)
+        client.set_policy(BUDGET)
+        record = example_record(client)
         load = Load(service.url, record, LABEL_PAUSE)
         load.start()
         for number in range(kills):
@@ -151,13 +154,14 @@ def run(database: str, kills: int, seed: int = 0, minutes: float = float("inf"))
             else:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            outcome.did_not_serve += not serves(service.url, record)
+            outcome.did_not_serve += not serves(client, record)
             if number % 10 == 9:
-                told = {"kills": number + 1, **killed, **states(service.url)}
+                told = {"kills": number + 1, **killed, **states(client)}
                 told["seconds"] = round(time.monotonic() - started)
                 print(database, json.dumps(told), file=sys.stderr, flush=True)
         load.stop()
-        settle(service.url)
+        settle(client)
+        client.close()
         service.close()
         outcome.kills = dict(killed)
         count(home, Ledger.at(url, home), load, outcome)
@@ -165,10 +169,12 @@ def run(database: str, kills: int, seed: int = 0, minutes: float = float("inf"))
     return outcome
 
 
-def serves(url: str, record: dict[str, Any]) -> bool:
+def serves(client: Client, record: dict[str, Any]) -> bool:
     """Whether the champion that the log names answers with a score."""
-    answer = httpx.post(f"{url}/score", json={"records": [record]}, timeout=30)
-    return answer.status_code == 200 and "score" in answer.json()["results"][0]
+    try:
+        return "score" in client.score([record])[0]
+    except ProblemError:
+        return False
 
 
 def result_comes(home: Path) -> None:
@@ -179,15 +185,14 @@ def result_comes(home: Path) -> None:
         time.sleep(0.005)
 
 
-def states(url: str) -> Counter[str]:
+def states(client: Client) -> Counter[str]:
     """How many of the newest jobs are in which state."""
-    page = httpx.get(f"{url}/jobs?limit=200", timeout=30).json()
-    return Counter(job["state"] for job in page["jobs"])
+    return Counter(job["state"] for job in client.jobs(limit=200))
 
 
-def settle(url: str) -> None:
+def settle(client: Client) -> None:
     deadline = time.monotonic() + SETTLE
-    while time.monotonic() < deadline and not set(states(url)) <= set(ENDED):
+    while time.monotonic() < deadline and not set(states(client)) <= set(ENDED):
         time.sleep(0.5)
 
 

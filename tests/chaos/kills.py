@@ -29,9 +29,13 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
+from nearnorm import Client
+from nearnorm.client import ProblemError, UnreachableError
+from nearnorm.client.answers import LabelItem
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import events
 from nearnorm.service.ledger.tables.feedback.labels import labels
+from tests.journey.loop import example_record
 from tests.service.ledger.servers import running_postgres
 
 BAD, FAR = 0.05, 8.0  # so many records in one are anomalies, and so far from the others
@@ -150,7 +154,7 @@ class Load:
             return next(self._numbers)
 
     def _score(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=30) as client:
+        with Client(self._url, patience=0) as client:
             while not self._stop.wait(0.005):
                 life = self.life
                 # a thousand different ones, so that a training is as long at the end as at first
@@ -158,17 +162,19 @@ class Load:
                 records = [self._varied(shift) for shift in shifts]
                 ids = [f"tx-{self._number()}" for _ in records]
                 try:
-                    answer = client.post("/score", json={"records": records, "ids": ids})
-                except httpx.TransportError:
+                    scores = client.score(records, ids=ids)
+                except UnreachableError:
                     self._stop.wait(0.05)
                     continue
-                self.scored[answer.status_code] += 1
-                if answer.status_code == 200:
-                    for shift, result in zip(shifts, answer.json()["results"], strict=True):
-                        if "event_id" in result:
-                            self.kept[result["event_id"]] = life
-                            if shift >= FAR:
-                                self.bad.add(result["event_id"])
+                except ProblemError as error:
+                    self.scored[error.status] += 1
+                    continue
+                self.scored[200] += 1
+                for shift, event_id in zip(shifts, scores.columns["event_id"], strict=True):
+                    if event_id is not None:
+                        self.kept[event_id] = life
+                        if shift >= FAR:
+                            self.bad.add(event_id)
 
     def _varied(self, chance: float) -> dict[str, Any]:
         return {
@@ -178,7 +184,7 @@ class Load:
 
     def _label(self, seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311
-        with httpx.Client(base_url=self._url, timeout=30) as client:
+        with Client(self._url, patience=0) as client:
             while not self._stop.wait(self._label_pause):
                 recent = list(self.kept)[-50:]
                 if not recent:
@@ -186,32 +192,34 @@ class Load:
                 key = f"key-{self._number()}"
                 chosen = chance.sample(recent, min(len(recent), chance.randint(1, 3)))
                 items = [
-                    {
-                        "event_id": id_,
-                        "label": "anomaly" if id_ in self.bad else "normal",
-                        "comment": f"{key}/{i}",
-                    }
+                    LabelItem(
+                        event_id=id_,
+                        label="anomaly" if id_ in self.bad else "normal",
+                        comment=f"{key}/{i}",
+                    )
                     for i, id_ in enumerate(chosen)
                 ]
                 self.sent[key] = len(items)
                 self._send(client, key, items)
 
-    def _send(self, client: httpx.Client, key: str, items: list[dict[str, str]]) -> None:
-        """Until there is an answer: the point of a key is that this is safe."""
+    def _send(self, client: Client, key: str, items: list[LabelItem]) -> None:
+        """Until there is an answer: the point of a key is that this is safe. The client, which could do so by
+        itself, has no patience here: every answer is counted."""
         while not self._stop.is_set():
             try:
-                answer = client.post("/feedback", json={"labels": items}, headers={"Idempotency-Key": key})
-            except httpx.TransportError:
+                stored = client.label(items, idempotency_key=key)
+            except UnreachableError:
                 self._stop.wait(0.05)
                 continue
-            if answer.status_code == 503:
-                assert int(answer.headers["Retry-After"]) > 0
-                self.put_off += 1
-                self._stop.wait(0.2)
-                continue
-            self.answers[answer.status_code] += 1
-            if answer.status_code == 201:
-                self.acknowledged[key] = [r["feedback_id"] for r in answer.json()["receipts"]]
+            except ProblemError as error:
+                if error.status == 503 and error.retry_after:
+                    self.put_off += 1
+                    self._stop.wait(0.2)
+                    continue
+                self.answers[error.status] += 1
+                return
+            self.answers[201] += 1
+            self.acknowledged[key] = [receipt["feedback_id"] for receipt in stored["receipts"]]
             return
 
 
@@ -223,7 +231,8 @@ def run(database: str, kills: int, seed: int = 0) -> Outcome:
     with _home() as home, database_of(database) as url:
         service = Service(home, url)
         service.start()
-        load = Load(service.url, example_record(service.url))
+        with Client(service.url) as client:
+            load = Load(service.url, example_record(client))
         load.start()
         for _ in range(kills):
             time.sleep(chance.uniform(0.05, 1.2))
@@ -261,14 +270,6 @@ def count(ledger: Ledger, load: Load, outcome: Outcome) -> None:
     outcome.kept_events = len(load.kept)
     outcome.lost_events = lives.total()
     outcome.most_lost = max(lives.values(), default=0)
-
-
-def example_record(url: str) -> dict[str, Any]:
-    """The example that the service's own document gives."""
-    document = httpx.get(f"{url}/openapi.json", timeout=30).json()
-    body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
-    record: dict[str, Any] = body["examples"]["records"]["value"]["records"][0]
-    return record
 
 
 @contextlib.contextmanager

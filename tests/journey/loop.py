@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from tests.service.waiting import until
+from nearnorm import Client
+from nearnorm.client import UnreachableError
+from tests.service.waiting import all_logged, until
 
 NEARNORM = Path(sys.executable).parent / "nearnorm"
-ENDED = ("succeeded", "refused", "failed", "cancelled")
+LONGEST_JOB = 300.0  # seconds, on a machine with much else to do
 
 
 @contextlib.contextmanager
-def serving(home: Path, **settings: str) -> Iterator[httpx.Client]:
-    """A client of a service in a process of its own, until the block ends."""
+def running(home: Path, **settings: str) -> Iterator[str]:
+    """The address of a service in a process of its own, which is ready, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     home.mkdir(parents=True, exist_ok=True)
@@ -29,29 +29,47 @@ def serving(home: Path, **settings: str) -> Iterator[httpx.Client]:
         process = subprocess.Popen(
             [NEARNORM, "serve", "--port", str(port)], env=environment, stdout=log, stderr=log
         )
+        url = f"http://127.0.0.1:{port}"
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            with Client(url, patience=0) as client:
                 until(lambda: _ready(client, process), 60)
-                yield client
+            yield url
         finally:
             process.terminate()
             process.wait(60)
 
 
-def _ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> bool:
+@contextlib.contextmanager
+def serving(home: Path, **settings: str) -> Iterator[Client]:
+    """A client of such a service."""
+    with running(home, **settings) as url, Client(url, timeout=60) as client:
+        yield client
+
+
+def _ready(client: Client, process: "subprocess.Popen[bytes]") -> bool:
     assert process.poll() is None, "the service ended by itself: see service.log"
-    with contextlib.suppress(httpx.TransportError):
-        return client.get("/readyz").status_code == 200
+    return is_ready(client)
+
+
+def is_ready(client: Client) -> bool:
+    with contextlib.suppress(UnreachableError):
+        return client.ready()["ready"]
     return False
 
 
-def ended(client: httpx.Client, job_id: str, seconds: float = 180) -> dict[str, Any]:
-    """The job, once it has ended."""
-    job: dict[str, Any] = {}
+def serves(client: Client, version: str) -> bool:
+    """Whether a version is the one that serves."""
+    return client.ready()["models"][0]["version"] == version
 
-    def over() -> bool:
-        job.update(client.get(f"/jobs/{job_id}").json())
-        return job["state"] in ENDED
 
-    until(over, seconds)
-    return job
+def logged(client: Client) -> bool:
+    """Whether every kept event is in the ledger, so that the queue knows it."""
+    return all_logged(client.request("GET", "/metrics"))
+
+
+def example_record(client: Client) -> dict[str, Any]:
+    """The example that the service's own document gives."""
+    document = client.request("GET", "/openapi.json")
+    body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
+    record: dict[str, Any] = body["examples"]["records"]["value"]["records"][0]
+    return record

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.journey.loop import NEARNORM, ended, serving
+from tests.journey.loop import LONGEST_JOB, NEARNORM, serving
 from tests.service.waiting import until
 
 NAMES = (
@@ -68,11 +68,10 @@ def test_training_serving_processes_a_worker_and_a_retraining_import_nothing_fro
     nearnorm("models", "activate", nearnorm("models", "import", "bundle"))
     with serving(home, workers="2") as client:
         record = {"amount": 9_000.0, "age": 20}
-        statement = {"record": record, "label": "anomaly", "analyst": "mei"}
-        client.post("/feedback", json={"labels": [statement]}).raise_for_status()
-        job = ended(client, client.post("/jobs", json={}).raise_for_status().json()["job_id"])
+        client.label({"record": record, "label": "anomaly"}, analyst="mei")
+        job = client.wait(client.retrain()["job_id"], timeout=LONGEST_JOB)
         assert job["state"] in ("succeeded", "refused"), job
-        assert client.post("/score", json={"records": [record]}).status_code == 200
+        assert client.score([record])[0]["score"] > 0
     assert trapped(folder) == ""
     assert "it is started again" not in (home / "service.log").read_text()
 
@@ -83,7 +82,7 @@ def test_one_serving_process_and_the_worker_beside_it_import_nothing_from_the_cu
     home = folder.parent / "home"
     with serving(home) as client:
         until(lambda: "worker ready" in (home / "service.log").read_text(), 60)
-        assert client.post("/score", json={"records": [{}]}).status_code == 200
+        assert "score" in client.score([{}])[0]
     assert trapped(folder) == ""
 
 

@@ -91,9 +91,9 @@ def test_a_semicolon_file_with_commas_umlauts_and_dates_is_served(tmp_path: Path
     usual = record | {"Konto eröffnet": "01.02.2020", "Gebucht am": "2025-06-03T12:10:00Z"}
     fraud = record | {"Konto eröffnet": "29.05.2025", "Gebucht am": "03.06.2025 02:10"}
     with serving(home) as client:
-        answer = client.post("/score", json={"records": [usual, fraud], "explain": True}).json()
-    first, second = answer["results"]
-    assert "warnings" not in answer
+        answer = client.score([usual, fraud], explain=True)
+    first, second = answer
+    assert answer.warnings == []
     assert not {"imputed", "unknown"} & {*first, *second}
     assert (first["anomaly"], second["anomaly"]) == (False, True)
     assert {reason["feature"] for reason in second["reasons"]} & {"Konto eröffnet", "Gebucht am"}

@@ -9,31 +9,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.journey.loop import NEARNORM, serving
+from nearnorm import Client
+from nearnorm.client import UnauthorizedError
+from nearnorm.client.answers import LabelItem, ScoredRow
+from tests.journey.loop import NEARNORM, example_record, is_ready, running, serving
 from tests.service.waiting import until
 
 
-def strangest(client: httpx.Client) -> dict[str, Any]:
+def strangest(client: Client) -> dict[str, Any]:
     """A record that the starter model finds anomalous: its own example, with numbers from elsewhere."""
-    document = client.get("/openapi.json").json()
-    body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
-    sample: dict[str, Any] = body["examples"]["records"]["value"]["records"][0]
+    sample = example_record(client)
     tried = [
         {name: value * factor if type(value) is float else value for name, value in sample.items()}
         for factor in (-1e6, -1e3, -10.0, 10.0, 1e3, 1e6)
     ]
-    results = client.post("/score", json={"records": tried}).json()["results"]
-    return max(zip(tried, results, strict=True), key=lambda pair: float(pair[1]["percentile"]))[0]
+    scores = client.score(tried)
+    return max(zip(tried, scores, strict=True), key=lambda pair: pair[1]["percentile"])[0]
 
 
-def score(client: httpx.Client, record: dict[str, Any], id_: str) -> dict[str, Any]:
-    answer = client.post("/score", json={"records": [record], "ids": [id_]})
-    assert answer.status_code == 200, answer.text
-    result: dict[str, Any] = answer.json()["results"][0]
-    return result
+def score(client: Client, record: dict[str, Any], id_: str) -> ScoredRow:
+    return client.score([record], ids=[id_])[0]
 
 
 def test_score_see_the_event_label_it_score_again_see_the_verdict_set_a_budget(tmp_path: Path) -> None:
@@ -42,32 +39,29 @@ def test_score_see_the_event_label_it_score_again_see_the_verdict_set_a_budget(t
         event_id = score(client, record, "tx-1")["event_id"]
 
         def queued() -> bool:
-            items = client.get("/queue", params={"limit": 50}).json()["queue"]
+            items = client.queue(limit=50)
             return any(item["event_id"] == event_id or item["record"] == record for item in items)
 
         until(queued, 5)
-        label = {"event_id": event_id, "label": "anomaly", "analyst": "ann", "class": "fraud"}
-        taken = client.post("/feedback", json={"labels": [label]}, headers={"Idempotency-Key": "1"})
-        assert taken.status_code == 201
-        feedback_id = taken.json()["receipts"][0]["feedback_id"]
+        label = LabelItem({"event_id": event_id, "label": "anomaly", "analyst": "ann", "class": "fraud"})
+        feedback_id = client.label(label, idempotency_key="1")["receipts"][0]["feedback_id"]
         again = score(client, record, "tx-2")
         assert again["anomaly"] is True
         assert again["matched_feedback"] == {"feedback_id": feedback_id, "label": "anomaly"}
         assert not queued()
-        assert client.get(f"/feedback/{feedback_id}").json()["record_id"] == "tx-1"
+        assert client.receipt(feedback_id)["record_id"] == "tx-1"
 
-        changed = client.put("/policy", json={"budget": "5%"}).json()
+        changed = client.set_policy("5%")
         assert changed["policy"]["budget"] == "5%"
         assert changed["previous"]["expected_alert_rate"] < changed["policy"]["expected_alert_rate"]
-        per_day = client.put("/policy", json={"budget": "40 a day"}).json()
-        assert per_day["policy"]["promised"]["alerts_a_day"] == 40
-        assert client.post("/policy/undo").json()["policy"]["budget"] == "5%"
-        actions = [entry["action"] for entry in client.get("/audit").json()["audit"]]
+        assert client.set_policy("40 a day")["policy"]["promised"]["alerts_a_day"] == 40
+        assert client.undo_policy()["policy"]["budget"] == "5%"
+        actions = [entry["action"] for entry in client.audit()]
         assert actions == ["policy.undo", "policy.put", "policy.put", "label"]
 
     with serving(tmp_path, worker="off") as client:
         assert score(client, record, "tx-3")["matched_feedback"]["feedback_id"] == feedback_id
-        assert client.get("/policy").json()["policy"]["budget"] == "5%"
+        assert client.policy()["policy"]["budget"] == "5%"
 
 
 def test_keys_guard_a_service_that_others_can_reach(tmp_path: Path) -> None:
@@ -82,9 +76,11 @@ def test_keys_guard_a_service_that_others_can_reach(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "NEARNORM_ALLOW_ANONYMOUS=true" in refused.stderr
     secret = nearnorm("keys", "create", "ops", "--role", "operate").stdout.strip()
-    with serving(tmp_path, worker="off", host="0.0.0.0") as client:  # noqa: S104
-        assert client.get("/policy").status_code == 401
-        assert client.get("/policy", headers={"Authorization": f"Bearer {secret}"}).status_code == 200
+    with running(tmp_path, worker="off", host="0.0.0.0") as url:  # noqa: S104
+        with Client(url) as stranger, pytest.raises(UnauthorizedError):
+            stranger.policy()
+        with Client(url, api_key=secret) as client:
+            assert client.policy()["policy"]["budget"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -95,22 +91,13 @@ def test_a_label_is_there_after_the_process_ended_in_any_way(tmp_path: Path, how
     process = subprocess.Popen(
         [NEARNORM, "serve", "--port", str(port)], env=environment, stderr=subprocess.DEVNULL
     )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-
-        def ready() -> bool:
-            try:
-                return client.get("/readyz").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        until(ready, 60)
+    with Client(f"http://127.0.0.1:{port}", patience=0) as client:
+        until(lambda: is_ready(client), 60)
         record = strangest(client)
-        taken = client.post("/feedback", json={"labels": [{"record": record, "label": "normal"}]})
-        assert taken.status_code == 201
+        feedback_id = client.label({"record": record, "label": "normal"})["receipts"][0]["feedback_id"]
         process.send_signal(how)
         process.wait(60)
     time.sleep(0.1)
     with serving(tmp_path, worker="off") as client:
-        feedback_id = taken.json()["receipts"][0]["feedback_id"]
-        assert client.get(f"/feedback/{feedback_id}").json()["status"] == "waiting"
+        assert client.receipt(feedback_id)["status"] == "waiting"
         assert score(client, record, "again")["matched_feedback"]["label"] == "normal"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tests.journey.loop import NEARNORM, ended, serving
+from nearnorm.client.answers import LabelItem
+from tests.journey.loop import LONGEST_JOB, NEARNORM, serving
 from tests.training.conftest import SAMPLES
 
 QUICK = '[fit]\npreset = "paper"\nrepresentation_epochs = 1\njoint_epochs = 2\n'
@@ -34,25 +35,21 @@ def test_the_paper_preset_is_trained_imported_served_labelled_and_retrained(tmp_
     usual = [row for row in held_out if row["label"] == 0][:12]
     labels = [row.pop("label") for row in odd + usual]
     with serving(home, audit_rate="1.0", retrain_after="1000") as client:
-        answer = client.post("/score", json={"records": odd + usual, "explain": True}).json()
-        assert answer["model"]["version"] == version
-        manifest = client.get(f"/models/{version}").json()
-        assert manifest["core"]["config"]["fit"]["preset"] == "paper"
-        results = answer["results"]
-        assert all(0 <= result["score"] <= 1 and "distance" in result for result in results)
+        scores = client.score(odd + usual, explain=True)
+        assert scores.version == version
+        assert client.manifest(version)["core"]["config"]["fit"]["preset"] == "paper"
+        assert all(0 <= score["score"] <= 1 and "distance" in score for score in scores)
         verdicts = [
-            {"event_id": result["event_id"], "label": "anomaly" if label else "normal", "analyst": "mei"}
-            for result, label in zip(results, labels, strict=True)
+            LabelItem(event_id=score["event_id"], label="anomaly" if label else "normal")
+            for score, label in zip(scores, labels, strict=True)
         ]
-        receipts = client.post("/feedback", json={"labels": verdicts}).raise_for_status().json()["receipts"]
-        job = ended(client, client.post("/jobs", json={}).raise_for_status().json()["job_id"])
+        receipts = client.label(verdicts, analyst="mei")["receipts"]
+        job = client.wait(client.retrain()["job_id"], timeout=LONGEST_JOB)
         assert job["state"] in ("succeeded", "refused"), job
         assert job["reasons"]  # of the gate
         if job["state"] == "succeeded":
-            retrained = client.get(f"/models/{job['version']}").json()
-            assert retrained["core"]["config"]["fit"]["preset"] == "paper"
-            receipt = client.get(f"/feedback/{receipts[0]['feedback_id']}").json()
-            assert receipt["status"] == "learned"
-        again = client.post("/score", json={"records": odd[:1]}).json()["results"][0]
+            assert client.manifest(job["version"])["core"]["config"]["fit"]["preset"] == "paper"
+            assert client.receipt(receipts[0]["feedback_id"])["status"] == "learned"
+        again = client.score(odd[:1])[0]
         assert again["matched_feedback"]["label"] == "anomaly"
         assert again["anomaly"] is True

@@ -5,16 +5,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score
 
+from nearnorm import Client
+from nearnorm.client.answers import LabelItem
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.samples.make_payments import make
-from tests.journey.loop import NEARNORM, ended, serving
+from tests.journey.loop import LONGEST_JOB, NEARNORM, running, serves
 from tests.service.running import home_with
 from tests.service.waiting import until
 from tests.training.conftest import PAYMENTS, train
@@ -39,8 +40,8 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return train(folder / "payments", str(folder / "base.parquet"), recipe=recipe)
 
 
-def key(home: Path, name: str, *roles: str) -> dict[str, str]:
-    """The header of a new API key."""
+def key(home: Path, name: str, *roles: str) -> str:
+    """A new API key."""
     options = [part for role in roles for part in ("--role", role)]
     environment = {**os.environ, "NEARNORM_HOME": str(home)}
     made = subprocess.run(
@@ -50,7 +51,7 @@ def key(home: Path, name: str, *roles: str) -> dict[str, str]:
         capture_output=True,
         text=True,
     )
-    return {"Authorization": f"Bearer {made.stdout.split()[-1]}"}
+    return made.stdout.split()[-1]
 
 
 def payments(rows: int, seed: int) -> tuple[list[dict[str, Any]], np.ndarray]:
@@ -59,54 +60,53 @@ def payments(rows: int, seed: int) -> tuple[list[dict[str, Any]], np.ndarray]:
     return table.to_pylist(), truth
 
 
-def strangest(client: httpx.Client, records: list[dict[str, Any]]) -> np.ndarray:
-    answer = client.post("/score", json={"records": records}).json()["results"]
-    return np.argsort([-one["score"] for one in answer], kind="stable")
+def strangest(client: Client, records: list[dict[str, Any]]) -> np.ndarray:
+    scores = client.score(records).columns["score"]
+    return np.argsort(-np.array(scores), kind="stable")
 
 
-def quality(client: httpx.Client) -> float:
+def quality(client: Client) -> float:
     """Average precision on payments that nobody labels."""
     records, truth = payments(2_000, seed=99)
-    answer = client.post("/score", json={"records": records}).json()["results"]
-    return float(average_precision_score(truth, [one["score"] for one in answer]))
+    return float(average_precision_score(truth, client.score(records).columns["score"]))
 
 
-def retrained(client: httpx.Client) -> dict[str, Any]:
-    job = ended(client, client.post("/jobs").json()["job_id"])
+def retrain(client: Client) -> None:
+    job = client.wait(client.retrain()["job_id"], timeout=LONGEST_JOB)
     assert job["state"] in ("succeeded", "refused"), job
     if job.get("activated"):
-        until(lambda: client.get("/readyz").json()["models"][0]["version"] == job["version"], 10)
-    return job
+        until(lambda: serves(client, job["version"]), 10)
 
 
 def after_ten_rounds(home: Path, beside_him: bool) -> float:
     """The quality of what serves after an honest analyst has worked, alone or beside a poisoner, who is told
     of and whom nobody puts in quarantine."""
     eve, soc = key(home, "eve", "feedback"), key(home, "soc", "feedback", "operate", "score")
-    with serving(home, retrain_after="1000") as client:
-        client.headers.update(soc)
+    with (
+        running(home, retrain_after="1000") as url,
+        Client(url, api_key=soc) as client,
+        Client(url, api_key=eve) as poisoner,
+    ):
         for number in range(ROUNDS):
             records, truth = payments(TRAFFIC, seed=number)
             order = strangest(client, records)
-            honest = [
-                {"record": records[i], "label": "anomaly" if truth[i] else "normal"} for i in order[:REVIEWED]
-            ]
-            client.post("/feedback", json={"labels": honest}).raise_for_status()
+            client.label(
+                LabelItem(record=records[i], label="anomaly" if truth[i] else "normal")
+                for i in order[:REVIEWED]
+            )
             if beside_him:
                 normal = [i for i in order[REVIEWED:] if truth[i] == 0]
-                lies = [
-                    {"record": records[i], "label": "anomaly", "analyst": name}
+                poisoner.label(
+                    LabelItem(record=records[i], label="anomaly", analyst=name)
                     for i in (*normal[:PLANTED], *normal[-CLUMSY:])
                     for name in ("eve", "mallory")
-                ]
-                client.post("/feedback", json={"labels": lies}, headers=eve).raise_for_status()
+                )
             if number % BETWEEN == BETWEEN - 1:
-                retrained(client)
-        trail = client.get("/audit", params={"limit": 200}).json()["audit"]
+                retrain(client)
+        trail = client.audit(limit=200)
         named = {entry["detail"]["key"] for entry in trail if entry["action"] == "labels.left_out"}
         assert named == ({"eve"} if beside_him else set())
-        doubted = client.get("/queue", params={"limit": 200}).json()["queue"]
-        waiting = [item for item in doubted if item["why"] == "second_opinion"]
+        waiting = [item for item in client.queue(limit=200) if item["why"] == "second_opinion"]
         assert bool(waiting) is beside_him
         assert {item["said"] for item in waiting} <= {"anomaly"}
         return quality(client)

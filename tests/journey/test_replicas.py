@@ -2,18 +2,12 @@
 
 from pathlib import Path
 
-import httpx
-
+from nearnorm import Client
 from nearnorm.models.store.folder import ModelStore
-from tests.journey.loop import serving
+from tests.journey.loop import serves, serving
 from tests.service.bundles import make_bundle
 from tests.service.ledger.servers import running_postgres
 from tests.service.waiting import until
-
-
-def version(client: httpx.Client) -> str:
-    served: str = client.get("/readyz").json()["models"][0]["version"]
-    return served
 
 
 def test_both_follow_every_promotion_and_rollback_within_five_seconds(tmp_path: Path) -> None:
@@ -24,14 +18,14 @@ def test_both_follow_every_promotion_and_rollback_within_five_seconds(tmp_path: 
         shared = {"database_url": url, "model_store": str(tmp_path / "store"), "worker": "off"}
         with serving(tmp_path / "a", **shared) as one, serving(tmp_path / "b", **shared) as other:
             for _ in range(3):
-                one.post(f"/models/{second}/activate").raise_for_status()
+                one.activate(second)
                 follow(other, second)
-                other.post("/models/rollback").raise_for_status()
+                other.rollback()
                 follow(one, first)
-            job_id = one.post("/jobs").json()["job_id"]
-            assert other.get(f"/jobs/{job_id}").json()["state"] == "queued"
-            assert other.post("/jobs").json()["job_id"] == job_id
+            job_id = one.retrain()["job_id"]
+            assert other.job(job_id)["state"] == "queued"
+            assert other.retrain()["job_id"] == job_id
 
 
-def follow(client: httpx.Client, wanted: str) -> None:
-    until(lambda: version(client) == wanted, 5)
+def follow(client: Client, wanted: str) -> None:
+    until(lambda: serves(client, wanted), 5)

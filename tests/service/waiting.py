@@ -23,4 +23,9 @@ def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
 
 def logged(client: httpx.Client) -> bool:
     """Whether every kept event is in the ledger, so that GET /queue knows it."""
-    return "\nnearnorm_events_waiting 0.0\n" in client.get("/metrics").text
+    return all_logged(client.get("/metrics").text)
+
+
+def all_logged(metrics: str) -> bool:
+    """The same, by what GET /metrics answered."""
+    return "\nnearnorm_events_waiting 0.0\n" in metrics

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.journey.loop import serving
+from nearnorm import Client
+from nearnorm.client.answers import LabelItem
+from tests.journey.loop import logged, running, serves
 from tests.journey.test_loop_journey import records
 from tests.service.running import home_with
-from tests.service.waiting import logged, until
+from tests.service.waiting import until
 from tests.training.conftest import PAYMENTS, train
 
 LONG = 300_000  # ms: a training on a busy machine
@@ -21,16 +23,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_verdict_by_key_makes_a_model_that_serves_and_is_rolled_back(home: Path, browser: Browser) -> None:
-    with serving(home, audit_rate="1.0", retrain_after="20", reference_reviews="0") as client:
-        url, page = str(client.base_url), browser.new_page()
+    settings = {"audit_rate": "1.0", "retrain_after": "20", "reference_reviews": "0"}
+    with running(home, **settings) as url, Client(url) as client:
+        page = browser.new_page()
         bad, good = records(1, 12), records(0, 8)
-        scored = client.post("/score", json={"records": bad + good}).json()["results"]
+        scored = client.score(bad + good)
         until(lambda: logged(client))
         labels = [
-            {"event_id": one["event_id"], "label": "anomaly" if place < len(bad) else "normal"}
+            LabelItem(event_id=one["event_id"], label="anomaly" if place < len(bad) else "normal")
             for place, one in enumerate(scored)
         ]
-        client.post("/feedback", json={"labels": labels[1:]}).raise_for_status()
+        client.label(labels[1:])
 
         page.goto(f"{url}/review?event={labels[0]['event_id']}")
         with page.expect_response("**/feedback") as stored:
@@ -42,16 +45,16 @@ def test_a_verdict_by_key_makes_a_model_that_serves_and_is_rolled_back(home: Pat
         expect(page.locator("#job [role=status]")).to_contain_text("training", timeout=LONG)
         expect(title).to_contain_text("accepted, and put into service", timeout=LONG)
         assert page.evaluate("window.here"), "the page was loaded again"
-        job = client.get(f"/jobs/{job_id}").json()
+        job = client.job(job_id)
         expect(page.locator("#job .ranks")).to_be_visible()
         expect(page.locator("#receipts tbody tr").first).to_contain_text("learnt", timeout=20_000)
-        serves = page.locator("#versions tr", has_text=job["version"][:12])
-        expect(serves).to_contain_text("serves", timeout=20_000)
-        expect(serves).to_contain_text("a retraining")
+        after = page.locator("#versions tr", has_text=job["version"][:12])
+        expect(after).to_contain_text("serves", timeout=20_000)
+        expect(after).to_contain_text("a retraining")
 
         page.get_by_label("Reason to go back").fill("to see that it can be undone")
         page.get_by_role("button", name="Roll back").click()
         before = page.locator("#versions tr", has_text=job["champion"][:12])
         expect(before).to_contain_text("serves")
         expect(before).to_contain_text("to see that it can be undone")
-        assert client.get("/readyz").json()["models"][0]["version"] == job["champion"]
+        assert serves(client, job["champion"])
