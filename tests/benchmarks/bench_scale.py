@@ -24,37 +24,48 @@ from tests.benchmarks.scale_turn import Turn
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "training" / "samples" / "shuttle_train.parquet"
-WAYS = (("process", 1), ("process", 2), ("ray", 1), ("ray", 2), ("spark", 1), ("spark", 2))
+NAMES = ("process", "ray", "spark")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=48)
-    parser.add_argument("--rows", type=int, default=100_000, help="of a file")
+    parser.add_argument("--files", type=int, default=16)
+    parser.add_argument("--rows", type=int, default=400_000, help="of a file")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--way", action="append", choices=NAMES, help="only this one; may be given again")
     given = parser.parse_args()
+    ways = [(way, workers) for way in given.way or NAMES for workers in (1, 2)]
     turns: dict[tuple[str, int], list[Turn]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         write_lake(Path(name, "lake"), given.files, given.rows)
         for i in range(given.rounds):
-            for way, workers in WAYS:
+            for way, workers in ways:
                 turn = run(way, workers, Path(name, "lake"), Path(name, f"{way}-{workers}-{i}"))
                 turns[way, workers].append(turn)
                 print(f"{way} {workers}: {turn.speed:,.0f} rows/s, load {os.getloadavg()[0]:.1f}", flush=True)
         write_lake(Path(name, "few"), given.files // 4, given.rows)
-        few = run("process", 1, Path(name, "few"), Path(name, "process-few"))
+        few = run("process", 1, Path(name, "few"), Path(name, "out-of-few"))
+        peak = run("process", 1, Path(name, "lake"), Path(name, "out-of-lake")).memory
     for (way, workers), each in turns.items():
         speeds = sorted(turn.speed for turn in each)
         print(
             f"{way} with {workers}: median {statistics.median(speeds):,.0f} rows/s ({speeds[0]:,.0f} to "
-            f"{speeds[-1]:,.0f}); {statistics.median(turn.start for turn in each):.1f} s to start"
+            f"{speeds[-1]:,.0f}); {statistics.median(turn.rows / turn.work for turn in each):,.0f} rows per "
+            f"second of processor time; {statistics.median(turn.start for turn in each):.1f} s to start"
         )
-    for way in ("process", "ray", "spark"):
-        ratios = [two.speed / one.speed for one, two in zip(turns[way, 1], turns[way, 2], strict=True)]
-        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"{way}: two over one, turn by turn: {shown}")
-    peak = max(turn.memory for turn in turns["process", 1])
-    print(f"one process's peak: {few.memory:.0f} MiB over {given.files // 4} files, {peak:.0f} MiB over all")
+    for way in given.way or NAMES:
+        pairs = list(zip(turns[way, 1], turns[way, 2], strict=True))
+        print(f"{way}, two over one, turn by turn: {', '.join(f'{b.speed / a.speed:.2f}' for a, b in pairs)}")
+        if way == "ray":
+            ratio = statistics.median(alone(one, two) for one, two in pairs)
+            print(f"{way}, two over one where nothing else runs, by processor time: {ratio:.2f}")
+    print(f"one process, peak: {few.memory:.0f} MiB over {given.files // 4} files, {peak:.0f} over all")
+
+
+def alone(one: Turn, two: Turn) -> float:
+    """How much faster two actors are than one on two cores that nothing else uses: one as fast as it works,
+    two as all processes' work spread over two cores, or as the busier one."""
+    return (one.busiest / one.rows) / max(two.work / two.rows / 2, two.busiest / two.rows)
 
 
 def write_lake(folder: Path, files: int, rows: int) -> None:

@@ -70,6 +70,7 @@ def test_frames_of_other_engines_are_scored_where_they_lie(folder: Path, title: 
     assert 0 < len(found) < DAYS * ROWS
 
 
+@pytest.mark.timeout(600)  # a Spark starts and ends
 def test_spark_scores_by_map_in_arrow(folder: Path) -> None:
     if shutil.which("java") is None:
         pytest.skip("no java (apt-get install default-jre-headless)")
@@ -85,7 +86,7 @@ def test_spark_scores_by_map_in_arrow(folder: Path) -> None:
         },
         check=True,
         capture_output=True,
-        timeout=240,
+        timeout=540,
     )
     found = ds.dataset(folder / "scores", partitioning="hive").to_table().sort_by("id")
     expected = pa.Table.from_batches(scorer(STARTER, keep=["id"])(lake(folder))).sort_by("id")
