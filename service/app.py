@@ -94,7 +94,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
         async with AsyncExitStack() as opened:
             try:
                 opened.push_async_callback(asyncio.to_thread, services.close)
-                await asyncio.to_thread(services.start, registry.loaded, figures)
+                await asyncio.to_thread(services.start, registry.loaded, figures, registry.activation_log)
                 opened.push_async_callback(registry.close)
                 opened.push_async_callback(app.score.close)
                 await registry.start()

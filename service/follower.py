@@ -6,16 +6,25 @@ While the ledger is out of reach, what is known stays in force, and scoring goes
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from nearnorm.models.conformal import Policy, Ranks, usable_budget
+from nearnorm.models.store.folder import DEFAULT_MODEL, Activation
 from nearnorm.service.access.keyring import Keyring
 from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.feedback.verdict_cache import VerdictCache
+from nearnorm.service.ledger.begin_anew import (
+    STARTER,
+    FirstOwn,
+    after_starter,
+    begin_anew,
+    first_own,
+    set_aside_late,
+)
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import swaps
 from nearnorm.service.ledger.tables.events import traffic
@@ -26,11 +35,13 @@ from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.stand_in import stand_in
+from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import InForce, Policies
 from nearnorm.service.verdict.solve import Ground
 
 FOLLOWING = "following the ledger"
 FOLLOW_SECONDS = 1.0
+LATE_SECONDS = 30.0  # after an own model came, in which the starter may still write events
 FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see erasure.prune
 
 
@@ -56,15 +67,25 @@ class Follower:
         self._verdicts = verdicts
         self._drift_rule = drift_rule
         self._models: Callable[[], Mapping[str, LoadedModel]] = dict
+        self._activations: Callable[[], Sequence[Activation]] = tuple
+        self._begun: FirstOwn | None = None  # noticed by this process
+        self._begun_at = 0.0
         self._figures: Figures | None = None
         self._outdated: set[str] = set()
         self._heard = time.monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, models: Callable[[], Mapping[str, LoadedModel]], figures: Figures | None = None) -> None:
-        """`models` tells which ones serve; `figures` are read along, when they are due."""
+    def start(
+        self,
+        models: Callable[[], Mapping[str, LoadedModel]],
+        figures: Figures | None = None,
+        activations: Callable[[], Sequence[Activation]] = tuple,
+    ) -> None:
+        """`models` tells which ones serve; `figures` are read along, when they are due; `activations` is the
+        store's log as last read."""
         self._models = models
+        self._activations = activations
         self._figures = figures
         self._thread = self._background.start_thread(FOLLOWING, self._follow)
 
@@ -99,6 +120,7 @@ class Follower:
         """Take up what others wrote. Raises LedgerUnavailable."""
         anew = time.monotonic() - self._heard > FORGOTTEN_AFTER
         loaded = self._models()
+        anew = self._begin_anew(loaded.get(DEFAULT_MODEL)) or anew
         with self._ledger.read() as connection:
             self._keyring.refresh(connection)
             self._sessions.refresh(connection)
@@ -119,6 +141,30 @@ class Follower:
         reference = model.manifest.core.reference
         confirmed = self._verdicts.of(model.ref.name).anomalies(row.digest for row in reference.review)
         return Ground.of(model.manifest, model.ref.name, confirmed)
+
+    def _begin_anew(self, model: LoadedModel | None) -> bool:
+        """Once the first own model serves after the starter: set aside what was before, and what comes late.
+
+        Whether this process has just noticed it: then it reads verdicts from the beginning.
+        """
+        if self._begun is not None:
+            if time.monotonic() - self._begun_at < LATE_SECONDS:
+                with self._ledger.write() as connection:
+                    set_aside_late(connection, self._begun)
+            return False
+        entries = after_starter(self._activations())
+        if model is None or not entries:
+            return False
+        with self._ledger.read() as connection:
+            own = first_own(connection, entries)
+        if own is None or model.ref.version in own.before:
+            return False
+        with self._ledger.write() as connection:
+            if begin_anew(connection, own):
+                policies.begin_anew(connection, self.ground(model), own.at, STARTER)
+                log.info("the model `default` begins anew after the starter")
+        self._begun, self._begun_at = own, time.monotonic()
+        return True
 
     def _apply(self, model: LoadedModel) -> None:
         in_force = self._policies.of(model.ref.name)

@@ -1,8 +1,9 @@
 """The parts that the routes and /score share: how they are made, started and closed. Nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from nearnorm.models.errors import NearnormError
+from nearnorm.models.store.folder import Activation
 from nearnorm.service.access import keyring
 from nearnorm.service.access.identity_provider import IdentityProvider
 from nearnorm.service.access.keyring import Keyring
@@ -63,8 +64,13 @@ class Services:
             self.rule if settings.retrain_on_drift else None,
         )
 
-    def start(self, models: Callable[[], Mapping[str, LoadedModel]], figures: Figures | None = None) -> None:
-        """Bring the ledger up to date and follow it; `models` tells which ones serve.
+    def start(
+        self,
+        models: Callable[[], Mapping[str, LoadedModel]],
+        figures: Figures | None = None,
+        activations: Callable[[], Sequence[Activation]] = tuple,
+    ) -> None:
+        """Bring the ledger up to date and follow it, as `Follower.start` is told.
 
         Raises NearnormError where the ledger cannot be opened, or the door would stand open.
         """
@@ -76,7 +82,7 @@ class Services:
         except (LedgerUnavailable, OSError) as error:
             raise NearnormError(f"the ledger cannot be opened: {self.ledger.damage or error}") from None
         self.log.start(self.background)
-        self.follower.start(models, figures)
+        self.follower.start(models, figures, activations)
 
     def start_webhooks(self, registry: Registry, explain: Explain) -> None:
         """Begin to tell webhooks what happens; `explain` tells a model's reasons."""

@@ -192,6 +192,18 @@ def undo(connection: sa.Connection, ground: Ground, actor: str) -> tuple[InForce
     return _write(connection, ground, now, wanted, "policy.undo")
 
 
+def begin_anew(connection: sa.Connection, ground: Ground, before: int, actor: str) -> None:
+    """Put the default in the place of what was set before a time (ms), for a model of the same columns."""
+    tick(connection, "policies")
+    now = policy.current(connection, ground.model, ground.line)
+    if now is None or now.at >= before:
+        return
+    number = _next(connection, ground.model)
+    anew = replace(_default(ground), version=number, at=now_ms(), actor=actor)
+    policy.add(connection, ground.model, anew)
+    audit.note(connection, actor, "policy.put", ground.model, version=number, budget=anew.budget)
+
+
 def go_on(connection: sa.Connection, model: str, before: str, after: str, actor: str) -> None:
     """A retraining on data with other columns goes on with its champion's policy, unless its line has one."""
     tick(connection, "policies")

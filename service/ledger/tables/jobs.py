@@ -161,6 +161,17 @@ def versions_of(connection: sa.Connection, lines: SeenLines) -> set[str]:
     return {str(version) for version in connection.scalars(query.distinct())}
 
 
+def made_of(connection: sa.Connection, model: str, version: str) -> frozenset[str]:
+    """A version, what a model's retrainings made of it, what they made of that, and so on."""
+    ours = sa.and_(jobs.c.model == model, jobs.c.version.is_not(None))
+    query = sa.select(jobs.c.champion, jobs.c.version).where(ours).order_by(jobs.c.job_id)
+    found = {version}
+    for champion, made in connection.execute(query):
+        if champion in found:
+            found.add(made)
+    return frozenset(found)
+
+
 def was_asked(connection: sa.Connection, model: str, by: str, champion: str) -> bool:
     """Whether somebody asked for a job that was measured against this version."""
     same = sa.and_(jobs.c.model == model, jobs.c.requested_by == by, jobs.c.champion == champion)

@@ -22,6 +22,7 @@ lines = sa.Table(
     sa.Column("training_config", sa.Text),
     sa.Column("at", Milliseconds, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("begun", Milliseconds),  # when it began anew, after the starter; 0: before releases noted that
 )
 
 
@@ -65,6 +66,14 @@ def put(connection: sa.Connection, line: Line) -> None:
     told = {**asdict(line.base), "at": line.at, "actor": line.actor}
     fresh = insert(connection, lines).values(model=line.model, **told)
     connection.execute(fresh.on_conflict_do_update(index_elements=["model"], set_=told))
+
+
+def begin(connection: sa.Connection, model: str, at: int) -> bool:
+    """Note that a line began anew; False: that was noted before."""
+    row = {"model": model, "at": at, "actor": ""}
+    connection.execute(insert(connection, lines).values(row).on_conflict_do_nothing(index_elements=["model"]))
+    never = sa.and_(lines.c.model == model, lines.c.begun.is_(None))
+    return bool(connection.execute(sa.update(lines).where(never).values(begun=at)).rowcount)
 
 
 def find(connection: sa.Connection, model: str) -> Line | None:
