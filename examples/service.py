@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import socket
+import re
 import subprocess
 import sys
 import tempfile
@@ -63,23 +63,31 @@ def retrained(operator: Client) -> str:
 
 @contextlib.contextmanager
 def serving(home: Path) -> Iterator[str]:
-    """The address of a `nearnorm serve`, with its worker beside it, on a free port, until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    """The address of a `nearnorm serve`, with its worker beside it, on a free port, until the block ends.
+
+    Raises SystemExit where it does not start."""
     settings = {
         "NEARNORM_HOME": str(home),
-        "NEARNORM_PORT": str(port),
+        "NEARNORM_PORT": "0",
         "NEARNORM_RETRAIN_AFTER": "1000000",  # the story asks for its jobs, so that each has a round's labels
     }
-    with (home / "service.log").open("ab") as log:
+    log = home / "service.log"
+    with log.open("wb") as written:
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [*COMMAND, "serve"], env=os.environ | settings, stdout=log, stderr=log
+            [*COMMAND, "serve"], env=os.environ | settings, stdout=written, stderr=written
         )
-    url = f"http://127.0.0.1:{port}"
     try:
-        with Client(url, patience=STARTS_WITHIN) as client:
-            client.ready()
-        yield url
+        yield _address(process, log)
     finally:
         process.terminate()
         process.wait(60)
+
+
+def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Where it serves, as its log tells."""
+    end = time.monotonic() + STARTS_WITHIN
+    while process.poll() is None and time.monotonic() < end:
+        if told := re.search(r'{"url": "([^"]+)", "event": "serving"', log.read_text()):
+            return told[1]
+        time.sleep(0.1)
+    raise SystemExit(f"nearnorm serve did not start: {log} tells why")
