@@ -43,6 +43,15 @@ class Deletions:
 
     def withdraw(self, deletion: Deletion) -> None:
         """Let nobody open a version any more."""
+        self.note(deletion)
+        self.clear(deletion.version)  # of a deleter that was killed
+        try:
+            rename_durably(self._folder(deletion.version), self._withdrawn(deletion.version))
+        except OSError as error:
+            raise StoreOutOfReach(f"{self._root} cannot be written: {error.strerror}") from error
+
+    def note(self, deletion: Deletion) -> None:
+        """Keep that a version was deleted."""
         path = self._note(deletion.version)
         temporary = path.with_name(f".{uuid.uuid4().hex}")
         try:
@@ -50,8 +59,6 @@ class Deletions:
             write_durably(temporary, deletion.model_dump_json(exclude_none=True).encode())
             os.replace(temporary, path)
             fsync_folder(path.parent)
-            self.clear(deletion.version)  # of a deleter that was killed
-            rename_durably(self._folder(deletion.version), self._withdrawn(deletion.version))
         except OSError as error:
             raise StoreOutOfReach(f"{self._root} cannot be written: {error.strerror}") from error
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,6 +150,13 @@ class ModelStore:
         """Verify what the store itself has of a version. Raises as `open` does."""
         self.open(version)
 
+    @contextmanager
+    def fetched(self, version: str) -> Iterator[Path | None]:
+        """What the store itself has of a version, in a folder for the moment, not verified; None: nothing.
+
+        Raises StoreOutOfReach."""
+        yield self._versions / version if self.has(version) else None
+
     def missing(self, version: str) -> StoreError:
         """What is to be said of a version that is not there."""
         gone = self.deletions.find(version) if VERSION.fullmatch(version) else None
@@ -209,6 +216,23 @@ class ModelStore:
             entry = self._append(number, "rollback", version, by, model, reason)
             if entry is not None:
                 return entry  # else another writer took this number, and may have changed what is before
+
+    def put_log(self, entries: Iterable[Activation]) -> None:
+        """Entries of a log that was backed up. Raises StoreError where another has the number of one."""
+        for entry in entries:
+            content = _spelled(entry)
+            if not self._put_entry(entry.number, content) and self._entry(entry.number) != content:
+                raise StoreError(f"{self.name} has another entry {entry.number} in its activation log")
+
+    def make_room(self, aside: str) -> None:
+        """Move what is there out of the way, to a name that ends with `aside`; once, however often it is
+        tried. Raises StoreOutOfReach."""
+        away = self.root.with_name(f"{self.root.name}.{aside}")
+        if self.root.is_dir() and not away.exists():
+            try:
+                self.root.rename(away)
+            except OSError as error:
+                raise StoreOutOfReach(f"{self.root} cannot be moved aside: {error.strerror}") from error
 
     def champion(self, model: str = DEFAULT_MODEL) -> Activation | None:
         """The newest entry of the log for `model`: its version is the one to serve."""
@@ -304,7 +328,7 @@ class ModelStore:
             by=by,
             reason=reason,
         )
-        content = entry.model_dump_json(exclude_none=True).encode()
+        content = _spelled(entry)
         if len(content) > MOST_ENTRY_BYTES:
             raise StoreError("the reason is longer than an entry of the log may be: give a sentence")
         return entry if self._put_entry(number, content) else None
@@ -354,6 +378,10 @@ class ModelStore:
 def no_such_version(version: str) -> str:
     """What is said of a version that is not in the store."""
     return f"no model version {version!r} in the store: see `nearnorm models list`"
+
+
+def _spelled(entry: Activation) -> bytes:
+    return entry.model_dump_json(exclude_none=True).encode()
 
 
 def read_importable(folder: Path) -> Bundle:

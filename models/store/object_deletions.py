@@ -27,10 +27,15 @@ class ObjectDeletions(Deletions):
 
     def withdraw(self, deletion: Deletion) -> None:
         version = deletion.version
+        self.note(deletion)
         with self._reaching():
-            obstore.put(self._objects, _note(version), deletion.model_dump_json(exclude_none=True).encode())
             obstore.rename(self._objects, _file(version, MANIFEST), _file(version, WITHDRAWN))
         self.drop_copy(version)
+
+    def note(self, deletion: Deletion) -> None:
+        content = deletion.model_dump_json(exclude_none=True).encode()
+        with self._reaching():
+            obstore.put(self._objects, _note(deletion.version), content)
 
     def put_back(self, version: str) -> None:
         with self._reaching():

@@ -112,7 +112,7 @@ class ObjectStore(ModelStore):
             return super().open(version)
 
     def check(self, version: str) -> None:
-        with self._fetched(version) as folder:
+        with self.fetched(version) as folder:
             if folder is None:
                 raise self.missing(version)
             found = read_bundle(folder).version
@@ -125,13 +125,12 @@ class ObjectStore(ModelStore):
 
     def _copy(self, version: str) -> None:
         """Bring a version into the local folder, verified, whole or not at all."""
-        with self._fetched(version) as folder:
+        with self.fetched(version) as folder:
             if folder is not None:
                 self._write(folder, read_importable(folder).version)
 
     @contextmanager
-    def _fetched(self, version: str) -> Iterator[Path | None]:
-        """What the store has of a version, in a folder for the moment, not verified; None: it has none."""
+    def fetched(self, version: str) -> Iterator[Path | None]:
         if not VERSION.fullmatch(version):
             yield None
             return
@@ -172,6 +171,17 @@ class ObjectStore(ModelStore):
                 if self._kept(path) != content:
                     raise StoreOutOfReach(f"{self.url} did not keep {path}, which it took: try again")
         return True
+
+    def make_room(self, aside: str) -> None:
+        """The log alone: versions are named by what they are."""
+        away = f"activations-{aside}"
+        for number in self._numbers():
+            name = f"{number:08}.json"
+            with self._reaching():
+                if self._kept(f"{away}/{name}") is None:
+                    obstore.rename(self.objects, f"activations/{name}", f"{away}/{name}")
+                else:  # of a restore that did not end
+                    obstore.delete(self.objects, f"activations/{name}")
 
     def _kept(self, path: str) -> bytes | None:
         try:

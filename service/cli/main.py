@@ -33,6 +33,8 @@ OURS = {
     "replay": "retraining:replay",
     "review": "review:review",
     "migrate": "keys:migrate_ledger",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
 }
 """Commands of files beside this one: they load the ledger and the store, which others never open."""
 

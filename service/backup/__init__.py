@@ -1,0 +1,1 @@
+"""A backup of ledger and store, and how they are brought back from it."""
