@@ -40,6 +40,7 @@ from nearnorm.service.ledger import copies
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import own_tables, revision
 from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.ledger.tables import lines
 from nearnorm.service.ledger.tables.jobs import jobs
 from nearnorm.service.settings import Settings
 
@@ -101,7 +102,7 @@ def take(settings: Settings, ledger: Ledger, place: BackupPlace, by: str) -> Con
         champions,
         files,
         damaged,
-        list(_elsewhere(settings, store, champions)),
+        list(_elsewhere(settings, ledger, store, champions)),
     )
     contents.write(place, CONTENTS, msgspec.json.format(msgspec.json.encode(whole), indent=1))
     return whole
@@ -163,13 +164,19 @@ def _bundles(store: ModelStore, place: BackupPlace) -> Iterator[tuple[str, list[
         yield version, [contents.write(place, f"versions/{version}/{name}", read[name]) for name in read]
 
 
-def _elsewhere(settings: Settings, store: ModelStore, champions: dict[str, str]) -> Iterator[str]:
+def _elsewhere(
+    settings: Settings, ledger: Ledger, store: ModelStore, champions: dict[str, str]
+) -> Iterator[str]:
     """What a service, or its retrainings, may need and no backup holds."""
     names = sorted(os.listdir(settings.home)) if settings.home.is_dir() else []
     yield from (f"{settings.home / name}" for name in names if name not in (*BACKED_UP, *MADE_AGAIN))
     for setting in ("training_data", "reference_data", "training_config", "signing_key", "trusted_keys"):
         if (value := getattr(settings, setting)) is not None:
             yield f"{value} (NEARNORM_{setting.upper()})"
+    with ledger.read() as connection:
+        for line in lines.every(connection):
+            for name, value in line.base.given().items():
+                yield f"{value} ({name.replace('_', ' ')} of {line.model!r})"
     for model, version in sorted(champions.items()):
         try:
             manifest = store.open(version).manifest

@@ -88,7 +88,8 @@ def collect(
         typer.echo(f"{version.version} stays: {why}")
     for version in planned.goes:
         typer.echo(f"{version.version} would be deleted, {_size(version.bytes)}")
-    typer.echo(f"{len(planned.goes)} versions of {_size(planned.bytes)} would be deleted: do it by --yes")
+    mend = ": do it by --yes" if planned.goes else ""
+    typer.echo(f"{len(planned.goes)} versions of {_size(planned.bytes)} would be deleted{mend}")
 
 
 def verify(

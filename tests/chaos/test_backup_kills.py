@@ -13,9 +13,11 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from nearnorm import Client
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.feedback.labels import labels
-from tests.chaos.kills import NEARNORM, Load, Service, database_of, example_record
+from tests.chaos.kills import NEARNORM, Load, Service, database_of
+from tests.journey.loop import example_record
 from tests.service.ledger.servers import programs_of_postgresql
 from tests.service.waiting import until
 
@@ -36,6 +38,13 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, err
 
 
+def under_load(service: Service) -> Load:
+    with Client(service.url) as client:
+        load = Load(service.url, example_record(client))
+    load.start()
+    return load
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_lost_machines_loop_goes_on_from_a_backup_and_never_from_half_of_one(
@@ -48,8 +57,7 @@ def test_a_lost_machines_loop_goes_on_from_a_backup_and_never_from_half_of_one(
         service = Service(home, url)
         service.start()
         stack.callback(service.close)
-        load = Load(service.url, example_record(service.url))
-        load.start()
+        load = under_load(service)
         try:
             for file in AFTER:
                 place = tmp_path / f"killed-after-{file}"
@@ -90,8 +98,7 @@ def test_a_lost_machines_loop_goes_on_from_a_backup_and_never_from_half_of_one(
             assert client.get("/queue").json()["queue"]
             one = next(iter(acknowledged))
             assert client.get(f"/feedback/{one}").json()["feedback_id"] == one
-            load = Load(service.url, example_record(service.url))
-            load.start()
+            load = under_load(service)
             until(lambda: load.answers[201] > 3, 60)
             load.stop()
             assert client.post("/jobs").is_success

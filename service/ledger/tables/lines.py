@@ -81,6 +81,11 @@ def find(connection: sa.Connection, model: str) -> Line | None:
     return None if row is None else _line(row)
 
 
+def every(connection: sa.Connection) -> list[Line]:
+    """Those that were created, by name."""
+    return [_line(row) for row in connection.execute(sa.select(lines).order_by(lines.c.model))]
+
+
 def _line(row: sa.Row[tuple[object, ...]]) -> Line:
     base = LineData(row.training_data, row.reference_data, row.training_config)
     return Line(row.model, base, row.at, row.actor)

@@ -144,6 +144,7 @@ def test_a_service_goes_on_elsewhere_as_it_was(
         client.post("/jobs").raise_for_status()
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_versions_that_were_deleted_stay_so_and_signatures_and_reports_come_along(
     settings: Settings, newer: Bundle, nearnorm: Command, elsewhere: Elsewhere, place: str
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_backup_that_did_not_end_is_refused_by_name(
     assert not (new.home / RESTORING).exists()
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_place_that_holds_something_is_refused_by_what_it_holds(
     settings: Settings, nearnorm: Command, elsewhere: Elsewhere, place: str, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_a_place_that_holds_something_is_refused_by_what_it_holds(
     assert nearnorm("backup", tmp_path / "file").code == 2
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("how", ["changed", "lost", "escapes", "newer", "format", "no JSON"])
 def test_a_backup_that_is_not_as_it_was_written_restores_nothing(
     settings: Settings, nearnorm: Command, elsewhere: Elsewhere, place: str, how: str
@@ -330,6 +333,7 @@ def test_an_activation_while_the_ledger_is_copied_has_it_copied_again(
     assert champion.version == newer.version
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_damaged_version_is_left_out_and_told_and_the_rest_is_whole(
     settings: Settings, newer: Bundle, nearnorm: Command, elsewhere: Elsewhere, place: str, payments: Bundle
 ) -> None:
@@ -344,17 +348,21 @@ def test_a_damaged_version_is_left_out_and_told_and_the_rest_is_whole(
     assert new.open_store().versions() == [payments.version]
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_what_lies_elsewhere_is_named(
     settings: Settings, nearnorm: Command, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (settings.home / "base.parquet").write_bytes(b"")
+    assert nearnorm("models", "create", "--model", "cards", "--training-data", "s3://x/cards/").code == 0
     monkeypatch.setenv("NEARNORM_SIGNING_KEY", "/keys/signing.pem")
     told_ = taken(nearnorm, place).err
     assert f"not in the backup: {settings.home / 'base.parquet'}\n" in told_
+    assert "not in the backup: s3://x/cards/ (training data of 'cards')\n" in told_
     assert "not in the backup: /keys/signing.pem (NEARNORM_SIGNING_KEY)\n" in told_
     assert "not in the backup: made up (data of 'default', for its retrainings)\n" in told_
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_files_of_a_backup_are_their_owners_alone(settings: Settings, nearnorm: Command, place: str) -> None:
     taken(nearnorm, place)
     assert Path(place).stat().st_mode & 0o777 == 0o700
