@@ -6,7 +6,7 @@ LOWEST := $(addprefix tests/service/,http inference ledger process records scori
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-lake bench-graph bench-serve bench-oip bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
-        bench-scale bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-swaps chaos fuzz mutations soak screenshots docs clean
+        bench-scale bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-stream bench-swaps chaos fuzz mutations soak screenshots docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -159,6 +159,9 @@ bench-gate: setup ## whom the gate lets through, truthful and poisoned (needs BE
 bench-poisoner: setup ## a poisoner with a key beside an analyst, for ten rounds (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_poisoner
 
+bench-stream: setup ## the streamer beside a bare loop of Kafka's client, and beside /score, by turns (needs wrk)
+	@$(BIN)/python -m tests.load.bench_stream
+
 bench-swaps: setup ## swap models under load, and count what fails
 	@$(BIN)/python -m tests.benchmarks.bench_swaps
 
@@ -166,6 +169,8 @@ chaos: setup ## kill the service, its worker and its training 200 times each way
 	@$(BIN)/python -m tests.chaos.kills
 	@$(BIN)/python -m tests.chaos.chaos_loop
 	@$(BIN)/python -m tests.chaos.stops
+	@$(BIN)/python -m tests.chaos.streams --broker tansu
+	@$(BIN)/python -m tests.chaos.streams --broker noida
 	@$(BIN)/python -m pytest tests/chaos/trainings.py
 
 soak: setup ## score, label, retrain and swap for MINUTES (30): does anything grow or get slower?

@@ -3,6 +3,7 @@
 from nearnorm.models.errors import ConfigError
 
 _EXTRA_OF = {
+    "aiokafka": "kafka",
     "cryptography": "signatures",
     "matplotlib": "training",
     "obstore": "s3",

@@ -1,6 +1,5 @@
 """The application: what there is, in which order it starts and stops. Nothing else."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -41,18 +40,11 @@ from nearnorm.service.interfaces.open_inference import description
 from nearnorm.service.interfaces.open_inference.endpoint import OpenInference
 from nearnorm.service.interfaces.open_inference.paths import is_ours
 from nearnorm.service.logs import log
-from nearnorm.service.metrics.collectors import Figures
-from nearnorm.service.metrics.counters import Metrics
-from nearnorm.service.metrics.drift_collector import DriftCollector
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
-from nearnorm.service.metrics.store_collector import StoreCollector
 from nearnorm.service.pages import docs, routes
 from nearnorm.service.pages.frame import static_files
+from nearnorm.service.replica import Replica
 from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
-from nearnorm.service.scoring.explain import told_reasons
-from nearnorm.service.scoring.remember import Memory
-from nearnorm.service.services import Services
-from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
 
 
@@ -80,40 +72,28 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
 
     Its lifespan raises NearnormError when it must not start.
     """
-    metrics = Metrics()
-    services = Services(settings)
-    registry = Registry(
-        settings.open_store(), settings, metrics, services.background, services.follower.prepare
-    )
-    figures = Figures(registry, services.log, services.policies, services.background, services.verdicts)
-    for collector in (DriftCollector(registry), figures, StoreCollector(services.store_watch)):
-        metrics.registry.register(collector)
+    replica = Replica(settings)
+    metrics, services, registry = replica.metrics, replica.services, replica.registry
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
             try:
-                opened.push_async_callback(asyncio.to_thread, services.close)
-                await asyncio.to_thread(services.start, registry.loaded, figures, registry.activation_log)
-                opened.push_async_callback(registry.close)
+                await opened.enter_async_context(replica.running(is_listening=True))
                 opened.push_async_callback(app.score.close)
-                await registry.start()
-                services.store_watch.start(registry.store)
-                services.start_webhooks(registry, told_reasons(asyncio.get_running_loop(), registry.loaded))
                 if siblings is not None:
                     opened.push_async_callback(siblings.close)
                     await siblings.open(metrics.registry)
             except Exception as error:
-                app.state.startup_problem = _in_one_sentence(error)  # for the command line
+                app.state.startup_problem = in_one_sentence(error)  # for the command line
                 raise
             yield
 
     app = Application(title="Nearnorm", version=__version__, lifespan=lifespan, openapi_url=None)
-    memory = Memory(services.log, services.policies, services.verdicts)
     forms = routes.FORMS if settings.pages else frozenset[str]()
     rules = CrossSiteRules(settings, services.keyring.is_open, forms)
     app.score = ScoreEndpoint(
-        registry, services.keyring, rules, memory, settings, metrics, services.background
+        registry, services.keyring, rules, replica.memory, settings, metrics, services.background
     )
     app.open_inference = OpenInference(registry, services.keyring, rules, metrics, app.score)
     app.entry = with_cors(app.by_path, settings)
@@ -121,7 +101,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.state.services = services
     app.state.registry = registry
     app.state.metrics = metrics
-    app.state.figures = figures
+    app.state.figures = replica.figures
     app.state.siblings = siblings
     app.include_router(health.router)
     for room in (
@@ -164,7 +144,7 @@ def _beside() -> Described:
     return Described(description.paths(), description.schemas(), description.bodies)
 
 
-def _in_one_sentence(error: Exception) -> str:
+def in_one_sentence(error: Exception) -> str:
     if isinstance(error, NearnormError):
         return str(error)
     log.error("the service cannot start", exc_info=error)

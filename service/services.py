@@ -69,6 +69,7 @@ class Services:
         models: Callable[[], Mapping[str, LoadedModel]],
         figures: Figures | None = None,
         activations: Callable[[], Sequence[Activation]] = tuple,
+        is_listening: bool = True,
     ) -> None:
         """Bring the ledger up to date and follow it, as `Follower.start` is told.
 
@@ -77,7 +78,8 @@ class Services:
         try:
             migrate(self.ledger)
             with self.ledger.read() as connection:
-                keyring.check_door(connection, self.settings.host, self.settings.allow_anonymous)
+                if is_listening:
+                    keyring.check_door(connection, self.settings.host, self.settings.allow_anonymous)
                 self.keyring.refresh(connection)
         except (LedgerUnavailable, OSError) as error:
             raise NearnormError(f"the ledger cannot be opened: {self.ledger.damage or error}") from None

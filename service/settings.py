@@ -145,6 +145,26 @@ class Settings(BaseSettings):
     analyst_labels_per_hour: int = Field(default=10_000, ge=1)
     """Most labels an hour of one analyst; beyond it a request is answered with 429."""
 
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How `nearnorm stream` talks to its brokers."""
+    kafka_ca: Path | None = None
+    """The authority that signed their certificates, a PEM file; default: those that this machine knows."""
+    kafka_certificate: Path | None = None
+    """Our certificate, where they want one: a PEM file."""
+    kafka_key: Path | None = None
+    """Its private key, unless that is in the same file."""
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How we say who we are, where kafka_security is of SASL."""
+    kafka_user: str | None = None
+    """Our name there."""
+    kafka_password: SecretStr | None = None
+    """Our password there."""
+    kafka_session_seconds: float = Field(default=10.0, ge=1)
+    """After this time without a word from a streamer others take its partitions over."""
+    schema_registry: str | None = None
+    """The schema registry that a streamer asks, for messages in its wire format: http://registry:8081, with
+    user:password@ before the host if need be."""
+
     worker: Literal["auto", "off"] = "auto"
     """Whether `nearnorm serve` starts a worker beside itself, where the extra training is installed."""
     signing_key: Path | None = None

@@ -24,6 +24,7 @@ OURS = {
     "keys": "keys:keys_cli",
     "analysts": "analysts:analysts_cli",
     "score": "score:score",
+    "stream": "stream:stream",
     "export": "export:export",
     "apply": "configuration:apply_file",
     "export-config": "configuration:export_config",

@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 class Kept(NamedTuple):
     """`caller` is the API key's name; `size` is about the bytes it takes while it waits; `beside` are columns
-    outside the model, as JSON."""
+    outside the model, as JSON; `source` is the message that the row came by, where it came by one."""
 
     event_id: str
     at: int
@@ -44,6 +44,7 @@ class Kept(NamedTuple):
     codes: bytes
     unknown: dict[str, str] | None
     beside: str | None = None
+    source: str | None = None
 
 
 def text_of(record_id: str | None, unknown: Mapping[str, str] | None) -> int:
@@ -79,6 +80,7 @@ def _some_as_rows(group: Sequence[Kept]) -> list[events.Row]:
                 + (0 if kept.record_id is None else len(kept.record_id))
                 + (0 if kept.beside is None else len(kept.beside)),
                 kept.beside,
+                kept.source,
             )
             for kept, text in zip(same, texts, strict=True)
         ]

@@ -56,7 +56,7 @@ class ScoredBatch(Struct):
     """A request's scored rows: one element a row of `encoded.rows`.
 
     `alert` is whether the score alone is above the threshold; `anomaly` the verdict, with what analysts said.
-    `caller` is the name of the API key.
+    `caller` is the name of the API key. `sources` are the names of messages, by the place of a row.
     """
 
     model: str
@@ -69,6 +69,7 @@ class ScoredBatch(Struct):
     anomaly: Sequence[bool]
     prototype: Sequence[int]
     caller: str
+    sources: Sequence[str] | None = None
 
 
 class Picked(NamedTuple):
@@ -179,6 +180,7 @@ class EventLog:
                 codes[i].tobytes(),
                 categories,
                 beside,
+                None if batch.sources is None else batch.sources[places[i]],
             )
             new.append(kept)
         self.kept += len(new)
@@ -197,6 +199,11 @@ class EventLog:
     def waiting(self, event_id: str) -> Event | None:
         """An event that has its id but is not in the ledger yet."""
         found = self._waiting.find(event_id)
+        return found and events.read(as_rows([found])[0])
+
+    def waiting_source(self, model: str, source: str) -> Event | None:
+        """The same by the message that it came by."""
+        found = self._waiting.find_source(model, source)
         return found and events.read(as_rows([found])[0])
 
     def waiting_of(self, model: str, record_id: str) -> list[Event]:

@@ -69,6 +69,11 @@ class WaitingEvents:
             found = (held.rows.get(event_id) for held in self._held.values())
             return next((kept for kept in found if kept is not None), None)
 
+    def find_source(self, model: str, source: str) -> Kept | None:
+        """By the message that it came by."""
+        of_model = (kept for kept in self.snapshot() if kept.model == model)
+        return next((kept for kept in of_model if kept.source == source), None)
+
     def take_out(self, group: Sequence[Kept]) -> int:
         """Forget what is done with. How many of them were pushed out before."""
         gone = 0

@@ -25,6 +25,8 @@ from nearnorm.service.ledger.tables.feedback.snoozes import Snooze
 Source = Literal["event", "reference", "second_opinion"]
 """A kept event, a row of a model's reference, or a record whose label waits for a second opinion."""
 
+NAMES_MESSAGE = ":"
+"""Names of messages (topic:partition:offset) have it, ids of ours do not."""
 MOST = 20
 """Of earlier events, of labels, and of skips: the newest."""
 
@@ -64,11 +66,14 @@ class RecordContext(Struct, frozen=True):
 def find(
     connection: sa.Connection, log: EventLog, model: str, event_id: str, versions: Collection[str] | None
 ) -> FoundEvent | None:
-    """What an event id stands for; `model` is whose label it may be, and whose reference row, if it is of one
-    of these versions (None: of any)."""
+    """What an event id stands for, or the name that a streamed answer has; `model` is whose event or label it
+    may be, and whose reference row, if it is of one of these versions (None: of any)."""
     if "\0" in event_id:  # which no id has, and PostgreSQL does not take
         return None
-    if event := log.waiting(event_id) or events.find(connection, event_id):
+    event = log.waiting(event_id) or events.find(connection, event_id)
+    if event is None and NAMES_MESSAGE in event_id:
+        event = log.waiting_source(model, event_id) or events.find_source(connection, model, event_id)
+    if event:
         return FoundEvent(event, "event")
     row = reference_rows.find(connection, model, event_id)
     if row is not None and (versions is None or row.model_version in versions):

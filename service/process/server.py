@@ -74,7 +74,7 @@ def _serve(settings: Settings, listener: socket.socket, siblings: MultiprocessMe
     if settings.log_requests:
         asgi = LoggedRequests(asgi)
     config = configured(app, asgi, settings)
-    logging.getLogger("uvicorn.error").addFilter(_not_the_startup)
+    logging.getLogger("uvicorn.error").addFilter(not_the_startup)
     server = Server(config)
     if siblings is not None:
         end_with_stdin(server.stop)
@@ -107,6 +107,6 @@ def configured(app: Application, asgi: ASGIApp, settings: Settings) -> uvicorn.C
     )
 
 
-def _not_the_startup(record: logging.LogRecord) -> bool:
+def not_the_startup(record: logging.LogRecord) -> bool:
     """uvicorn's traceback of a failed start: the command line tells it in one line instead."""
     return not record.getMessage().startswith(("Traceback", "Application startup failed"))

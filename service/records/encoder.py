@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
@@ -112,7 +112,8 @@ class Encoder:
         self.schema = schema
         self.max_rows = max_rows
         record = record_type(schema)
-        self._typed = msgspec.json.Decoder(request_type(schema, record))
+        self._request = request_type(schema, record)
+        self._typed = msgspec.json.Decoder(self._request)
         self._record = None if record is None else msgspec.json.Decoder(record)
         self._columns = ColumnDecoder(schema)
         self._fields = row_fields(schema)
@@ -155,6 +156,33 @@ class Encoder:
             return loose_json.decode_envelope(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             loose_json.raise_malformed(body, error)
+
+    def decode_record(self, text: bytes) -> object:
+        """One record's JSON: typed where possible, else as it is. Raises MalformedBody, BodyTooLarge."""
+        if self._record is not None:
+            try:
+                return self._record.decode(text)
+            except msgspec.ValidationError:
+                pass
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                loose_json.raise_malformed(text, error)
+        return loose_json.record(Raw(text), 0)
+
+    def decode_lines(self, text: bytes) -> Sequence[object]:
+        """Records' JSON, one a line: all typed or none. Raises MalformedBody, BodyTooLarge."""
+        if self._record is not None:
+            try:
+                return self._record.decode_lines(text)
+            except msgspec.ValidationError:
+                pass
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                loose_json.raise_malformed(text, error)
+        return [loose_json.record(Raw(line), place) for place, line in enumerate(text.split(b"\n"))]
+
+    def encode_records(self, records: list[Any]) -> Encoded:
+        """Decoded records, all typed or none. Raises as `encode` does."""
+        typed = isinstance(records[0], Struct)
+        return self.encode((self._request if typed else Envelope)(records=records))
 
     def encode(self, request: Envelope) -> Encoded:
         """Arrays of a decoded request. Raises InvalidRequest, TooManyRows for the request as a whole."""

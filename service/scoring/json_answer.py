@@ -46,6 +46,22 @@ def answered(
     return b"%b%b]}" % (head, b",".join(rows))
 
 
+def result_lines(
+    facts: ModelFacts, encoded: Encoded, scores: Scores | None, noted: Remembered
+) -> list[bytes]:
+    """The result of every row sent, each JSON by itself, in the order sent."""
+    plain = not (encoded.errors or encoded.imputed or encoded.unknown or noted.matched or noted.event_ids)
+    if scores is None or not plain:
+        return _encode_lines(row_results(facts, encoded, scores, None, noted)).splitlines()
+    rows = _rows(facts, scores.batch)[scores.start : scores.stop]
+    if encoded.ids is None:
+        return rows
+    return [
+        row if given == b"null" else b'%b,"id":%b}' % (row[:-1], given)
+        for row, given in zip(rows, _encode_lines(encoded.ids).splitlines(), strict=True)
+    ]
+
+
 def _is_bare(request: Envelope) -> bool:
     return request.records is not UNSET and not request.explain
 

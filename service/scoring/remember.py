@@ -25,8 +25,18 @@ class Memory:
         self._policies = policies
         self._verdicts = verdicts
 
-    def note(self, model: LoadedModel, encoded: Encoded, scores: Scores, caller: str) -> Remembered:
-        """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`."""
+    def note(
+        self,
+        model: LoadedModel,
+        encoded: Encoded,
+        scores: Scores,
+        caller: str,
+        sources: Sequence[str] | None = None,
+    ) -> Remembered:
+        """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`.
+
+        `sources` names the messages that rows came by, by place.
+        """
         name, by_label = model.ref.name, 0
         alert = judged = scores.anomaly
         found = self._verdicts.of(name).find(model.encoder.schema, encoded)
@@ -65,6 +75,7 @@ class Memory:
             scores.anomaly,
             scores.prototype,
             caller,
+            sources,
         )
         return Remembered(self._log.keep(batch, picked), matched)
 

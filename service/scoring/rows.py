@@ -59,11 +59,12 @@ def remembered(
     scores: Scores | None,
     parts: Sequence[Scores],
     caller: str,
+    sources: Sequence[str] | None = None,
 ) -> Remembered:
     """What is kept of a request that is answered at once; drift hears of it. Changes `scores.anomaly`."""
     if scores is None:
         return NOTHING
-    noted = memory.note(model, encoded, scores, caller)
+    noted = memory.note(model, encoded, scores, caller, sources)
     show_to_drift(model, parts, noted.event_ids)
     return noted
 

@@ -18,6 +18,7 @@ from tests.training.conftest import PAYMENTS
         ("pyarrow", "training", ["inspect", PAYMENTS]),
         ("pyarrow", "arrow", ["score", "BUNDLE", PAYMENTS, "--out", "o.csv"]),
         ("ray", "ray", ["score", "BUNDLE", PAYMENTS, "--out", "o/", "--allow-missing", "--engine", "ray"]),
+        ("aiokafka", "kafka", ["stream", "--brokers", "b:1", "--in", "a", "--out", "b"]),
         ("onnxruntime", "cpu", ["score", "BUNDLE", PAYMENTS, "--out", "o.csv"]),
     ],
 )

@@ -1,15 +1,14 @@
 """Analysts' verdicts: taken, and what became of them."""
 
-from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
 import sqlalchemy as sa
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
-from msgspec.structs import replace
 from pydantic import BaseModel
 
+from nearnorm.service import labelling
 from nearnorm.service.access.analyst_name import normalised, whose
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import (
@@ -20,20 +19,14 @@ from nearnorm.service.api.dependencies import (
     needs,
     schema_of,
     services_of,
-    versions_of,
 )
 from nearnorm.service.errors import InvalidRequest
-from nearnorm.service.feedback.opinions import opinions
 from nearnorm.service.feedback.submission import effects, receipts, submit
 from nearnorm.service.feedback.submission.effects import Basis, Effects
 from nearnorm.service.feedback.submission.receipts import Receipt
 from nearnorm.service.feedback.submission.request import FeedbackRequest, Item, Submission, read
-from nearnorm.service.feedback.submission.second_opinion import Judge, Opinion
-from nearnorm.service.feedback.submission.submit import Accepted
 from nearnorm.service.ledger.clock import tick
-from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.logs import log
-from nearnorm.service.records.encoder import Encoder
+from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict import policies
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
@@ -66,20 +59,7 @@ async def stored(request: Request, sent: Submission) -> dict[str, Any]:
 
     Raises InvalidRequest with one error an item, Conflict, TooManyLabels, LedgerUnavailable.
     """
-    services = services_of(request)
-    encoder, judge = _reading(request, sent)
-    sent = _within(request, sent)
-
-    def store(connection: sa.Connection) -> Accepted:
-        return submit.submit(connection, sent, services.log, encoder, judge, services.settings, services.rule)
-
-    accepted = await services.ledger.written(store)
-    if accepted.burst:
-        log.warning(
-            "many labels contradict the model", key=sent.actor, model=sent.model, records=accepted.burst
-        )
-    services.follower.learn(model_of(request, sent.model), accepted.standings)
-    return accepted.answer
+    return await labelling.stored(services_of(request), request.app.state.registry, sent)
 
 
 class ReceiptPage(BaseModel):
@@ -129,9 +109,10 @@ async def told(
 async def previewed(request: Request, sent: Submission) -> dict[str, Any]:
     """What labels would do that were sent. Raises as `stored` does, for what it would refuse."""
     services = services_of(request)
-    encoder, judge = _reading(request, sent)
-    sent = _within(request, sent)
-    loaded = model_of(request, sent.model)
+    registry: Registry = request.app.state.registry
+    encoder, judge = labelling.reading(registry, sent)
+    sent = labelling.within(registry, sent)
+    loaded = registry.get(sent.model, sent.lines)
 
     def before(connection: sa.Connection) -> Basis:
         known = services.policies.of(sent.model)
@@ -147,20 +128,6 @@ async def previewed(request: Request, sent: Submission) -> dict[str, Any]:
 
     basis = await services.ledger.seen(before)
     return (await services.ledger.tried(attempt)).as_dict()
-
-
-def _within(request: Request, sent: Submission) -> Submission:
-    """Labels that name reference rows name those of the line's own versions."""
-    return replace(sent, versions=versions_of(request, sent.model))
-
-
-def _reading(request: Request, sent: Submission) -> tuple[Callable[[str], Encoder], Judge]:
-    """How records are read, and what the serving model says of them."""
-
-    def judge(labels: Sequence[Label]) -> dict[str, Opinion]:
-        return opinions(model_of(request, sent.model), labels)
-
-    return lambda model: model_of(request, model).encoder, judge
 
 
 @router.get("/{feedback_id}")

@@ -71,7 +71,7 @@ def take(ledger: Ledger, message: Message, now: int | None = None) -> Message | 
 
 def rows_of(count: int, anomaly: bool = True, model: str = "default") -> list[events.Row]:
     cells = (1, model, "v1", "person", "digest", '{"amount": 1.0}', 0.9, 99.5, anomaly, 0, False, 1.0)
-    return [(event_id, *cells, "app", 200, None) for event_id in new_ids(count)]
+    return [(event_id, *cells, "app", 200, None, None) for event_id in new_ids(count)]
 
 
 def raise_alerts(ledger: Ledger, rows: Sequence[events.Row]) -> None:
@@ -83,6 +83,14 @@ def raise_alerts(ledger: Ledger, rows: Sequence[events.Row]) -> None:
 def waiting(ledger: Ledger, webhook: Webhook) -> list[Message]:
     with ledger.read() as connection:
         return outbox.page(connection, webhook.webhook_id, "waiting", 2_000, None)[::-1]
+
+
+def test_an_alert_of_a_message_that_is_read_again_is_told_once(ledger: Ledger) -> None:
+    webhook = subscribe(ledger, "alert")
+    for row in rows_of(2):
+        raise_alerts(ledger, [(*row[:-1], "records:0:7")])
+    [message] = waiting(ledger, webhook)
+    assert message.parts == 1
 
 
 def test_nothing_is_told_that_was_rolled_back(ledger: Ledger) -> None:

@@ -30,6 +30,7 @@ events = sa.Table(
     sa.Column("caller", sa.Text),  # the API key's name; null: kept before that was noted
     sa.Column("size", sa.Integer),  # bytes, about
     sa.Column("kept", sa.Text),  # JSON: texts of columns outside the model, which its schema keeps
+    sa.Column("source", sa.Text),  # topic:partition:offset of the message that it came by, and its row
     partial_index(
         "events_by_record",
         "record_id",
@@ -44,6 +45,14 @@ events = sa.Table(
         postgresql="audit",
         sqlite="audit = 1",
     ),
+    partial_index(
+        "events_by_source",
+        "source",
+        "model",
+        postgresql="source IS NOT NULL",
+        sqlite="source IS NOT NULL",
+        unique=True,
+    ),
     sa.Index("events_by_caller", "caller", "anomaly", "event_id", "size"),
     sa.Index("events_by_digest", "digest", "event_id"),
 )
@@ -54,7 +63,7 @@ MOST_EQUAL = 10_000
 
 class Event(msgspec.Struct, frozen=True):
     """One row. `record` holds the values the model saw by feature; None is missing. `kept` are texts of
-    columns outside the model, for whoever reviews it."""
+    columns outside the model, for whoever reviews it. `source` is the message that it came by."""
 
     event_id: str
     at: int
@@ -72,6 +81,7 @@ class Event(msgspec.Struct, frozen=True):
     caller: str | None = None
     size: int | None = None
     kept: dict[str, str] | None = None
+    source: str | None = None
 
 
 class EqualEvents(NamedTuple):
@@ -91,7 +101,8 @@ _CELLS = ", ".join(f"(e->>{i})::{column.type}" for i, column in enumerate(events
 
 
 def append(connection: sa.Connection, rows: Sequence[Row]) -> None:
-    """Insert events; those that are there already stay. The candidates are to follow.
+    """Insert events; those that are there already stay, also of a message that was read again. The
+    candidates are to follow.
 
     Many rows a statement: row by row, the driver would wait for Python's lock before each of them, and
     everybody who labels would wait for the driver. Not all at once: a statement's time is bounded.
@@ -130,6 +141,13 @@ def parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 
 def find(connection: sa.Connection, event_id: str) -> Event | None:
     row = connection.execute(sa.select(events).where(events.c.event_id == event_id)).one_or_none()
+    return None if row is None else read(row)
+
+
+def find_source(connection: sa.Connection, model: str, source: str) -> Event | None:
+    """What came by a message, or by a row of one."""
+    query = sa.select(events).where(events.c.source == source, events.c.model == model)
+    row = connection.execute(query).one_or_none()
     return None if row is None else read(row)
 
 

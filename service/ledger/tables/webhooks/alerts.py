@@ -20,7 +20,7 @@ GATHER_MS = 1_000
 TOLD = ("event_id", "at", "model_version", "score", "percentile")
 
 _PLACES = tuple(events.c.keys().index(name) for name in TOLD)
-_MODEL, _ANOMALY = (events.c.keys().index(name) for name in ("model", "anomaly"))
+_MODEL, _ANOMALY, _SOURCE = (events.c.keys().index(name) for name in ("model", "anomaly", "source"))
 
 
 def announce(connection: sa.Connection, rows: Sequence[Row]) -> None:
@@ -38,13 +38,19 @@ def announce(connection: sa.Connection, rows: Sequence[Row]) -> None:
 
 
 def _new(connection: sa.Connection, rows: list[Row]) -> list[Row]:
-    """Those that are not in the ledger: a group is written again if nobody knows whether it was."""
+    """Those that are not in the ledger: a group is written again if nobody knows whether it was, and a
+    message read again."""
+    known = _known(connection, events.c.event_id, [row[0] for row in rows])
+    sources = [row[_SOURCE] for row in rows if row[_SOURCE] is not None]
+    again = _known(connection, events.c.source, sources)
+    return [row for row in rows if row[0] not in known and row[_SOURCE] not in again]
+
+
+def _known(connection: sa.Connection, column: sa.Column[str], names: list[str]) -> set[str]:
     known: set[str] = set()
-    ids = [row[0] for row in rows]
-    for start in range(0, len(ids), 500):
-        query = sa.select(events.c.event_id).where(events.c.event_id.in_(ids[start : start + 500]))
-        known |= set(connection.scalars(query))
-    return [row for row in rows if row[0] not in known]
+    for start in range(0, len(names), 500):
+        known |= set(connection.scalars(sa.select(column).where(column.in_(names[start : start + 500]))))
+    return known
 
 
 def _gather(connection: sa.Connection, webhook: Webhook, model: str, alerts: list[list[Any]]) -> None:

@@ -1,0 +1,63 @@
+"""Exactly once: answers and the place after their records in one transaction.
+
+A producer for every partition of records, by a transactional id of its own: who takes a partition over fences
+whoever had it before, which may not know yet that it lost it, and ends what that left unfinished.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from nearnorm.service.interfaces.kafka.answers import TopicAnswer
+from nearnorm.service.interfaces.kafka.clients import Clients
+from nearnorm.service.interfaces.kafka.committed import positions
+from nearnorm.service.interfaces.kafka.delivery import Positions
+from nearnorm.service.interfaces.kafka.options import StreamOptions
+from nearnorm.service.interfaces.kafka.writing import Writer
+
+
+class ExactlyOnce:
+    """`keep_events` writes what is kept for review before answers that tell of it are out."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        options: StreamOptions,
+        consumer: AIOKafkaConsumer,
+        keep_events: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._clients, self._options, self._consumer = clients, options, consumer
+        self._keep_events = keep_events
+        self._writer = Writer(options)
+        self._producers: dict[TopicPartition, AIOKafkaProducer] = {}
+
+    async def close(self) -> None:
+        producers, self._producers = self._producers, {}
+        await asyncio.gather(*(producer.stop() for producer in producers.values()))
+
+    async def take_over(self, partitions: Collection[TopicPartition]) -> Positions:
+        await self.close()
+        group = self._options.group
+        for one in partitions:
+            producer = self._clients.producer(f"{group}-{one.topic}-{one.partition}")
+            self._producers[one] = producer
+        await asyncio.gather(*(producer.start() for producer in self._producers.values()))
+        return await positions(self._consumer, partitions)
+
+    async def deliver(self, answers: Sequence[TopicAnswer], positions: Positions) -> None:
+        by_source: dict[TopicPartition, list[TopicAnswer]] = defaultdict(list)
+        for answer in answers:
+            by_source[TopicPartition(answer.record.topic, answer.record.partition)].append(answer)
+        await self._keep_events()
+        await asyncio.gather(*(self._transact(one, by_source[one], positions[one]) for one in positions))
+
+    async def settle(self) -> None:
+        """Every transaction has done so."""
+
+    async def _transact(self, source: TopicPartition, answers: Sequence[TopicAnswer], position: int) -> None:
+        producer = self._producers[source]
+        async with producer.transaction():
+            await self._writer.write(producer, answers)
+            await producer.send_offsets_to_transaction({source: position}, self._options.group)

@@ -1,0 +1,117 @@
+"""One membership in the consumers' group: messages are taken, answered and delivered, partition by partition
+in their order, as long as the partitions are ours.
+
+Nothing waits for a batch to fill: what is there is taken. While one batch is on its way to the brokers the
+next is scored, and no more than that is taken: whoever is too slow lets the rest lie with the brokers.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+
+from nearnorm.service.interfaces.kafka.answering import Answering
+from nearnorm.service.interfaces.kafka.answers import TopicAnswer
+from nearnorm.service.interfaces.kafka.delivery import AnswerDelivery
+from nearnorm.service.interfaces.kafka.meters import PartitionMeter, StreamMeters
+
+LOOK_MS = 250
+"""How long to wait for a message before looking whether it is time to stop, or to commit."""
+MOST_TAKEN = 1_000
+
+Taken = dict[TopicPartition, list[ConsumerRecord]]
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(
+        self, consumer: AIOKafkaConsumer, answering: Answering, delivery: AnswerDelivery, meters: StreamMeters
+    ) -> None:
+        self._consumer, self._answering, self._delivery = consumer, answering, delivery
+        self._meters = meters
+        self._positions: dict[TopicPartition, int] = {}  # of the partitions that are ours
+        self._sending: asyncio.Task[None] | None = None
+        self._busy = asyncio.Lock()
+        self._failure: Exception | None = None
+
+    async def run(self, goes_on: Callable[[], bool]) -> None:
+        """Raises KafkaError, and what else cannot be gone on with."""
+        while goes_on():
+            taken = await self._consumer.getmany(timeout_ms=LOOK_MS, max_records=MOST_TAKEN)
+            if self._failure is not None:
+                raise self._failure
+            async with self._busy:
+                if taken:
+                    await self._answer(taken)
+                else:
+                    await self._delivered()
+                    await self._delivery.settle()
+        async with self._busy:
+            await self._delivered()
+            await self._delivery.settle()
+
+    async def close(self) -> None:
+        """What is on its way is not waited for."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        self._meters.partitions.clear()
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Others get them: what we took is answered and committed first."""
+        async with self._busy:
+            try:
+                await self._delivered()
+                await self._delivery.settle()
+            except Exception as error:  # the client would only log it
+                self._failure = error
+            self._positions.clear()
+            self._meters.partitions.clear()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        async with self._busy:
+            self._meters.rebalances += 1
+            try:
+                positions = await self._delivery.take_over(assigned)
+                for one, position in positions.items():
+                    self._consumer.seek(one, position)
+                    self._meters.partitions[one] = PartitionMeter(position)
+                self._positions |= positions
+            except Exception as error:  # the client would only log it
+                self._failure = error
+
+    async def _answer(self, taken: Taken) -> None:
+        records: list[ConsumerRecord] = []
+        for partition, found in taken.items():
+            # what was fetched before the partition was taken over is fetched again
+            fresh = [
+                record
+                for record in found
+                if record.offset >= self._positions.get(partition, record.offset + 1)
+            ]
+            if fresh:
+                self._positions[partition] = fresh[-1].offset + 1
+                self._meters.begun(partition, fresh)
+                records += fresh
+        async for answers in self._answering.answer(records):
+            await self._delivered()
+            self._sending = asyncio.create_task(self._deliver(answers))
+
+    async def _deliver(self, answers: Sequence[TopicAnswer]) -> None:
+        by_partition: Mapping[TopicPartition, list[ConsumerRecord]] = defaultdict(list)
+        for answer in answers:
+            record = answer.record
+            by_partition[TopicPartition(record.topic, record.partition)].append(record)
+        positions = {one: records[-1].offset + 1 for one, records in by_partition.items()}
+        await self._delivery.deliver(answers, positions)
+        for one, records in by_partition.items():
+            self._meters.answered(one, records)
+        for answer in answers:
+            self._meters.messages[answer.outcome] += 1
+
+    async def _delivered(self) -> None:
+        """Wait for what is on its way. Raises what went wrong with it."""
+        if self._sending is not None:
+            sending, self._sending = self._sending, None
+            await sending

@@ -1,0 +1,207 @@
+"""`make bench-stream`: the streamer beside a bare loop of its client, and beside /score, by turns.
+
+A topic is filled first, then answered: a rate is that of the answers' own times, from the first to the last.
+The processor time of the process that answers is told beside it, since machines are shared. Last, at half the
+rate of one record a message, how long answers take from their record's being sent to their being read.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from tests.load.closed import one_round
+from tests.load.loads import SOME, Table, load_of
+from tests.load.loads import _arrow as as_arrow
+from tests.load.rows import NAMES, draw
+from tests.load.servers import NEARNORM, Program, Server, clean_environment, nearnorm, running, trained
+from tests.load.wrk import write_script
+from tests.service.interfaces.kafka.brokers import PARTITIONS, Reader, free_port, make_topics, noida, tansu
+
+MANY = 100
+"""Rows of a message that has many."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """`messages` of so many rows each, and the command that answers them, with places to fill in."""
+
+    name: str
+    command: Sequence[str]
+    messages: int
+    rows: int
+    write: Callable[[Table], bytes]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Rows a second, and microseconds of processor time a row."""
+
+    rows: float
+    cpu_us: float
+
+
+def lines(rows: Table) -> bytes:
+    return b"\n".join(json.dumps(dict(zip(NAMES, row, strict=True))).encode() for row in rows)
+
+
+def ways() -> list[Way]:
+    stream = (
+        NEARNORM,
+        "stream",
+        "--brokers",
+        "{brokers}",
+        "--in",
+        "{in}",
+        "--out",
+        "{out}",
+        "--port",
+        "{port}",
+    )
+    bare = (sys.executable, "-m", "tests.load.bare_loop", "{brokers}", "{in}", "{out}")
+    return [
+        Way("bare loop, message by message", (*bare, "send"), 30_000, 1, lines),
+        Way("bare loop, in batches", (*bare, "batch"), 30_000, 1, lines),
+        Way("one record a message", stream, 30_000, 1, lines),
+        Way(f"{MANY} records a message, lines", stream, 1_500, MANY, lines),
+        Way(f"{MANY} records a message, Arrow", stream, 1_500, MANY, as_arrow),
+    ]
+
+
+def fill(brokers: str, topic: str, way: Way) -> None:
+    producer = Producer(
+        {"bootstrap.servers": brokers, "linger.ms": 20, "queue.buffering.max.messages": 10**6}
+    )
+    bodies = [way.write(draw(way.rows, seed, 0.001)[0].tolist()) for seed in range(64)]
+    for number in range(way.messages):
+        producer.produce(topic, bodies[number % 64], str(number), partition=number % PARTITIONS)
+        producer.poll(0)
+    assert producer.flush(120) == 0
+
+
+def measured(way: Way, brokers: str, home: Path, number: int) -> Rate:
+    records, answers = f"records-{number}", f"answers-{number}"
+    make_topics(brokers, records, answers)
+    fill(brokers, records, way)
+    filled = {"brokers": brokers, "in": records, "out": answers, "port": str(free_port())}
+    with (home / "bench.log").open("ab") as log:
+        process = subprocess.Popen(
+            [part.format(**filled) for part in way.command],
+            env=clean_environment(NEARNORM_HOME=str(home)),
+            stdout=log,
+            stderr=log,
+        )
+    program = Program(way.name, way.command, frozenset(), {})
+    try:
+        reader = Reader(brokers, answers)
+        reader.read(1, 120)
+        before = Server(program, process, 0).cpu_seconds
+        first = len(reader.seen)
+        reader.read(way.messages - first, 300)
+        cpu = Server(program, process, 0).cpu_seconds - before
+        reader.close()
+    finally:
+        process.terminate()
+        process.wait(60)
+    times = sorted(message.timestamp()[1] / 1000 for message in reader.seen)
+    rows = way.messages * way.rows
+    return Rate(rows / max(0.001, times[-1] - times[0]), 1e6 * cpu / ((way.messages - first) * way.rows))
+
+
+def waits(brokers: str, home: Path, rate: float, seconds: float) -> list[float]:
+    """Milliseconds from sending a record to reading its answer, at so many records a second."""
+    make_topics(brokers, "records", "answers")
+    command = [NEARNORM, "stream", "--brokers", brokers, "--in", "records", "--out", "answers"]
+    process = subprocess.Popen(
+        [*command, "--port", str(free_port())],
+        env=clean_environment(NEARNORM_HOME=str(home)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 1})
+    body = lines(draw(1, 1, 0.0)[0].tolist())
+    stop = threading.Event()
+
+    def send() -> None:
+        began, sent = time.time(), 0
+        while not stop.is_set():
+            while sent < (time.time() - began) * rate:
+                producer.produce("records", body, str(time.time_ns()), partition=sent % PARTITIONS)
+                sent += 1
+            producer.poll(0.001)
+
+    found: list[float] = []
+    try:
+        producer.produce("records", body, b"0")
+        producer.flush()
+        reader = Reader(brokers, "answers")
+        reader.read(1, 120)  # it has joined
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        began = time.time()
+        while time.time() - began < seconds:
+            messages, now = reader.poll(0.005), time.time_ns()
+            if time.time() - began > 1.0:
+                found += [(now - int(message.key() or b"0")) / 1e6 for message in messages]
+        stop.set()
+        sender.join()
+        reader.close()
+    finally:
+        process.terminate()
+        process.wait(60)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=2, help="of /score in each round")
+    parser.add_argument("--broker", choices=("tansu", "noida"), default="tansu")
+    parser.add_argument("--model", type=Path, default=Path("build/bench-serve"), help="kept between runs")
+    given = parser.parse_args()
+    bundle = trained(given.model)
+    found: dict[str, list[Rate]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name, {"tansu": tansu, "noida": noida}[given.broker]() as brokers:
+        folder = Path(name)
+        served, load = nearnorm(bundle, folder), load_of(SOME, "records")
+        script, every, number = write_script(load, folder), ways(), 0
+        for turn in range(given.rounds):
+            with running([served], first_port=free_port()) as [server]:
+                one = one_round(server, load, script, given.seconds)
+                found["/score, 32 rows a request"].append(Rate(one.rate * SOME.rows, one.cpu_us / SOME.rows))
+            for way in every:
+                number += 1
+                found[way.name].append(measured(way, brokers, folder, number))
+                print(f"round {turn + 1}: {way.name}: {found[way.name][-1]}", file=sys.stderr)
+        half = statistics.median(rate.rows for rate in found[every[2].name]) / 2
+        times = sorted(waits(brokers, folder, half, 15.0))
+    print(
+        f"{platform.machine()}, {os.cpu_count()} CPUs, load average {os.getloadavg()[1]:.1f}, {given.broker}"
+    )
+    print(f"{given.rounds} rounds, medians\n\n| | rows a second | CPU us a row |\n|---|---|---|")
+    for what, rates in found.items():
+        rows, cpu = (statistics.median(getattr(one, field) for one in rates) for field in ("rows", "cpu_us"))
+        print(f"| {what} | {rows:,.0f} | {cpu:.1f} |")
+    held = [(every[2].name, every[0].name, 0.5), (every[2].name, every[1].name, 0.5)]
+    held += [(way.name, "/score, 32 rows a request", 1.0) for way in every[3:]]
+    for ours, other, least in held:
+        seen = statistics.median(a.rows / b.rows for a, b in zip(found[ours], found[other], strict=True))
+        print(f"{ours}: {seen:.2f} times {other}: {'as asked' if seen >= least else 'LESS THAN ASKED'}")
+    p50, p99 = (times[min(len(times) - 1, int(len(times) * q))] for q in (0.5, 0.99))
+    print(f"at {half:,.0f} records a second, from sent to read: median {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

