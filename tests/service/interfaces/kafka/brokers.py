@@ -1,5 +1,5 @@
-"""Real brokers: librdkafka's mock cluster, which takes transactions and ends none of them; tansu, which has
-none; noida, which has them."""
+"""Real brokers: tansu, which has no transactions, and noida, which has them. (librdkafka's mock cluster takes
+transactions and ends none of them, so it shows nothing here.)"""
 
 import socket
 import subprocess
@@ -15,16 +15,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 PARTITIONS = 4
-"""Of every topic; the mock cluster makes topics with as many by itself."""
-
-
-@contextmanager
-def mock_cluster() -> Iterator[str]:
-    """Its address. Its threads are C's: it lives in this process and needs none of its time."""
-    owner = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused", "log_level": 0})
-    broker = next(iter(owner.list_topics(timeout=10).brokers.values()))
-    yield f"{broker.host}:{broker.port}"
-    del owner
+"""Of every topic."""
 
 
 @contextmanager
