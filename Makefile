@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "==> Making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "==> Installing Nearnorm (cpu, training, dev): a few minutes the first time"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,arrow,postgres,s3,otel,training,dev]' -c constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,arrow,kafka,postgres,s3,otel,training,dev]' -c constraints.txt
 	@touch $@
 
 run: setup ## serve the starter model on 127.0.0.1:8000

@@ -13,6 +13,7 @@ import yaml
 
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables.events import traffic
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.metrics import collectors
@@ -96,7 +97,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
 
 def hour_of_traffic(app: Application) -> None:
     """What a forecast is made from."""
-    services, model = app.state.services, app.state.registry.first()
+    services, model = app.state.services, app.state.registry.first(EVERY_LINE)
     now = now_ms() // 3_600_000
     past = Counted(
         "default", now - 1, model.ref.version, "anonymous", 1000, 5, 0, 0, 0, {500: 900.0, 1300: 100.0}

@@ -10,6 +10,7 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.drift.monitor import LONG
 from nearnorm.service.feedback.figures import recall as recall_figures
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.metrics import collectors
 from nearnorm.service.settings import Settings
 from nearnorm.service.token_bucket import TokenBucket
@@ -111,7 +112,7 @@ def test_a_drift_that_lasts_asks_for_a_retraining_where_switched_on(
 ) -> None:
     app = create_app(Settings(home=home_with(tmp_path, bundle), retrain_on_drift=switched_on))
     with serving(app) as client:
-        model = app.state.registry.first()
+        model = app.state.registry.first(EVERY_LINE)
         client.post("/score", json={"records": [RECORD] * 250}).raise_for_status()
         assert not model.drift.lasting
         model.watched = TokenBucket(1e9, 0.0)  # every row, however many a second

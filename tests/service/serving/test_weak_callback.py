@@ -9,6 +9,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.serving.weak_callback import weakly
 from nearnorm.service.settings import Settings
 from tests.service.running import home_with
@@ -32,9 +33,9 @@ async def replaced(home: Path, version: str) -> "weakref.ref[object]":
     """The model that served before a swap, by a reference that does not hold it."""
     app = create_app(Settings(home=home))
     async with app.router.lifespan_context(app):
-        before = weakref.ref(app.state.registry.first())
+        before = weakref.ref(app.state.registry.first(EVERY_LINE))
         await app.state.registry.activate(version, "test")
-        assert before() is not app.state.registry.first()
+        assert before() is not app.state.registry.first(EVERY_LINE)
         return before
 
 

@@ -18,6 +18,7 @@ from nearnorm.service.http.connection.bounds import Bounds
 from nearnorm.service.http.connection.fast_path import FastCycle, Reply
 from nearnorm.service.http.connection.protocol import HttpProtocol, fast_http
 from nearnorm.service.http.connection.single_write import SingleWriteCycle
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.settings import Settings
 from tests.service.http.connection.test_protocol import Wire
 from tests.service.running import home_with, serving
@@ -277,7 +278,7 @@ def test_both_ways_are_counted_alike(client: httpx.Client) -> None:
 
 
 def test_a_mistake_of_ours_is_told_as_one(app: Application, client: httpx.Client) -> None:
-    model = app.state.registry.first()
+    model = app.state.registry.first(EVERY_LINE)
     engine, model.engine = model.engine, None
     try:
         answer = client.post("/score", json={"records": [RECORD]})

@@ -16,6 +16,7 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.access.keyring import create
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.http.connection.backpressure import HELD_SECONDS, Backpressure
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.settings import Settings
 from tests.service.running import home_with, serving
 
@@ -48,7 +49,7 @@ def app(tmp_path: Path, bundle: Bundle) -> Application:
 @contextmanager
 def full(app: Application) -> Iterator[None]:
     """The queue, as rows that wait leave it."""
-    batcher = app.state.registry.first().batcher
+    batcher = app.state.registry.first(EVERY_LINE).batcher
     batcher.rows += batcher.limit
     batcher.overflown = True
     try:
@@ -92,7 +93,7 @@ def test_a_first_request_and_one_that_closes_its_connection_are_refused_alike(ap
 
 def test_the_queue_takes_requests_again_once_a_batch_has_room(app: Application) -> None:
     with serving(app) as client:
-        batcher = app.state.registry.first().batcher
+        batcher = app.state.registry.first(EVERY_LINE).batcher
         with full(app):
             refused(client.post("/score", json=BODY))
             assert batcher.is_full
@@ -106,7 +107,7 @@ def test_the_queue_takes_requests_again_once_a_batch_has_room(app: Application) 
 
 def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: Application) -> None:
     with serving(app) as client:
-        batcher = app.state.registry.first().batcher
+        batcher = app.state.registry.first(EVERY_LINE).batcher
         batcher.rows += batcher.limit - 500
         assert client.post("/score", json={"records": BODY["records"] * 500}).status_code == 200
         batcher.rows += 500
@@ -117,7 +118,7 @@ def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: App
 def test_the_room_is_counted_in_requests_as_large_as_those_that_wait(app: Application) -> None:
     with serving(app) as client:
         assert client.post("/score", json=BODY).status_code == 200
-        batcher, room = app.state.registry.first().batcher, app.score.capacity
+        batcher, room = app.state.registry.first(EVERY_LINE).batcher, app.score.capacity
         assert room() == batcher.limit
         batcher.rows += batcher.limit // 2
         assert room() == 1
@@ -197,7 +198,7 @@ def test_a_request_that_waits_to_be_read_is_answered_when_the_service_stops(app:
             for status in (b"200", b"429"):
                 held.sendall(head % len(content) + content)
                 assert held.recv(4096).split()[1] == status
-                batcher = app.state.registry.first().batcher
+                batcher = app.state.registry.first(EVERY_LINE).batcher
                 batcher.rows, batcher.overflown = batcher.limit, True
             held.sendall(head % len(content) + content)
         assert held.recv(4096).split()[1] == b"429"
@@ -217,7 +218,7 @@ def test_a_flood_of_one_key_makes_no_refusals_for_another(tmp_path: Path, bundle
             return client.post("/score", json=BODY, headers={"X-API-Key": secrets[name]})
 
         assert send("other").status_code == 200
-        batcher = app.state.registry.first().batcher
+        batcher = app.state.registry.first(EVERY_LINE).batcher
         with full(app):
             batcher._held["flood"] = batcher.limit
             for _ in range(3):
