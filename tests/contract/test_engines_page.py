@@ -74,8 +74,9 @@ def test_frames_of_other_engines_are_scored_where_they_lie(folder: Path, title: 
 def test_spark_scores_by_map_in_arrow(folder: Path) -> None:
     if shutil.which("java") is None:
         pytest.skip("no java (apt-get install default-jre-headless)")
-    local = "--master local[2] --conf spark.ui.enabled=false pyspark-shell"
-    subprocess.run(
+    patient = "--conf spark.python.authenticate.socketTimeout=300s"  # a busy machine starts workers slowly
+    local = f"--master local[2] --conf spark.ui.enabled=false {patient} pyspark-shell"
+    done = subprocess.run(
         [python_of("spark"), "-c", block("Spark")],
         cwd=folder,
         env={
@@ -84,10 +85,11 @@ def test_spark_scores_by_map_in_arrow(folder: Path) -> None:
             "PYSPARK_SUBMIT_ARGS": local,
             "SPARK_LOCAL_IP": "127.0.0.1",
         },
-        check=True,
         capture_output=True,
+        text=True,
         timeout=540,
     )
+    assert done.returncode == 0, done.stderr[-3000:]
     found = ds.dataset(folder / "scores", partitioning="hive").to_table().sort_by("id")
     expected = pa.Table.from_batches(scorer(STARTER, keep=["id"])(lake(folder))).sort_by("id")
     assert found["id"] == expected["id"]
