@@ -82,6 +82,7 @@ def test_spark_scores_by_map_in_arrow(folder: Path) -> None:
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT / "src"),
+            "PYSPARK_PYTHON": str(python_of("spark")),
             "PYSPARK_SUBMIT_ARGS": local,
             "SPARK_LOCAL_IP": "127.0.0.1",
         },

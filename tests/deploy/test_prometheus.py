@@ -127,7 +127,8 @@ def use(service: httpx.Client, client: httpx.Client, log: Path) -> None:
             service.post("/feedback", json={"labels": labels}).raise_for_status()
         time.sleep(0.25)
         try:
-            scraped = value(client, "sum(count_over_time(up[1m]))")
+            if client.get("/-/ready").is_success:  # before, it listens and answers no query
+                scraped = value(client, "sum(count_over_time(up[1m]))")
         except httpx.TransportError:  # Prometheus is not listening yet
             continue
 
