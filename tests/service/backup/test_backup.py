@@ -370,11 +370,10 @@ def test_files_of_a_backup_are_their_owners_alone(settings: Settings, nearnorm: 
     assert not list(Path(place).rglob("*.part"))
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_a_postgresql_ledger_without_pg_dump_is_told(
     settings: Settings, nearnorm: Command, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if str(settings.database_url).startswith("sqlite"):
-        pytest.skip("SQLite needs no program")
     monkeypatch.setenv("PATH", "/nowhere")
     assert "pg_dump is not installed here" in nearnorm("backup", place).err
 
