@@ -5,12 +5,12 @@ from datetime import UTC
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from nearnorm.service.api.dependencies import model_of
 from nearnorm.service.api.review.event_list import ListQuery, listed
 from nearnorm.service.api.review.kept_query import MOST_LISTED
-from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.pages.frame.routing import pages
 from nearnorm.service.pages.frame.site import page
 from nearnorm.service.pages.frame.visitor import Reviewer
@@ -25,9 +25,7 @@ async def get_search(request: Request, visitor: Reviewer) -> Response:
     try:
         query = ListQuery.model_validate({"limit": MOST_LISTED, **asked})
     except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][-1])
-        raise InvalidRequest(f"{field}: {first['msg']}", field=field) from None
+        raise RequestValidationError(error.errors()) from None
     found = await listed(request, query)
     scored = model_of(request, query.model).manifest.core.features.scored
     features = [feature.name for feature in scored]
