@@ -5,7 +5,6 @@ whose worker died is taken up again when its lease has run out, from the start o
 ended, from its result. A job is given up after MOST_ATTEMPTS workers died over it.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -37,6 +36,7 @@ from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.ledger.tables.lines import LineData
 from nearnorm.service.logs import log
 from nearnorm.service.retraining.left_out import keep_left_out
+from nearnorm.service.retraining.only_one import OnlyOne
 from nearnorm.service.retraining.requests import RELEASE
 from nearnorm.service.retraining.training_process import (
     Cancelled,
@@ -440,30 +440,3 @@ class Worker:
 def _name(job: Job) -> str:
     """Who activates, in the store's log and the trail."""
     return f"job:{job.job_id}"
-
-
-class OnlyOne:
-    """The lock of a home: held by the worker that works, let go by the system when it dies."""
-
-    def __init__(self, home: Path, stop: threading.Event) -> None:
-        self._home, self._stop = home, stop
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> bool:
-        self._home.mkdir(parents=True, exist_ok=True)
-        self._file = (self._home / "worker.lock").open("w")
-        warned = False
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                if not warned:
-                    log.info("another worker works for this home: waiting", home=str(self._home))
-                warned = True
-            if self._stop.wait(POLL):
-                return False
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
