@@ -1,5 +1,8 @@
 """Brings in what other replicas wrote to the ledger, once a second: keys, sessions, policies, verdicts.
 
+However many models there are, one look at the ledger's clock tells whether anybody wrote, and of which models
+to read: those alone are read again.
+
 While the ledger is out of reach, what is known stays in force, and scoring goes on.
 """
 
@@ -7,8 +10,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import sqlalchemy as sa
 
 from nearnorm.models.conformal import Policy, Ranks, usable_budget
 from nearnorm.models.store.folder import DEFAULT_MODEL, Activation
@@ -17,6 +22,7 @@ from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.feedback.verdict_cache import VerdictCache
+from nearnorm.service.ledger import clock
 from nearnorm.service.ledger.begin_anew import (
     STARTER,
     FirstOwn,
@@ -26,8 +32,9 @@ from nearnorm.service.ledger.begin_anew import (
     set_aside_late,
 )
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables import swaps
+from nearnorm.service.ledger.tables import policy, swaps
 from nearnorm.service.ledger.tables.events import traffic
+from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
@@ -43,6 +50,16 @@ FOLLOWING = "following the ledger"
 FOLLOW_SECONDS = 1.0
 LATE_SECONDS = 30.0  # after an own model came, in which the starter may still write events
 FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see erasure.prune
+
+
+class _Clock(NamedTuple):
+    """Up to which of the ledger's changes something was read."""
+
+    labels: int
+    policies: int
+
+
+_NOTHING_READ = _Clock(-1, -1)
 
 
 class Follower:
@@ -72,6 +89,10 @@ class Follower:
         self._begun_at = 0.0
         self._figures: Figures | None = None
         self._outdated: set[str] = set()
+        self._followed: dict[
+            str, str
+        ] = {}  # versions by model, whose verdicts and policies are as at `_clock`
+        self._clock = _NOTHING_READ
         self._heard = time.monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -121,17 +142,23 @@ class Follower:
         anew = time.monotonic() - self._heard > FORGOTTEN_AFTER
         loaded = self._models()
         anew = self._begin_anew(loaded.get(DEFAULT_MODEL)) or anew
+        versions = {name: model.ref.version for name, model in loaded.items()}
         with self._ledger.read() as connection:
             self._keyring.refresh(connection)
             self._sessions.refresh(connection)
-            for name, model in loaded.items():
+            now = _Clock(*clock.read(connection, "labels", "policies"))  # before what it tells of
+            behind = set(versions) if anew else self._behind(connection, versions, now)
+            for name in behind:
                 self._verdicts.refresh(connection, name, anew)
-                self._policies.refresh(connection, self.ground(model))
-                model.watch_problem = swaps.problem(connection, name, model.ref.version)
+                self._policies.refresh(connection, self.ground(loaded[name]))
+            problems = swaps.problems(connection)
             if self._figures and self._figures.due:
-                self._figures.refresh(connection, {n: model.ref.version for n, model in loaded.items()})
-        for model in loaded.values():
-            self._apply(model)
+                self._figures.refresh(connection, versions)
+        self._followed, self._clock = versions, now
+        for name in behind:
+            self._apply(loaded[name])
+        for name, model in loaded.items():
+            model.watch_problem = problems.get((name, model.ref.version))
             if self._drift_rule and (model.drift.lasting or model.novelty_watch.ceased):
                 self._retrain(model, self._drift_rule)
         self._heard = time.monotonic()
@@ -141,6 +168,18 @@ class Follower:
         reference = model.manifest.core.reference
         confirmed = self._verdicts.of(model.ref.name).anomalies(row.digest for row in reference.review)
         return Ground.of(model.manifest, model.ref.name, confirmed)
+
+    def _behind(self, connection: sa.Connection, versions: Mapping[str, str], now: _Clock) -> set[str]:
+        """The models that have to be read again: new ones, those that others wrote to, those that are due."""
+        known, before = self._followed, self._clock
+        old = [name for name, version in versions.items() if known.get(name) == version]
+        found = versions.keys() - set(old) | set(self._policies.due(old))
+        if now.labels != before.labels:
+            found |= labels.models_changed_since(connection, old, before.labels)
+        if now.policies != before.policies:
+            newest = policy.newest_versions(connection, old)
+            found |= {name for name in old if newest.get(name, 0) != self._policies.version_of(name)}
+        return found
 
     def _begin_anew(self, model: LoadedModel | None) -> bool:
         """Once the first own model serves after the starter: set aside what was before, and what comes late.

@@ -14,9 +14,17 @@ clock = sa.Table(
 )
 
 
-def tick(
-    connection: sa.Connection, name: Literal["labels", "policies", "claims", "sessions", "webhooks"]
-) -> int:
+Name = Literal["labels", "policies", "claims", "sessions", "webhooks"]
+
+
+def read(connection: sa.Connection, *names: Name) -> tuple[int, ...]:
+    """The newest number of each name; 0 where nothing has happened yet."""
+    query = sa.select(clock.c.name, clock.c.value).where(clock.c.name.in_(names))
+    found: dict[str, int] = dict(iter(connection.execute(query)))
+    return tuple(found.get(name, 0) for name in names)
+
+
+def tick(connection: sa.Connection, name: Name) -> int:
     """The next number. Until this transaction ends, no other gets past here under the same name."""
     first = insert(connection, clock).values(name=name, value=1)
     forward = first.on_conflict_do_update(index_elements=["name"], set_={"value": clock.c.value + 1})

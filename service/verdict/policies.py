@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ from nearnorm.service.verdict.budget import NormalShare
 from nearnorm.service.verdict.solve import Ground, Solved, by_default, solve
 
 SOLVE_EVERY = 60.0  # seconds after which a budget is solved anew: traffic and verdicts change
+SOLVED_AT_ONCE = 20
+"""Budgets that are solved anew in one look at the ledger, where more are due: each takes milliseconds."""
 LONGEST_SUPPRESSION = 365.0
 _DAY_MS = 24 * 3600 * 1000
 
@@ -104,6 +107,19 @@ class Policies:
 
     def of(self, model: str) -> InForce | None:
         return self._in_force.get(model)
+
+    def version_of(self, model: str) -> int:
+        """The number of a model's policy in force; 0: the default, or nothing is known."""
+        known = self._in_force.get(model)
+        return known.policy.version if known else 0
+
+    def due(self, models: Iterable[str]) -> list[str]:
+        """Those of the models whose budgets are to be solved anew, longest due first; not all at once, where
+        there are many."""
+        before = time.monotonic() - SOLVE_EVERY
+        found = [(known.at, model) for model in models if (known := self._in_force.get(model))]
+        due = sorted((at, model) for at, model in found if at <= before)
+        return [model for _, model in due[: max(SOLVED_AT_ONCE, len(found) // 30)]]
 
     def refresh(self, connection: sa.Connection, ground: Ground) -> None:
         """Take up the newest version, and solve it anew when that is due or the ground has changed."""

@@ -4,6 +4,7 @@ A policy is set for a line of a model's versions: those that read the same colum
 Another model under the same name begins a line of its own.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,6 +56,14 @@ def current(
 def newest(connection: sa.Connection, model: str) -> PolicyVersion | None:
     """The newest version, whichever line it was set for: versions are numbered by model."""
     return _one(connection, _of(model).order_by(policies.c.version.desc()).limit(1))
+
+
+def newest_versions(connection: sa.Connection, models: Collection[str]) -> dict[str, int]:
+    """The number of the newest version of those models that have any."""
+    newest = sa.select(policies.c.model, sa.func.max(policies.c.version))
+    return dict(
+        iter(connection.execute(newest.where(policies.c.model.in_(models)).group_by(policies.c.model)))
+    )
 
 
 def version(connection: sa.Connection, model: str, number: int) -> PolicyVersion | None:

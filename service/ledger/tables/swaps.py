@@ -59,9 +59,8 @@ def find(connection: sa.Connection, model: str, version: str) -> Swap | None:
     return Swap(**{**row._mapping, "figures": json.loads(row.figures)})
 
 
-def problem(connection: sa.Connection, model: str, version: str) -> str | None:
-    """What the watch has against a version that serves; None: nothing."""
-    found = find(connection, model, version)
-    if found is None or found.outcome not in ("worse", "failed"):
-        return None
-    return f"model {model!r}: {found.reason}"
+def problems(connection: sa.Connection) -> dict[tuple[str, str], str]:
+    """What the watch has against versions, by model and version."""
+    query = sa.select(swaps.c.model, swaps.c.version, swaps.c.reason)
+    bad = connection.execute(query.where(swaps.c.outcome.in_(("worse", "failed"))))
+    return {(model, version): f"model {model!r}: {reason}" for model, version, reason in bad}

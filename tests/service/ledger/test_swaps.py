@@ -13,11 +13,11 @@ def test_the_newest_word_on_a_version_stands_and_only_a_bad_one_is_a_problem(led
         swaps.put(connection, swap)
         assert swaps.find(connection, "default", "v2") == swap
         assert swaps.find(connection, "default", "v1") is None
-        assert swaps.problem(connection, "default", "v2") is None
+        assert swaps.problems(connection).get(("default", "v2")) is None
         worse = replace(swap, outcome="worse", reason="v2 is worse")
         swaps.put(connection, worse)
         assert swaps.find(connection, "default", "v2") == worse
-        assert swaps.problem(connection, "default", "v2") == "model 'default': v2 is worse"
-        assert swaps.problem(connection, "other", "v2") is None
+        assert swaps.problems(connection).get(("default", "v2")) == "model 'default': v2 is worse"
+        assert swaps.problems(connection).get(("other", "v2")) is None
         swaps.put(connection, replace(swap, outcome="rolled_back", reason="v2 was worse"))
-        assert swaps.problem(connection, "default", "v2") is None
+        assert swaps.problems(connection).get(("default", "v2")) is None

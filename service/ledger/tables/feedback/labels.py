@@ -235,6 +235,12 @@ def changed_since(connection: sa.Connection, model: str, change: int) -> list[St
     ]
 
 
+def models_changed_since(connection: sa.Connection, models: Collection[str], change: int) -> set[str]:
+    """Those of the models that have verdicts newer than a number of the clock."""
+    newer = sa.select(verdicts.c.model).where(verdicts.c.model.in_(models), verdicts.c.change > change)
+    return set(connection.scalars(newer.distinct()))
+
+
 def learnt(
     connection: sa.Connection,
     model: str,
