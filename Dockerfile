@@ -20,17 +20,17 @@ COPY deploy/service.lock /wheels/
 FROM install AS install-service
 ARG PIP_EXTRA_INDEX_URL
 RUN pip install --no-cache-dir --require-hashes -r /wheels/service.lock \
-    && pip install --no-cache-dir --no-deps "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,otel,signatures,oidc]"
+    && pip install --no-cache-dir --no-deps "$(echo /wheels/*.whl)[cpu,arrow,kafka,postgres,s3,otel,signatures,oidc]"
 
 FROM install AS install-service-gpu
 ARG PIP_EXTRA_INDEX_URL
-RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[gpu,arrow,postgres,s3,otel,signatures,oidc]"
+RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[gpu,arrow,kafka,postgres,s3,otel,signatures,oidc]"
 
 FROM install AS install-worker
 ARG PIP_EXTRA_INDEX_URL
 COPY constraints.txt /wheels/
 RUN pip install --no-cache-dir --require-hashes -r /wheels/service.lock \
-    && pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,postgres,s3,otel,signatures,oidc,training]" -c /wheels/constraints.txt
+    && pip install --no-cache-dir "$(echo /wheels/*.whl)[cpu,arrow,kafka,postgres,s3,otel,signatures,oidc,training]" -c /wheels/constraints.txt
 
 FROM python:3.11-slim AS runtime
 RUN useradd --uid 10001 --user-group --home-dir /var/lib/nearnorm --create-home --shell /usr/sbin/nologin nearnorm

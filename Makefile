@@ -195,8 +195,8 @@ docs: setup ## write the configuration page from the settings
 
 lock: setup ## resolve the service image's packages again, with their hashes (deploy/service.lock)
 	@$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \
-	  --no-emit-trusted-host --no-emit-find-links --extra cpu --extra arrow --extra postgres --extra s3 --extra otel \
-	  --extra signatures --extra oidc \
+	  --no-emit-trusted-host --no-emit-find-links --extra cpu --extra arrow --extra kafka --extra postgres --extra s3 \
+	  --extra otel --extra signatures --extra oidc \
 	  --output-file deploy/service.lock pyproject.toml
 
 clean: ## remove what the verbs made, but never models, labels or logs (var/)

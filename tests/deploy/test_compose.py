@@ -1,5 +1,6 @@
 """The compose file, against the published schema and against what the images and services really are."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import yaml
 
 from nearnorm.service.settings import Settings
-from tests.deploy.dockerfile import ROOT, environment, stages
+from tests.deploy.dockerfile import ROOT, environment, last, stages
 from tests.deploy.expressions import panels
 
 COMPOSE = ROOT / "deploy/compose.yaml"
@@ -40,6 +41,38 @@ def test_every_container_is_read_only_and_without_capabilities() -> None:
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
+
+
+def test_every_container_is_bounded_in_memory_processes_and_log() -> None:
+    for name, service in services().items():
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+        assert service["pids_limit"] > 0, name
+        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+
+
+def test_the_limits_leave_the_machine_that_they_are_for_room() -> None:
+    assert "8 GB" in COMPOSE.read_text()
+    size = {"m": 2**20, "g": 2**30}
+    limits = [str(service["mem_limit"]) for service in services().values()]
+    assert sum(int(limit[:-1]) * size[limit[-1]] for limit in limits) < 8e9
+
+
+def test_every_container_is_asked_for_its_health_but_the_worker() -> None:
+    for name, service in services().items():
+        of_image = last(service["build"]["target"], "HEALTHCHECK") if "build" in service else None
+        asked = "healthcheck" in service or of_image not in (None, "NONE")
+        assert asked == (name != "worker"), name
+
+
+def test_prometheus_tells_the_alertmanager_that_is_started() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (told,) = config["alerting"]["alertmanagers"]
+    ((target,),) = [one["targets"] for one in told["static_configs"]]
+    name, port = target.split(":")
+    assert services()[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    (file,) = [option for option in services()[name]["command"] if option.startswith("--config.file=")]
+    mounted = f"./prometheus/alertmanager.yml:{file.partition('=')[2]}:ro"
+    assert mounted in services()[name]["volumes"]
 
 
 def test_files_mounted_from_the_repository_exist() -> None:

@@ -17,6 +17,7 @@ from nearnorm.models.store.open import open_store
 from nearnorm.service.settings import PREFIX, Settings
 from tests.deploy.dockerfile import ROOT
 from tests.deploy.dockerfile import environment as of_image
+from tests.deploy.restricted import violations
 from tests.deploy.test_kubernetes import containers, pods
 from tests.environments import python_of
 from tests.service.asking import STRANGE
@@ -69,6 +70,7 @@ def test_its_pod_obeys_the_schema() -> None:
 
 
 def test_its_pod_is_as_guarded_and_as_patient_as_the_deployments() -> None:
+    assert violations(POD) == []
     spec, container = pods()["nearnorm"]["spec"], containers()["nearnorm"]
     names = ("automountServiceAccountToken", "enableServiceLinks", "securityContext")
     for name in (*names, "terminationGracePeriodSeconds"):
