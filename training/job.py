@@ -10,7 +10,7 @@ import numpy as np
 from nearnorm.models.bundle.bundle import refuse_other_files
 from nearnorm.models.bundle.manifest import DataFacts, Reading
 from nearnorm.models.data.tables import Arrays
-from nearnorm.models.errors import ConfigError
+from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.columns.infer import Finding
 from nearnorm.training.dataset.known_normal import (
     KnownNormal,
@@ -88,6 +88,7 @@ def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
     data = load(
         job.source, job.label_column, job.recipe.columns, job.time_column, None, job.reading, watcher.rows
     )
+    _refuse_uncounted(job, data)
     if data.facts.drawn_from is not None:
         watcher.drawn(data.facts)
     sample = None
@@ -126,6 +127,17 @@ def lay_out(data: Dataset, sample: KnownNormal | None, seed: int) -> tuple[Datas
     if trained_on is not None:
         data = replace(data, warnings=(*data.warnings, trained_on))
     return data, rows
+
+
+def _refuse_uncounted(job: TrainingJob, data: Dataset) -> None:
+    if job.recipe.aggregates is None:
+        return
+    absent = [name for name in job.recipe.aggregates.features if name not in data.schema.names]
+    if absent:
+        raise DataError(
+            f"{job.source} has no column {absent[0]!r}, which [aggregates] declares: train on what "
+            f"`nearnorm aggregate {job.source} --schema FILE --out counted.parquet` writes"
+        )
 
 
 def _refuse_useless_validation(job: TrainingJob) -> None:

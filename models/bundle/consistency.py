@@ -13,6 +13,14 @@ def misfits(core: Core) -> Iterator[str]:
         yield "no feature is scored"
     numeric = [f.name for f in schema.numeric]
     categories = {f.name: FIRST_CODE + len(f.categories) for f in schema.categorical}
+    try:
+        counted = core.aggregates
+    except ValueError:
+        yield "config.aggregates declares what this release does not know"
+    else:
+        uncounted = set() if counted is None else counted.features.keys() - schema.names
+        if uncounted:
+            yield f"config.aggregates has {min(uncounted)!r}, which is no column of the data"
     parts: list[tuple[str, Collection[str], Collection[str]]] = [
         ("reference.numeric", reference.numeric, numeric),
         ("reference.categorical", reference.categorical, categories),

@@ -4,10 +4,12 @@ The core is everything that decides how a record is scored and judged; the versi
 Times, durations and the machine stand outside the core, so that equal training gives equal versions.
 """
 
+from functools import cached_property
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nearnorm.models.aggregates.declaration import Aggregates
 from nearnorm.models.canonical import digest
 from nearnorm.models.data.files.format import FOUND, FileFormat
 from nearnorm.models.data.schema import FeatureSchema
@@ -170,6 +172,13 @@ class Core(Part):
     tolerances: dict[str, Tolerance]  # by execution provider
     seen: Seen | None = None  # None: a release that did not tell, nothing is novel to it
     metrics: dict[str, float | None]  # of held-out rows; None: not measurable with these labels
+
+    @cached_property
+    def aggregates(self) -> Aggregates | None:
+        """Which of its features are counted over windows, as the recipe of its training declares. Raises
+        ValueError for what this release does not know."""
+        found = self.config.get("aggregates")
+        return None if found is None else Aggregates.model_validate(found)
 
     @property
     def version(self) -> str:

@@ -90,7 +90,7 @@ def _numbers(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowErr
     direct = is_number(column.type) if feature.kind is Kind.NUMERIC else False
     if not direct and not pa.types.is_boolean(column.type):
         coerce = cast("Callable[[object], float | None]", feature.coerce)
-        return _by_distinct(column, feature.name, coerce, np.nan, np.float64, errors)
+        return by_distinct(column, feature.name, coerce, np.nan, np.float64, errors)
     array: np.ndarray = as_floats(column).to_numpy()
     bad = ~np.isfinite(array)
     if column.null_count:
@@ -105,7 +105,7 @@ def _times(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError
     kind = column.type
     if not pa.types.is_temporal(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind):
         coerce = cast("Callable[[object], float | None]", feature.coerce)
-        return _by_distinct(column, feature.name, coerce, np.nan, np.float64, errors)
+        return by_distinct(column, feature.name, coerce, np.nan, np.float64, errors)
     if pa.types.is_time(kind):
         column = column.cast(pa.time64("us"), safe=False)
     elif getattr(kind, "tz", None) is None:
@@ -125,7 +125,7 @@ def _codes(column: pa.ChunkedArray, feature: Feature, errors: dict[int, RowError
         category = cast("str | None", feature.coerce(value))
         return None if category is None else feature.code(category)
 
-    return _by_distinct(column, feature.name, code, MISSING_CODE, np.int64, errors)
+    return by_distinct(column, feature.name, code, MISSING_CODE, np.int64, errors)
 
 
 def _python(values: pa.Array) -> list[object]:
@@ -151,7 +151,7 @@ def _used(encoded: pa.DictionaryArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(places.indices, encoded.dictionary.take(places.dictionary))
 
 
-def _by_distinct(
+def by_distinct(
     column: pa.ChunkedArray,
     field: str,
     coerce: Callable[[object], float | None],
@@ -159,7 +159,8 @@ def _by_distinct(
     dtype: type[np.generic],
     errors: dict[int, RowError],
 ) -> np.ndarray:
-    """Coerce each distinct value once and spread the answers over the rows."""
+    """Coerce each distinct value once and spread the answers over the rows: [N] of `dtype`, `missing` where
+    there is none. What is wrong with a row is put into `errors`, unless something is already."""
     parts, start = [np.empty(0, dtype)], 0
     for chunk in column.chunks:
         try:

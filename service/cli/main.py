@@ -25,6 +25,7 @@ OURS = {
     "analysts": "analysts:analysts_cli",
     "score": "score:score",
     "stream": "stream:stream",
+    "aggregate": "aggregate:aggregate",
     "export": "export:export",
     "apply": "configuration:apply_file",
     "export-config": "configuration:export_config",

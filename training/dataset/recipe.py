@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nearnorm.models.aggregates.declaration import Aggregates, declared
 from nearnorm.models.data.times import TimeFormat, zone_of
 from nearnorm.models.data.toml_text import quoted
 from nearnorm.models.errors import ConfigError
@@ -60,33 +61,41 @@ class ColumnOverride(BaseModel):
 
 
 class Recipe(BaseModel):
-    """The table `[fit]` as in FitConfig, and a table `[schema.COLUMN]` for each overridden column."""
+    """The table `[fit]` as in FitConfig, a table `[schema.COLUMN]` for each overridden column, and which
+    features are counted over windows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fit: FitConfig
     columns: dict[str, ColumnOverride]
+    aggregates: Aggregates | None = Field(default=None, exclude_if=lambda declared: declared is None)
 
     @classmethod
     def read(cls, path: Path | None, schema: Path | None = None) -> "Recipe":
-        """The recipe of a TOML file, or the default one, with the columns of a schema file beside its own.
+        """The recipe of a TOML file, or the default one, with what a schema file says beside its own.
 
         Raises ConfigError naming the key.
         """
-        document = {} if path is None else _document(path, {"fit", "schema"})
+        document = {} if path is None else _document(path, {"fit", "schema", "aggregates"})
         if schema is None:
             return cls._checked(path, document)
         own = cls._checked(path, document)
-        given = cls._checked(schema, _document(schema, {"schema"}))
+        given = cls._checked(schema, _document(schema, {"schema", "aggregates"}))
         twice = sorted(own.columns.keys() & given.columns.keys())
         if twice:
             raise ConfigError(f"[schema.{quoted(twice[0])}] is in {path} and in {schema}: keep one of them")
-        return own.model_copy(update={"columns": own.columns | given.columns})
+        if own.aggregates is not None and given.aggregates is not None:
+            raise ConfigError(f"[aggregates] is in {path} and in {schema}: keep one of them")
+        aggregates = own.aggregates or given.aggregates
+        return own.model_copy(update={"columns": own.columns | given.columns, "aggregates": aggregates})
 
     @classmethod
     def _checked(cls, path: Path | None, document: dict[str, object]) -> "Recipe":
         try:
-            return cls.model_validate({"fit": document.get("fit", {}), "columns": document.get("schema", {})})
+            found = cls.model_validate(
+                {"fit": document.get("fit", {}), "columns": document.get("schema", {})}
+            )
+            return found.model_copy(update={"aggregates": declared(document, path)})
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join("schema" if part == "columns" else str(part) for part in first["loc"])
@@ -104,6 +113,8 @@ def _document(path: Path, tables: set[str]) -> dict[str, object]:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     unknown = sorted(set(document) - tables)
     if unknown:
-        known = " or ".join("[fit]" if table == "fit" else "[schema.COLUMN]" for table in sorted(tables))
+        known = " or ".join(
+            "[schema.COLUMN]" if table == "schema" else f"[{table}]" for table in sorted(tables)
+        )
         raise ConfigError(f"{path}: unknown key {unknown[0]!r}: a table is {known}")
     return document

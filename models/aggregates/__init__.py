@@ -1,0 +1,1 @@
+"""Counts over time windows: what is declared, what is kept of a key, and the numbers it comes to."""
