@@ -99,10 +99,11 @@ def _by_key(keys: np.ndarray, times: np.ndarray) -> Iterator[np.ndarray]:
     """The places of each key's records, in the order of their times."""
     order = np.lexsort((times, keys))
     sorted_keys = keys[order]
-    starts = np.flatnonzero(np.r_[True, sorted_keys[1:] != sorted_keys[:-1]]) if len(keys) else []
-    for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True):
-        if sorted_keys[start] != MISSING_KEY:
-            yield order[start:stop]
+    bounds = np.concatenate([[0], np.flatnonzero(sorted_keys[1:] != sorted_keys[:-1]) + 1, [len(keys)]])
+    for place in range(len(bounds) - 1):
+        rows = order[bounds[place] : bounds[place + 1]]
+        if len(rows) and keys[rows[0]] != MISSING_KEY:
+            yield rows
 
 
 def _events(history: History, column: KeyColumn, rows: np.ndarray) -> Iterator[Event]:

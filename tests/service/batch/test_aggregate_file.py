@@ -16,7 +16,7 @@ from nearnorm.service.batch.aggregate_file import aggregate_file
 from tests.models.aggregates.declarations import payments
 
 NOW = 2_000_000_000 * SECOND
-HISTORY = [
+HISTORY: list[dict[str, Any]] = [
     {"payment": "p3", "at": "2026-01-31T10:02:00Z", "card": "0042", "merchant": "x", "amount": 4.0},
     {"payment": "p1", "at": "2026-01-31T10:00:00Z", "card": "0042", "merchant": "x", "amount": 0.1},
     {"payment": "p2", "at": "2026-01-31T10:01:30Z", "card": "0042", "merchant": "y", "amount": 0.2},
@@ -130,7 +130,7 @@ def test_the_command_tells_what_it_wrote_and_what_is_wrong(tmp_path: Path) -> No
             "--out",
             tmp_path / "counted.csv",
         ]
-        return subprocess.run(map(str, command), capture_output=True, text=True, check=False)
+        return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
     done = aggregate("schema.toml")
     assert done.stdout == f"{tmp_path}/counted.csv: 5 rows, with card_count_1m, card_amount_1h\n", done.stderr
