@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from nearnorm.models.aggregates.declaration import SECOND, Aggregates
-from nearnorm.models.aggregates.key_events import Event, KeyEvents, Row
+from nearnorm.models.aggregates.key_events import KeyedEvent, KeyEvents, Row
 from nearnorm.models.data.times import SECONDS_OF_A_DAY
 
 KeyName = tuple[str, int]
@@ -15,7 +15,7 @@ AHEAD = SECONDS_OF_A_DAY * SECOND
 """How far a time may be ahead of the clock here; beyond it is a wrong one, and not counted."""
 
 
-class Counted(Struct):
+class WindowCounts(Struct):
     """The numbers of each event, and the keys by which something was kept. How many events were kept, there
     already (`again`), kept though they came too late for others to see them (`late`, among those that were
     kept), and not kept as their clocks were `ahead`."""
@@ -28,13 +28,13 @@ class Counted(Struct):
     ahead: int = 0
 
 
-def key_names(event: Event, aggregates: Aggregates) -> list[KeyName]:
+def key_names(event: KeyedEvent, aggregates: Aggregates) -> list[KeyName]:
     """Those of the event's keys that are not missing."""
     pairs = zip(aggregates.keys, event.keys, strict=True)
     return [(column.name, key) for column, key in pairs if key is not None]
 
 
-def numbers(event: Event, aggregates: Aggregates, kept: Mapping[KeyName, KeyEvents]) -> Row:
+def numbers(event: KeyedEvent, aggregates: Aggregates, kept: Mapping[KeyName, KeyEvents]) -> Row:
     """The record's numbers: itself is not among what it counts."""
     row: Row = [None] * len(aggregates.features)
     for name in key_names(event, aggregates):
@@ -43,11 +43,11 @@ def numbers(event: Event, aggregates: Aggregates, kept: Mapping[KeyName, KeyEven
 
 
 def counted(
-    events: Iterable[Event], aggregates: Aggregates, kept: Mapping[KeyName, KeyEvents], now: int
-) -> Counted:
+    events: Iterable[KeyedEvent], aggregates: Aggregates, kept: Mapping[KeyName, KeyEvents], now: int
+) -> WindowCounts:
     """Each event sees those before it, and is kept by all of its keys, once, unless its clock is far ahead of
     `now` (microseconds since 1970)."""
-    found = Counted()
+    found = WindowCounts()
     for event in events:
         found.rows.append(numbers(event, aggregates, kept))
         if event.time > now + AHEAD:

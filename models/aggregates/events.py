@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from nearnorm.models.aggregates.declaration import SECOND, Aggregates
-from nearnorm.models.aggregates.key_events import MISSING_NAME, Event
+from nearnorm.models.aggregates.key_events import MISSING_NAME, KeyedEvent
 from nearnorm.models.data.values import category, composed
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Uncountable(ValueError):
         self.field, self.detail = field, detail
 
 
-def event_of(record: Mapping[str, object], aggregates: Aggregates) -> Event:
+def event_of(record: Mapping[str, object], aggregates: Aggregates) -> KeyedEvent:
     """Raises Uncountable."""
     time, *summed = aggregates.measured.numeric
     seconds = _read(record, time.name, time.coerce)
@@ -33,7 +33,7 @@ def event_of(record: Mapping[str, object], aggregates: Aggregates) -> Event:
     id_ = _read(record, aggregates.id, name_digest)
     if id_ is None:
         raise Uncountable(aggregates.id, NO_VALUE)
-    return Event(
+    return KeyedEvent(
         microseconds(float(seconds)),
         int(id_),
         tuple(_read(record, key.name, name_digest) for key in aggregates.keys),

@@ -13,7 +13,7 @@ from msgspec import Struct
 from nearnorm.models.aggregates.counting import AHEAD, KeyName
 from nearnorm.models.aggregates.declaration import SECOND, Aggregates, KeyColumn
 from nearnorm.models.aggregates.events import LARGEST_AMOUNT, NO_VALUE, NOT_SUMMED, name_digest
-from nearnorm.models.aggregates.key_events import Event, KeyEvents, Row
+from nearnorm.models.aggregates.key_events import KeyedEvent, KeyEvents, Row
 from nearnorm.models.data.tables import RowError, by_distinct, to_arrays
 from nearnorm.models.errors import DataError
 
@@ -21,7 +21,7 @@ MISSING_KEY = 0
 Ended = Callable[[KeyName, KeyEvents], object]
 
 
-class History(Struct, frozen=True, eq=False):
+class EventHistory(Struct, frozen=True, eq=False):
     """N records: `times` [N] in microseconds since 1970, `ids`, and each of `keys` and `names` [N] digests,
     each of `amounts` [N] numbers; by their columns."""
 
@@ -32,7 +32,7 @@ class History(Struct, frozen=True, eq=False):
     names: Mapping[str, np.ndarray]
 
 
-def read_history(tables: Iterable[pa.Table], aggregates: Aggregates, source: str) -> History:
+def read_history(tables: Iterable[pa.Table], aggregates: Aggregates, source: str) -> EventHistory:
     """Of tables that have the columns `aggregates.used`. Raises DataError naming the column and the row."""
     numbers: list[np.ndarray] = []
     digests: dict[str, list[np.ndarray]] = {name: [] for name in sorted(aggregates.texts)}
@@ -55,7 +55,7 @@ def read_history(tables: Iterable[pa.Table], aggregates: Aggregates, source: str
         numbers.append(np.concatenate([found.numeric[:, :1], amounts], axis=1))
         start += table.num_rows
     whole, named = np.concatenate(numbers), {name: np.concatenate(parts) for name, parts in digests.items()}
-    return History(
+    return EventHistory(
         times=np.rint(whole[:, 0] * SECOND).astype(np.int64),
         ids=named[aggregates.id],
         keys={key.name: named[key.name] for key in aggregates.keys},
@@ -65,7 +65,7 @@ def read_history(tables: Iterable[pa.Table], aggregates: Aggregates, source: str
 
 
 def history_numbers(
-    history: History, aggregates: Aggregates, now: int, ended: Ended = lambda name, kept: None
+    history: EventHistory, aggregates: Aggregates, now: int, ended: Ended = lambda name, kept: None
 ) -> np.ndarray:
     """The numbers of each record, [N, as many as are declared] float64, NaN where missing. `now` as for
     `count`; `ended` is told what is kept of each key after its last event."""
@@ -106,13 +106,13 @@ def _by_key(keys: np.ndarray, times: np.ndarray) -> Iterator[np.ndarray]:
             yield rows
 
 
-def _events(history: History, column: KeyColumn, rows: np.ndarray) -> Iterator[Event]:
+def _events(history: EventHistory, column: KeyColumn, rows: np.ndarray) -> Iterator[KeyedEvent]:
     """The key's events, with what is kept of them."""
     times, ids = history.times[rows].tolist(), history.ids[rows].tolist()
     amounts = {name: history.amounts[name][rows].tolist() for name in column.sums}
     names = {name: history.names[name][rows].tolist() for name in column.distincts}
     for at in range(len(rows)):
-        yield Event(
+        yield KeyedEvent(
             times[at],
             ids[at],
             (),

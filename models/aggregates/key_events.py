@@ -23,7 +23,7 @@ Row = list[float | None]
 """A record's numbers in the order they are declared; None: its key is missing, or none was the last."""
 
 
-class Event(Struct, frozen=True):
+class KeyedEvent(Struct, frozen=True):
     """`time` in microseconds since 1970; names as digests: `id`, `keys` by column of keys (None: missing),
     `names` by column of distinct values (MISSING_NAME: missing). `amounts` by column of sums (missing: 0)."""
 
@@ -85,7 +85,7 @@ class KeyEvents:
             elif start < stop:
                 row[number.place] = (time - self._times[stop - 1]) / SECOND
 
-    def count(self, event: Event) -> bool:
+    def count(self, event: KeyedEvent) -> bool:
         """Keep an event; False where it is kept already."""
         at, times, ids = bisect_left(self._times, event.time), self._times, self._ids
         while at < len(times) and times[at] == event.time and ids[at] < event.id:

@@ -16,7 +16,7 @@ from nearnorm.models.aggregates.counting import KeyName, counted
 from nearnorm.models.aggregates.declaration import SECOND, Aggregates, duration
 from nearnorm.models.aggregates.events import Uncountable, event_of
 from nearnorm.models.aggregates.history import as_columns, history_numbers, read_history
-from nearnorm.models.aggregates.key_events import Event, KeyEvents, Row
+from nearnorm.models.aggregates.key_events import KeyedEvent, KeyEvents, Row
 from tests.models.aggregates.declarations import payments
 
 NOW = 2_000_000_000 * SECOND
@@ -50,7 +50,7 @@ def payment(second: float, card: object = "c", id_: str | None = None, **more: o
     return record | more
 
 
-def told(aggregates: Aggregates, record: Payment) -> Event:
+def told(aggregates: Aggregates, record: Payment) -> KeyedEvent:
     return event_of(record | {"at": 1_700_000_000 + record["at"]}, aggregates)
 
 
