@@ -17,7 +17,7 @@ from nearnorm.models.data.tables import Arrays, RowError, to_arrays
 from nearnorm.service.inference.batches import score_rows
 from nearnorm.service.inference.engine import Device, Engine, cpus
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.records.shapes import Reason
 from nearnorm.service.verdict.novelty import Novel, Novelty, NoveltyWatch
 from nearnorm.service.verdict.offline import OfflineVerdict

@@ -18,7 +18,7 @@ from nearnorm.service.drift.clusters import Clusters, DenseRegion
 from nearnorm.service.drift.divergence import Comparison, Divergence, Integers, chi2_tail
 from nearnorm.service.drift.histogram import Observed, Signal, SignalHistogram, joined
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 
 STEP, SHORT, LONG_STEP, LONG = 250, 1_000, 8_000, 32_000  # rows
 FALSE_REPORTS = 0.1  # expected a million rows of unchanged, independent traffic

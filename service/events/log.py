@@ -35,7 +35,8 @@ from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.ledger.tables.feedback import claims, erasure, skips, snoozes
 from nearnorm.service.ledger.tables.webhooks import alerts
 from nearnorm.service.logs import log
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 
 WRITING = "writing the event log"
 INTERVAL, MOST_PAUSE = 0.2, 2.0  # seconds between groups, and in a flood: what a killed process can lose

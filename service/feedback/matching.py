@@ -17,7 +17,8 @@ from nearnorm.models.data.clock import as_compared
 from nearnorm.models.data.digest import record_digest, sorted_json
 from nearnorm.models.data.schema import FeatureSchema, TimeColumns
 from nearnorm.service.ledger.tables.feedback.labels import Standing
-from nearnorm.service.records.encoder import Encoded, Encoder, Rows
+from nearnorm.service.records.encoded import Encoded, Rows
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 
 _AT_ONCE = 1_000  # records read by a schema

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nearnorm.service.feedback.submission.second_opinion import Opinion
 from nearnorm.service.ledger.label_history import Label
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.serving.model import LoadedModel
 

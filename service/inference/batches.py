@@ -2,7 +2,7 @@
 
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs, concatenated
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 
 BATCH_ROWS = 8192
 

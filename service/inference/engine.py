@@ -13,7 +13,7 @@ from nearnorm.models.bundle.manifest import Golden, Tolerance
 from nearnorm.models.bundle.operators import check_operators
 from nearnorm.models.errors import BundleError, ConfigError
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 OPTIONS = {CUDA: {"use_tf32": "0"}}

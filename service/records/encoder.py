@@ -1,13 +1,10 @@
-"""A request's body -> arrays by the model's schema, with an error for every row that does not fit.
+"""A request's body -> what was sent of each row, by the model's schema; the packer makes arrays of it.
 
 Two paths give the same arrays. The typed one decodes straight into the schema's types; whatever it
 refuses (another type, an unknown field, a number beyond float64) goes the loose way, cell by cell.
 """
 
-import math
-import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from itertools import compress, starmap
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any, cast
 
 import msgspec
@@ -17,23 +14,18 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from nearnorm.models.data.records import Value, value_of
-from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, FeatureSchema, Kind
+from nearnorm.models.data.schema import FIRST_CODE, UNKNOWN_CODE, FeatureSchema, Kind
 from nearnorm.models.data.spelling import spelled
 from nearnorm.service.errors import InvalidRequest, MalformedBody, TooManyRows
 from nearnorm.service.records import lines, loose_json
 from nearnorm.service.records.columns import Column, ColumnDecoder, ColumnRequest
+from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.records.identifiers import Ids, cells_of, ids_of
 from nearnorm.service.records.kept_columns import KeptColumns, of_columns
-from nearnorm.service.records.limits import (
-    CATEGORY_CHARACTERS,
-    MOST_VALUES,
-    check_names,
-    check_values,
-    shortened,
-)
-from nearnorm.service.records.row_problems import category_too_long, row_problem
+from nearnorm.service.records.limits import MOST_VALUES, check_values, shortened
+from nearnorm.service.records.packer import Packer
+from nearnorm.service.records.row_problems import row_problem
 from nearnorm.service.records.shapes import (
-    NAN,
     Envelope,
     Id,
     RowProblem,
@@ -42,67 +34,6 @@ from nearnorm.service.records.shapes import (
     row_fields,
 )
 from nearnorm.service.records.unknown_fields import MOST_COUNTED, refusal, take_note, warnings_of
-
-_NO_CODES = np.empty((1, 0), np.int64)
-
-
-class Rows(Struct, eq=False):
-    """What a model sees: numeric [N, Dn] float64, NaN = missing; codes [N, Dc] int64."""
-
-    numeric: NDArray[np.float64]
-    codes: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.numeric)
-
-    def part(self, start: int, stop: int) -> "Rows":
-        return Rows(self.numeric[start:stop], self.codes[start:stop])
-
-    def take(self, rows: list[int]) -> "Rows":
-        return Rows(self.numeric[rows], self.codes[rows])
-
-
-def gathered(items: Sequence[Rows]) -> Rows:
-    """All rows of the items, one item after the other."""
-    if len(items) == 1:
-        return items[0]
-    numeric = np.concatenate([item.numeric for item in items])
-    if not items[0].codes.shape[1]:
-        return Rows(numeric, np.empty((len(numeric), 0), np.int64))
-    return Rows(numeric, np.concatenate([item.codes for item in items]))
-
-
-class Encoded(Struct, eq=False):
-    """`rows` are those without an error; `kept` are their places among the `count` sent (None: all).
-
-    `imputed` names the missing features of a place, `unknown` the categories that training never saw;
-    `ids` are the caller's, by place, and `beside` what the schema keeps of columns outside the model.
-    """
-
-    rows: Rows
-    count: int
-    kept: list[int] | None = None
-    errors: dict[int, RowProblem] = {}
-    imputed: dict[int, list[str]] = {}
-    unknown: dict[int, dict[str, str]] = {}
-    warnings: list[str] = []
-    ids: Ids | None = None
-    beside: KeptColumns | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether there is nothing to add to any row."""
-        return not (self.errors or self.imputed or self.unknown or self.warnings) and self.ids is None
-
-    def cut(self, start: int, stop: int) -> "Encoded":
-        """Some of `rows`, and what is kept with them, still by place."""
-        kept = list(self.places()[start:stop])
-        rows = self.rows.part(start, stop)
-        return Encoded(rows, self.count, kept, unknown=self.unknown, ids=self.ids, beside=self.beside)
-
-    def places(self) -> Sequence[int]:
-        """The place of every one of `rows` among the rows sent."""
-        return range(self.count) if self.kept is None else self.kept
 
 
 class Encoder:
@@ -118,18 +49,10 @@ class Encoder:
         self._columns = ColumnDecoder(schema)
         self._fields = row_fields(schema)
         self._names = schema.names
-        self._numbers = len(schema.numeric)
-        self._pack = struct.Struct(f"={self._numbers}d").pack
-        self._codes: list[Callable[[str | None, int], int]] = [_code_getter(f) for f in schema.categorical]
-        self._times = {j: schema.numeric[j] for j in schema.times.columns}
+        self._packer = Packer(schema)
         self._identifiers = [f.name for f in self._fields if f.kind is Kind.ID]
         self._id_places = [j for j, f in enumerate(self._fields) if f.kind is Kind.ID]
         self._kept_places = [j for j, f in enumerate(self._fields) if f.keep]
-        self._only_numbers = len(self._fields) == self._numbers
-        self._scored_names = [f.name for f in schema.scored]
-        # with the quotes and the comma
-        self._name_bytes = np.array([len(name.encode()) + 3 for name in self._scored_names], np.int64)
-        self._required = {f.name for f in schema.scored if not f.nullable}
 
     def decode(self, body: bytes) -> Envelope:
         """The request, typed where possible, else an Envelope.
@@ -199,7 +122,7 @@ class Encoder:
             self._check_count(len(records), request.ids, "records")
             if type(request) is Envelope:
                 return self._loose_records(records, request.strict)
-            if len(records) == 1 and (row := self._lone(astuple(records[0]))):
+            if len(records) == 1 and (row := self._packer.lone(astuple(records[0]))):
                 return Encoded(row, 1)
             return self._typed_records(records)
         if not isinstance(records, UnsetType):
@@ -239,7 +162,7 @@ class Encoder:
     def _typed_records(self, records: list[Any]) -> Encoded:
         cells: list[Any] = list(map(astuple, records))
         ids = ids_of([row[place] for row in cells] for place in self._id_places)
-        encoded = self._encode(cells, self._read_times(cells) if self._times else None)
+        encoded = self._packer.typed_rows(cells)
         encoded.ids = ids
         if places := self._kept_places:
             encoded.beside = KeptColumns(self.schema.kept, lambda place, j: cells[place][places[j]])
@@ -253,8 +176,7 @@ class Encoder:
 
     def encode_matrix(self, numbers: NDArray[np.float64]) -> Encoded:
         """[N, D] in the order of the schema, all of whose features are numbers; NaN is missing."""
-        rows = Rows(numbers, np.empty((len(numbers), 0), np.int64))
-        return self._looked_over(Encoded(rows, len(numbers)), lambda place, j: "")
+        return self._packer.matrix(numbers)
 
     def check_rows(self, count: int, what: str) -> None:
         """Raises InvalidRequest for none, TooManyRows."""
@@ -288,92 +210,6 @@ class Encoder:
             twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
             raise InvalidRequest(f"id {twice!r} was sent twice: ids tell rows apart", field="ids")
 
-    def _encode(self, cells: Sequence[Any], errors: dict[int, RowProblem] | None = None) -> Encoded:
-        """Tuples in the order of the row's fields -> arrays. Rows with an error are left out."""
-        errors = {} if errors is None else errors
-        kept = [place for place in range(len(cells)) if place not in errors] if errors else None
-        good = cells if kept is None else [cells[place] for place in kept]
-        width = self._numbers
-        numbers = good if self._only_numbers else [row[:width] for row in good]
-        try:
-            packed = b"".join(starmap(self._pack, numbers))
-        except struct.error:  # a null among the numbers
-            packed = b"".join([self._pack(*(NAN if v is None else v for v in row)) for row in numbers])
-        codes: list[int] = []
-        if self._codes:
-            codes = [
-                get(v, UNKNOWN_CODE) for row in good for get, v in zip(self._codes, row[width:], strict=False)
-            ]
-        shape = len(good), len(self._codes)
-        rows = Rows(
-            np.ndarray((len(good), width), np.float64, packed),
-            np.array(codes, np.int64).reshape(shape) if codes else np.empty(shape, np.int64),
-        )
-        return self._looked_over(
-            Encoded(rows, len(cells), kept, errors), lambda place, j: cells[place][width + j]
-        )
-
-    def _lone(self, row: Sequence[Any]) -> Rows | None:
-        """One row of numbers, by far the most frequent request; None: a value is missing, or one is text."""
-        if not self._only_numbers or self._times:
-            return None
-        try:
-            if not math.isfinite(sum(row)):
-                return None
-        except TypeError:  # a null
-            return None
-        return Rows(np.ndarray((1, self._numbers), np.float64, self._pack(*row)), _NO_CODES)
-
-    def _looked_over(self, encoded: Encoded, text: Callable[[int, int], str]) -> Encoded:
-        """Name what is missing and unknown; a row without a required feature becomes an error.
-
-        `text(place, j)` is what was sent for the j-th categorical feature.
-        """
-        rows = encoded.rows
-        if not np.isnan(rows.numeric).any() and not (self._codes and (rows.codes < FIRST_CODE).any()):
-            return encoded
-        places = encoded.places()
-        missing = np.concatenate([np.isnan(rows.numeric), rows.codes == MISSING_CODE], axis=1)
-        check_names(int(missing.sum(axis=0) @ self._name_bytes))
-        for index in np.flatnonzero(missing.any(axis=1)).tolist():
-            encoded.imputed[places[index]] = list(compress(self._scored_names, missing[index].tolist()))
-        refused: dict[int, RowProblem] = {}
-        for index, j in np.argwhere(rows.codes == UNKNOWN_CODE).tolist():
-            place, feature = places[index], self.schema.categorical[j]
-            name, sent = feature.name, str(feature.coerce(text(place, j)))
-            code = feature.code(sent)
-            if code != UNKNOWN_CODE:  # it was typed in another of Unicode's forms
-                rows.codes[index, j] = code
-                continue
-            if len(sent) > CATEGORY_CHARACTERS:
-                refused[place] = category_too_long(name, sent)
-            encoded.unknown.setdefault(place, {})[name] = sent
-        if self._required:
-            refused |= self._without_required(encoded)
-        if refused:
-            self._leave_out(encoded, refused)
-        return encoded
-
-    def _without_required(self, encoded: Encoded) -> dict[int, RowProblem]:
-        found = {}
-        for place, names in encoded.imputed.items():
-            required = next((name for name in names if name in self._required), None)
-            if required is not None:
-                detail = f"{required} is missing, and training never saw it missing: send a value"
-                found[place] = row_problem("missing-value", detail, required)
-        return found
-
-    def _leave_out(self, encoded: Encoded, refused: dict[int, RowProblem]) -> None:
-        """Rows that turned out to have an error."""
-        places = encoded.places()
-        for place, problem in refused.items():
-            encoded.errors[place] = problem
-            encoded.imputed.pop(place, None)
-            encoded.unknown.pop(place, None)
-        good = [index for index, place in enumerate(places) if place not in refused]
-        encoded.kept = [places[index] for index in good]
-        encoded.rows = encoded.rows.take(good)
-
     def _loose_records(self, records: Iterable[object], strict: bool) -> Encoded:
         """Of records in any shape, as text or decoded, or the problem of one that could not be read."""
         errors: dict[int, RowProblem] = {}
@@ -394,8 +230,10 @@ class Encoder:
             if unknown and strict:
                 name = min(unknown)
                 errors[place] = row_problem("unknown-field", refusal(name), shortened(name))
-            cells.append(self._coerce_row([record.get(f.name) for f in self.schema.scored], place, errors))
-        encoded = self._encode(cells, errors)
+            cells.append(
+                self._packer.coerced([record.get(f.name) for f in self.schema.scored], place, errors)
+            )
+        encoded = self._packer.rows(cells, errors)
         encoded.warnings, encoded.ids = warnings_of(strange), ids_of(own)
         return self._beside(encoded, kept)
 
@@ -406,53 +244,14 @@ class Encoder:
             return sent
         return dict(zip(spelled(list(sent), self._names), sent.values(), strict=True))
 
-    def _coerce_row(
-        self, row: Iterable[object], place: int, errors: dict[int, RowProblem]
-    ) -> tuple[float | str | None, ...]:
-        cells: list[float | str | None] = []
-        for f, value in zip(self.schema.scored, row, strict=True):
-            try:
-                cell = f.coerce(value)
-            except ValueError as error:
-                errors.setdefault(place, row_problem("invalid-value", f"{f.name}: {error}", f.name))
-                break
-            cells.append(NAN if cell is None and f.kind not in (Kind.CATEGORICAL, Kind.CODE) else cell)
-        return tuple(cells)
-
-    def _read_times(self, cells: list[Any]) -> dict[int, RowProblem]:
-        """Put seconds in the place of times; the rows where one is none."""
-        errors: dict[int, RowProblem] = {}
-        for place, sent in enumerate(cells):
-            row = list(sent)
-            for j, feature in self._times.items():
-                row[j] = _time(feature, row[j], place, errors)
-            cells[place] = row
-        return errors
-
     def _typed_columns(
         self, sent: Sequence[Column], identifiers: Iterable[Iterable[object]], request: Envelope
     ) -> Encoded:
         named = zip(self.schema.scored, sent, strict=True)
         count = self._column_count({f.name: column for f, column in named if column is not UNSET}, request)
-        numeric = np.empty((self._numbers, count))
-        errors: dict[int, RowProblem] = {}
-        for j, (numbers, column) in enumerate(zip(numeric, sent, strict=False)):
-            if isinstance(column, UnsetType):
-                numbers[:] = NAN
-            elif j in self._times:
-                feature = self._times[j]
-                numbers[:] = [_time(feature, value, place, errors) for place, value in enumerate(column)]
-            else:
-                numbers[:] = floats(column)
-        codes = np.empty((len(self._codes), count), np.int64)
-        texts = cast("Sequence[list[str] | UnsetType]", sent[self._numbers :])
-        for known, get, text in zip(codes, self._codes, texts, strict=True):
-            known[:] = MISSING_CODE if isinstance(text, UnsetType) else [get(v, UNKNOWN_CODE) for v in text]
-        encoded = Encoded(Rows(np.ascontiguousarray(numeric.T), np.ascontiguousarray(codes.T)), count)
+        encoded = self._packer.columns(sent, count)
         encoded.ids = _as_many(ids_of(identifiers), count)
-        if errors:
-            self._leave_out(encoded, errors)
-        return self._looked_over(encoded, lambda place, j: cast("list[str]", texts[j])[place])
+        return encoded
 
     def _column_count(self, columns: Mapping[str, Sized], request: Envelope) -> int:
         lengths = {name: len(column) for name, column in columns.items()}
@@ -483,8 +282,8 @@ class Encoder:
         errors: dict[int, RowProblem] = {}
         absent = [None] * count
         rows = zip(*(known.get(f.name, absent) for f in self.schema.scored), strict=True)
-        cells = [self._coerce_row(row, place, errors) for place, row in enumerate(rows)]
-        encoded = self._encode(cells, errors)
+        cells = [self._packer.coerced(row, place, errors) for place, row in enumerate(rows)]
+        encoded = self._packer.rows(cells, errors)
         encoded.warnings = warnings_of(strange)
         encoded.ids = _as_many(ids_of(cells_of(columns.get(name)) for name in self._identifiers), count)
         return self._beside(encoded, [cells_of(columns.get(name)) for name in self.schema.kept])
@@ -497,33 +296,3 @@ def _no_record() -> RowProblem:
 def _as_many(ids: Ids | None, count: int) -> Ids | None:
     """Ids of a column that has one a row; what no model reads may be shorter, and tells no rows apart."""
     return ids if ids is not None and len(ids) == count else None
-
-
-def floats(column: NDArray[np.float64] | list[float | None]) -> NDArray[np.float64]:
-    """NaN for null. `struct` takes a third of numpy's time, but no null."""
-    if not isinstance(column, list):
-        return column
-    try:
-        return np.frombuffer(struct.pack(f"={len(column)}d", *column), np.float64)
-    except struct.error:
-        return np.array(column, np.float64)
-
-
-def _time(feature: Feature, value: object, place: int, errors: dict[int, RowProblem]) -> float:
-    """Seconds; NaN for a missing time, and for what is none, which is that row's error."""
-    try:
-        seconds = cast("float | None", feature.coerce(value))
-    except ValueError as error:
-        errors.setdefault(place, row_problem("invalid-value", f"{feature.name}: {error}", feature.name))
-        return NAN
-    return NAN if seconds is None else seconds
-
-
-def _code_getter(feature: Feature) -> Callable[[str | None, int], int]:
-    """What finds the code of a text, or its second argument: a dictionary's `get`, where text is itself."""
-    codes: dict[str | None, int] = {None: MISSING_CODE}
-    codes.update(feature.code_of)
-    if feature.kind is Kind.CATEGORICAL and not feature.missing:
-        return codes.get
-    read = cast("Callable[[str | None], str | None]", feature.coerce)
-    return lambda text, otherwise: codes.get(read(text), otherwise)

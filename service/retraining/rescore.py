@@ -12,7 +12,8 @@ from nearnorm.models.conformal import Policy, Ranks
 from nearnorm.service.inference.batches import score_rows
 from nearnorm.service.inference.engine import Device, Engine
 from nearnorm.service.ledger.tables.events.events import Event
-from nearnorm.service.records.encoder import Encoder, Rows
+from nearnorm.service.records.encoded import Rows
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 
 

@@ -18,7 +18,7 @@ from nearnorm.service.ids import first_id_at, now_ms
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import Event, events, fetch
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.retraining.rescore import Rescorer
 from nearnorm.service.verdict import policies
 

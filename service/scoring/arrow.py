@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 from nearnorm.models.data.schema import Feature, Kind
 from nearnorm.models.data.tables import to_arrays
 from nearnorm.service.records.arrow_stream import read_stream
-from nearnorm.service.records.encoder import (
-    Encoded,
-    Encoder,
-    Rows,
-)
+from nearnorm.service.records.encoded import Encoded, Rows
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.identifiers import ids_of
 from nearnorm.service.records.kept_columns import of_columns
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from nearnorm.service.errors import UnsupportedMedia
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Scores

@@ -44,7 +44,7 @@ from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.records import lines
 from nearnorm.service.records.columns import ColumnRequest
-from nearnorm.service.records.encoder import Encoded, Rows
+from nearnorm.service.records.encoded import Encoded, Rows
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.scoring import json_lines
 from nearnorm.service.scoring.answer_parts import Reasons

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from nearnorm.service.errors import ServiceError
-from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.records.shapes import Envelope, Reason
 from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.serving.explaining import ScoredRows

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.records.shapes import (
     Answer,
     Envelope,

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.scoring.json_answer import all_warnings, row_results

@@ -9,7 +9,7 @@ from nearnorm.service.events.traffic_counter import NOTHING_RAISED, RaisedBy
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.feedback.labels import Standing
-from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.records.shapes import Matched
 from nearnorm.service.scoring.answer_parts import NOTHING, Remembered
 from nearnorm.service.serving.model import LoadedModel

@@ -8,7 +8,7 @@ from starlette.types import Receive
 
 from nearnorm.service.access.quota import Meter
 from nearnorm.service.http.body import ClientGoneError
-from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.scoring.answer_parts import NOTHING, Reasons, Remembered
 from nearnorm.service.scoring.explain import Explanation
 from nearnorm.service.scoring.remember import Memory

@@ -7,7 +7,7 @@ from itertools import islice
 from msgspec import Struct
 
 from nearnorm.service.inference.outputs import Outputs, concatenated
-from nearnorm.service.records.encoder import Rows, gathered
+from nearnorm.service.records.encoded import Rows, gathered
 from nearnorm.service.serving.batcher import Batcher, Limits
 from nearnorm.service.verdict.reasons import Explained
 

@@ -16,7 +16,8 @@ from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import ModelMeter
-from nearnorm.service.records.encoder import Encoder, Rows, gathered
+from nearnorm.service.records.encoded import Rows, gathered
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.limits import most_rows
 from nearnorm.service.records.shapes import ModelRef
 from nearnorm.service.serving.batcher import Batcher, Limits

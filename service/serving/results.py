@@ -9,7 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from nearnorm.service.inference.outputs import Outputs, concatenated
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.verdict.novelty import Novel
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nearnorm.models.bundle.manifest import Core
 from nearnorm.models.data.schema import UNKNOWN_CODE
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 
 WINDOW, BLOCK = 20_000, 1_000
 """Recent rows."""

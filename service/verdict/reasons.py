@@ -18,7 +18,7 @@ from nearnorm.models.bundle.manifest import CategoryProfile, Core, NumericProfil
 from nearnorm.models.data.clock import HOUR, around, hours
 from nearnorm.models.data.schema import FIRST_CODE, MISSING_CODE, UNKNOWN_CODE, Feature, Kind
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.records.shapes import Reason
 from nearnorm.service.verdict.occlusion import ODDEST, Effect, Floats, Integers, Occlusion
 

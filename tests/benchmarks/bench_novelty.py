@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nearnorm.models.bundle.manifest import Core
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.verdict.novelty import Novelty, NoveltyWatch
 from nearnorm.training.dataset.load import load, load_labelled
 from nearnorm.training.evaluation.seen import what_was_seen

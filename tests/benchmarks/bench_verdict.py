@@ -30,7 +30,7 @@ from nearnorm.models.data.schema import Kind
 from nearnorm.models.data.tables import Arrays
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.verdict.novelty import Novelty
 from nearnorm.service.verdict.occlusion import NOTHING
 from nearnorm.service.verdict.reasons import Explainer

@@ -19,7 +19,8 @@ from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.tables import Arrays, to_arrays
 from nearnorm.models.data.times import TimeFormat
 from nearnorm.service.errors import InvalidRequest
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.scoring import arrow
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text(encoding="utf-8")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from nearnorm.models.data.files.read import read_table
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.spelling import spelled
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.scoring import arrow
 from nearnorm.training.dataset.load import load
 

@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 
 from nearnorm.service.inference.engine import CUDA, Engine
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from tests.service.bundles import make_bundle
 
 pytestmark = [

@@ -28,7 +28,7 @@ from nearnorm.models.bundle.manifest import Tolerance
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.inference.engine import CUDA, Engine, cpus
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.training.dataset.load import load
 from tests.load.rows import FEATURES, LABELLED, TRAINING_ROWS, draw
 from tests.load.servers import trained

@@ -20,7 +20,8 @@ from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.feedback import labels
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope, IndexedProblem
 
 

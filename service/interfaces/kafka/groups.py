@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from nearnorm.service.errors import TooManyRows
 from nearnorm.service.interfaces.kafka.messages import MessageRows
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Id
 
 

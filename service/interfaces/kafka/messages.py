@@ -10,7 +10,8 @@ from msgspec import Struct
 from nearnorm.service.errors import InvalidRequest, MalformedBody
 from nearnorm.service.interfaces.kafka.names import message_name, row_names
 from nearnorm.service.interfaces.kafka.schemas import MAGIC, Schemas
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.limits import ID_CHARACTERS, check_values
 from nearnorm.service.records.shapes import Id
 from nearnorm.service.scoring.codec import ARROW_CODEC, import_codec

@@ -5,7 +5,8 @@ import msgspec
 from nearnorm.service.interfaces.open_inference import outputs, tensors
 from nearnorm.service.interfaces.open_inference.outputs import AskedOutputs
 from nearnorm.service.interfaces.open_inference.shapes import InferRequest
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Scores

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from nearnorm.service.interfaces.open_inference.shapes import Datatype
-from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.scoring.json_answer import novel_places
 from nearnorm.service.serving.facts import ModelFacts

@@ -16,7 +16,7 @@ from nearnorm.service.interfaces.open_inference.shapes import (
     InferResponse,
     OutputTensor,
 )
-from nearnorm.service.records.encoder import Encoded
+from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.records.limits import shortened
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.scoring.json_answer import spreader

@@ -21,9 +21,11 @@ from nearnorm.service.errors import InvalidRequest, MalformedBody, misfit
 from nearnorm.service.interfaces.open_inference.outputs import flag
 from nearnorm.service.interfaces.open_inference.shapes import InferRequest, InputTensor
 from nearnorm.service.records.columns import Column, ColumnRequest
-from nearnorm.service.records.encoder import Encoded, Encoder, floats
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.limits import ID_CHARACTERS, MOST_VALUES, check_values, shortened
 from nearnorm.service.records.loose_json import raise_malformed
+from nearnorm.service.records.packer import floats
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.records.unknown_fields import refusal, warnings_of
 

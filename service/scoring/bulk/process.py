@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from nearnorm.models.data.schema import FeatureSchema
 from nearnorm.service.errors import BodyTooLarge, ServiceError
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Encoded, Encoder, Rows
+from nearnorm.service.records.encoded import Encoded, Rows
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.scoring.answer_parts import Reasons, Remembered
 from nearnorm.service.scoring.bulk.messages import (

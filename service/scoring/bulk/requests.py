@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from starlette.types import Receive
 
 from nearnorm.service.access.keyring import Caller
-from nearnorm.service.records.encoder import Encoded, Rows
+from nearnorm.service.records.encoded import Encoded, Rows
 from nearnorm.service.records.kept_columns import unpack
 from nearnorm.service.records.shapes import Matched
 from nearnorm.service.scoring.answer_parts import Reasons

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from nearnorm.service.drift.histogram import Observed
 from nearnorm.service.drift.monitor import LONG, SHORT, STEP, Drift, DriftOnset
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from tests.service.reference import Traffic, core_of, scored, sized
 
 CATEGORIES = [4]

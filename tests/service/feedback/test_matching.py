@@ -14,7 +14,8 @@ from nearnorm.models.data.digest import record_digest
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.feedback.matching import Matches
 from nearnorm.service.ledger.tables.feedback.labels import Standing
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS
 

@@ -11,7 +11,7 @@ from nearnorm.models.bundle.bundle import MANIFEST, MODEL, Bundle, read_bundle
 from nearnorm.models.bundle.manifest import Tolerance
 from nearnorm.models.errors import BundleError, ConfigError
 from nearnorm.service.inference.engine import Engine
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from tests.service.bundles import answers, build_model, draw, make_bundle
 
 

@@ -19,7 +19,8 @@ from nearnorm.service.errors import (
     UnsupportedMedia,
 )
 from nearnorm.service.records.arrow_stream import MOST_MESSAGES
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.limits import CATEGORY_CHARACTERS
 from nearnorm.service.scoring import arrow
 

@@ -11,7 +11,8 @@ from msgspec import UNSET
 
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.errors import InvalidRequest
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.loose_json import decode_envelope
 from nearnorm.service.records.shapes import Envelope
 from tests.service.bundles import PAYMENTS

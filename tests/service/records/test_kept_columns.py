@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.errors import MalformedBody
 from nearnorm.service.records.columns import LEAST
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.kept_columns import CUT, MOST_BYTES, KeptColumns, masked, unpack
 from nearnorm.service.scoring import arrow
 from tests.service.bundles import KEPT, PAYMENTS

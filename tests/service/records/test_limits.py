@@ -9,7 +9,8 @@ import pytest
 
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.service.errors import BodyTooLarge, InvalidRequest, ServiceError, TooManyRows
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.limits import (
     CATEGORY_CHARACTERS,
     ID_CHARACTERS,

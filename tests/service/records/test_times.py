@@ -17,7 +17,8 @@ from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.tables import to_arrays
 from nearnorm.models.data.times import TimeFormat
 from nearnorm.service.records.arrow_stream import read_stream
-from nearnorm.service.records.encoder import Encoded, Encoder
+from nearnorm.service.records.encoded import Encoded
+from nearnorm.service.records.encoder import Encoder
 
 MOMENTS = [datetime(2026, 1, 31, 10, 0, second, tzinfo=UTC) for second in range(3)]
 SECONDS = [1_769_853_600.0 + 3_600 + second for second in range(3)]  # on the clocks of Berlin

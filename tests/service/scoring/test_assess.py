@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.scoring.explain import assess
 from nearnorm.service.serving.explaining import explaining_lane
 from nearnorm.service.serving.model import LoadedModel

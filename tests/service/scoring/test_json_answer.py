@@ -9,7 +9,7 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.metrics.counters import ModelMeter
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.scoring.answer_parts import NOTHING, Remembered
 from nearnorm.service.scoring.json_answer import answer, answered
 from nearnorm.service.serving.model import LoadedModel

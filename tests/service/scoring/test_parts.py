@@ -15,7 +15,7 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.http.body import ClientGoneError
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.metrics.counters import ModelMeter
-from nearnorm.service.records.encoder import Encoded, Rows
+from nearnorm.service.records.encoded import Encoded, Rows
 from nearnorm.service.scoring.rows import scored_rows, show_to_drift
 from nearnorm.service.serving.batcher import Batcher, Limits
 from nearnorm.service.serving.model import LoadedModel

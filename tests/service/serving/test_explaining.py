@@ -9,7 +9,7 @@ import pytest
 
 from nearnorm.service.errors import Overloaded
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.serving.explaining import BLOCK_ROWS, QUEUE_ROWS, ScoredRows, explaining_lane
 from nearnorm.service.verdict.reasons import Explained
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.serving.results import Batch, Scores, joined
 
 TOLD = ("score", "percentile", "anomaly", "prototype", "distance", "reconstruction_error")

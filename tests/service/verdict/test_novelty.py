@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.manifest import Core
 from nearnorm.models.data.schema import UNKNOWN_CODE
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.verdict.novelty import ALLOWED, BLOCK, WINDOW, Novelty, NoveltyWatch
 
 AMOUNT, EPOCH, COUNTRY, CHANNEL = 0, 1, 0, 1  # columns of the numbers, and of the codes

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Rows
+from nearnorm.service.records.encoded import Rows
 from nearnorm.service.verdict.occlusion import ODDEST, Occlusion
 
 

@@ -11,7 +11,8 @@ from nearnorm.service.drift.histogram import Observed, SignalHistogram
 from nearnorm.service.feedback.matching import row_keys
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
-from nearnorm.service.records.encoder import Encoder, Rows
+from nearnorm.service.records.encoded import Rows
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Envelope, Reason
 from nearnorm.service.verdict.novelty import Novelty
 from nearnorm.service.verdict.reasons import Explainer
