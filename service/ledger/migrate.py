@@ -10,7 +10,7 @@ import pkgutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -20,6 +20,9 @@ from nearnorm.service.ledger import (
     tables,
 )
 from nearnorm.service.ledger.database import Ledger, create_tables, metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _LOCK = 0x6E656172  # "near": the key of the advisory lock on PostgreSQL; SQLite locks the file
 _HISTORY = "alembic_version"
@@ -122,9 +125,15 @@ def _load_tables() -> None:
 
 def _upgrade(connection: sa.Connection) -> None:
     import alembic.command
+
+    alembic.command.upgrade(configured(connection), "head")
+
+
+def configured(connection: sa.Connection) -> "Config":
+    """Alembic's word for our migrations, run in the connection's transaction."""
     import alembic.config
 
     config = alembic.config.Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     config.attributes["connection"] = connection
-    alembic.command.upgrade(config, "head")
+    return config
