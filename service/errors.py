@@ -22,7 +22,8 @@ ServiceError
 ├── RateLimited          429  a key's own limit, or that of callers without one; with Retry-After
 ├── TooManyConnections   429  with Retry-After
 ├── TooManyLabels        429  more than one analyst may send in an hour, with Retry-After
-├── NoModel              503  nothing to score with yet
+├── NoModel              503  nothing to score with yet, or a model that cannot be loaded
+│   └── ColdModel        503  not in memory, asked for by who cannot wait
 ├── StoreUnavailable     503  the model store cannot be read or written now
 ├── LedgerUnavailable    503  nothing is known to be stored: send it again
 ├── ProviderUnavailable  503  the identity provider cannot be asked now
@@ -148,6 +149,14 @@ class TooManyLabels(ServiceError):
 
 class NoModel(ServiceError):
     status, name, title = 503, "no-model", "No model is loaded"
+
+
+class ColdModel(NoModel):
+    """The model of a line that serves, and is not in memory: whoever can waits until it is loaded."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"model {model!r} is being loaded: try again", headers={"Retry-After": "1"})
+        self.model = model
 
 
 class StoreUnavailable(ServiceError):

@@ -49,6 +49,7 @@ from nearnorm.service.verdict.solve import Ground
 FOLLOWING = "following the ledger"
 FOLLOW_SECONDS = 1.0
 LATE_SECONDS = 30.0  # after an own model came, in which the starter may still write events
+LEFT_SECONDS = 120.0  # after a model left memory, in which a request may still be on its way to its verdicts
 FORGOTTEN_AFTER = 1800.0  # seconds without the ledger after which verdicts are read anew: see erasure.prune
 
 
@@ -93,6 +94,8 @@ class Follower:
             str, str
         ] = {}  # versions by model, whose verdicts and policies are as at `_clock`
         self._clock = _NOTHING_READ
+        self._left: dict[str, float] = {}  # since when models are out of memory whose verdicts are not
+        self._reaches_ledger = True
         self._heard = time.monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -119,6 +122,8 @@ class Follower:
         """Give a model that is about to serve its policy and its verdicts. Runs in a thread."""
         name = model.ref.name
         with contextlib.suppress(LedgerUnavailable):
+            if not self._reaches_ledger:  # and a request may wait for this model
+                raise LedgerUnavailable("the ledger is out of reach")
             self._stand_in(model)
             with self._ledger.read() as connection:
                 self._verdicts.refresh(connection, name)
@@ -161,6 +166,7 @@ class Follower:
             model.watch_problem = problems.get((name, model.ref.version))
             if self._drift_rule and (model.drift.lasting or model.novelty_watch.ceased):
                 self._retrain(model, self._drift_rule)
+        self._forget_but(loaded)
         self._heard = time.monotonic()
 
     def ground(self, model: LoadedModel) -> Ground:
@@ -180,6 +186,15 @@ class Follower:
             newest = policy.newest_versions(connection, old)
             found |= {name for name in old if newest.get(name, 0) != self._policies.version_of(name)}
         return found
+
+    def _forget_but(self, loaded: Mapping[str, LoadedModel]) -> None:
+        """Hold no verdicts of models that left memory: who is loaded again reads them again."""
+        now = time.monotonic()
+        gone = self._verdicts.models() - loaded.keys()
+        self._left = {name: self._left.get(name, now) for name in gone}
+        for name, since in self._left.items():
+            if now - since >= LEFT_SECONDS:
+                self._verdicts.forget(name)
 
     def _begin_anew(self, model: LoadedModel | None) -> bool:
         """Once the first own model serves after the starter: set aside what was before, and what comes late.
@@ -232,7 +247,7 @@ class Follower:
         while not self._stop.wait(FOLLOW_SECONDS):
             try:
                 self.refresh()
-                warned = False
+                self._reaches_ledger, warned = True, False
                 if self._ledger.damage:  # elsewhere than where it was read just now
                     self._background.waits(FOLLOWING, self._ledger.damage)
                 else:
@@ -240,7 +255,7 @@ class Follower:
             except LedgerUnavailable as error:
                 if not warned:
                     log.warning("the ledger is out of reach", problem=str(error))
-                warned = True
+                self._reaches_ledger, warned = False, True
                 self._background.waits(FOLLOWING, str(error))
             except Exception as error:  # following goes on, whatever it was
                 self._background.failed(FOLLOWING, error)

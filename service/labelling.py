@@ -15,15 +15,18 @@ from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.services import Services
+from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 
 
 async def stored(services: Services, registry: Registry, sent: Submission) -> dict[str, Any]:
     """Store labels; the answer to them.
 
-    Raises InvalidRequest with one error an item, Conflict, TooManyLabels, LedgerUnavailable.
+    Raises InvalidRequest with one error an item, Conflict, TooManyLabels, LedgerUnavailable; UnknownModel,
+    NoModel, DeadlineExceeded.
     """
-    encoder, judge = reading(registry, sent)
+    model = await registry.bring(sent.model, sent.lines)
+    encoder, judge = reading(model)
     sent = within(registry, sent)
 
     def store(connection: sa.Connection) -> Accepted:
@@ -34,7 +37,7 @@ async def stored(services: Services, registry: Registry, sent: Submission) -> di
         log.warning(
             "many labels contradict the model", key=sent.actor, model=sent.model, records=accepted.burst
         )
-    services.follower.learn(registry.get(sent.model, sent.lines), accepted.standings)
+    services.follower.learn(registry.loaded().get(sent.model, model), accepted.standings)
     return accepted.answer
 
 
@@ -43,10 +46,10 @@ def within(registry: Registry, sent: Submission) -> Submission:
     return replace(sent, versions=registry.versions_of(sent.model))
 
 
-def reading(registry: Registry, sent: Submission) -> tuple[Callable[[str], Encoder], Judge]:
+def reading(model: LoadedModel) -> tuple[Callable[[str], Encoder], Judge]:
     """How records are read, and what the serving model says of labels."""
 
     def judge(said: Sequence[Label]) -> dict[str, Opinion]:
-        return opinions(registry.get(sent.model, sent.lines), said)
+        return opinions(model, said)
 
-    return lambda name: registry.get(name, sent.lines).encoder, judge
+    return lambda _: model.encoder, judge

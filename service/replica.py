@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.drift_collector import DriftCollector
@@ -60,5 +61,8 @@ class Replica:
             opened.push_async_callback(registry.close)
             await registry.start()
             services.store_watch.start(registry.store)
-            services.start_webhooks(registry, told_reasons(asyncio.get_running_loop(), registry.loaded))
+            services.start_webhooks(
+                registry,
+                told_reasons(asyncio.get_running_loop(), lambda name: registry.bring(name, EVERY_LINE)),
+            )
             yield

@@ -88,7 +88,7 @@ class Services:
 
     def start_webhooks(self, registry: Registry, explain: Explain) -> None:
         """Begin to tell webhooks what happens; `explain` tells a model's reasons."""
-        watch = StateWatch(self.ledger, self.policies, registry.loaded, registry.activation_log)
+        watch = StateWatch(self.ledger, self.policies, registry.residents.traffic, registry.activation_log)
         self.deliverer.start(watch.look, explain)
 
     def close(self) -> None:

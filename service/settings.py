@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     """Serving processes on the port. Limits and queues hold for each; replicas of one process are as good."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run. `cuda`: every node on the GPU, or the service does not start."""
+    model_bytes: int = Field(default=512 * 2**20, ge=2**20)
+    """About how much memory the models of one process may take. Beyond it the one that was asked for longest
+    ago leaves, and is loaded again when it is asked for; the model `default` stays."""
     threads: int | None = Field(default=None, ge=1, le=256)
     """onnxruntime's threads for one batch; default: 1 when serving, every CPU when scoring a file."""
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024)

@@ -108,6 +108,12 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest, contents[MODEL])
 
 
+def read_verified(folder: Path) -> Bundle:
+    """Read a bundle that was verified before, and has not been changed since. Raises OSError."""
+    manifest = Manifest.model_validate_json(read_plain_file(folder / MANIFEST, MOST_MANIFEST_BYTES))
+    return Bundle(folder, manifest, read_plain_file(folder / MODEL, MOST_FILE_BYTES))
+
+
 def _manifest_document(path: Path) -> dict[str, object]:
     try:
         document = json.loads(read_plain_file(path, MOST_MANIFEST_BYTES))

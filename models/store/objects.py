@@ -101,9 +101,14 @@ class ObjectStore(ModelStore):
                 return False
         return True
 
+    def fetch(self, version: str) -> bool:
+        if not VERSION.fullmatch(version) or (self._versions / version).is_dir():
+            return False
+        self._copy(version)
+        return True
+
     def open(self, version: str) -> Bundle:
-        if VERSION.fullmatch(version) and not (self._versions / version).is_dir():
-            self._copy(version)
+        self.fetch(version)
         try:
             return super().open(version)
         except BundleError:  # the copy is damaged

@@ -58,10 +58,17 @@ def lines_of(request: Request) -> SeenLines:
     return caller.lines
 
 
-def model_of(request: Request, name: str) -> LoadedModel:
-    """What serves a line, for the request's caller. Raises UnknownModel, also for one he does not see."""
+async def model_of(request: Request, name: str) -> LoadedModel:
+    """What serves a line, for the request's caller, in memory. Raises UnknownModel, also for one he does not
+    see; NoModel, DeadlineExceeded."""
     registry: Registry = request.app.state.registry
-    return registry.get(name, lines_of(request))
+    return await registry.bring(name, lines_of(request))
+
+
+def check_model(request: Request, name: str) -> None:
+    """Raises UnknownModel as `model_of`; the model may stay out of memory."""
+    registry: Registry = request.app.state.registry
+    registry.check(name, lines_of(request))
 
 
 def versions_of(request: Request, name: str) -> frozenset[str]:

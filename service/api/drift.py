@@ -147,12 +147,12 @@ async def get_drift(
     request: Request, _: Annotated[Caller, needs(None)], model: str = "default"
 ) -> DriftState:
     """Drift of features, groups, distances and scores since this version serves in this process."""
-    return drift_of(request, model)
+    return await drift_of(request, model)
 
 
-def drift_of(request: Request, model: str) -> DriftState:
+async def drift_of(request: Request, model: str) -> DriftState:
     """Raises UnknownModel."""
-    loaded = model_of(request, model)
+    loaded = await model_of(request, model)
     figures: Figures = request.app.state.figures
     return _shown(loaded, loaded.drift.snapshot(), figures.recall(model))
 

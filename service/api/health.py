@@ -22,9 +22,11 @@ class Health(BaseModel):
 
 
 class Serving(BaseModel):
+    """`provider` is where it runs; null: it is not in memory, and loaded when it is asked for."""
+
     name: str
     version: str
-    provider: str
+    provider: str | None
 
 
 class Readiness(BaseModel):
@@ -44,17 +46,20 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "No model is loaded"}})
 async def readyz(request: Request) -> JSONResponse:
-    """A model is loaded and requests can be scored."""
+    """A model is there and requests can be scored."""
     registry: Registry = request.app.state.registry
-    lines, loaded = _told(request), registry.loaded()
-    seen = {name: model for name, model in loaded.items() if lines.sees(name)}
+    lines, loaded, serving = _told(request), registry.loaded(), registry.serving()
     models = [
-        Serving(name=name, version=model.ref.version, provider=model.engine.provider)
-        for name, model in seen.items()
+        Serving(name=name, version=version, provider=loaded[name].engine.provider if name in loaded else None)
+        for name, version in serving.items()
+        if lines.sees(name)
     ]
-    problems = registry.problems(lines) + [problem for model in seen.values() for problem in model.problems()]
-    readiness = Readiness(ready=bool(loaded), models=models, problems=problems)
-    return JSONResponse(readiness.model_dump(), 200 if loaded else 503)
+    problems = registry.problems(lines)
+    for name, model in loaded.items():
+        if lines.sees(name):
+            problems += model.problems()
+    readiness = Readiness(ready=bool(serving), models=models, problems=problems)
+    return JSONResponse(readiness.model_dump(), 200 if serving else 503)
 
 
 @router.get("/metrics", response_class=Response)

@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import (
     body_of,
+    check_model,
     described,
     lines_of,
-    model_of,
     needs,
     read,
     services_of,
@@ -81,9 +81,9 @@ async def post_job(request: Request, response: Response, caller: Annotated[Calle
 async def asked(request: Request, caller: Caller, sent: JobRequest) -> Job:
     """The job that waits from now on. Raises UnknownModel."""
     services = services_of(request)
-    name = model_of(request, sent.model).ref.name
+    check_model(request, sent.model)
     return await services.ledger.written(
-        lambda c: requests.as_dict(c, requests.request(c, name, services.rule, caller.name))
+        lambda c: requests.as_dict(c, requests.request(c, sent.model, services.rule, caller.name))
     )
 
 

@@ -79,7 +79,7 @@ async def stored(request: Request, caller: Caller, limit: int, cursor: str | Non
             raise NotFound("the cursor is no version of the store: start from the first page", field="cursor")
         start = versions.index(cursor) + 1
     sees = caller.lines.sees
-    champions = {name: model.ref.version for name, model in registry.loaded().items() if sees(name)}
+    champions = {name: version for name, version in registry.serving().items() if sees(name)}
     log = await asyncio.to_thread(registry.store.activations)
     newest = {entry.version: entry for entry in log if sees(entry.model)}
     page = [

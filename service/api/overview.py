@@ -105,7 +105,7 @@ async def get_overview(
 
 async def overview_of(request: Request, model: str, days: int) -> OverviewFigures:
     """Raises UnknownModel."""
-    drift = drift_of(request, model)
+    drift = await drift_of(request, model)
     metrics: Metrics = request.app.state.metrics
     meter = metrics.model(model)
     found = await services_of(request).ledger.seen(lambda c: overview.read(c, model, days, now_ms()))

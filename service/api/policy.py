@@ -39,7 +39,7 @@ async def get_policy(
 ) -> dict[str, Any]:
     """The budget in force: what it promises, what is forecast, and what was really raised. A figure is null
     until it is known: `missing` says what it takes."""
-    return {"model": model, "policy": await in_force_of(request, loaded_of(request, model))}
+    return {"model": model, "policy": await in_force_of(request, await model_of(request, model))}
 
 
 async def in_force_of(request: Request, loaded: LoadedModel) -> dict[str, Any]:
@@ -71,7 +71,7 @@ async def get_curve(
 ) -> dict[str, Any]:
     """What each of some fifty budgets would come to: threshold, alerts a day, precision and recall, with
     intervals. A figure is null until it is known: `missing` says what it takes."""
-    loaded = loaded_of(request, model)
+    loaded = await model_of(request, model)
     found = await curve_of(request, loaded, by)
     return {"model": model, "model_version": loaded.ref.version, **found.as_dict()}
 
@@ -93,7 +93,7 @@ async def put_policy(request: Request, caller: Annotated[Caller, needs("operate"
 
 async def changed(request: Request, caller: Caller, change: Change) -> dict[str, Any]:
     """Raises InvalidRequest, UnknownModel."""
-    loaded = loaded_of(request, change.model)
+    loaded = await model_of(request, change.model)
     return await _changed(request, loaded, lambda c, ground: policies.put(c, change, ground, caller.name))
 
 
@@ -105,7 +105,7 @@ async def undo_policy(request: Request, caller: Annotated[Caller, needs("operate
 
 async def undone(request: Request, caller: Caller, sent: UndoRequest) -> dict[str, Any]:
     """Raises Conflict, UnknownModel."""
-    loaded = loaded_of(request, sent.model)
+    loaded = await model_of(request, sent.model)
     return await _changed(request, loaded, lambda c, ground: policies.undo(c, ground, caller.name))
 
 
@@ -115,8 +115,3 @@ async def _changed(request: Request, loaded: LoadedModel, step: Step) -> dict[st
     old, new = await services.ledger.written(lambda c: step(c, ground))
     services.follower.adopt(loaded, new)
     return {"model": loaded.ref.name, "policy": new.as_dict(), "previous": old.as_dict()}
-
-
-def loaded_of(request: Request, model: str) -> LoadedModel:
-    """Raises UnknownModel."""
-    return model_of(request, model)

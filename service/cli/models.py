@@ -148,4 +148,4 @@ def _check_serves(settings: Settings, store: ModelStore, model: str, version: st
     from nearnorm.service.serving.load import load_model
 
     here = settings.model_copy(update={"device": "cpu"})
-    load_model(store, model, version, here, settings.read_trusted_keys())
+    load_model(store.open, model, version, here, settings.read_trusted_keys())

@@ -120,7 +120,7 @@ class Drift:
         self._since: list[datetime | None] = [None] * len(signals)
         self._clusters = Clusters(core)
         self._reports: deque[DriftOnset] = deque(maxlen=_REPORTS_KEPT)
-        self._on_report = on_report
+        self.on_report = on_report
         self._waiting: list[tuple[Rows, Outputs, Mapping[int, str]]] = []
         self._gathered: list[Observed] = []
         self._waiting_rows = 0
@@ -161,7 +161,7 @@ class Drift:
         for start in range(0, whole, STEP):
             for report in self._step(rows.take(places[start : start + STEP])):
                 self._reports.append(report)
-                self._on_report(report)
+                self.on_report(report)
         if whole < len(rows):
             self._gathered.append(rows.take(places[whole:]))
         self._waiting_rows = len(rows) - whole
@@ -175,6 +175,11 @@ class Drift:
     def candidates(self) -> int:
         """How many candidate normal groups there are."""
         return self._clusters.count
+
+    @property
+    def drifts(self) -> bool:
+        """Whether any signal does: cheaper than their states."""
+        return any(since is not None for since in self._since)
 
     @property
     def lasting(self) -> bool:

@@ -35,6 +35,14 @@ class VerdictCache:
         known = self._known.get(model)  # on every request's way: no new table for nothing
         return (known or self._known.setdefault(model, _Known())).matches
 
+    def models(self) -> set[str]:
+        """Whose verdicts are in memory."""
+        return set(self._known.copy())
+
+    def forget(self, model: str) -> None:
+        """Hold a model's verdicts no longer: they are read from the beginning when it is there again."""
+        self._known.pop(model, None)
+
     def prepare(self, model: str, schema: FeatureSchema) -> None:
         """Make the table of a schema, before a model that uses it serves."""
         self.of(model).prepare(schema)

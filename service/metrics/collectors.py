@@ -171,6 +171,18 @@ class Figures(Collector):
             budget.add_metric((name,), share)
             waiting.add_metric((name,), model.batcher.rows)
             room.add_metric((name,), model.batcher.limit)
+        residents = self._registry.residents
+        held = GaugeMetricFamily(
+            "nearnorm_models", "Lines by whether their model is in memory.", labels=("memory",)
+        )
+        held.add_metric(("in",), len(residents.models))
+        held.add_metric(("out",), len(self._registry.lines()) - len(residents.models))
+        yield held
+        yield GaugeMetricFamily("nearnorm_model_bytes", "About what models take of memory.", residents.bytes)
+        yield GaugeMetricFamily("nearnorm_model_limit_bytes", "What they may take.", residents.most_bytes)
+        yield CounterMetricFamily(
+            "nearnorm_models_left", "Models that left memory as others were asked for.", residents.left
+        )
         problems = GaugeMetricFamily(
             "nearnorm_problems",
             "What /readyz lists, but for novelty.",

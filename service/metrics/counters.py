@@ -65,6 +65,7 @@ class Metrics(Collector):
         self._requests: dict[tuple[str, str, int], int] = {}
         self._request_seconds: dict[str, BucketCounts] = {}
         self._failed_loads: dict[str, int] = {}
+        self._load_seconds = {source: BucketCounts(SECONDS) for source in ("here", "fetched")}
         self._connections: dict[str, int] = {}
         self._models: dict[str, ModelMeter] = {}
 
@@ -82,6 +83,10 @@ class Metrics(Collector):
 
     def failed_load(self, model: str) -> None:
         self._failed_loads[model] = self._failed_loads.get(model, 0) + 1
+
+    def loaded(self, fetched: bool, seconds: float) -> None:
+        """A model was loaded as it was asked for; `fetched`: from another machine."""
+        self._load_seconds["fetched" if fetched else "here"].observe(seconds)
 
     def model(self, name: str) -> "ModelMeter":
         return self._models.setdefault(name, ModelMeter())
@@ -113,6 +118,14 @@ class Metrics(Collector):
         for name, count in self._failed_loads.items():
             failed.add_metric((name,), count)
         yield failed
+        loads = HistogramMetricFamily(
+            "nearnorm_model_load_seconds",
+            "Loading a model that was asked for and not in memory.",
+            labels=("source",),
+        )
+        for source, histogram in self._load_seconds.items():
+            histogram.add_to(loads, (source,))
+        yield loads
         yield from self._of_models()
 
     def _of_models(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:

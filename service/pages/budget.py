@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from nearnorm.service.api import policy
-from nearnorm.service.api.dependencies import read
+from nearnorm.service.api.dependencies import model_of, read
 from nearnorm.service.api.policy import UndoRequest
 from nearnorm.service.feedback.figures.budget_curve import BudgetKind
 from nearnorm.service.pages.frame.forms import Form, form_of
@@ -32,7 +32,7 @@ async def get_budget(
     request: Request, visitor: Overseer, model: str = "default", by: BudgetKind | None = None
 ) -> Response:
     """What is in force, and what every other budget would come to."""
-    loaded = policy.loaded_of(request, model)
+    loaded = await model_of(request, model)
     curve = await policy.curve_of(request, loaded, by)
     told = await policy.in_force_of(request, loaded)
     positions = shown(curve.positions)

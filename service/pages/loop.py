@@ -64,7 +64,7 @@ async def get_loop(
     labels: int | None = None,
 ) -> Response:
     """The loop at a glance; `job` is shown large, `labels` is where the receipts go on."""
-    services, loaded = services_of(request), model_of(request, model)
+    services, loaded = services_of(request), await model_of(request, model)
     newest = await jobs.newest(request, model, MOST_JOBS, None)
     job_id = job or _foremost(newest.jobs)
     told: list[Receipt] = []

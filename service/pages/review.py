@@ -148,7 +148,7 @@ def _hours(text: str) -> int:
 
 async def _at_hand(request: Request, visitor: Visitor, model: str) -> list[Card]:
     held = await claimed(request, visitor.caller, ClaimRequest(model=model, limit=AT_HAND, explain=True))
-    return cards_of(held.claims, model_of(request, model))
+    return cards_of(held.claims, await model_of(request, model))
 
 
 async def _said(request: Request, visitor: Visitor, form: Form, label: dict[str, str]) -> Response:

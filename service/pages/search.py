@@ -27,7 +27,7 @@ async def get_search(request: Request, visitor: Reviewer) -> Response:
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
     found = await listed(request, query)
-    scored = model_of(request, query.model).manifest.core.features.scored
+    scored = (await model_of(request, query.model)).manifest.core.features.scored
     features = [feature.name for feature in scored]
     if query.feature is not None and query.feature not in features:
         features.append(query.feature)  # an older version's

@@ -8,8 +8,10 @@ steps, once awaited and once called back.
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
+import msgspec
 from msgspec import Struct, UnsetType
 from msgspec.structs import astuple
 from starlette.types import Receive, Scope, Send
@@ -18,9 +20,11 @@ from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.access.keyring import Caller, Keyring
 from nearnorm.service.background import Background
 from nearnorm.service.errors import (
+    ColdModel,
     InternalError,
     MethodNotAllowed,
     ServiceError,
+    UnknownModel,
     problem_response,
     raw_response,
 )
@@ -73,7 +77,17 @@ INLINE_ROWS = 2_000
 """Rows up to which a JSON body is read and its answer written in the event loop."""
 INLINE_LOOSE_ROWS = 500
 """The same of records that are not typed, and of JSON lines: one takes five microseconds, however short."""
+_NAMING = b'"model"'
 _OVERLOADED = raw_response(overloaded())
+
+
+class _Named(Struct):
+    """All that is read of a body, to know by whose schema it is to be read."""
+
+    model: str = DEFAULT_MODEL
+
+
+_read_name = msgspec.json.Decoder(_Named).decode
 
 
 class Asked(Struct, eq=False):
@@ -169,14 +183,36 @@ class ScoreEndpoint:
         if self._registry.is_full_for(caller):
             raise overloaded()
 
-    def decode(self, body: bytes, lines: SeenLines) -> tuple[LoadedModel, Envelope]:
-        """The request by the schema of the model that it names, one that is seen, and that model."""
-        model = self._registry.first(lines)
+    def decode(
+        self, body: bytes, lines: SeenLines, likely: LoadedModel | None = None
+    ) -> tuple[LoadedModel, Envelope]:
+        """The request by the schema of the model that it names, one that is seen, and that model; `likely` is
+        tried first.
+
+        Raises ColdModel where it is not in memory."""
+        model = likely or (self._named(body, lines) if _NAMING in body else self._registry.first(lines))
         request = model.encoder.decode(body)
         if request.model != model.ref.name:
             model = self._registry.get(request.model, lines)
             request = model.encoder.decode(body)
         return model, request
+
+    async def decoded(self, body: bytes, lines: SeenLines) -> tuple[LoadedModel, Envelope]:
+        """`decode`, once its model is in memory."""
+        model = None
+        while True:
+            try:
+                return self.decode(body, lines, model)
+            except ColdModel as cold:
+                model = await self._registry.bring(cold.model, lines)
+
+    def _named(self, body: bytes, lines: SeenLines) -> LoadedModel:
+        """The model that a body names, where it can be told before it is read by its schema: to read it by
+        another one's first takes several times as long."""
+        try:
+            return self._registry.get(_read_name(body).model, lines)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnknownModel):
+            return self._registry.first(lines)  # who reads it by any schema says what is wrong with it
 
     def asked(self, model: LoadedModel, request: Envelope, encoded: Encoded, caller: Caller) -> Asked:
         """What is to be scored. Raises RateLimited."""
@@ -213,7 +249,7 @@ class ScoreEndpoint:
             return kind.content, await self._answer_by_codec(scope, sent, caller, receive)
         if len(body) > INLINE_BYTES:
             return JSON, await self.answer_bulk(scope, Body(body), caller, receive)
-        model, request = self.decode(body, caller.lines)
+        model, request = await self.decoded(body, caller.lines)
         if takes_long(request, len(body)):
             return JSON, await self.answer_bulk(scope, Body(body), caller, receive)
         encoded = model.encoder.encode(request)
@@ -224,7 +260,7 @@ class ScoreEndpoint:
         if _body_takes_long(sent):
             return await self.answer_bulk(scope, sent, caller, receive)
         codec = json_lines if sent.codec == LINES_CODEC else await self._with_arrow()
-        model = self._registry.get(sent.named or DEFAULT_MODEL, caller.lines)
+        model = await self._registry.bring(sent.named or DEFAULT_MODEL, caller.lines)
         options, encoded = codec.read(sent.content, model.encoder)
         options.explain = sent.explain
         return await self.answer_rows(scope, model, options, encoded, codec.write, caller, receive)
@@ -278,7 +314,7 @@ class DirectScore:
     def __init__(self, endpoint: ScoreEndpoint, headers: Headers, size: int, reply: Reply) -> None:
         self._started = time.perf_counter()
         self._endpoint, self._headers, self._reply = endpoint, headers, reply
-        self._task: asyncio.Task[BulkAnswer] | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._entry: Entry[Rows, Scores] | Entry[ScoredRows, list[Explained]] | None = None
         try:
             endpoint.check_site(headers)
@@ -291,9 +327,31 @@ class DirectScore:
     def read(self, body: bytes) -> None:
         try:
             model, request = self._endpoint.decode(body, self._caller.lines)
+        except ColdModel:
+            self._task = asyncio.ensure_future(self._endpoint.decoded(body, self._caller.lines))
+            self._task.add_done_callback(partial(self._decoded, body))
+        except Exception as error:
+            self._end(*_error_answer(error, self._headers))
+        else:
+            self._go_on(body, model, request)
+
+    def _decoded(self, body: bytes, task: "asyncio.Task[tuple[LoadedModel, Envelope]]") -> None:
+        self._task = None
+        if task.cancelled():
+            return
+        try:
+            model, request = task.result()
+        except Exception as error:
+            self._end(*_error_answer(error, self._headers))
+            return
+        self._go_on(body, model, request)
+
+    def _go_on(self, body: bytes, model: LoadedModel, request: Envelope) -> None:
+        try:
             if takes_long(request, len(body)):
-                self._task = asyncio.ensure_future(self._endpoint.bulk.answer(Body(body), self._caller))
-                self._task.add_done_callback(self._answered)
+                answer = asyncio.ensure_future(self._endpoint.bulk.answer(Body(body), self._caller))
+                answer.add_done_callback(self._answered)
+                self._task = answer
                 return
             encoded = model.encoder.encode(request)
         except Exception as error:

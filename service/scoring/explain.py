@@ -1,7 +1,7 @@
 """Which rows of a request are explained, and their reasons as callers read them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -66,16 +66,16 @@ async def assess(model: LoadedModel, records: list[dict[str, Any]], caller: str)
 
 
 def told_reasons(
-    loop: asyncio.AbstractEventLoop, models: Callable[[], Mapping[str, LoadedModel]]
+    loop: asyncio.AbstractEventLoop, bring: Callable[[str], Awaitable[LoadedModel]]
 ) -> Callable[[str, list[dict[str, Any]]], list[list[Reason]]]:
     """For another thread than the loop's: a model's reasons for each record now. None where the model is not
     there, does not read the record, or has no time."""
 
     def explain(model: str, records: list[dict[str, Any]]) -> list[list[Reason]]:
-        loaded = models().get(model)
-        if loaded is None:
-            return [[] for _ in records]
-        asked = asyncio.run_coroutine_threadsafe(assess(loaded, records, WEBHOOKS), loop)
+        async def assessed() -> list[Assessed | None]:
+            return await assess(await bring(model), records, WEBHOOKS)
+
+        asked = asyncio.run_coroutine_threadsafe(assessed(), loop)
         try:
             found = asked.result(LONGEST)
         except (ServiceError, TimeoutError, RuntimeError):  # overloaded, or about to stop

@@ -41,11 +41,22 @@ class Ran(Struct, eq=False):
     seconds: float
 
 
-class LoadedModel:
-    """A version that may serve: its golden rows came out right on this machine."""
+class SeenTraffic(Struct, eq=False):
+    """What a version saw of its traffic in this process, which outlives the model in memory."""
 
-    def __init__(self, name: str, manifest: Manifest, engine: Engine, max_rows: int) -> None:
+    version: str
+    drift: Drift
+    novelty: NoveltyWatch
+
+
+class LoadedModel:
+    """A version that may serve: its golden rows came out right on this machine. `bytes` is about what it
+    takes of memory, `used_at` when it was last asked for (monotonic)."""
+
+    def __init__(self, name: str, manifest: Manifest, engine: Engine, max_rows: int, size: int = 0) -> None:
         core = manifest.core
+        self.bytes = size
+        self.used_at = 0.0
         self.manifest = manifest
         self.created_at = datetime.fromisoformat(manifest.created_at).timestamp()  # seconds since 1970
         self.ref = ModelRef(name, manifest.version)
@@ -56,9 +67,9 @@ class LoadedModel:
         self.held_from: float | None = None  # from this score on it is the budget alone that holds back
         self.novelty = Novelty(core)
         self.facts = ModelFacts(self.ref, engine.provider, self.novelty)
-        self.novelty_watch = NoveltyWatch()
         self.alert_on_novel = True
-        self.drift = Drift(core, weakly(self._drifts))
+        self.seen = SeenTraffic(manifest.version, Drift(core, weakly(self._drifts)), NoveltyWatch())
+        self.drift, self.novelty_watch = self.seen.drift, self.seen.novelty
         self.watched = TokenBucket(WATCHED_ROWS, 0.0)
         self.watch_problem: str | None = None  # what the watch after its swap has against it
         self.batcher: Batcher[Rows, Ran, Scores]
@@ -77,6 +88,11 @@ class LoadedModel:
             weakly(self.explain), limits.deadline_seconds, explaining, meter.explain_queue_seconds.observe_all
         )
         meter.serving = (self.ref.version, self.engine.provider)
+
+    def go_on(self, seen: SeenTraffic) -> None:
+        """With what this version saw when it was in memory before."""
+        self.seen, self.drift, self.novelty_watch = seen, seen.drift, seen.novelty
+        self.drift.on_report = weakly(self._drifts)
 
     def _drifts(self, report: DriftOnset) -> None:
         self.meter.drift_reports += 1

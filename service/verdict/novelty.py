@@ -60,8 +60,7 @@ class Novelty(Signals):
         high = [np.inf if b is None or b.high is None else b.high for b in numeric]
         closed = () if seen is None else seen.closed
         self._lows, self._highs = low, high
-        # as wide as what is compared with them: a third of the time of one row that is repeated
-        self._low, self._high = np.tile(low, (_TOGETHER, 1)), np.tile(high, (_TOGETHER, 1))
+        self._widen(1)
         self._closed = [j for j, f in enumerate(features.categorical) if f.name in closed]
         self._distance = np.inf if seen is None or seen.distance is None else seen.distance
         self._knows = seen is not None
@@ -83,6 +82,8 @@ class Novelty(Signals):
                 few = self.find(rows.part(start, stop), distance[start:stop])
                 found |= {start + row: signals for row, signals in few.items()}
             return found
+        if count > len(self._low):
+            self._widen(min(2 * count, _TOGETHER))
         over, under = rows.numeric > self._high[:count], rows.numeric < self._low[:count]
         seen = _TRUE not in over.tobytes() and _TRUE not in under.tobytes()  # a third of the time of any()
         parts = [over, under]
@@ -102,6 +103,11 @@ class Novelty(Signals):
                 alike[key] = tuple(np.flatnonzero(novel[row]).tolist())
             found[row] = alike[key]
         return found
+
+    def _widen(self, rows: int) -> None:
+        """As many rows as are compared with them: a third of the time of one that is repeated. No more, as a
+        model that is asked for one row at a time would hold half a megabyte for nothing."""
+        self._low, self._high = np.tile(self._lows, (rows, 1)), np.tile(self._highs, (rows, 1))
 
     def _is_usual(self, rows: Rows, distance: NDArray[np.float32]) -> bool:
         """Whether a lone row surely has nothing novel: arrays take twice as long to say so."""

@@ -12,7 +12,7 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.webhooks import activation_log, conditions, outbox
 from nearnorm.service.ledger.tables.webhooks.conditions import Condition
-from nearnorm.service.serving.model import LoadedModel
+from nearnorm.service.serving.model import SeenTraffic
 from nearnorm.service.verdict.policies import InForce, Policies
 
 RENEW_SECONDS = 60.0
@@ -22,18 +22,19 @@ PARTED = 1.5
 
 
 class StateWatch:
-    """Called by one thread. `models` are those that serve, `activations` the store's log as last read."""
+    """Called by one thread. `traffic` is what lines saw of theirs, whether or not their models are in memory;
+    `activations` the store's log as last read."""
 
     def __init__(
         self,
         ledger: Ledger,
         policies: Policies,
-        models: Callable[[], Mapping[str, LoadedModel]],
+        traffic: Callable[[], Mapping[str, SeenTraffic]],
         activations: Callable[[], Sequence[Activation]],
     ) -> None:
         self._ledger = ledger
         self._policies = policies
-        self._models = models
+        self._traffic = traffic
         self._activations = activations
         self._holder = new_id()
         self._seen: frozenset[str] = frozenset()
@@ -49,8 +50,8 @@ class StateWatch:
         self._looked = time.monotonic()
         seen = {
             one.subject: one
-            for name, model in self._models().items()
-            for one in (*_drifts(name, model), *_budget(name, self._policies.of(name)))
+            for name, traffic in self._traffic().items()
+            for one in (*_drifts(name, traffic), *_budget(name, self._policies.of(name)))
         }
         subjects, now = frozenset(seen), time.monotonic()
         if subjects != self._seen or now - self._seen_at >= RENEW_SECONDS:
@@ -83,20 +84,22 @@ def _announce(connection: Any, entry: Activation) -> None:  # noqa: ANN401 - a c
     outbox.announce(connection, "model", event, f"model:{entry.model}", body)
 
 
-def _drifts(name: str, model: LoadedModel) -> list[Condition]:
+def _drifts(name: str, seen: SeenTraffic) -> list[Condition]:
+    if not seen.drift.drifts:
+        return []
     return [
         Condition(
             "drift",
             f"drift:{name}:{state.signal.kind}:{state.signal.name}",
             {
                 "model": name,
-                "model_version": model.ref.version,
+                "model_version": seen.version,
                 "signal": state.signal.name or state.signal.kind,
                 "psi": round(state.psi, 4),
                 "since": state.drifted_since.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             },
         )
-        for state in model.drift.states()
+        for state in seen.drift.states()
         if state.drifted_since is not None
     ]
 

@@ -144,7 +144,7 @@ async def _explained(
     request: Request, caller: Caller, events: list[Event], alerts: list[Alert]
 ) -> list[Alert]:
     """With the serving model's reasons, where it reads the record."""
-    loaded = model_of(request, alerts[0].model)
+    loaded = await model_of(request, alerts[0].model)
     assessed = await assess(loaded, [event.record for event in events], caller.name)
     return [
         msgspec.structs.replace(alert, reasons=one.reasons) if one else alert

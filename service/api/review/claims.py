@@ -14,6 +14,7 @@ from nearnorm.service.access.analyst_name import whose
 from nearnorm.service.access.keyring import Caller, check_role
 from nearnorm.service.api.dependencies import (
     body_of,
+    check_model,
     described,
     model_of,
     needs,
@@ -103,7 +104,7 @@ async def post_claims(request: Request, caller: Annotated[Caller, needs("feedbac
 async def claimed(request: Request, caller: Caller, sent: ClaimRequest) -> Claims:
     """What the analyst holds from now on. Raises InvalidRequest, UnknownModel, Conflict."""
     services = services_of(request)
-    loaded = model_of(request, sent.model)
+    loaded = await model_of(request, sent.model)
     threshold = lowest_percentile(loaded.ranks.policy.budget)
     review = ReviewScope(sent.model, loaded.ref.version, threshold, services.settings.reference_reviews)
     ask = Ask(holder_of(caller, sent.analyst), sent.limit, 1000 * sent.seconds, "operate" in caller.roles)
@@ -144,7 +145,7 @@ async def held_by(
     request: Request, model: str, holder: Holder | None, limit: int, cursor: str = "0.0"
 ) -> LeasePage:
     """What one analyst holds, or all (None). Raises UnknownModel."""
-    model_of(request, model)
+    check_model(request, model)
     turn, _, place = cursor.partition(".")
     found = await services_of(request).ledger.seen(
         lambda c: leases.page(c, model, holder, now_ms(), limit + 1, (int(turn), int(place)))
@@ -177,7 +178,7 @@ async def post_release(request: Request, caller: Annotated[Caller, needs(None)])
 
 async def released(request: Request, caller: Caller, sent: ReleaseRequest) -> Released:
     """Raises InvalidRequest, UnknownModel, Forbidden."""
-    model_of(request, sent.model)
+    check_model(request, sent.model)
     until = _ms(sent.claimed_until)
     if sent.key is None:
         holder = holder_of(caller, sent.analyst)

@@ -119,7 +119,7 @@ async def get_event(
 ) -> EventView:
     """What there is to know of one record before it is judged, and once it is, what others said of it."""
     services = services_of(request)
-    loaded = model_of(request, model)
+    loaded = await model_of(request, model)
     holder = holder_of(caller, analyst)
     in_force, versions = services.policies.of(model), versions_of(request, model)
     ground = services.follower.ground(loaded)

@@ -13,9 +13,9 @@ from nearnorm.service.access.analyst_name import normalised, whose
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import (
     body_of,
+    check_model,
     described,
     lines_of,
-    model_of,
     needs,
     schema_of,
     services_of,
@@ -81,7 +81,7 @@ async def list_feedback(
     cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> ReceiptPage:
     """What became of the labels that the caller's key brought, or that who is signed in said."""
-    model_of(request, model)
+    check_model(request, model)
     found, end = await told(request, caller, model, analyst, limit, cursor)
     return ReceiptPage(receipts=msgspec.to_builtins(found), next=None if end is None else str(end))
 
@@ -110,9 +110,9 @@ async def previewed(request: Request, sent: Submission) -> dict[str, Any]:
     """What labels would do that were sent. Raises as `stored` does, for what it would refuse."""
     services = services_of(request)
     registry: Registry = request.app.state.registry
-    encoder, judge = labelling.reading(registry, sent)
+    loaded = await registry.bring(sent.model, sent.lines)
+    encoder, judge = labelling.reading(loaded)
     sent = labelling.within(registry, sent)
-    loaded = registry.get(sent.model, sent.lines)
 
     def before(connection: sa.Connection) -> Basis:
         known = services.policies.of(sent.model)

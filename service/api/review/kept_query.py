@@ -7,7 +7,7 @@ from fastapi import Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from nearnorm.service.api.dependencies import (
-    model_of,
+    check_model,
     services_of,
 )
 from nearnorm.service.errors import InvalidRequest
@@ -77,7 +77,7 @@ class KeptQuery(BaseModel):
 
 async def found_events(request: Request, wanted: EventFilter, limit: int, cursor: str | None) -> FoundEvents:
     """A bounded piece of the log. Raises UnknownModel."""
-    model_of(request, wanted.model)  # an unknown model is told
+    check_model(request, wanted.model)  # an unknown model is told
     return await services_of(request).ledger.seen(
         lambda connection: search(connection, wanted, limit, cursor)
     )

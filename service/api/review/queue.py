@@ -73,7 +73,7 @@ async def get_queue(
     highest reference rows, and kept events: the strangest, the uncertain, and some at random. `explain` adds
     the reasons that the serving model has."""
     services = services_of(request)
-    loaded, begin = model_of(request, model), queue.read_cursor(cursor)
+    loaded, begin = await model_of(request, model), queue.read_cursor(cursor)
     wanted = services.settings.reference_reviews
     version, threshold = loaded.ref.version, lowest_percentile(loaded.ranks.policy.budget)
 

@@ -101,7 +101,7 @@ async def gathered(
     request: Request, caller: Caller, model: str, analyst: str | None, limit: int
 ) -> AlikeGroups:
     """What is alike in the queue now. Raises InvalidRequest, UnknownModel."""
-    services, loaded = services_of(request), model_of(request, model)
+    services, loaded = services_of(request), await model_of(request, model)
     holder, threshold = holder_of(caller, analyst), lowest_percentile(loaded.ranks.policy.budget)
 
     def look(connection: sa.Connection) -> tuple[list[Pick], dict[str, int]]:

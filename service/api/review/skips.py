@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import (
     body_of,
+    check_model,
     described,
-    model_of,
     needs,
     read,
     services_of,
@@ -56,7 +56,7 @@ async def post_skip(request: Request, caller: Annotated[Caller, needs("feedback"
 
 async def skipped(request: Request, caller: Caller, sent: SkipRequest) -> Skipped:
     """Raises InvalidRequest, UnknownModel, NotFound, Conflict."""
-    model_of(request, sent.model)
+    check_model(request, sent.model)
     holder, reason = holder_of(caller, sent.analyst), reason_of(sent.reason)
     log, versions = services_of(request).log, versions_of(request, sent.model)
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import (
     body_of,
+    check_model,
     described,
     lines_of,
-    model_of,
     needs,
     read,
     services_of,
@@ -88,7 +88,7 @@ async def post_snooze(request: Request, caller: Annotated[Caller, needs("feedbac
 
 async def snoozed(request: Request, caller: Caller, sent: SnoozeRequest) -> Snoozed:
     """Raises InvalidRequest, UnknownModel, NotFound, Conflict."""
-    model_of(request, sent.model)
+    check_model(request, sent.model)
     holder, reason = holder_of(caller, sent.analyst), reason_of(sent.reason)
     log, versions = services_of(request).log, versions_of(request, sent.model)
     until = now_ms() + 1000 * sent.seconds
@@ -109,7 +109,7 @@ async def list_snoozes(
     cursor: Annotated[str, Query(pattern=r"^[0-9]{1,18}\.[0-9a-f]{0,64}$")] = "0.",
 ) -> SnoozePage:
     """The records that sleep."""
-    model_of(request, model)
+    check_model(request, model)
     until, _dot, digest = cursor.partition(".")
     found = await services_of(request).ledger.seen(
         lambda c: snoozes.page(c, model, now_ms(), limit + 1, (int(until), digest))
@@ -131,7 +131,7 @@ async def delete_snooze(
 
 async def woken(request: Request, event_id: str, model: str) -> Woken:
     """Raises UnknownModel, NotFound."""
-    model_of(request, model)
+    check_model(request, model)
     log, versions, lines = services_of(request).log, versions_of(request, model), lines_of(request)
 
     def wake(connection: sa.Connection) -> None:

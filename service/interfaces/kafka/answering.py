@@ -42,7 +42,7 @@ class Answering:
 
     async def answer(self, records: Iterable[ConsumerRecord]) -> AsyncIterator[list[TopicAnswer]]:
         """Answers of consecutive records, in their order, as many at once as make a batch."""
-        model = self._registry.get(self._model_name, EVERY_LINE)
+        model = await self._registry.bring(self._model_name, EVERY_LINE)
         found: list[TopicAnswer] = []
         waiting: list[MessageRows] = []
         rows = 0
@@ -55,7 +55,7 @@ class Answering:
                 rows += waiting[-1].count
             if rows >= BATCH_ROWS:
                 yield _in_order(found + await self._scored(model, waiting))
-                model = self._registry.get(self._model_name, EVERY_LINE)
+                model = await self._registry.bring(self._model_name, EVERY_LINE)
                 found, waiting, rows = [], [], 0
         if waiting:
             found += await self._scored(model, waiting)

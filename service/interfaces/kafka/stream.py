@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service.background import Background
-from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.errors import LedgerUnavailable, ServiceError
 from nearnorm.service.interfaces.kafka.answering import Answering
 from nearnorm.service.interfaces.kafka.at_least_once import AtLeastOnce
 from nearnorm.service.interfaces.kafka.clients import Clients
@@ -53,7 +53,7 @@ class Stream:
     async def start(self) -> None:
         """Raises NearnormError where there is no broker or no such topic, or no transactions that were asked
         for."""
-        self._check_model()
+        await self._check_model()
         self.meters.exactly_once = await self._looked_around()
         log.info("streaming", topic=self._options.records, exactly_once=self.meters.exactly_once)
         work: list[Coroutine[None, None, None]] = [
@@ -77,10 +77,15 @@ class Stream:
     def _goes_on(self) -> bool:
         return not self._stopping
 
-    def _check_model(self) -> None:
-        if self._options.model not in self._replica.registry.loaded():
-            reasons = "; ".join(self._replica.registry.problems(EVERY_LINE))
-            raise NearnormError(f"no model {self._options.model!r} serves: {reasons or 'activate one'}")
+    async def _check_model(self) -> None:
+        registry = self._replica.registry
+        try:
+            await registry.bring(self._options.model, EVERY_LINE)
+        except ServiceError as error:
+            reasons = "; ".join(registry.problems(EVERY_LINE))
+            raise NearnormError(
+                f"no model {self._options.model!r} serves: {reasons or error.detail}"
+            ) from None
 
     async def _looked_around(self) -> bool:
         """Whether answers go in transactions."""

@@ -83,31 +83,33 @@ class OpenInference:
             raise MethodNotAllowed(f"this route answers {verbs}", headers={"Allow": verbs})
         if target.operation == "infer":
             return 200, await self._infer(target, scope, receive)
-        status, found = self._describe(target, scope["headers"])
+        status, found = await self._describe(target, scope["headers"])
         if target.operation not in ("live", "ready"):
             query_of(scope["query_string"].decode("latin-1"), ())
         return status, _encode(found)
 
-    def _describe(self, target: Target, headers: Headers) -> _Answer:
-        """What is asked without rows. Raises Unauthorized, RateLimited, UnknownModel, NoModel."""
+    async def _describe(self, target: Target, headers: Headers) -> _Answer:
+        """What is asked without rows. Raises Unauthorized, RateLimited, UnknownModel, NoModel,
+        DeadlineExceeded."""
         lines = self._keyring.lines_told(headers)
-        loaded = self._registry.loaded()
+        serving = self._registry.serving()
         match target.operation:
             case "server":
                 return 200, metadata.server()
             case "live":
                 return 200, shapes.Live(True)
             case "ready":
-                return (200 if loaded else 503), shapes.Ready(bool(loaded))
+                return (200 if serving else 503), shapes.Ready(bool(serving))
             case "model-ready":
-                model = self._registry.get(target.model, lines, target.version)
-                return 200, shapes.ModelReady(model.ref.name, True)
+                self._registry.check_serves(target.model, lines, target.version)
+                return 200, shapes.ModelReady(target.model, True)
             case "models":
                 self._keyring.admit(headers, None)
-                return 200, shapes.ModelNames(sorted(filter(lines.sees, loaded)))
+                return 200, shapes.ModelNames(sorted(filter(lines.sees, serving)))
             case _:
                 self._keyring.admit(headers, None)
-                return 200, metadata.of_model(self._registry.get(target.model, lines, target.version))
+                model = await self._registry.bring(target.model, lines, target.version)
+                return 200, metadata.of_model(model)
 
     async def _infer(self, target: Target, scope: Scope, receive: Receive) -> bytes:
         """What is refused is so before it is read, where that can be."""
@@ -119,7 +121,7 @@ class OpenInference:
         check_size(size_of_body(headers), most)
         query_of(scope["query_string"].decode("latin-1"), ())
         self._score.check_room(caller.name)
-        model = self._registry.get(target.model, caller.lines, target.version)
+        model = await self._registry.bring(target.model, caller.lines, target.version)
         body = await read_body(receive, kind, most)
         request = _read_at_once(body, model)
         if request is None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.access.keyring import Caller, check_role
 from nearnorm.service.api.dependencies import services_of
+from nearnorm.service.errors import ColdModel
 from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.pages.frame.views import EITHER, View
 from nearnorm.service.serving.registry import Registry
@@ -59,7 +60,10 @@ def _lead_to_seen(request: Request, lines: SeenLines) -> None:
     Raises Elsewhere.
     """
     registry: Registry = request.app.state.registry
-    seen = registry.first(lines).ref.name
+    try:
+        seen = registry.first(lines).ref.name
+    except ColdModel as cold:
+        seen = cold.model
     if seen != DEFAULT_MODEL and not lines.sees(DEFAULT_MODEL):
         raise Elsewhere(str(request.url.include_query_params(model=seen).replace(scheme="", netloc="")))
 

@@ -96,10 +96,10 @@ class BulkRequests:
 
     async def _read(self, body: Body, caller: Caller) -> _Read:
         while True:
-            first = self._registry.first(caller.lines)
+            if body.named:
+                await self._registry.bring(body.named, caller.lines, body.version)
+            first = await self._registry.bring_first(caller.lines)
             models = {n: model for n, model in self._registry.loaded().items() if caller.lines.sees(n)}
-            if body.named and body.version:
-                self._registry.get(body.named, caller.lines, body.version)
             versions = {name: model.ref.version for name, model in models.items()}
             encoders = {model.ref.version: model.encoder for model in models.values()}
             job = ReadBody(body.codec, first.ref.name, body.named, versions, {})
@@ -122,7 +122,7 @@ class BulkRequests:
                     arrays[2],
                 )
             if isinstance(found, NoSuchModel):
-                self._registry.get(found.name, caller.lines)  # raises, unless it has just come
+                await self._registry.bring(found.name, caller.lines)
 
     async def _note(self, read: _Read, parts: Sequence[Scores], caller: str) -> _Noted:
         """Remember the rows, some at a time: thousands of alerts take tens of milliseconds."""

@@ -247,9 +247,11 @@ class ModelVersion(TypedDict, total=False):
 
 
 class LoadedVersion(TypedDict):
+    """`provider` None: it is not in memory, and loaded when it is asked for."""
+
     name: str
     version: str
-    provider: str
+    provider: str | None
 
 
 class ReadyAnswer(TypedDict):
