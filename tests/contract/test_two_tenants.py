@@ -316,7 +316,7 @@ def test_no_page_and_no_form_tells_of_the_others(tenants: Tenants) -> None:
 def test_routes_come_to_a_model_by_its_caller_alone() -> None:
     """By the registry itself they would see every line."""
     rooms = [ROOT / "service" / room for room in ("api", "pages")]
-    by_registry = re.compile(r"registry\.(get|first|loaded)\(")
+    by_registry = re.compile(r"registry\.(get|first|loaded|bring|check|serving|lines)\(")
     found = {
         path.relative_to(ROOT / "service").as_posix()
         for room in rooms
