@@ -6,7 +6,7 @@ LOWEST := $(addprefix tests/service/,http inference ledger process records scori
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-lake bench-graph bench-serve bench-oip bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
-        bench-scale bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-stream bench-swaps bench-many chaos fuzz mutations soak screenshots docs clean
+        bench-scale bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-stream bench-swaps bench-many bench-aggregates chaos fuzz mutations soak screenshots docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -164,6 +164,10 @@ bench-stream: setup ## the streamer beside a bare loop of Kafka's client, and be
 
 bench-many: setup ## a thousand models in one process: memory, cold answers, and what they cost a warm model
 	@$(BIN)/python -m tests.load.bench_many
+
+bench-aggregates: setup ## what counts over windows are worth where fraud is velocity, and what they cost
+	@$(BIN)/python -m tests.benchmarks.bench_aggregates worth
+	@$(BIN)/python -m tests.benchmarks.bench_aggregates cost
 
 bench-swaps: setup ## swap models under load, and count what fails
 	@$(BIN)/python -m tests.benchmarks.bench_swaps

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from nearnorm import __version__
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.api import (
+    aggregates,
     analysts,
     drift,
     health,
@@ -105,6 +106,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.state.siblings = siblings
     app.include_router(health.router)
     for room in (
+        aggregates,
         drift,
         models,
         feedback,

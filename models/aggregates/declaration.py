@@ -45,7 +45,7 @@ class Aggregate(BaseModel):
     key: str
     window: str
     function: Function
-    of: str | None = None
+    of: str | None = Field(default=None, exclude_if=lambda of: of is None)
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -45,6 +45,27 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Stored).decode
 
 
+def without(stored: bytes, id_: int) -> bytes | None:
+    """What was stored, without the events of an id; None where there are none."""
+    found = _decode(stored)
+    ids = array("Q", found.ids)
+    left = [at for at, other in enumerate(ids) if other != id_]
+    if len(left) == len(ids):
+        return None
+
+    def of(column: bytes) -> bytes:  # eight bytes an event, whatever they hold
+        return b"".join(column[8 * at : 8 * at + 8] for at in left)
+
+    return _encode(
+        _Stored(
+            of(found.times),
+            of(found.ids),
+            {name: of(column) for name, column in found.amounts.items()},
+            {name: of(column) for name, column in found.names.items()},
+        )
+    )
+
+
 class KeyEvents:
     """At most two times MOST_EVENTS, in the order of their times and ids."""
 
@@ -100,14 +121,6 @@ class KeyEvents:
             names.insert(at, event.names[name])
         self._let_go()
         return True
-
-    def forget(self, id_: int) -> bool:
-        """Drop the events of an id; whether there were any."""
-        places = [at for at, found in enumerate(self._ids) if found == id_]
-        for at in reversed(places):
-            for column in self._columns():
-                del column[at]
-        return bool(places)
 
     def is_late(self, time: int) -> bool:
         """Whether a record of that time comes after one that it should have come before."""

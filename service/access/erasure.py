@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+import sqlalchemy as sa
 from msgspec import Struct
 
+from nearnorm.models.aggregates.events import name_digest
+from nearnorm.models.aggregates.key_events import without
 from nearnorm.service.access.analyst_name import spellings
 from nearnorm.service.ids import new_id
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
+from nearnorm.service.ledger.tables import aggregate_keys, keys, sessions
 from nearnorm.service.ledger.tables import audit_trail as audit
-from nearnorm.service.ledger.tables import keys, sessions
 from nearnorm.service.ledger.tables.events import events
 from nearnorm.service.ledger.tables.feedback import claims, erasure, reference_rows, skips, snoozes
 from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
@@ -41,7 +44,8 @@ def forget_record(
     forgetting: Forgetting | None = None,
     reach: Reach = EVERYWHERE,
 ) -> Erased:
-    """Delete the events of the caller's record, equal rows of a reference, and blank its labels, for good.
+    """Delete the events of the caller's record, equal rows of a reference, and blank its labels, for good;
+    and what is kept of it to be counted over windows, also where it is a key's name.
 
     `forgetting` keeps the event log's queue from writing them after all. The trail tells that something
     was erased, not what.
@@ -54,6 +58,7 @@ def forget_record(
         skips.erase_equal(connection, digests, lines)
         snoozes.erase_equal(connection, digests, lines)
         outbox.erase_answers(connection, lines)
+        _forget_counted(connection, record_id, lines)
         in_reference = reference_rows.erase_equal(connection, digests, reach.versions)
         erased = Erased(
             events.erase_record(connection, record_id, lines) + in_reference,
@@ -62,6 +67,18 @@ def forget_record(
         audit.note(connection, actor, "forget", "record", events=erased.events, labels=erased.labels)
     ledger.scrub()
     return erased
+
+
+def _forget_counted(connection: sa.Connection, name: str, lines: SeenLines) -> None:
+    """What is kept of events of that id, and of keys that are called so."""
+    digest = name_digest(name)
+    if digest is None:
+        return
+    aggregate_keys.erase_key(connection, digest, lines)
+    for row in aggregate_keys.with_bytes_of(connection, digest, lines):
+        left = without(row.events, digest)
+        if left is not None:
+            aggregate_keys.replace(connection, row, left)
 
 
 def forget_reference_row(ledger: Ledger, event_id: str, actor: str, reach: Reach = EVERYWHERE) -> Erased:

@@ -27,7 +27,7 @@ from nearnorm.service.ids import new_ids, now_ms
 from nearnorm.service.ledger.database import PATIENCE, Ledger
 from nearnorm.service.ledger.faults import first_line, is_outage
 from nearnorm.service.ledger.seen_lines import SeenLines
-from nearnorm.service.ledger.tables import idempotency, sessions
+from nearnorm.service.ledger.tables import aggregate_keys, idempotency, sessions
 from nearnorm.service.ledger.tables.events import candidates, events, retention, traffic
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.retention import Amount
@@ -345,6 +345,7 @@ class EventLog:
             sessions.prune(connection, now_ms())
             skips.prune(connection, before)
             snoozes.prune(connection, now_ms())
+            aggregate_keys.prune(connection, now_ms())
 
     def _surplus(self) -> retention.Surplus | None:
         with self._ledger.read() as connection:

@@ -80,13 +80,13 @@ class Outcome:
 class Streamer:
     """One `nearnorm stream` at a time."""
 
-    def __init__(self, home: Path, broker: str, brokers: str) -> None:
+    def __init__(self, home: Path, broker: str, brokers: str, audit_rate: str = "0.01") -> None:
         self._url = f"http://127.0.0.1:{(port := free_port())}"
         self._command = [str(NEARNORM), "stream", "--brokers", brokers, "--in", "records", "--out", "answers"]
         self._command += ["--port", str(port), "--instance", "one"]
         told = {
             "HOME": str(home),
-            "AUDIT_RATE": "0.01",
+            "AUDIT_RATE": audit_rate,
             "KAFKA_SESSION_SECONDS": str(SESSION_SECONDS[broker]),
         }
         self._environment = os.environ | {f"NEARNORM_{name}": value for name, value in told.items()}

@@ -77,6 +77,7 @@ def bodies(path: str, of: Belongings) -> list[Sent]:
             {"model": name, "event_id": of.event_id, "seconds": 600, "reason": "no"}
             for name in (MINE, of.model)
         ],
+        "/aggregates": [{"model": of.model, "records": [RECORD]}],
         "/policy": [{"model": of.model, "budget": "3%"}],
         "/policy/undo": [{"model": of.model}],
         "/jobs": [{"model": of.model}],

@@ -145,9 +145,10 @@ def make_bundle(
     golden_shift: float = 0.0,
     seen: Seen | None = SEEN,
     features: FeatureSchema = PAYMENTS,
+    config: dict[str, Any] | None = None,
 ) -> Bundle:
     """A bundle of payments. `seed` moves its prototypes, hence its version and its scores; `features` may
-    have more that no model reads."""
+    have more that no model reads, and `config` is the recipe."""
     if model is None:
         shift = np.random.default_rng(seed).normal(0, 0.05 * seed, PROTOTYPES.shape).astype(np.float32)
         model = build_model(PROTOTYPES + shift)
@@ -172,7 +173,7 @@ def make_bundle(
             normals=0,
             unlabelled=2 * reference_rows - 5,
         ),
-        config={},
+        config=config or {},
         seed=seed,
         libraries={},
         reference=_reference(reference, reference_rows, review),

@@ -11,6 +11,9 @@ _BODIES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("/claims/release", "post"): {"event_ids": [_EVENT]},
     ("/claims/skip", "post"): {"event_id": _EVENT, "reason": "not my field"},
     ("/snoozes", "post"): {"event_id": _EVENT, "seconds": 86_400, "reason": "the bank calls back"},
+    ("/aggregates", "post"): {
+        "records": [{"payment": "p-1", "at": "2026-11-30T10:00:00Z", "card": "c-42", "amount": 12.5}]
+    },
     ("/session", "post"): {"analyst": "ann"},
     ("/policy", "put"): {"budget": "2% of normal"},
     ("/policy/undo", "post"): {"model": "default"},

@@ -56,9 +56,12 @@ class MessageRows(Struct, eq=False):
         return row_names(self.name, self.count) if self.many else [self.name]
 
 
-async def read(record: ConsumerRecord, encoder: Encoder, schemas: Schemas) -> MessageRows:
-    """Raises ServiceError for a message that cannot be read, RegistryUnavailable."""
-    name, value = message_name(record.topic, record.partition, record.offset), record.value
+async def read(
+    record: ConsumerRecord, value: bytes | None, encoder: Encoder, schemas: Schemas
+) -> MessageRows:
+    """A message as it came, or as its `value` is by now. Raises ServiceError for one that cannot be read,
+    RegistryUnavailable."""
+    name = message_name(record.topic, record.partition, record.offset)
     if not value:
         raise MalformedBody("the message has no value: send a record as JSON")
     if value.startswith(ARROW):

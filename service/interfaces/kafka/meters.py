@@ -38,6 +38,7 @@ class StreamMeters(Collector):
     def __init__(self) -> None:
         self.messages: Counter[str] = Counter(answered=0, refused=0, dead_letter=0)
         self.again = 0
+        self.counted: Counter[str] = Counter(counted=0, late=0, again=0, ahead=0)
         self.verdicts: Counter[str] = Counter(stored=0, refused=0)
         self.rebalances = 0
         self.exactly_once = False
@@ -78,6 +79,15 @@ class StreamMeters(Collector):
         for outcome, count in self.verdicts.items():
             verdicts.add_metric((outcome,), count)
         yield verdicts
+        counted = CounterMetricFamily(
+            "nearnorm_stream_counted",
+            "Records of a model that counts over windows: counted, counted too late for others to see them, "
+            "counted before, or ahead of the clock and not counted.",
+            labels=("outcome",),
+        )
+        for outcome, count in self.counted.items():
+            counted.add_metric((outcome,), count)
+        yield counted
         rebalances = CounterMetricFamily("nearnorm_stream_rebalances", "How often partitions were dealt out.")
         rebalances.add_metric((), self.rebalances)
         yield rebalances

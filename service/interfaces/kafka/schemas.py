@@ -4,19 +4,25 @@ The registry is asked once for every id. While it does not answer, the topic wai
 is no mistake of its sender's.
 """
 
+import asyncio
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import fastavro
 import httpx
 
+from nearnorm.service.background import Background
 from nearnorm.service.errors import InvalidRequest, MalformedBody
 
+T = TypeVar("T")
+
 MAGIC = b"\0"
+ASKING = "asking the schema registry"
+RETRY_SECONDS = 1.0
 _HEAD = 5
 _SECONDS = 10.0
 _ACCEPT = {"accept": "application/vnd.schemaregistry.v1+json, application/json"}
@@ -26,6 +32,19 @@ Reader = Callable[[bytes], Any]
 
 class RegistryUnavailable(Exception):
     """The registry does not answer now."""
+
+
+async def when_it_answers(background: Background, ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` finds once the registry answers; until then `background` tells that it does not."""
+    while True:
+        try:
+            found = await ask()
+        except RegistryUnavailable as error:
+            background.waits(ASKING, str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            background.works(ASKING)
+            return found
 
 
 class Schemas:

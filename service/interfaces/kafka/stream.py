@@ -143,7 +143,7 @@ class Stream:
         options = self._options
         consumer = self._clients.consumer(group=options.group, instance=options.instance)
         delivery = await self._delivery(consumer)
-        answering = Answering(self._replica, options, self._schemas)
+        answering = Answering(self._replica, options, self._schemas, self.meters)
         membership = Membership(consumer, answering, delivery, self.meters)
         try:
             await consumer.start()

@@ -24,7 +24,7 @@ def record(value: bytes | None, key: bytes | None = None, offset: int = 7) -> Co
 
 def rows(value: bytes | None, key: bytes | None = None) -> MessageRows:
     async def reading() -> MessageRows:
-        return await read(record(value, key), ENCODER, Schemas(None))
+        return await read(record(value, key), value, ENCODER, Schemas(None))
 
     return asyncio.run(reading())
 

@@ -1,0 +1,54 @@
+"""Events counted over windows, whichever door they come by: what is kept is in the ledger, a line's own."""
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from nearnorm.models.aggregates.counting import KeyName, WindowCounts, key_names, numbers
+from nearnorm.models.aggregates.counting import counted as counted_by
+from nearnorm.models.aggregates.declaration import SECOND, Aggregates
+from nearnorm.models.aggregates.key_events import KeyedEvent, KeyEvents, Row
+from nearnorm.models.data.times import SECONDS_OF_A_DAY
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.tables import aggregate_keys
+
+MOST_EVENTS = 1_000
+"""That are counted in one transaction."""
+_MS = SECOND // 1_000
+
+
+def count_in(
+    connection: sa.Connection, model: str, aggregates: Aggregates, events: Sequence[KeyedEvent]
+) -> WindowCounts:
+    """The numbers of each event, in their order, and keep it: once, however often it comes."""
+    aggregate_keys.lock(connection, model)
+    kept = _kept(connection, model, aggregates, events)
+    found = counted_by(events, aggregates, kept, now_ms() * _MS)
+    keep(connection, model, aggregates, {name: kept[name] for name in found.changed})
+    return found
+
+
+def look_up(
+    connection: sa.Connection, model: str, aggregates: Aggregates, events: Sequence[KeyedEvent]
+) -> list[Row]:
+    """The numbers of each event, of which none is kept."""
+    kept = _kept(connection, model, aggregates, events)
+    return [numbers(event, aggregates, kept) for event in events]
+
+
+def keep(
+    connection: sa.Connection, model: str, aggregates: Aggregates, kept: dict[KeyName, KeyEvents]
+) -> None:
+    """Until none of it can be within a window, and a day more."""
+    longest = max(column.span for column in aggregates.keys) // _MS
+    until = now_ms() + longest + SECONDS_OF_A_DAY * 1_000
+    aggregate_keys.put(connection, model, {name: one.dump() for name, one in kept.items()}, until)
+
+
+def _kept(
+    connection: sa.Connection, model: str, aggregates: Aggregates, events: Collection[KeyedEvent]
+) -> dict[KeyName, KeyEvents]:
+    columns = {column.name: column for column in aggregates.keys}
+    names = {name for event in events for name in key_names(event, aggregates)}
+    stored = aggregate_keys.read(connection, model, names)
+    return {name: KeyEvents(columns[name[0]], stored.get(name)) for name in names}

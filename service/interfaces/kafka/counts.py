@@ -1,0 +1,141 @@
+"""Messages whose records are given the numbers that the model's declaration counts over windows.
+
+They are counted in the ledger before they are scored. Whoever reads a message again finds it counted, and
+gives it the same numbers: nothing has to be known of offsets, and a partition may be anybody's.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aiokafka import ConsumerRecord
+from msgspec import Struct
+
+from nearnorm.models.aggregates.declaration import Aggregates
+from nearnorm.models.aggregates.events import Uncountable, event_of
+from nearnorm.models.aggregates.key_events import KeyedEvent, Row
+from nearnorm.service import counting
+from nearnorm.service.background import Background
+from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, MalformedBody, ServiceError
+from nearnorm.service.interfaces.kafka.messages import ARROW
+from nearnorm.service.interfaces.kafka.meters import StreamMeters
+from nearnorm.service.interfaces.kafka.schemas import MAGIC, Schemas, when_it_answers
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.records.limits import check_values
+
+COUNTING = "counting over windows"
+RETRY_SECONDS = 1.0
+_decode, _encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
+
+Value = bytes | None | ServiceError
+"""What a message holds with its numbers, or why it has none."""
+
+
+class _CountedRows(Struct, eq=False):
+    """A message's records, and the events that they are."""
+
+    records: list[dict[str, Any]]
+    events: list[KeyedEvent]
+
+    def with_numbers(self, aggregates: Aggregates, rows: Sequence[Row]) -> bytes:
+        pairs = zip(self.records, rows, strict=True)
+        whole = [record | dict(zip(aggregates.features, row, strict=True)) for record, row in pairs]
+        return b"\n".join(map(_encode, whole))
+
+
+class TopicCounts:
+    """One streamer's, for one line of models."""
+
+    def __init__(
+        self, ledger: Ledger, background: Background, schemas: Schemas, model: str, meters: StreamMeters
+    ) -> None:
+        self._ledger, self._background, self._schemas = ledger, background, schemas
+        self._model, self._meters = model, meters
+
+    async def values(self, records: Sequence[ConsumerRecord], aggregates: Aggregates) -> list[Value]:
+        """Of each message. What is sent under a declared name is not believed. Waits for the ledger."""
+        found: list[Value] = []
+        waiting: list[_CountedRows] = []
+        places: list[int] = []
+        for place, record in enumerate(records):
+            try:
+                rows = await self._read(record, aggregates)
+            except ServiceError as problem:
+                found.append(problem)
+                continue
+            found.append(None)
+            if waiting and sum(len(one.events) for one in waiting) + len(rows.events) > counting.MOST_EVENTS:
+                await self._fill(found, places, waiting, aggregates)
+                waiting, places = [], []
+            waiting.append(rows)
+            places.append(place)
+        await self._fill(found, places, waiting, aggregates)
+        return found
+
+    async def _fill(
+        self,
+        found: list[Value],
+        places: Sequence[int],
+        waiting: Sequence[_CountedRows],
+        aggregates: Aggregates,
+    ) -> None:
+        numbers = iter(await self._counted([event for one in waiting for event in one.events], aggregates))
+        for place, one in zip(places, waiting, strict=True):
+            found[place] = one.with_numbers(aggregates, [next(numbers) for _ in one.events])
+
+    async def _counted(self, events: Sequence[KeyedEvent], aggregates: Aggregates) -> list[Row]:
+        model = self._model
+        while True:
+            try:
+                found = await self._ledger.written(lambda c: counting.count_in(c, model, aggregates, events))
+            except LedgerUnavailable as error:
+                self._background.waits(COUNTING, str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._background.works(COUNTING)
+                self._meters.counted += {
+                    "counted": found.kept - found.late,
+                    "late": found.late,
+                    "again": found.again,
+                    "ahead": found.ahead,
+                }
+                return found.rows
+
+    async def _read(self, record: ConsumerRecord, aggregates: Aggregates) -> _CountedRows:
+        """Raises ServiceError for a message that cannot be counted; waits for the registry."""
+        value: bytes = record.value or b""
+        if value.startswith(ARROW):
+            raise InvalidRequest("an Arrow stream is not counted over windows: send JSON, a line a record")
+        if not value.startswith(MAGIC):
+            return _rows(_documents(value), aggregates)
+        inner = await when_it_answers(self._background, lambda: self._schemas.value(value))
+        return _rows(_documents(inner) if isinstance(inner, bytes) else [inner], aggregates)
+
+
+def _documents(text: bytes) -> list[object]:
+    """A JSON value, or one a line. Raises MalformedBody, BodyTooLarge."""
+    check_values(text)
+    try:
+        return [_decode(text)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return [_decode(line) for line in text.split(b"\n") if line.strip()]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"the message is no JSON: {error}") from None
+
+
+def _rows(documents: Sequence[object], aggregates: Aggregates) -> _CountedRows:
+    """Raises InvalidRequest naming the field: a message is counted as a whole, or not at all."""
+    found = _CountedRows([], [])
+    for row, document in enumerate(documents):
+        where = f"row {row + 1}: " if len(documents) > 1 else ""
+        if not isinstance(document, dict):
+            raise InvalidRequest(f"{where}a record is a JSON object")
+        try:
+            found.events.append(event_of(document, aggregates))
+        except Uncountable as problem:
+            raise InvalidRequest(f"{where}{problem}", field=problem.field) from None
+        found.records.append(document)
+    return found
