@@ -19,7 +19,7 @@ from nearnorm.training.export.graph import Graph
 from nearnorm.training.export.inputs import slots
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.ensemble import SLOPE, MemberLinear
-from nearnorm.training.method.heads import CONFIDENT, FOREST_SHARE, TINY, ForestHead, ScoreHead
+from nearnorm.training.method.heads import CONFIDENT, TINY, ForestHead, ScoreHead
 from nearnorm.training.method.network import Detector
 
 ROWS_FIRST = [1, 0]
@@ -127,8 +127,8 @@ def _logit(graph: Graph, head: ScoreHead | ForestHead | RankHead, z: str, eviden
         return _rank_logit(graph, head, evidence, rows)
     if isinstance(head, ScoreHead):
         return _score_logit(graph, head, 1.0, 0.0, z, evidence)
-    constant, most = float(head.constant), (1.0 - FOREST_SHARE) * CONFIDENT
-    smooth = _score_logit(graph, head.score, 1.0 - FOREST_SHARE, constant, z, evidence)
+    constant, most = float(head.constant), (1.0 - head.share) * CONFIDENT
+    smooth = _score_logit(graph, head.score, 1.0 - head.share, constant, z, evidence)
     smooth = graph.node("Clip", smooth, constant - most, constant + most)
     return taught_logit(graph, head, smooth, evidence, rows) if head.coefficients.numel() else smooth
 

@@ -5,7 +5,8 @@ better than any of them. It need not be served: every row has its logit, where t
 small forest can learn it.
 
 Of labelled rows r and q* are optimistic, as training has moved those very rows. With ten labels trees need
-that evidence all the same; with thirty the inputs alone tell as much, and with a hundred more. So the more
+that evidence all the same, unless labelled anomalies looked ordinary before (ordinary.py): then most of what
+teaches sees the inputs alone. With thirty the inputs tell as much, and with a hundred more. So the more
 labels there are, the more a thorough forest of the inputs alone is listened to, which is served as it grew:
 what many labels tell, a small forest cannot learn at second hand. Where held-out labels stand out from all
 that nobody labelled, few anomalies are hidden, and it is believed in finer things and listened to most.
@@ -20,6 +21,7 @@ from nearnorm.training.fitting.told_apart import told_apart
 from nearnorm.training.method.enough import enough
 from nearnorm.training.method.forest.trees import (
     DEPTH,
+    FOREST_SHARE,
     HASTY,
     REGULARISATION,
     Forest,
@@ -35,6 +37,10 @@ SHARES = (0.0, 0.7, 1.0)
 """Of the forest of the inputs alone, with so many labelled anomalies; between them in proportion."""
 TOLD_APART = (0.35, 0.75)
 """How well labelled anomalies are told apart for no trust that none is hidden, and for all of it."""
+ORDINARY_ALONE = 0.7
+"""Of the hasty forests see the inputs alone, where labelled anomalies are wholly ordinary."""
+ORDINARY_MORE, TRUST_MORE = 0.15, 0.2
+"""Of the logit the trees have more, where anomalies are wholly ordinary, and where none is hidden."""
 MORE_TREES = 140
 """Most that a hasty forest grows beyond its own, one for each confirmed normal, where there are anomalies
 enough: what looked bad and is not takes more to tell apart."""
@@ -56,29 +62,34 @@ def served_forest(
     inputs: int,
     confirmed: int,
     forests: int,
+    ordinary: float,
     count: int,
     rng: np.random.Generator,
 ) -> Forest:
     """Up to ten labelled anomalies: `count` trees that answer as `forests` hasty forests do on average. With
     more of them fewer such trees, or none, and beside them a thorough forest, which sees the first `inputs`
-    columns alone.
+    columns alone, as do hasty ones the more `ordinary` (0 to 1) the labelled anomalies are.
 
     Rows as in `grow_trees`, the unlabelled ones in random order.
     """
     anomalies = len(anomalous)
+    alone = round(ORDINARY_ALONE * ordinary * forests)
+    sees = [inputs] * alone + [normal.shape[1]] * (forests - alone)
     if anomalies <= LABELS[0]:
-        return Forest(_taught(normal, weight, anomalous, confirmed, forests, count, rng))
+        taught = _taught(normal, weight, anomalous, confirmed, sees, count, rng)
+        return Forest(taught, share=trees_share(ordinary, 0.0, 0.0))
     seen, bad = normal[:, :inputs], anomalous[:, :inputs]
     trust = float(np.interp(told_apart(seen, weight, bad, rng), TOLD_APART, (0.0, 1.0)))
     trust *= float(np.interp(anomalies, LABELS[:2], (0.0, 1.0)))  # of few labels it tells little
     share = thorough_share(anomalies, trust)
+    say = trees_share(ordinary, share, trust)
     growth = thorough(anomalies, len(normal) - confirmed, trust)
     grown = grow_trees(seen, weight, bad, confirmed=confirmed, rng=rng, growth=growth)
     if share == 1.0:
-        return Forest(grown=grown)
+        return Forest(grown=grown, share=say)
     few = max(round((1.0 - share) * count), 1)
-    taught = _taught(normal, weight, anomalous, confirmed, forests, few, rng)
-    return Forest(taught.weighing(1.0 - share), grown.weighing(share))
+    taught = _taught(normal, weight, anomalous, confirmed, sees, few, rng)
+    return Forest(taught.weighing(1.0 - share), grown.weighing(share), say)
 
 
 def _taught(
@@ -86,16 +97,18 @@ def _taught(
     weight: np.ndarray,
     anomalous: np.ndarray,
     confirmed: int,
-    forests: int,
+    sees: Sequence[int],
     count: int,
     rng: np.random.Generator,
 ) -> Trees:
-    """`count` trees that answer as `forests` hasty forests do on average."""
+    """`count` trees that answer as hasty forests do on average, of which each `sees` so many columns."""
     more = min(confirmed, round(MORE_TREES * enough(len(anomalous))))
     growth = replace(HASTY, trees=HASTY.trees + more)
     hasty = [
-        grow_trees(normal, weight, anomalous, confirmed=confirmed, rng=rng, growth=growth)
-        for _ in range(forests)
+        grow_trees(
+            normal[:, :width], weight, anomalous[:, :width], confirmed=confirmed, rng=rng, growth=growth
+        )
+        for width in sees
     ]
     unlabelled = len(normal) - confirmed
     taught = min(unlabelled, ROWS)
@@ -110,6 +123,13 @@ def thorough_share(anomalies: int, trust: float) -> float:
     other is hidden."""
     share = float(np.interp(anomalies, LABELS, SHARES))
     return share + trust * (1.0 - share)
+
+
+def trees_share(ordinary: float, thorough: float, trust: float) -> float:
+    """The trees' part of the logit. It is more where labelled anomalies are `ordinary`, as the MLP goes by
+    the embedding, r and q*: but for the share of a `thorough` forest, which sees none of them. And it is more
+    with `trust` that no anomaly is hidden."""
+    return FOREST_SHARE + ORDINARY_MORE * ordinary * (1.0 - thorough) + TRUST_MORE * trust
 
 
 def distil(

@@ -13,13 +13,14 @@ from nearnorm.training.fitting.distil import served_forest
 from nearnorm.training.fitting.epochs import Report, Schedule
 from nearnorm.training.fitting.joint import Validation, train_jointly
 from nearnorm.training.fitting.layerwise import pretrain_layers
+from nearnorm.training.fitting.ordinary import ordinary
 from nearnorm.training.fitting.representation import learn_representation
 from nearnorm.training.fitting.sampling import Sampler
 from nearnorm.training.fitting.threads import one_thread
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.forest.grown import GrownForest
-from nearnorm.training.method.heads import FOREST_SHARE, ForestHead, ScoreHead, soft_evidence
+from nearnorm.training.method.heads import ForestHead, ScoreHead, soft_evidence
 from nearnorm.training.method.inputs.preprocess import Preprocess
 from nearnorm.training.method.losses import normal_likelihood
 from nearnorm.training.method.network import Detector, student_t
@@ -161,6 +162,9 @@ def _fit(
         centres = find_prototypes(raw.numpy(), config.prototypes, rng)
     detector.set_prototypes(torch.from_numpy(centres))
 
+    with torch.no_grad():  # as long as no label is learnt
+        looked = ordinary(*(detector.evidence(seen)[1].mean(1).numpy() for seen in (held_out, rows_a)))
+
     # ---- stage 3: everything together
     stops["joint"] = train_jointly(
         detector, (rows_u, rows_n, rows_a), held_out, config, sampler, watch("joint"), judged
@@ -183,13 +187,14 @@ def _fit(
             inputs=preprocess.width,
             confirmed=len(rows_n),
             forests=config.forests,
+            ordinary=looked,
             count=config.trees,
             rng=rng,
         )
-        detector.head = ForestHead(detector.head, forest.taught, preprocess.width)
+        detector.head = ForestHead(detector.head, forest.taught, preprocess.width, forest.share)
         trees = len(forest.taught.leaf) + len(forest.grown.leaf)
         if len(forest.grown.leaf):
-            grown = forest.grown.weighing(FOREST_SHARE)
+            grown = forest.grown.weighing(forest.share)
             plain = preprocess.plain_thresholds(grown.column, grown.threshold)
             detector.grown = GrownForest(replace(grown, threshold=plain))
 

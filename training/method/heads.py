@@ -8,8 +8,6 @@ from nearnorm.training.method.ensemble import MemberLinear, leaky
 from nearnorm.training.method.forest.trees import DEPTH, Trees
 
 HEAD_WIDTH = 16
-FOREST_SHARE = 0.7
-"""The trees' part of the logit; the MLP has the rest."""
 CONFIDENT = 4.0
 """The MLP's logit is cut at this size: far from all that was trained on, its straight lines go anywhere."""
 STEEP = 2.0**10
@@ -59,9 +57,11 @@ class ForestHead(nn.Module):
     coefficients: Tensor
     constant: Tensor
 
-    def __init__(self, score: ScoreHead, trees: Trees, width: int) -> None:
+    def __init__(self, score: ScoreHead, trees: Trees, width: int, share: float) -> None:
+        """`share`: the trees' part of the logit, of these and of others beside them."""
         super().__init__()
         self.score = score
+        self.share = share
         count = len(trees.column)
         slope = np.where(trees.column < width, STEEP, 1.0 / RAMP)
         weights = np.zeros((DEPTH, width + 2, count))
@@ -77,8 +77,8 @@ class ForestHead(nn.Module):
         tables = {
             "weights": weights,
             "offsets": offsets.T,
-            "coefficients": FOREST_SHARE * coefficients[1:],
-            "constant": FOREST_SHARE * coefficients[0].sum(),
+            "coefficients": share * coefficients[1:],
+            "constant": share * coefficients[0].sum(),
         }
         for name, table in tables.items():
             self.register_buffer(name, torch.tensor(table, dtype=torch.float32))
@@ -98,5 +98,5 @@ class ForestHead(nn.Module):
         stepped = self.constant
         for part, subsets in ((answers, ALONE), (together, SEVERAL)):
             stepped = stepped + torch.einsum("snt,st->n", part, self.coefficients[subsets])
-        logit: Tensor = (1.0 - FOREST_SHARE) * smooth + stepped
+        logit: Tensor = (1.0 - self.share) * smooth + stepped
         return logit

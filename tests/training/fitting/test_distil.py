@@ -12,9 +12,18 @@ from nearnorm.training.fitting.distil import (
     distil,
     served_forest,
     thorough_share,
+    trees_share,
 )
 from nearnorm.training.method.enough import ENOUGH, FEW
-from nearnorm.training.method.forest.trees import HASTY, Forest, Trees, grow_trees, masses, thorough
+from nearnorm.training.method.forest.trees import (
+    FOREST_SHARE,
+    HASTY,
+    Forest,
+    Trees,
+    grow_trees,
+    masses,
+    thorough,
+)
 
 
 def rows(seed: int, count: int) -> np.ndarray:
@@ -62,7 +71,9 @@ def test_confirmed_normals_push_their_like_down_in_the_mean_too() -> None:
 
     def forest(rows: np.ndarray, confirmed: int) -> Forest:
         weight = np.ones(len(rows))
-        return served_forest(rows, weight, bad, inputs=4, confirmed=confirmed, forests=3, count=40, rng=rng)
+        return served_forest(
+            rows, weight, bad, inputs=4, confirmed=confirmed, forests=3, ordinary=0.0, count=40, rng=rng
+        )
 
     before, after = forest(normal, 0), forest(both, len(alike))
     assert after.logit(alike).mean() < before.logit(alike).mean() - 1.0
@@ -101,6 +112,7 @@ def test_a_thorough_forest_is_served_as_it_grew_beside_fewer_trees_that_were_tau
             inputs=3,
             confirmed=0,
             forests=1,
+            ordinary=0.0,
             count=40,
             rng=np.random.default_rng(14),
         )
@@ -138,6 +150,7 @@ def test_each_confirmed_normal_grows_what_teaches_by_a_tree_where_there_are_anom
             inputs=3,
             confirmed=confirmed,
             forests=1,
+            ordinary=0.0,
             count=1,
             rng=np.random.default_rng(7),
         )
@@ -147,30 +160,43 @@ def test_each_confirmed_normal_grows_what_teaches_by_a_tree_where_there_are_anom
     assert more(300, (FEW + ENOUGH) // 2) == MORE_TREES // 2
 
 
-@pytest.mark.parametrize(("labels", "better"), [(60, True), (10, False)])
-def test_evidence_that_is_too_good_on_labelled_rows_is_believed_less_the_more_labels_there_are(
-    monkeypatch: pytest.MonkeyPatch, labels: int, better: bool
-) -> None:
-    """The last column tells labelled rows from all others, as training moved them, and tells nothing of rows
-    that nobody labelled."""
+def precision(labels: int, ordinary: float) -> float:
+    """Of a forest whose last column tells labelled rows from all others, as training moved them, and tells
+    nothing of rows that nobody labelled."""
     here, there = np.array([1.5, 1.5, 0.0, 0.0]), np.array([0.0, 0.0, 0.0, 3.0])
     normal, bad = rows(7, 2_000), (rows(8, labels) + here + there).astype(np.float32)
     unseen = np.concatenate([rows(9, 2_000), rows(10, 100) + here])
 
-    def precision() -> float:
-        forest = served_forest(
-            normal,
-            np.ones(len(normal)),
-            bad,
-            inputs=3,
-            confirmed=0,
-            forests=4,
-            count=40,
-            rng=np.random.default_rng(11),
-        )
-        return float(average_precision_score(np.repeat([0, 1], [2_000, 100]), forest.logit(unseen)))
+    forest = served_forest(
+        normal,
+        np.ones(len(normal)),
+        bad,
+        inputs=3,
+        confirmed=0,
+        forests=4,
+        ordinary=ordinary,
+        count=40,
+        rng=np.random.default_rng(11),
+    )
+    return float(average_precision_score(np.repeat([0, 1], [2_000, 100]), forest.logit(unseen)))
 
-    found = precision()
+
+@pytest.mark.parametrize(("labels", "better"), [(60, True), (10, False)])
+def test_evidence_that_is_too_good_on_labelled_rows_is_believed_less_the_more_labels_there_are(
+    monkeypatch: pytest.MonkeyPatch, labels: int, better: bool
+) -> None:
+    found = precision(labels, ordinary=0.0)
     monkeypatch.setattr(distilling, "thorough_share", lambda *_: 0.0)
-    assert (found > precision() + 0.05) is better
-    assert (found == precision()) is not better
+    assert (found > precision(labels, ordinary=0.0) + 0.05) is better
+    assert (found == precision(labels, ordinary=0.0)) is not better
+
+
+def test_it_is_believed_less_where_labelled_anomalies_were_ordinary() -> None:
+    assert precision(10, ordinary=1.0) > precision(10, ordinary=0.0) + 0.05
+
+
+def test_trees_have_more_of_the_logit_where_anomalies_are_ordinary_and_by_trust() -> None:
+    usual = trees_share(0.0, 0.0, 0.0)
+    assert usual == trees_share(0.0, 1.0, 0.0) == trees_share(1.0, 1.0, 0.0) == FOREST_SHARE
+    assert usual < trees_share(0.5, 0.0, 0.0) < trees_share(1.0, 0.0, 0.0) < 1.0
+    assert usual < trees_share(0.0, 1.0, 0.5) < trees_share(0.0, 1.0, 1.0) < 1.0

@@ -5,7 +5,7 @@ import torch
 from nearnorm.training.evaluation.calibrate import score
 from nearnorm.training.export.onnx_graph import assert_parity, to_onnx
 from nearnorm.training.fitting.fit import fit
-from nearnorm.training.method.heads import CONFIDENT, FOREST_SHARE, ForestHead
+from nearnorm.training.method.heads import CONFIDENT, ForestHead
 from tests.training.samples import quick, sample
 
 
@@ -13,7 +13,7 @@ def test_the_mlp_moves_a_logit_only_so_far_in_torch_and_in_the_graph() -> None:
     data, _ = sample()
     detector = fit(data, quick(), seed=0).detector
     assert isinstance(detector.head, ForestHead)
-    out = detector.head.score.out
+    out, mlp = detector.head.score.out, 1 - detector.head.share
     with torch.no_grad():
         out.weight.mul_(1e4)
     loud = torch.from_numpy(score(detector, data.numeric, data.codes).score).double().logit()
@@ -22,5 +22,5 @@ def test_the_mlp_moves_a_logit_only_so_far_in_torch_and_in_the_graph() -> None:
         out.weight.neg_()
     opposite = torch.from_numpy(score(detector, data.numeric, data.codes).score).double().logit()
     moved = (loud - opposite).abs()
-    assert moved.max() <= 2 * (1 - FOREST_SHARE) * CONFIDENT + 1e-3
-    assert moved.median() > (1 - FOREST_SHARE) * CONFIDENT
+    assert moved.max() <= 2 * mlp * CONFIDENT + 1e-3
+    assert moved.median() > mlp * CONFIDENT

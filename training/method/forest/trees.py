@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 DEPTH = 3
+FOREST_SHARE = 0.7
+"""The trees' part of the logit, where nothing asks for more; the MLP has the rest."""
 REGULARISATION = 1e-3
 """Added to a leaf's curvature; all rows of a tree together weigh one."""
 
@@ -72,10 +74,12 @@ NO_TREES = Trees(np.zeros((0, DEPTH), np.int64), np.zeros((0, DEPTH), np.float32
 @dataclass(frozen=True)
 class Forest:
     """What is served, as the sum of two: trees that were `taught`, which see r and q* too, and trees as they
-    were `grown` on the inputs alone. Few labels have the first, many the second."""
+    were `grown` on the inputs alone. Few labels have the first, many the second. `share`: their part of the
+    model's logit, in which the MLP has the rest."""
 
     taught: Trees = NO_TREES
     grown: Trees = NO_TREES
+    share: float = FOREST_SHARE
 
     def logit(self, rows: np.ndarray) -> np.ndarray:
         """Rows [N, F] -> [N]."""

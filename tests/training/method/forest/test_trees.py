@@ -4,7 +4,7 @@ import torch
 
 from nearnorm.training.fitting.fit import fit
 from nearnorm.training.method.forest.trees import DEPTH, HASTY, Trees, grow_trees, masses
-from nearnorm.training.method.heads import FOREST_SHARE, ForestHead
+from nearnorm.training.method.heads import ForestHead
 from tests.training.samples import quick, sample
 
 
@@ -64,8 +64,8 @@ def test_the_head_is_the_forest_as_a_polynomial_of_its_answers() -> None:
     )
     ones = torch.ones(50)
     embedded = torch.zeros(2, 50, detector.centres.shape[2])
-    forest = ForestHead(head.score, trees, detector.preprocess.width)
-    none = ForestHead(head.score, Trees(columns, trees.threshold, 0 * trees.leaf), rows.shape[1])
+    silent = Trees(columns, trees.threshold, 0 * trees.leaf)
+    forest, none = (ForestHead(head.score, one, rows.shape[1], share=0.6) for one in (trees, silent))
     got = forest(embedded, ones, ones, rows) - none(embedded, ones, ones, rows)
     wanted = trees.logit(rows.numpy())
-    assert np.allclose(got.detach().numpy()[0] / FOREST_SHARE, wanted, atol=1e-3)
+    assert np.allclose(got.detach().numpy()[0] / 0.6, wanted, atol=1e-3)
