@@ -39,8 +39,8 @@ TOLD_APART = (0.35, 0.75)
 """How well labelled anomalies are told apart for no trust that none is hidden, and for all of it."""
 ORDINARY_ALONE = 0.7
 """Of the hasty forests see the inputs alone, where labelled anomalies are wholly ordinary."""
-ORDINARY_MORE, TRUST_MORE = 0.15, 0.2
-"""Of the logit the trees have more, where anomalies are wholly ordinary, and where none is hidden."""
+ORDINARY_MORE = 0.15
+"""Of the logit the trees have more there: the MLP goes by the embedding, r and q*."""
 MORE_TREES = 140
 """Most that a hasty forest grows beyond its own, one for each confirmed normal, where there are anomalies
 enough: what looked bad and is not takes more to tell apart."""
@@ -77,12 +77,12 @@ def served_forest(
     sees = [inputs] * alone + [normal.shape[1]] * (forests - alone)
     if anomalies <= LABELS[0]:
         taught = _taught(normal, weight, anomalous, confirmed, sees, count, rng)
-        return Forest(taught, share=trees_share(ordinary, 0.0, 0.0))
+        return Forest(taught, share=trees_share(ordinary, 0.0))
     seen, bad = normal[:, :inputs], anomalous[:, :inputs]
     trust = float(np.interp(told_apart(seen, weight, bad, rng), TOLD_APART, (0.0, 1.0)))
     trust *= float(np.interp(anomalies, LABELS[:2], (0.0, 1.0)))  # of few labels it tells little
     share = thorough_share(anomalies, trust)
-    say = trees_share(ordinary, share, trust)
+    say = trees_share(ordinary, share)
     growth = thorough(anomalies, len(normal) - confirmed, trust)
     grown = grow_trees(seen, weight, bad, confirmed=confirmed, rng=rng, growth=growth)
     if share == 1.0:
@@ -125,11 +125,10 @@ def thorough_share(anomalies: int, trust: float) -> float:
     return share + trust * (1.0 - share)
 
 
-def trees_share(ordinary: float, thorough: float, trust: float) -> float:
-    """The trees' part of the logit. It is more where labelled anomalies are `ordinary`, as the MLP goes by
-    the embedding, r and q*: but for the share of a `thorough` forest, which sees none of them. And it is more
-    with `trust` that no anomaly is hidden."""
-    return FOREST_SHARE + ORDINARY_MORE * ordinary * (1.0 - thorough) + TRUST_MORE * trust
+def trees_share(ordinary: float, thorough: float) -> float:
+    """The trees' part of the logit: more where labelled anomalies are `ordinary`, but for the share of a
+    `thorough` forest, which sees the inputs alone whatever they are."""
+    return FOREST_SHARE + ORDINARY_MORE * ordinary * (1.0 - thorough)
 
 
 def distil(

@@ -195,8 +195,7 @@ def test_it_is_believed_less_where_labelled_anomalies_were_ordinary() -> None:
     assert precision(10, ordinary=1.0) > precision(10, ordinary=0.0) + 0.05
 
 
-def test_trees_have_more_of_the_logit_where_anomalies_are_ordinary_and_by_trust() -> None:
-    usual = trees_share(0.0, 0.0, 0.0)
-    assert usual == trees_share(0.0, 1.0, 0.0) == trees_share(1.0, 1.0, 0.0) == FOREST_SHARE
-    assert usual < trees_share(0.5, 0.0, 0.0) < trees_share(1.0, 0.0, 0.0) < 1.0
-    assert usual < trees_share(0.0, 1.0, 0.5) < trees_share(0.0, 1.0, 1.0) < 1.0
+def test_trees_have_more_of_the_logit_where_anomalies_are_ordinary_but_for_a_thorough_forest() -> None:
+    assert trees_share(0.0, 0.0) == trees_share(0.0, 1.0) == trees_share(1.0, 1.0) == FOREST_SHARE
+    assert FOREST_SHARE < trees_share(0.5, 0.0) < trees_share(1.0, 0.0) < 1.0
+    assert FOREST_SHARE < trees_share(1.0, 0.5) < trees_share(1.0, 0.0)
