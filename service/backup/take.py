@@ -36,11 +36,12 @@ from nearnorm.service.backup.contents import (
 )
 from nearnorm.service.backup.place import BackupPlace
 from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger import copies
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import own_tables, revision
 from nearnorm.service.ledger.tables import audit_trail as audit
-from nearnorm.service.ledger.tables import lines
+from nearnorm.service.ledger.tables import backups, lines
 from nearnorm.service.ledger.tables.jobs import jobs
 from nearnorm.service.settings import Settings
 
@@ -105,6 +106,13 @@ def take(settings: Settings, ledger: Ledger, place: BackupPlace, by: str) -> Con
         list(_elsewhere(settings, ledger, store, champions)),
     )
     contents.write(place, CONTENTS, msgspec.json.format(msgspec.json.encode(whole), indent=1))
+
+    def ended() -> None:
+        with ledger.write() as connection:
+            backups.put(connection, place.name, now_ms())
+
+    with suppress(LedgerUnavailable):  # it is whole all the same: its age is told too high
+        patiently(ended)
     return whole
 
 

@@ -19,7 +19,7 @@ from nearnorm.service.feedback.figures.recall import Recall
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
-from nearnorm.service.ledger.tables import jobs
+from nearnorm.service.ledger.tables import backups, jobs
 from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED
@@ -88,6 +88,7 @@ class Figures(Collector):
         self._known = known
         self._labels: dict[str, LabelFigures] = {}
         self._workers = 0
+        self._backed_up = 0
         self._messages: dict[str, int] = {}
         self._dropped = 0
         self._read_at = -READ_EVERY
@@ -100,6 +101,7 @@ class Figures(Collector):
         """`versions` has the serving one of each model."""
         self._labels = {model: read(connection, model, version) for model, version in versions.items()}
         self._workers = len(jobs.alive(connection, now_ms() - requests.GREETED))
+        self._backed_up = backups.last(connection)
         counted = outbox.counts(connection)
         self._messages = {
             state: sum(count for (_, at), count in counted.items() if at == state) for state in MESSAGE_STATES
@@ -289,6 +291,11 @@ class Figures(Collector):
             wait.add_metric((model,), max(0.0, time.time() - figures.due / 1000) if figures.due else 0.0)
         yield from (states, wait)
         yield GaugeMetricFamily("nearnorm_workers", "Workers that greeted lately.", self._workers)
+        yield GaugeMetricFamily(
+            "nearnorm_backup_timestamp_seconds",
+            "When the last backup that is whole was taken; 0: none.",
+            self._backed_up / 1000,
+        )
 
     def _of_webhooks(self) -> Iterator[Family]:
         messages = GaugeMetricFamily(

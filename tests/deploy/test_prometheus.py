@@ -14,6 +14,7 @@ import yaml
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
+from nearnorm.service.ledger.tables import backups
 from nearnorm.service.ledger.tables.events import traffic
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.metrics import collectors
@@ -96,7 +97,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
 
 
 def hour_of_traffic(app: Application) -> None:
-    """What a forecast is made from."""
+    """What a forecast is made from, and a backup."""
     services, model = app.state.services, app.state.registry.first(EVERY_LINE)
     now = now_ms() // 3_600_000
     past = Counted(
@@ -104,6 +105,7 @@ def hour_of_traffic(app: Application) -> None:
     )
     with services.ledger.write() as connection:
         traffic.put(connection, "past", [past])
+        backups.put(connection, "backup", now_ms())
         change = policies.Change(budget="3000 a day")
         _, in_force = policies.put(connection, change, services.follower.ground(model), "a test")
     services.follower.adopt(model, in_force)

@@ -1,7 +1,9 @@
 """`nearnorm backup` and `nearnorm restore`: on both databases, from folder and S3, whole or not at all."""
 
+import re
 import shutil
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,9 +20,11 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service.app import create_app
 from nearnorm.service.backup import take as taking
-from nearnorm.service.backup.place import BackupFolder
+from nearnorm.service.backup.place import BackupFolder, place_at
 from nearnorm.service.ledger import copies
-from nearnorm.service.ledger.database import RESTORING, sqlite_url
+from nearnorm.service.ledger.database import RESTORING, Ledger, sqlite_url
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.tables import backups
 from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.models.store.s3_server import BUCKET
@@ -331,6 +335,30 @@ def test_an_activation_while_the_ledger_is_copied_has_it_copied_again(
     champion = new.open_store().champion()
     assert champion is not None
     assert champion.version == newer.version
+
+
+def test_how_old_the_last_whole_backup_is_is_told(
+    settings: Settings, nearnorm: Command, place: str, programs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(client: httpx.Client) -> float:
+        (found,) = re.findall(r"^nearnorm_backup_timestamp_seconds (\S+)", client.get("/metrics").text, re.M)
+        return float(found)
+
+    with (
+        monkeypatch.context() as broken,
+        closing(Ledger.at(settings.database_url, settings.home)) as ledger,
+    ):
+        broken.setattr(taking, "_bundles", lambda *_: 1 / 0)
+        migrate(ledger)
+        with pytest.raises(ZeroDivisionError):
+            taking.take(settings, ledger, place_at(place), "test")
+        with ledger.read() as connection:
+            assert backups.last(connection) == 0
+    begun = time.time()
+    assert nearnorm("backup", place + "-again").code == 0
+    with serving(create_app(settings)) as client:
+        until(lambda: ended(client) > 0)
+        assert begun - 0.001 <= ended(client) <= time.time()
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
