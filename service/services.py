@@ -8,6 +8,7 @@ from nearnorm.service.access import keyring
 from nearnorm.service.access.identity_provider import IdentityProvider
 from nearnorm.service.access.keyring import Keyring
 from nearnorm.service.access.sessions import Sessions
+from nearnorm.service.access.shared_limits import SharedLimits
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.events.log import EventLog
@@ -42,6 +43,7 @@ class Services:
         self.ledger = Ledger.at(settings.database_url, settings.home)
         quota = Quota(settings.rows_per_second, settings.requests_per_second)
         self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
+        self.shared_limits = SharedLimits(self.ledger, self.background, self.keyring)
         self.sessions = Sessions(self.ledger, self.keyring, settings.session_hours)
         self.provider = IdentityProvider(settings) if settings.oidc_issuer else None
         bounds = Amount(settings.event_rows, settings.event_bytes)
@@ -85,6 +87,8 @@ class Services:
             raise NearnormError(f"the ledger cannot be opened: {self.ledger.damage or error}") from None
         self.log.start(self.background)
         self.follower.start(models, figures, activations)
+        if is_listening and self.settings.shared_limits:
+            self.shared_limits.start()
 
     def start_webhooks(self, registry: Registry, explain: Explain) -> None:
         """Begin to tell webhooks what happens; `explain` tells a model's reasons."""
@@ -93,6 +97,7 @@ class Services:
 
     def close(self) -> None:
         self.follower.close()
+        self.shared_limits.close()
         self.log.stop()
         self.deliverer.close()
         self.store_watch.close()

@@ -69,7 +69,8 @@ class Settings(BaseSettings):
     """Origins (https://desk.example.com), with commas between them, whose pages may read answers and
     write (CORS). None by default."""
     workers: int = Field(default=1, ge=1, le=64)
-    """Serving processes on the port. Limits and queues hold for each; replicas of one process are as good."""
+    """Serving processes on the port. Queues and connections are bounded for each, rates of callers for all
+    together; replicas of one process are as good."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run. `cuda`: every node on the GPU, or the service does not start."""
     model_bytes: int = Field(default=512 * 2**20, ge=2**20)
@@ -87,6 +88,9 @@ class Settings(BaseSettings):
     """Rows a second of a caller whose key has no rate of its own; callers without a key share one rate."""
     requests_per_second: int | None = Field(default=None, ge=1)
     """The same in requests, of whatever route asks for a key."""
+    shared_limits: bool = False
+    """Both count over every process of the ledger that has this set, replicas too, within a second or two.
+    Those of NEARNORM_WORKERS have it always."""
     max_headers: int = Field(default=100, ge=10)
     """Most headers in one request."""
     max_header_bytes: int = Field(default=32_768, ge=1024)

@@ -134,6 +134,11 @@ class Keyring:
             return self._by_id.get(key_id)
         return self._anonymous if self.is_open() else None
 
+    def meters(self) -> dict[str, Meter]:
+        """Of every caller who is held to a quota: by his key's id, or `anonymous`."""
+        callers = [self._anonymous, *self._by_id.values()]
+        return {one.key_id or ANONYMOUS.name: one.meter for one in callers if one.meter is not None}
+
     def named(self, name: str) -> Caller | None:
         """Who has the valid key of this name."""
         return next((caller for caller in self._by_id.values() if caller.name == name), None)

@@ -5,22 +5,36 @@ from time import monotonic
 
 from nearnorm.service.errors import RateLimited, TooManyRows
 from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.tables.spending import Spent
 from nearnorm.service.token_bucket import TokenBucket
 
 
 class Meter:
-    """Holds one caller to a quota."""
+    """Holds one caller to a quota. `spent` is what he was let through, and only grows.
+
+    Requests come in one thread, and what others let through in another: each counts up what is its own alone.
+    """
 
     def __init__(self, quota: Quota, whose: str) -> None:
         self.quota = quota
         self._whose = whose
+        self.spent = Spent()
+        self._elsewhere = Spent()
+        self._charged = Spent()
         now = monotonic()
         self._rows = TokenBucket(quota.rows_per_second, now) if quota.rows_per_second else None
         self._requests = TokenBucket(quota.requests_per_second, now) if quota.requests_per_second else None
 
     def request(self) -> None:
         """One more request. Raises RateLimited."""
+        self._charge()
         _take(self._requests, 1, f"{self._whose} {self.quota.requests_per_second} requests a second")
+        self.spent = Spent(self.spent.rows, self.spent.requests + 1)
+
+    def owe(self, rows: int, requests: int) -> None:
+        """What others let the caller through counts here too."""
+        known = self._elsewhere
+        self._elsewhere = Spent(known.rows + rows, known.requests + requests)
 
     def body_bytes(self, most: int) -> int:
         """The largest body, where `most` is the service's own limit."""
@@ -34,7 +48,22 @@ class Meter:
             raise TooManyRows(
                 f"{count} rows were sent and {self._whose} {most} a request: send several requests"
             )
+        self._charge()
         _take(self._rows, count, f"{self._whose} {self.quota.rows_per_second} rows a second")
+        self.spent = Spent(self.spent.rows + count, self.spent.requests)
+
+    def _charge(self) -> None:
+        elsewhere, charged = self._elsewhere, self._charged
+        if elsewhere is not charged:
+            _owe(self._rows, elsewhere.rows - charged.rows)
+            _owe(self._requests, elsewhere.requests - charged.requests)
+            self._charged = elsewhere
+
+
+def _owe(bucket: TokenBucket | None, count: int) -> None:
+    if bucket is not None:
+        bucket.left(monotonic())  # what it was idle before pays for nothing now
+        bucket.owe(count)
 
 
 def _take(bucket: TokenBucket | None, count: int, limit: str) -> None:

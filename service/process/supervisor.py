@@ -37,7 +37,7 @@ class ServingProcess:
             *(sys.executable, "-P", "-m", "nearnorm", "serve-beside"),
             *(str(number), str(listener.fileno()), str(folder)),
         ]
-        mine = {"HOST": settings.host, "WORKERS": "1", "WORKER": "off"}
+        mine = {"HOST": settings.host, "WORKERS": "1", "WORKER": "off", "SHARED_LIMITS": "true"}
         self._environment = os.environ | {PREFIX + name: value for name, value in mine.items()}
         self._pause = 0.0
         self._started = 0.0

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,7 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.access import keyring
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.quota import Quota
 from tests.service.process.test_server import RECORD, environment, process, refused
 from tests.service.running import home_with
 from tests.service.waiting import until
@@ -137,6 +138,23 @@ def test_sums_do_not_fall_when_a_process_is_killed_and_started_again(running: tu
         until(lambda: samples(clients[0])[ROWS] == before[ROWS] + CONNECTIONS)
         again = samples(clients[0])
     assert not {name for name, value in before.items() if "_total" in name and again.get(name, 0) < value}
+
+
+def test_a_callers_rate_counts_over_all_of_them(running: tuple[int, str, Path]) -> None:
+    _, url, home = running
+    with closing(Ledger.at(None, home)) as ledger, ledger.write() as connection:
+        secret, _ = keyring.create(connection, "slow", ["score"], "test", Quota(rows_per_second=10))
+    known = {"Authorization": f"Bearer {secret}"}
+    with several(url) as clients:
+
+        def answered(rows: int, by: list[httpx.Client]) -> set[int]:
+            body = {"records": [RECORD] * rows}
+            return {client.post("/score", json=body, headers=known).status_code for client in by}
+
+        until(lambda: 401 not in answered(1, clients), 5)
+        until(lambda: answered(5_000, clients[:1]) == {200})
+        until(lambda: answered(1, clients) == {429})  # whichever process it was
+        scored(clients)  # nobody else waits for it
 
 
 def test_one_worker_trains_for_all_of_them(running: tuple[int, str, Path]) -> None:
