@@ -39,7 +39,7 @@ from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger import copies
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.migrate import own_tables, revision
+from nearnorm.service.ledger.migrate import known_revisions, own_tables, revision
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import backups, lines
 from nearnorm.service.ledger.tables.jobs import jobs
@@ -68,6 +68,10 @@ def take(settings: Settings, ledger: Ledger, place: BackupPlace, by: str) -> Con
             return revision(connection)
 
     at = patiently(note)
+    if at not in known_revisions():
+        raise NearnormError(
+            "the ledger is of a newer release: back it up with that one, which knows all of it"
+        )
     copy, log = _ledger_and_log(ledger, store, place)
     lines = [entry.model_dump_json(exclude_none=True) for entry in log]
     gone = [store.deletions.find(version) for version in store.deletions.versions()]

@@ -18,8 +18,10 @@ from nearnorm.models.errors import ConfigError
 from nearnorm.service.ledger import (
     clock,  # noqa: F401 - its table
     tables,
+    usable_from,
 )
 from nearnorm.service.ledger.database import Ledger, create_tables, metadata
+from nearnorm.service.logs import log
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -44,9 +46,12 @@ def migrate(ledger: Ledger) -> None:
             _create(connection, known[-1])
             return
         if at not in known:
-            raise ConfigError(
-                f"the ledger has revision {at}, which is newer than this release: upgrade nearnorm"
-            )
+            if usable_from.read(connection) not in known:
+                raise ConfigError(
+                    f"the ledger has revision {at}, which is newer than this release: upgrade nearnorm"
+                )
+            log.warning("the ledger is of a newer release, which only added to it", revision=at)
+            return
         _upgrade(connection)
 
 
@@ -116,6 +121,7 @@ def _create(connection: sa.Connection, revision: str) -> None:
     versions.create(connection)
     connection.execute(sa.insert(versions).values(version_num=revision))
     create_tables(connection)
+    usable_from.put(connection, usable_from.OLDEST)
 
 
 def _load_tables() -> None:

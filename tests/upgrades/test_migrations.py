@@ -1,7 +1,7 @@
 """Migrations since the last release only add: a service of that release goes on beside one of the next.
 
-What takes away or narrows (a contract) comes a release later, when nothing that may still run uses it: the
-first one says here of which release that is.
+What takes away or narrows (a contract) comes a release later, when nothing that may still run uses it, and
+sets `usable_from` to its own number: the first one says here of which release that is.
 """
 
 import contextlib

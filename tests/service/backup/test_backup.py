@@ -337,6 +337,18 @@ def test_an_activation_while_the_ledger_is_copied_has_it_copied_again(
     assert champion.version == newer.version
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_ledger_of_a_newer_release_is_not_backed_up_in_part(
+    settings: Settings, nearnorm: Command, place: str
+) -> None:
+    with closing(Ledger.at(settings.database_url, settings.home)) as ledger:
+        migrate(ledger)
+        with ledger.write() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    refused = nearnorm("backup", place)
+    assert (refused.code, "back it up with that one" in refused.err) == (2, True)
+
+
 def test_how_old_the_last_whole_backup_is_is_told(
     settings: Settings, nearnorm: Command, place: str, programs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import LedgerUnavailable
-from nearnorm.service.ledger import migrations
+from nearnorm.service.ledger import migrations, usable_from
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger, metadata
-from nearnorm.service.ledger.migrate import _upgrade, migrate
+from nearnorm.service.ledger.migrate import _upgrade, migrate, revision
 from nearnorm.service.retraining.requests import unread
 
 
@@ -38,11 +38,12 @@ def test_an_empty_database_gets_what_all_migrations_would_make(url: str | sa.URL
     ledger = Ledger(url)
     migrate(ledger)
     with ledger.write() as connection:
-        created = made(connection)
+        created, usable = made(connection), usable_from.read(connection)
         metadata.drop_all(connection)
         connection.execute(sa.text("DROP TABLE alembic_version"))
         _upgrade(connection)
         assert created == made(connection)
+        assert usable == usable_from.read(connection)
     ledger.close()
     assert len(created) > 40
 
@@ -66,9 +67,25 @@ def test_replicas_may_migrate_at_once(url: str | sa.URL) -> None:
     assert [replica.wait(60) for replica in replicas] == [0, 0, 0]
 
 
-def test_a_ledger_of_a_newer_release_is_refused(ledger: Ledger) -> None:
+def made_newer(ledger: Ledger) -> None:
+    """By a release that only added: a table, a column."""
     with ledger.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("CREATE TABLE later (id TEXT)"))
+        connection.execute(sa.text("ALTER TABLE events ADD COLUMN later TEXT"))
+
+
+def test_a_ledger_of_a_newer_release_that_only_added_is_used_as_it_is(ledger: Ledger) -> None:
+    made_newer(ledger)
+    migrate(ledger)
+    with ledger.read() as connection:
+        assert revision(connection) == "9999"
+
+
+def test_a_ledger_of_a_newer_release_that_took_something_away_is_refused(ledger: Ledger) -> None:
+    made_newer(ledger)
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE usable_from SET revision = '9999'"))
     with pytest.raises(ConfigError, match="newer than this release"):
         migrate(ledger)
 
