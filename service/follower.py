@@ -90,10 +90,11 @@ class Follower:
         self._begun_at = 0.0
         self._figures: Figures | None = None
         self._outdated: set[str] = set()
-        self._followed: dict[
-            str, str
-        ] = {}  # versions by model, whose verdicts and policies are as at `_clock`
+        self._followed: dict[str, str] = {}  # versions by model, known as at `_clock`
         self._clock = _NOTHING_READ
+        self._marking = threading.Lock()
+        self._stood_in: set[tuple[str, str]] = set()  # versions by model that were here before
+        self._solved: dict[str, int] = {}  # rows that models had scored when their budgets were solved
         self._left: dict[str, float] = {}  # since when models are out of memory whose verdicts are not
         self._reaches_ledger = True
         self._heard = time.monotonic()
@@ -126,8 +127,12 @@ class Follower:
                 raise LedgerUnavailable("the ledger is out of reach")
             self._stand_in(model)
             with self._ledger.read() as connection:
+                now = _Clock(*clock.read(connection, "labels", "policies"))
                 self._verdicts.refresh(connection, name)
-                self._policies.refresh(connection, self.ground(model))
+                self._policies.refresh(connection, self.ground(model), policies.SOLVE_IDLE_EVERY)
+            with self._marking:
+                if now == self._clock:  # nothing is to be read again
+                    self._followed[name] = model.ref.version
         self._verdicts.prepare(name, model.manifest.core.features)
         self._apply(model)
 
@@ -152,14 +157,15 @@ class Follower:
             self._keyring.refresh(connection)
             self._sessions.refresh(connection)
             now = _Clock(*clock.read(connection, "labels", "policies"))  # before what it tells of
-            behind = set(versions) if anew else self._behind(connection, versions, now)
+            behind = set(versions) if anew else self._behind(connection, loaded, now)
             for name in behind:
                 self._verdicts.refresh(connection, name, anew)
                 self._policies.refresh(connection, self.ground(loaded[name]))
             problems = swaps.problems(connection)
             if self._figures and self._figures.due:
                 self._figures.refresh(connection, versions)
-        self._followed, self._clock = versions, now
+        with self._marking:
+            self._followed, self._clock = versions, now
         for name in behind:
             self._apply(loaded[name])
         for name, model in loaded.items():
@@ -175,13 +181,19 @@ class Follower:
         confirmed = self._verdicts.of(model.ref.name).anomalies(row.digest for row in reference.review)
         return Ground.of(model.manifest, model.ref.name, confirmed)
 
-    def _behind(self, connection: sa.Connection, versions: Mapping[str, str], now: _Clock) -> set[str]:
+    def _behind(self, connection: sa.Connection, loaded: Mapping[str, LoadedModel], now: _Clock) -> set[str]:
         """The models that have to be read again: new ones, those that others wrote to, those that are due."""
         known, before = self._followed, self._clock
-        old = [name for name, version in versions.items() if known.get(name) == version]
-        found = versions.keys() - set(old) | set(self._policies.due(old))
+        old = [name for name, model in loaded.items() if known.get(name) == model.ref.version]
+        rows = {name: loaded[name].counted.scored for name in old}
+        due = self._policies.due(old, {name for name in old if rows[name] != self._solved.get(name)})
+        self._solved |= {name: rows[name] for name in due}
+        found = loaded.keys() - set(old) | set(due)
         if now.labels != before.labels:
-            found |= labels.models_changed_since(connection, old, before.labels)
+            labelled = labels.models_changed_since(connection, old, before.labels)
+            for name in labelled:  # budgets are solved by verdicts, too
+                self._solved.pop(name, None)
+            found |= labelled
         if now.policies != before.policies:
             newest = policy.newest_versions(connection, old)
             found |= {name for name in old if newest.get(name, 0) != self._policies.version_of(name)}
@@ -235,12 +247,16 @@ class Follower:
 
     def _stand_in(self, model: LoadedModel) -> None:
         """A version without traffic of its own gets the events of the ones before it, scored again."""
+        ref = model.ref.name, model.ref.version
+        if ref in self._stood_in:
+            return
         with self._ledger.read() as connection:
-            if traffic.is_known(connection, model.ref.name, model.ref.version):
-                return
-            counted = stand_in(connection, model)
-        with self._ledger.write() as connection:
-            traffic.put(connection, traffic.RESCORED, counted)
+            known = traffic.is_known(connection, *ref)
+            counted = [] if known else stand_in(connection, model)
+        if counted:
+            with self._ledger.write() as connection:
+                traffic.put(connection, traffic.RESCORED, counted)
+        self._stood_in.add(ref)
 
     def _follow(self) -> None:
         warned = False

@@ -32,13 +32,14 @@ class Replica:
         )
         self.figures = Figures(
             self.registry,
+            self.metrics.lines,
             self.services.log,
             self.services.policies,
             self.services.background,
             self.services.verdicts,
         )
         for collector in (
-            DriftCollector(self.registry),
+            DriftCollector(self.registry, self.metrics.lines),
             self.figures,
             StoreCollector(self.services.store_watch),
         ):

@@ -11,8 +11,10 @@ from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import (
     model_of,
     needs,
+    services_of,
 )
 from nearnorm.service.drift.monitor import DriftSnapshot, SignalState
+from nearnorm.service.feedback.figures import recall
 from nearnorm.service.feedback.figures.recall import Recall
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.records.shapes import ModelRef
@@ -154,10 +156,14 @@ async def drift_of(request: Request, model: str) -> DriftState:
     """Raises UnknownModel."""
     loaded = await model_of(request, model)
     figures: Figures = request.app.state.figures
-    return _shown(loaded, loaded.drift.snapshot(), figures.recall(model))
+    found = figures.recall(model)
+    if found is None and not figures.reads(model):
+        version = loaded.ref.version
+        found = await services_of(request).ledger.seen(lambda c: recall.read(c, model, version))
+    return _shown(loaded, loaded.drift.snapshot(), found)
 
 
-def _shown(loaded: LoadedModel, snapshot: DriftSnapshot, recall: Recall | None) -> DriftState:
+def _shown(loaded: LoadedModel, snapshot: DriftSnapshot, recall_: Recall | None) -> DriftState:
     features = [s for s in snapshot.signals if s.signal.kind in ("numeric", "categorical")]
     own = {s.signal.kind: s for s in snapshot.signals if s not in features}
     far = own["distance"]
@@ -187,7 +193,7 @@ def _shown(loaded: LoadedModel, snapshot: DriftSnapshot, recall: Recall | None) 
             )
             for report in reversed(snapshot.reports)
         ],
-        recall=EstimatedRecall.of(recall) if recall and recall.version == loaded.ref.version else None,
+        recall=EstimatedRecall.of(recall_) if recall_ and recall_.version == loaded.ref.version else None,
     )
 
 

@@ -107,7 +107,7 @@ async def overview_of(request: Request, model: str, days: int) -> OverviewFigure
     """Raises UnknownModel."""
     drift = await drift_of(request, model)
     metrics: Metrics = request.app.state.metrics
-    meter = metrics.model(model)
+    counted = metrics.line(model)
     found = await services_of(request).ledger.seen(lambda c: overview.read(c, model, days, now_ms()))
     return OverviewFigures(
         model=model,
@@ -115,7 +115,7 @@ async def overview_of(request: Request, model: str, days: int) -> OverviewFigure
         days=[PeriodFigures.of(day) for day in found.days],
         total=PeriodFigures.of(found.total),
         drift=drift,
-        process=ProcessRows(scored=meter.rows, errors=meter.row_errors),
+        process=ProcessRows(scored=counted.scored, errors=counted.errors),
         missing=_missing(found, drift),
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -122,11 +123,16 @@ def _session(model: bytes, providers: list[str], device: Device, threads: int) -
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cuda":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    with tempfile.TemporaryDirectory() as nowhere:
-        # a model is one verified file: weights in other files would be found in this empty folder
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", nowhere)
-        chosen = [(name, OPTIONS.get(name, {})) for name in providers]
-        return ort.InferenceSession(model, options, providers=chosen)
+    # a model is one verified file: weights in other files would be found in this empty folder
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _nowhere().name)
+    chosen = [(name, OPTIONS.get(name, {})) for name in providers]
+    return ort.InferenceSession(model, options, providers=chosen)
+
+
+@cache
+def _nowhere() -> tempfile.TemporaryDirectory[str]:
+    """A folder of this process's own that stays empty, until the process ends."""
+    return tempfile.TemporaryDirectory(prefix="nearnorm-")
 
 
 def _excess(

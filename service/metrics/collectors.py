@@ -4,7 +4,9 @@ What needs a query is read by the follower now and then, and only handed out her
 waits for the ledger.
 """
 
+import operator
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
@@ -24,6 +26,7 @@ from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
+from nearnorm.service.metrics.busiest import OTHER, BusiestLines, ByLine
 from nearnorm.service.retraining import requests
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict.budget import NormalShare, PerDay
@@ -76,17 +79,22 @@ class Figures(Collector):
     def __init__(
         self,
         registry: Registry,
+        lines: BusiestLines,
         log: EventLog,
         policies: Policies,
         background: Background,
         known: VerdictCache,
     ) -> None:
         self._registry = registry
+        self._lines = lines
         self._policies = policies
         self._log = log
         self._background = background
         self._known = known
         self._labels: dict[str, LabelFigures] = {}
+        self._jobs_of_others: dict[str, int] = {}
+        self._activations: Counter[tuple[str, str]] = Counter()  # as they were when they were last told
+        self._told: Counter[tuple[str, str]] = Counter()
         self._workers = 0
         self._backed_up = 0
         self._messages: dict[str, int] = {}
@@ -98,8 +106,11 @@ class Figures(Collector):
         return time.monotonic() - self._read_at >= READ_EVERY
 
     def refresh(self, connection: sa.Connection, versions: Mapping[str, str]) -> None:
-        """`versions` has the serving one of each model."""
-        self._labels = {model: read(connection, model, version) for model, version in versions.items()}
+        """`versions` has the serving one of each model. Of those that are told of together, their jobs alone
+        are read: that is one query, and the rest several for each."""
+        shown = {model: version for model, version in versions.items() if self._lines.has(model)}
+        self._labels = {model: read(connection, model, version) for model, version in shown.items()}
+        self._jobs_of_others = jobs.counted(connection, but=shown)
         self._workers = len(jobs.alive(connection, now_ms() - requests.GREETED))
         self._backed_up = backups.last(connection)
         counted = outbox.counts(connection)
@@ -113,6 +124,10 @@ class Figures(Collector):
         figures = self._labels.get(model)
         return figures.recall if figures else None
 
+    def reads(self, model: str) -> bool:
+        """Whether a model's labels are read now and then, as it is one of those that are shown."""
+        return self._lines.has(model)
+
     def collect(self) -> Iterator[Family]:
         yield from self._of_models()
         yield from self._of_events()
@@ -121,58 +136,77 @@ class Figures(Collector):
         yield from self._of_webhooks()
 
     def _of_models(self) -> Iterator[Family]:
-        created = GaugeMetricFamily(
-            "nearnorm_model_created_timestamp_seconds", "When the serving version was made.", labels=_MODEL
+        created = ByLine(
+            self._lines,
+            "nearnorm_model_created_timestamp_seconds",
+            "When the serving version was made.",
         )
-        budget = GaugeMetricFamily(
-            "nearnorm_alert_budget_ratio", "Share of normal traffic that may be alerted on.", labels=_MODEL
+        budget = ByLine(
+            self._lines,
+            "nearnorm_alert_budget_ratio",
+            "Share of normal traffic that may be alerted on.",
         )
-        promised = GaugeMetricFamily(
-            "nearnorm_alerts_promised", "Alerts a day that the budget is for, where it is one.", labels=_MODEL
+        promised = ByLine(
+            self._lines,
+            "nearnorm_alerts_promised",
+            "Alerts a day that the budget is for, where it is one.",
         )
-        forecast = GaugeMetricFamily(
+        forecast = ByLine(
+            self._lines,
             "nearnorm_alerts_forecast",
             "Alerts in the next 24 hours: their mean, and the ends of its 90% interval.",
-            labels=("model", "bound"),
+            labels=("bound",),
         )
-        raised = GaugeMetricFamily(
-            "nearnorm_alerts_raised", "Alerts in the last hour, day and week.", labels=("model", "window")
+        raised = ByLine(
+            self._lines,
+            "nearnorm_alerts_raised",
+            "Alerts in the last hour, day and week.",
+            labels=("window",),
+            together=operator.add,
         )
-        exceeded = GaugeMetricFamily(
+        exceeded = ByLine(
+            self._lines,
             "nearnorm_budget_exceeded",
             "1 while more alerts are raised than the budget, as nobody may lift the threshold so far.",
-            labels=_MODEL,
+            together=max,
         )
-        worse = GaugeMetricFamily(
+        worse = ByLine(
+            self._lines,
             "nearnorm_champion_worse",
             "1 while the watch after the swap holds something against the serving version.",
-            labels=_MODEL,
+            together=max,
         )
-        waiting = GaugeMetricFamily(
-            "nearnorm_queue_rows", "Rows accepted and not answered yet.", labels=_MODEL
+        waiting = ByLine(
+            self._lines,
+            "nearnorm_queue_rows",
+            "Rows accepted and not answered yet.",
+            together=operator.add,
         )
-        room = GaugeMetricFamily(
-            "nearnorm_queue_limit_rows", "Rows at which requests are answered with 429.", labels=_MODEL
+        room = ByLine(
+            self._lines,
+            "nearnorm_queue_limit_rows",
+            "Rows at which requests are answered with 429.",
+            together=max,
         )
         for name, model in self._registry.loaded().items():
-            created.add_metric((name,), model.created_at)
+            created.add(name, model.created_at)
             share = model.ranks.policy.budget
-            worse.add_metric((name,), float(model.watch_problem is not None))
+            worse.add(name, float(model.watch_problem is not None))
             if in_force := self._policies.of(name):
                 solved = in_force.solved
                 if isinstance(solved.budget, NormalShare):
                     share = solved.budget.share
                 if isinstance(solved.budget, PerDay):
-                    promised.add_metric((name,), solved.budget.alerts)
+                    promised.add(name, solved.budget.alerts)
                 if solved.forecast:
                     for bound in ("low", "mean", "high"):
-                        forecast.add_metric((name, bound), getattr(solved.forecast, bound))
+                        forecast.add(name, getattr(solved.forecast, bound), bound)
                 for window in ("hour", "day", "week"):
-                    raised.add_metric((name, window), getattr(solved.raised, window))
-                exceeded.add_metric((name,), float(solved.exceeded))
-            budget.add_metric((name,), share)
-            waiting.add_metric((name,), model.batcher.rows)
-            room.add_metric((name,), model.batcher.limit)
+                    raised.add(name, getattr(solved.raised, window), window)
+                exceeded.add(name, float(solved.exceeded))
+            budget.add(name, share)
+            waiting.add(name, model.batcher.rows)
+            room.add(name, model.batcher.limit)
         residents = self._registry.residents
         held = GaugeMetricFamily(
             "nearnorm_models", "Lines by whether their model is in memory.", labels=("memory",)
@@ -198,12 +232,24 @@ class Figures(Collector):
         )
         for task, count in self._background.failures.copy().items():
             failures.add_metric((task,), count)
+        for (label, action), count in self._activations_told().items():
+            if self._lines.tells(label):
+                activations.add_metric((label, action), count)
+        for gauge in (created, worse, budget, promised, forecast, raised, exceeded, waiting, room):
+            yield gauge.whole()
+        yield from (problems, failures, activations)
+
+    def _activations_told(self) -> Mapping[tuple[str, str], int]:
+        """By label and action. What was told under a label once stays there: a count that fell, as a line got
+        a label of its own, would look like many activations at once."""
         logged = self._registry.activations()
-        for name in {model for model, _ in logged}:
-            for action in ("activate", "rollback"):  # zeros too: an increase from nothing is not seen
-                activations.add_metric((name, action), logged.get((name, action), 0))
-        yield from (created, worse, budget, promised, forecast, raised, exceeded)
-        yield from (waiting, room, problems, failures, activations)
+        for (name, action), count in logged.items():
+            label, before = self._lines.label(name), self._activations[name, action]
+            for known in ("activate", "rollback"):  # zeros too: an increase from nothing is not seen
+                self._told[label, known] += 0
+            self._told[label, action] += max(0, count - before)
+        self._activations = Counter(logged)
+        return self._told
 
     def _of_events(self) -> Iterator[Family]:
         yield GaugeMetricFamily(
@@ -271,14 +317,15 @@ class Figures(Collector):
                 needed.add_metric((model,), figures.recall.needs + figures.recall.needs_alerts)
                 for bound in ("estimate", "low", "high") if figures.recall.shown else ():
                     estimate.add_metric((model, bound), getattr(figures.recall, bound))
-        unfit = GaugeMetricFamily(
+        unfit = ByLine(
+            self._lines,
             "nearnorm_labels_not_matched",
             "Records whose verdict does not act, as the serving version reads them otherwise.",
-            labels=_MODEL,
+            together=operator.add,
         )
         for name, loaded in self._registry.loaded().items():
-            unfit.add_metric((name,), self._known.of(name).unfit(loaded.manifest.core.features))
-        yield from (standing, unlearned, doubted, lag, estimate, needed, unfit)
+            unfit.add(name, self._known.of(name).unfit(loaded.manifest.core.features))
+        yield from (standing, unlearned, doubted, lag, estimate, needed, unfit.whole())
 
     def _of_jobs(self) -> Iterator[Family]:
         states = GaugeMetricFamily("nearnorm_jobs", "Retraining jobs.", labels=("model", "state"))
@@ -289,6 +336,9 @@ class Figures(Collector):
             for state, count in figures.jobs.items():
                 states.add_metric((model, state), count)
             wait.add_metric((model,), max(0.0, time.time() - figures.due / 1000) if figures.due else 0.0)
+        if len(self._registry.lines()) > len(self._labels):
+            for state in STATES:
+                states.add_metric((OTHER, state), self._jobs_of_others.get(state, 0))
         yield from (states, wait)
         yield GaugeMetricFamily("nearnorm_workers", "Workers that greeted lately.", self._workers)
         yield GaugeMetricFamily(

@@ -5,10 +5,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+from nearnorm.service.metrics.busiest import OTHER, BusiestLines
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 FINE_SECONDS = (0.00005, 0.0001, 0.00025, *SECONDS)
@@ -56,9 +59,10 @@ class BucketCounts:
 
 
 class Metrics(Collector):
-    """What the service counts. `registry` takes other collectors too."""
+    """What the service counts. `registry` takes other collectors too; `lines` are told of by their names."""
 
     def __init__(self) -> None:
+        self.lines = BusiestLines()
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -68,6 +72,7 @@ class Metrics(Collector):
         self._load_seconds = {source: BucketCounts(SECONDS) for source in ("here", "fetched")}
         self._connections: dict[str, int] = {}
         self._models: dict[str, ModelMeter] = {}
+        self._rows: dict[str, LineRows] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         key = method, route, status
@@ -82,14 +87,24 @@ class Metrics(Collector):
         self._connections[reason] = self._connections.get(reason, 0) + 1
 
     def failed_load(self, model: str) -> None:
-        self._failed_loads[model] = self._failed_loads.get(model, 0) + 1
+        label = self.lines.label(model)
+        self._failed_loads[label] = self._failed_loads.get(label, 0) + 1
 
     def loaded(self, fetched: bool, seconds: float) -> None:
         """A model was loaded as it was asked for; `fetched`: from another machine."""
         self._load_seconds["fetched" if fetched else "here"].observe(seconds)
 
+    def line(self, name: str) -> "LineRows":
+        """A line's rows so far, whatever it is called on /metrics."""
+        return self._rows.setdefault(name, LineRows())
+
+    def rows(self) -> dict[str, int]:
+        """How many rows each line has scored."""
+        return {name: found.scored for name, found in self._rows.items()}
+
     def model(self, name: str) -> "ModelMeter":
-        return self._models.setdefault(name, ModelMeter())
+        """Where a line's rows are counted now: by its name, or with those of all other lines."""
+        return self._models.setdefault(self.lines.label(name), ModelMeter())
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
         requests = CounterMetricFamily(
@@ -116,7 +131,8 @@ class Metrics(Collector):
             "nearnorm_model_load_failures", "Versions that could not be loaded.", labels=("model",)
         )
         for name, count in self._failed_loads.items():
-            failed.add_metric((name,), count)
+            if self.lines.tells(name):
+                failed.add_metric((name,), count)
         yield failed
         loads = HistogramMetricFamily(
             "nearnorm_model_load_seconds",
@@ -147,11 +163,13 @@ class Metrics(Collector):
         )
         score = HistogramMetricFamily("nearnorm_score", "Scores of rows.", labels=label)
         for name, meter in self._models.items():
+            if not self.lines.tells(name):
+                continue
             rows.add_metric((name,), meter.rows)
             errors.add_metric((name,), meter.row_errors)
             anomalies.add_metric((name,), meter.anomalies)
             drifts.add_metric((name,), meter.drift_reports)
-            if meter.serving:
+            if meter.serving and name != OTHER:
                 info.add_metric((name, *meter.serving), 1)
             meter.batch_rows.add_to(batch, (name,))
             meter.queue_seconds.add_to(queue, (name,))
@@ -159,6 +177,13 @@ class Metrics(Collector):
             meter.explain_queue_seconds.add_to(explain, (name,))
             meter.scores.add_to(score, (name,))
         yield from (rows, errors, anomalies, drifts, info, batch, queue, inference, explain, score)
+
+
+class LineRows(Struct, eq=False):
+    """Rows of one line in this process, and of these those with an error."""
+
+    scored: int = 0
+    errors: int = 0
 
 
 class ModelMeter:

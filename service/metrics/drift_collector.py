@@ -1,20 +1,26 @@
-"""Drift as Prometheus sees it: gauges over the long window, computed when scraped."""
+"""Drift as Prometheus sees it: gauges over the long window, computed when scraped.
+
+Of lines that are told of together it is told only whether any of them drifts, or sees too much that is novel.
+"""
 
 from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from nearnorm.service.metrics.busiest import OTHER, BusiestLines
 from nearnorm.service.serving.registry import Registry
 
 SIGNAL = ("model", "kind", "signal")
+ANY = "any"
 
 
 class DriftCollector(Collector):
     """The drift of every model that serves."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, lines: BusiestLines) -> None:
         self._registry = registry
+        self._lines = lines
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         psi = GaugeMetricFamily(
@@ -57,7 +63,13 @@ class DriftCollector(Collector):
         window = GaugeMetricFamily(
             "nearnorm_drift_window_rows", "Rows that the drift gauges cover.", labels=("model",)
         )
+        others = [model for name, model in self._registry.loaded().items() if not self._lines.has(name)]
+        if others:
+            drifting.add_metric((OTHER, ANY, ANY), float(any(one.drift.drifts for one in others)))
+            ceased.add_metric((OTHER, ANY), float(any(one.novelty_watch.ceased for one in others)))
         for model, loaded in self._registry.loaded().items():
+            if not self._lines.has(model):
+                continue
             drift = loaded.drift
             for state in drift.states():
                 signal = state.signal

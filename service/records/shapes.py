@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -139,6 +140,11 @@ class Answer(Struct, omit_defaults=True):
     warnings: list[str] | None = None
 
 
+_SCHEMAS = 1_024
+"""Schemas whose types are kept: types go with a full garbage collection only, which a service that is well
+does not come to for hours, and a model may be loaded again and again."""
+
+
 def _json_type(feature: Feature) -> object:
     if feature.kind is Kind.NUMERIC:
         return float | None
@@ -157,6 +163,7 @@ def row_fields(schema: FeatureSchema) -> tuple[Feature, ...]:
     return schema.scored + schema.ignored
 
 
+@lru_cache(_SCHEMAS)
 def record_type(schema: FeatureSchema) -> type[Struct] | None:
     """A record, decoded straight into the schema's types: a missing number is NAN, a missing category None.
 
@@ -175,6 +182,7 @@ def record_type(schema: FeatureSchema) -> type[Struct] | None:
     return msgspec.defstruct("Record", fields, rename=_names(features), forbid_unknown_fields=True, gc=False)
 
 
+@lru_cache(_SCHEMAS)
 def request_type(schema: FeatureSchema, record: type[Struct] | None) -> type[Envelope]:
     """An Envelope whose records are of the type `record`, its columns typed as that one's fields are; without
     one, rows are read as plain JSON."""

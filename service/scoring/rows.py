@@ -22,6 +22,7 @@ def counted(model: LoadedModel, rows: int, errors: int, meter: Meter | None) -> 
     if meter is not None:
         meter.rows(rows)
     model.meter.row_errors += errors
+    model.counted.errors += errors
 
 
 def whole(encoded: Encoded, parts: Sequence[Scores]) -> Scores | None:

@@ -15,7 +15,7 @@ from nearnorm.service.drift.monitor import Drift, DriftOnset
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
 from nearnorm.service.logs import log
-from nearnorm.service.metrics.counters import ModelMeter
+from nearnorm.service.metrics.counters import LineRows, Metrics, ModelMeter
 from nearnorm.service.records.encoded import Rows, gathered
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.limits import most_rows
@@ -75,19 +75,29 @@ class LoadedModel:
         self.batcher: Batcher[Rows, Ran, Scores]
         self.explaining: ExplainingLane
         self.meter: ModelMeter
+        self.counted: LineRows
 
     def serve(
-        self, meter: ModelMeter, limits: Limits, executor: ThreadPoolExecutor, explaining: ThreadPoolExecutor
+        self, metrics: Metrics, limits: Limits, executor: ThreadPoolExecutor, explaining: ThreadPoolExecutor
     ) -> None:
         """Take requests from now on, in this thread's event loop."""
-        self.meter = meter
-        self.batcher = Batcher(
-            weakly(self.run), weakly(self.split), limits, executor, meter.queue_seconds.observe_all
-        )
+        self.counted = metrics.line(self.ref.name)
+        self.measure(metrics.model(self.ref.name))
+        self.batcher = Batcher(weakly(self.run), weakly(self.split), limits, executor, weakly(self._waited))
         self.explaining = explaining_lane(
-            weakly(self.explain), limits.deadline_seconds, explaining, meter.explain_queue_seconds.observe_all
+            weakly(self.explain), limits.deadline_seconds, explaining, weakly(self._waited_for_reasons)
         )
+
+    def measure(self, meter: ModelMeter) -> None:
+        """Count by another meter from now on."""
+        self.meter = meter
         meter.serving = (self.ref.version, self.engine.provider)
+
+    def _waited(self, seconds: list[float]) -> None:
+        self.meter.queue_seconds.observe_all(seconds)
+
+    def _waited_for_reasons(self, seconds: list[float]) -> None:
+        self.meter.explain_queue_seconds.observe_all(seconds)
 
     def go_on(self, seen: SeenTraffic) -> None:
         """With what this version saw when it was in memory before."""
@@ -135,6 +145,7 @@ class LoadedModel:
             anomaly[self.novelty_watch.alerting(novel)] = True
         for signal in self.novelty_watch.count(len(anomaly), novel):
             self._ceased(signal)
+        self.counted.scored += len(anomaly)
         self.meter.ran(ran.seconds, outputs.score, int(np.count_nonzero(anomaly)))
         return Batch(
             ran.rows,

@@ -30,6 +30,7 @@ from nearnorm.service.errors import MOST_REPEATED, ColdModel, DeadlineExceeded, 
 from nearnorm.service.inference.engine import cpus
 from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.logs import log
+from nearnorm.service.metrics.busiest import LOOK_SECONDS
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.serving.batcher import Limits
 from nearnorm.service.serving.load import load_model
@@ -123,6 +124,7 @@ class Registry:
         self._store_problem: str | None = None
         self._no_starter = "no model is active: run `nearnorm models import` and `nearnorm models activate`"
         self._follower: asyncio.Task[None] | None = None
+        self._told_at = time.monotonic()
 
     async def start(self) -> None:
         """Load the champions, the starter model into an empty store first, and follow the log.
@@ -351,6 +353,7 @@ class Registry:
                 await note(version)
             activation = await asyncio.to_thread(self.store.activate, version, by, name, reason)
             self._champions[name] = activation
+            self._metrics.lines.admit([name])
             self._swap_in(name, model)
         return activation
 
@@ -389,6 +392,16 @@ class Registry:
         else:
             self._background.works(FOLLOWING)
         self.residents.make_room()
+        self._tell_the_busiest()
+
+    def _tell_the_busiest(self) -> None:
+        """See to it that metrics are by the names of the busiest lines."""
+        if time.monotonic() - self._told_at < LOOK_SECONDS:
+            return
+        self._told_at = time.monotonic()
+        if self._metrics.lines.look(self._metrics.rows(), always=DEFAULT_MODEL):
+            for name, model in self._models.items():
+                model.measure(self._metrics.model(name))
 
     async def _catch_up(self, at_start: bool) -> None:
         async with self._swap:
@@ -402,6 +415,7 @@ class Registry:
                 self._activation_log = activations
                 self._activations = Counter((entry.model, entry.action) for entry in activations)
             before, self._champions = self._champions, {entry.model: entry for entry in activations}
+            self._metrics.lines.admit([DEFAULT_MODEL, *self._champions])
             for name in self._due(before, at_start):
                 await self._load(self._champions[name])
 
@@ -453,7 +467,7 @@ class Registry:
         self._put(name, model)
 
     def _put(self, name: str, model: LoadedModel) -> None:
-        model.serve(self._metrics.model(name), self._limits, self._executor, self._explaining)
+        model.serve(self._metrics, self._limits, self._executor, self._explaining)
         swapped = name in self._models
         self.residents.put(name, model)
         self._failures.pop(name, None)

@@ -55,7 +55,7 @@ class Residents:
 
     def _leave(self, name: str) -> None:
         model = self._models.pop(name)
-        model.meter.serving = None
+        model.meter.serving = None  # of a line that is shown; of the others it is not told
         self._seen[name] = model.seen
         self.bytes -= model.bytes
         self.left += 1

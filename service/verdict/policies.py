@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from nearnorm.service.verdict.budget import NormalShare
 from nearnorm.service.verdict.solve import Ground, Solved, by_default, solve
 
 SOLVE_EVERY = 60.0  # seconds after which a budget is solved anew: traffic and verdicts change
+SOLVE_IDLE_EVERY = 600.0  # where models are many, of one that nobody asked for here
 SOLVED_AT_ONCE = 20
 """Budgets that are solved anew in one look at the ledger, where more are due: each takes milliseconds."""
 LONGEST_SUPPRESSION = 365.0
@@ -113,20 +114,26 @@ class Policies:
         known = self._in_force.get(model)
         return known.policy.version if known else 0
 
-    def due(self, models: Iterable[str]) -> list[str]:
-        """Those of the models whose budgets are to be solved anew, longest due first; not all at once, where
-        there are many."""
-        before = time.monotonic() - SOLVE_EVERY
+    def due(self, models: Iterable[str], busy: Collection[str]) -> list[str]:
+        """Those of the models whose budgets are to be solved anew, longest due first, and not all at once
+        where there are many. `busy` are those that were asked for since they were."""
+        now = time.monotonic()
         found = [(known.at, model) for model in models if (known := self._in_force.get(model))]
-        due = sorted((at, model) for at, model in found if at <= before)
-        return [model for _, model in due[: max(SOLVED_AT_ONCE, len(found) // 30)]]
+        few = len(found) <= SOLVED_AT_ONCE
+        due = sorted(
+            (at, model)
+            for at, model in found
+            if now - at >= (SOLVE_EVERY if few or model in busy else SOLVE_IDLE_EVERY)
+        )
+        return [model for _, model in due[:SOLVED_AT_ONCE]]
 
-    def refresh(self, connection: sa.Connection, ground: Ground) -> None:
-        """Take up the newest version, and solve it anew when that is due or the ground has changed."""
+    def refresh(self, connection: sa.Connection, ground: Ground, after: float | None = None) -> None:
+        """Take up the newest version, and solve it anew where the ground has changed, or after so many
+        seconds (None: SOLVE_EVERY)."""
         version = _current(connection, ground)
         known, rows = self._in_force.get(ground.model), len(ground.reference)
         same = known and (known.policy, known.model_version, known.rows) == (version, ground.version, rows)
-        if known and same and time.monotonic() - known.at < SOLVE_EVERY:
+        if known and same and time.monotonic() - known.at < (SOLVE_EVERY if after is None else after):
             return
         self.adopt(ground.model, _solved_or_kept(connection, ground, version, known))
 

@@ -8,7 +8,7 @@ taken for dead cannot write over its successor.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -142,6 +142,12 @@ def newest(
     if model is not None:
         query = query.where(jobs.c.model == model)
     return [_job(row) for row in connection.execute(query)]
+
+
+def counted(connection: sa.Connection, but: Collection[str]) -> dict[str, int]:
+    """Jobs by state, without those of some models."""
+    others = sa.select(jobs.c.state, sa.func.count()).where(jobs.c.model.not_in(but))
+    return dict(iter(connection.execute(others.group_by(jobs.c.state))))
 
 
 def of_version(connection: sa.Connection, version: str) -> Job | None:
