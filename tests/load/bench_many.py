@@ -141,9 +141,8 @@ def main() -> None:
                 used, swept = server.cpu_seconds, sweep(server, count)
                 used = 1e3 * (server.cpu_seconds - used) / count
                 told = ", ".join(f"p{at} {np.percentile(swept, at):.0f}" for at in (50, 95, 99))
-                print(
-                    f"each asked for a {turn} time: {told} ms; {used:.0f} ms of CPU; then {_at_rest(server)}"
-                )
+                print(f"each asked for a {turn} time: {told} ms; {used:.0f} ms of CPU")
+                print(f"then {_at_rest(server)}")
             _by_turns(server, count, seconds, options.rounds)
             # fairness: one line's flood beside another's traffic belongs here, by turns as above
             loaded, soon = loads_of(server)
