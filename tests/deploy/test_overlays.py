@@ -68,7 +68,9 @@ def test_what_is_built_is_what_the_cluster_takes(names: list[str]) -> None:
         else:
             kubernetes_validate.validate(document, "1.34", strict=True)
         if document["kind"] in WITH_PODS:
-            assert violations(document["spec"]["template"]["spec"]) == []
+            pod = document["spec"]["template"]["spec"]
+            assert violations(pod) == []
+            assert re.search(r":\d", pod["containers"][0]["image"])
 
 
 @pytest.mark.parametrize("names", BUILDS.values(), ids=BUILDS)
@@ -82,7 +84,8 @@ def test_replicas_are_either_fixed_or_an_autoscalers(names: list[str]) -> None:
         for one in found
         if one["kind"] in ("Deployment", "StatefulSet") and "replicas" in one["spec"]
     ]
-    assert sorted(scaled + fixed) == ["nearnorm", "nearnorm-worker"]
+    streams = ["nearnorm-stream"] if "stream" in names else []
+    assert sorted(scaled + fixed) == ["nearnorm", *streams, "nearnorm-worker"]
 
 
 def test_the_base_is_built_whole_and_the_gpu_overlay_is_it_with_its_component() -> None:

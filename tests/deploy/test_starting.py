@@ -1,5 +1,6 @@
 """What each manifest starts, started as processes with the environment that it gives."""
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,14 +10,17 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+import yaml
 
 from nearnorm.models.store.folder import ModelStore
 from tests.deploy.dockerfile import environment as of_image
 from tests.deploy.test_compose import services
-from tests.deploy.test_kubernetes import ONCE, containers, of_kind
+from tests.deploy.test_kubernetes import FOLDER, ONCE, containers, of_kind
 from tests.service.bundles import make_bundle
+from tests.service.interfaces.kafka.brokers import make_topics, tansu
 from tests.service.ledger.servers import running_postgres
 from tests.service.process.test_server import command, environment, process
+from tests.service.waiting import until
 
 SETTINGS: dict[str, str] = of_kind("ConfigMap")[0]["data"]
 
@@ -102,3 +106,39 @@ def test_compose_starts_service_and_worker_with_their_environment(ledger: str, h
         assert client.get("/readyz").status_code == 200
         assert client.post("/score", json={"records": [{"f1": 45, "f4": 1}]}).status_code == 200
     works(home, given("worker"))
+
+
+def test_a_streamers_pod_streams_with_its_environment_and_answers_its_probes(
+    ledger: str, home: Path, tmp_path: Path
+) -> None:
+    manifest = FOLDER / "components/stream/stream.yaml"
+    pod = next(yaml.safe_load_all(manifest.read_text()))["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    store = ModelStore(tmp_path / "mounted")
+    store.activate(store.publish(make_bundle(tmp_path / "bundle").path), by="test")
+    mounted = {"NEARNORM_HOME": str(home), "NEARNORM_MODEL_STORE": str(tmp_path / "mounted")}
+    given = of_image("service") | SETTINGS | mounted | {"NEARNORM_DATABASE_URL": ledger}
+    with tansu() as brokers, (home / "stream.log").open("w") as log:
+        make_topics(brokers, "records", "scores")
+        words = [word.replace("kafka:9092", brokers).replace("$(POD)", "pod-0") for word in container["args"]]
+        streamer = subprocess.Popen(
+            command(*container["command"][1:], *words, "--port=0"),
+            env=environment(home, **given),
+            stderr=log,
+        )
+        try:
+            while not (found := re.search(r"http://[\d.]+:\d+", (home / "stream.log").read_text())):
+                assert streamer.poll() is None, (home / "stream.log").read_text()
+                time.sleep(0.05)
+            with httpx.Client(base_url=found[0].replace("0.0.0.0", "127.0.0.1"), timeout=60) as client:  # noqa: S104
+                until(lambda: is_up(client) and asked(container, client) == [200, 200, 200], 60)
+        finally:
+            streamer.terminate()
+            streamer.wait()
+
+
+def is_up(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").is_success
+    except httpx.TransportError:
+        return False
