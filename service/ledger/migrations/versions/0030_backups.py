@@ -5,8 +5,8 @@ from alembic import op
 
 from nearnorm.service.ledger.database import Milliseconds
 
-revision = "0027"
-down_revision = "0026"
+revision = "0030"
+down_revision = "0029"
 
 
 def upgrade() -> None:
