@@ -88,6 +88,8 @@ class Follower:
         self._activations: Callable[[], Sequence[Activation]] = tuple
         self._begun: FirstOwn | None = None  # noticed by this process
         self._begun_at = 0.0
+        self.swap_problems: Mapping[tuple[str, str], str] = {}
+        """What the watch after a swap has against versions, by model and version."""
         self._figures: Figures | None = None
         self._outdated: set[str] = set()
         self._followed: dict[str, str] = {}  # versions by model, known as at `_clock`
@@ -168,6 +170,7 @@ class Follower:
             self._followed, self._clock = versions, now
         for name in behind:
             self._apply(loaded[name])
+        self.swap_problems = problems
         for name, model in loaded.items():
             model.watch_problem = problems.get((name, model.ref.version))
             if self._drift_rule and (model.drift.lasting or model.novelty_watch.ceased):

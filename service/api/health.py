@@ -6,12 +6,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import sends_key
+from nearnorm.service.api.dependencies import services_of
 from nearnorm.service.api.openapi.document import Document
 from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.metrics.of_lines import OfLines
-from nearnorm.service.services import Services
 from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(tags=["operations"])
@@ -55,9 +55,12 @@ async def readyz(request: Request) -> JSONResponse:
         if lines.sees(name)
     ]
     problems = registry.problems(lines)
-    for name, model in loaded.items():
+    swap_problems = services_of(request).follower.swap_problems
+    for name, version in serving.items():
         if lines.sees(name):
-            problems += model.problems()
+            model = loaded.get(name)
+            out = swap_problems.get((name, version))  # of one that is not in memory
+            problems += model.problems() if model else [out] if out else []
     readiness = Readiness(ready=bool(serving), models=models, problems=problems)
     return JSONResponse(readiness.model_dump(), 200 if serving else 503)
 
@@ -85,5 +88,4 @@ def openapi(request: Request) -> Response:
 
 def _told(request: Request) -> SeenLines:
     """Of which models whoever asks is told, with a key or without."""
-    services: Services = request.app.state.services
-    return services.keyring.lines_told(request.headers.raw)
+    return services_of(request).keyring.lines_told(request.headers.raw)

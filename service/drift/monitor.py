@@ -151,6 +151,15 @@ class Drift:
         gathered, self._gathered = self._gathered, []
         self._count(joined([*gathered, rows]))
 
+    def let_go(self) -> None:
+        """Keep copies of what waits to be counted: a model's answers lie in memory of its session, all of
+        which stays for as long as any of them."""
+        if self._waiting:
+            self._gather()
+        if self._gathered:
+            whole = joined(self._gathered)
+            self._gathered = [whole.take(np.arange(len(whole)))]
+
     def _gather(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._gathered.append(joined([_observed(*each) for each in waiting]))

@@ -49,7 +49,8 @@ are loaded when they are asked for."""
 MOST_NAMED = 20
 """Models that an error names."""
 TRIM_SECONDS = 2.0
-"""After a swap, when nobody holds the model before it any more, its memory goes back to the system."""
+"""After a swap, when nobody holds the model before it any more, or when loading has come to rest, what is
+free goes back to the system."""
 BATCH_ROWS = 1024
 INLINE_ROWS = 512
 OFF_LOOP = max(1, min(4, cpus() - 1))
@@ -124,6 +125,7 @@ class Registry:
         self._store_problem: str | None = None
         self._no_starter = "no model is active: run `nearnorm models import` and `nearnorm models activate`"
         self._follower: asyncio.Task[None] | None = None
+        self._trim: asyncio.TimerHandle | None = None
         self._told_at = time.monotonic()
 
     async def start(self) -> None:
@@ -468,13 +470,12 @@ class Registry:
 
     def _put(self, name: str, model: LoadedModel) -> None:
         model.serve(self._metrics, self._limits, self._executor, self._explaining)
-        swapped = name in self._models
         self.residents.put(name, model)
         self._failures.pop(name, None)
-        if not swapped:
-            return  # whose place it takes had as much: nothing is left over
         loop = asyncio.get_running_loop()
-        loop.call_later(TRIM_SECONDS, loop.run_in_executor, None, trim_heap)
+        if self._trim is not None:
+            self._trim.cancel()
+        self._trim = loop.call_later(TRIM_SECONDS, loop.run_in_executor, None, trim_heap)
 
     def _put_starter(self) -> None:
         """An empty store gets the model that the package brings along."""

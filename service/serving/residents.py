@@ -12,7 +12,7 @@ KEPT_SECONDS = 1.0
 
 class Residents:
     """In the event loop alone. The line `default` stays, and who has rows to answer. What a model saw of its
-    traffic outlives it, a tenth of its size at most: drift is found in tens of thousands of rows."""
+    traffic outlives it, a tenth of its size: drift is found in tens of thousands of rows."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -56,6 +56,7 @@ class Residents:
     def _leave(self, name: str) -> None:
         model = self._models.pop(name)
         model.meter.serving = None  # of a line that is shown; of the others it is not told
+        model.drift.let_go()
         self._seen[name] = model.seen
         self.bytes -= model.bytes
         self.left += 1

@@ -27,8 +27,10 @@ from nearnorm.service.verdict.solve import Ground, Solved, by_default, solve
 
 SOLVE_EVERY = 60.0  # seconds after which a budget is solved anew: traffic and verdicts change
 SOLVE_IDLE_EVERY = 600.0  # where models are many, of one that nobody asked for here
-SOLVED_AT_ONCE = 20
-"""Budgets that are solved anew in one look at the ledger, where more are due: each takes milliseconds."""
+FEW = 20
+"""Models up to which every budget is solved anew as it is due."""
+SOLVED_AT_ONCE = 4
+"""Budgets of more of them that are solved anew in one look at the ledger: each takes milliseconds."""
 LONGEST_SUPPRESSION = 365.0
 _DAY_MS = 24 * 3600 * 1000
 
@@ -119,13 +121,13 @@ class Policies:
         where there are many. `busy` are those that were asked for since they were."""
         now = time.monotonic()
         found = [(known.at, model) for model in models if (known := self._in_force.get(model))]
-        few = len(found) <= SOLVED_AT_ONCE
+        few = len(found) <= FEW
         due = sorted(
             (at, model)
             for at, model in found
             if now - at >= (SOLVE_EVERY if few or model in busy else SOLVE_IDLE_EVERY)
         )
-        return [model for _, model in due[:SOLVED_AT_ONCE]]
+        return [model for _, model in (due if few else due[:SOLVED_AT_ONCE])]
 
     def refresh(self, connection: sa.Connection, ground: Ground, after: float | None = None) -> None:
         """Take up the newest version, and solve it anew where the ground has changed, or after so many

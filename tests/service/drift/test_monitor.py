@@ -1,5 +1,6 @@
 """What drift notices, what it leaves alone, and that it stays as small as it was."""
 
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -168,6 +169,24 @@ def test_rows_are_counted_by_whole_steps_and_the_others_wait() -> None:
         drift.settle()
         seen.append(drift.snapshot().rows)
     assert seen == [0, STEP, 2 * STEP]
+
+
+def test_nothing_of_a_models_answers_is_held_once_it_has_let_go_and_all_is_counted_all_the_same() -> None:
+    drift, whole = watching(), watching()
+    rows = scored(traffic(STEP, seed=8))
+    whole.count(rows)
+    held = []
+    for start in range(0, STEP - 10, 10):
+        part = rows.take(np.arange(start, start + 10))
+        held.append(weakref.ref(part.score))
+        drift.observe(Rows(part.numeric, part.codes), outputs_of(part), {})
+        del part
+    drift.let_go()
+    assert [one() for one in held if one() is not None] == []
+    last = rows.take(np.arange(STEP - 10, STEP))
+    assert drift.observe(Rows(last.numeric, last.codes), outputs_of(last), {})
+    drift.settle()
+    assert drift.snapshot().signals == whole.snapshot().signals
 
 
 def test_the_kept_events_of_a_new_group_are_its_examples_and_nobody_else_s() -> None:

@@ -11,16 +11,21 @@ import pytest
 
 from nearnorm.models.bundle.bundle import MODEL, Bundle
 from nearnorm.models.store.folder import ModelStore
+from nearnorm.models.store.open import open_store
 from nearnorm.service import follower as follower_module
 from nearnorm.service.access import keyring
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.drift.monitor import STEP
 from nearnorm.service.ledger.seen_lines import SeenLines
+from nearnorm.service.ledger.tables import swaps
+from nearnorm.service.ledger.tables.swaps import Swap
 from nearnorm.service.serving import load as load_module
 from nearnorm.service.serving import registry as registry_module
 from nearnorm.service.serving import residents as residents_module
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
+from nearnorm.service.webhooks.watch import StateWatch
+from tests.s3 import BUCKET, running_s3
 from tests.service.api.test_health import value
 from tests.service.asking import RECORD
 from tests.service.bundles import make_bundle
@@ -262,3 +267,59 @@ def test_verdicts_leave_memory_some_time_after_their_model_and_come_back_with_it
     services.follower.refresh()
     assert LINES[0] not in services.verdicts.models()
     assert scored(client, LINES[0]).json()["results"][0]["matched_feedback"]["label"] == "anomaly"
+
+
+def test_a_first_fetch_from_another_machine_is_told_apart(
+    tmp_path: Path, bundle: Bundle, bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "AT_START", 1)
+    with running_s3() as environment:
+        for name, content in environment.items():
+            monkeypatch.setenv(name, content)
+        url = f"s3://{BUCKET}/models"
+        store = open_store(url, tmp_path / "elsewhere")
+        for name, own in (("default", bundle), (LINES[1], bundles[1])):
+            store.activate(store.publish(own.path), by="test", model=name)
+        app = create_app(Settings(home=tmp_path / "home", model_store=url))
+        with serving(app) as client:
+            scored(client, LINES[1]).raise_for_status()
+            assert value(client, "nearnorm_model_load_seconds_count", source="fetched") == 1
+            assert value(client, "nearnorm_model_load_seconds_count", source="here") == 0
+        with serving(create_app(Settings(home=tmp_path / "home", model_store=url))) as client:
+            scored(client, LINES[1]).raise_for_status()
+            assert value(client, "nearnorm_model_load_seconds_count", source="here") == 1
+
+
+def test_what_the_watch_after_a_swap_holds_against_a_version_is_told_of_one_that_is_not_in_memory(
+    app: Application, client: httpx.Client, bundles: list[Bundle]
+) -> None:
+    services = app.state.services
+    swap = Swap(LINES[0], bundles[0].version, "before", 0, "worse", "it is worse")
+    with services.ledger.write() as connection:
+        swaps.put(connection, swap)
+    services.follower.refresh()
+    assert LINES[0] not in in_memory(app)
+    assert client.get("/readyz").json()["problems"] == ["model 'line-0': it is worse"]
+
+
+def test_a_drift_is_still_told_when_its_model_has_left_memory(app: Application, client: httpx.Client) -> None:
+    for _ in range(4):
+        client.post("/score", json={"model": LINES[0], "records": [RECORD] * STEP}).raise_for_status()
+    registry: Registry = app.state.registry
+    until(lambda: registry.loaded()[LINES[0]].drift.drifts)
+    services = app.state.services
+    watch = StateWatch(
+        services.ledger, services.policies, registry.residents.traffic, registry.activation_log
+    )
+
+    def drifting() -> set[str]:
+        watch.look(anybody_wants=True)
+        return {one for one in watch._seen if one.startswith(f"drift:{LINES[0]}:")}
+
+    told = drifting()
+    assert told
+    for name in LINES[1:]:
+        scored(client, name)
+    assert LINES[0] not in in_memory(app)
+    watch._looked = 0.0
+    assert drifting() == told
