@@ -123,6 +123,7 @@ def beside(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             "NEARNORM_MODEL_STORE": str(folder / "models"),
             "NEARNORM_AUDIT_RATE": "1",
             "NEARNORM_WORKER": "off",
+            "NEARNORM_WEBHOOK_HOSTS": "127.0.0.1",
         }
 
         def started(home: Path, given: dict[str, str]) -> httpx.Client:

@@ -74,6 +74,19 @@ def test_a_policy_that_one_takes_is_the_others_too(
     until(lambda: clients[seen_by].get("/policy").json()["policy"]["budget"] == budget)
 
 
+def test_webhooks_that_one_makes_the_other_tells_of(beside: Beside) -> None:
+    """The old one knows of no models that a webhook is bound to: the new one reads it as bound to none."""
+    clients = {"old": beside.old, "new": beside.new}
+    made = {
+        name: client.post("/webhooks", json={"url": f"http://127.0.0.1:9/{name}", "kinds": ["drift"]})
+        for name, client in clients.items()
+    }
+    assert {answer.status_code for answer in made.values()} == {201}
+    for client in clients.values():
+        urls = {one["url"] for one in client.get("/webhooks").raise_for_status().json()["webhooks"]}
+        assert urls == {f"http://127.0.0.1:9/{name}" for name in clients}
+
+
 def test_a_model_that_the_new_one_activates_serves_in_both_and_rolls_back_in_both(
     beside: Beside, tmp_path: Path
 ) -> None:
