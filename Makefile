@@ -162,8 +162,9 @@ bench-poisoner: setup ## a poisoner with a key beside an analyst, for ten rounds
 bench-stream: setup ## the streamer beside a bare loop of Kafka's client, and beside /score, by turns (needs wrk)
 	@$(BIN)/python -m tests.load.bench_stream
 
-bench-many: setup ## a thousand models in one process: memory, cold answers, and what they cost a warm model
+bench-many: setup ## a thousand models in one process: memory, cold answers, and what they cost a warm model; one line beside a flood of another (needs wrk)
 	@$(BIN)/python -m tests.load.bench_many
+	@$(BIN)/python -m tests.load.lanes
 
 bench-aggregates: setup ## what counts over windows are worth where fraud is velocity, and what they cost
 	@$(BIN)/python -m tests.benchmarks.bench_aggregates worth

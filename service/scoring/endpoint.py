@@ -57,6 +57,7 @@ from nearnorm.service.scoring.bulk.requests import Body, BulkAnswer, BulkRequest
 from nearnorm.service.scoring.codec import ARROW_CODEC, LINES_CODEC, BodyOptions, Codec, Write, import_codec
 from nearnorm.service.scoring.explain import Explanation
 from nearnorm.service.scoring.json_answer import answered
+from nearnorm.service.scoring.lanes import Lanes, line_in
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.scoring.rows import counted, explained, remembered, scored_rows, whole
 from nearnorm.service.serving.batcher import Entry, overloaded
@@ -122,6 +123,7 @@ class ScoreEndpoint:
         self._max_body = settings.max_body_bytes
         self._metrics = metrics
         self._arrow: Codec | None = None  # imported with the first stream
+        self.lanes = Lanes()
         self.lane = BulkLane(background)
         self.bulk = BulkRequests(registry, memory, self.lane)
 
@@ -214,8 +216,18 @@ class ScoreEndpoint:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnknownModel):
             return self._registry.first(lines)  # who reads it by any schema says what is wrong with it
 
+    async def take_turn(self, line: str) -> None:
+        """Wait for a line's turn to be read, where several lines are asked."""
+        if self.lanes.shared:
+            await self.lanes.turn(line)
+
+    def line_of(self, named: str | None, lines: SeenLines) -> str:
+        """Whose turn a request takes: that of the line it names, if there is one that is seen."""
+        return named if named is not None and self._registry.serves(named, lines) else DEFAULT_MODEL
+
     def asked(self, model: LoadedModel, request: Envelope, encoded: Encoded, caller: Caller) -> Asked:
         """What is to be scored. Raises RateLimited."""
+        self.lanes.asked(model.ref.name)
         _empty(request)
         counted(model, encoded.count, len(encoded.errors), caller.meter)
         return Asked(model, request, encoded, caller.name)
@@ -243,6 +255,9 @@ class ScoreEndpoint:
         query = query_of(scope["query_string"].decode("latin-1"), known)
         self.check_room(caller.name)
         body = await read_body(receive, kind, most)
+        if self.lanes.shared:
+            named = line_in(body) if kind.content == JSON else query.get("model")
+            await self.take_turn(self.line_of(named, caller.lines))
         if kind.content != JSON:
             codec = ARROW_CODEC if kind.content == ARROW else LINES_CODEC
             sent = Body(body, codec, query.get("model") or DEFAULT_MODEL, flag(query, "explain"))
@@ -278,6 +293,7 @@ class ScoreEndpoint:
         """Rows that were read in the event loop, of whatever body; `write` writes the answer.
 
         Raises RateLimited, ClientGoneError and what `write` does."""
+        self.lanes.asked(model.ref.name)
         counted(model, encoded.count, len(encoded.errors), caller.meter)
         parts = await scored_rows(model, encoded, caller.name, receive)
         scores = whole(encoded, parts)
@@ -325,6 +341,14 @@ class DirectScore:
             self._end(*_error_answer(error, headers))
 
     def read(self, body: bytes) -> None:
+        lanes = self._endpoint.lanes
+        if lanes.shared:
+            line = self._endpoint.line_of(line_in(body), self._caller.lines)
+            lanes.put(line, lambda: self._read(body))
+        else:
+            self._read(body)
+
+    def _read(self, body: bytes) -> None:
         try:
             model, request = self._endpoint.decode(body, self._caller.lines)
         except ColdModel:

@@ -283,6 +283,10 @@ class Registry:
             return None
         return failure if failure.activation == self._champions.get(name) else None
 
+    def serves(self, name: str, lines: SeenLines) -> bool:
+        """Whether there is a line of this name that the caller sees."""
+        return lines.sees(name) and (name in self._models or name in self._champions)
+
     def versions_of(self, name: str) -> frozenset[str]:
         """The versions that a line was ever served by, as the log was last read, and by the one in memory."""
         served = {entry.version for entry in self._activation_log if entry.model == name}

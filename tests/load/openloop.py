@@ -63,6 +63,7 @@ def poisson(rate: float, seconds: float, seed: int = 0) -> NDArray[np.float64]:
 def raw(load: Load) -> list[bytes]:
     """A load's bodies as HTTP requests."""
     head = f"POST {load.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {load.content_type}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in load.headers.items())
     return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in load.bodies]
 
 

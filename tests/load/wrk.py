@@ -3,8 +3,8 @@
 import json
 import re
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -12,7 +12,7 @@ _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 @dataclass(frozen=True)
 class Load:
-    """`bodies` are sent in turn over `connections`."""
+    """`bodies` are sent in turn over `connections`, with `headers` beside what a body needs."""
 
     name: str
     connections: int
@@ -20,6 +20,7 @@ class Load:
     path: str
     content_type: str
     bodies: Sequence[bytes]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def write_script(load: Load, folder: Path) -> Path:
         path = folder / f"{load.name}-{number}.body"
         path.write_bytes(body)
         names.append(str(path))
+    headers = {"Content-Type": load.content_type, **load.headers}
     script = folder / f"{load.name}.lua"
     script.write_text(
         f"""
@@ -47,7 +49,7 @@ local ring, at = {{}}, 0
 function init(args)
   for i, name in ipairs(names) do
     local file = io.open(name, "rb")
-    local headers = {{["Content-Type"] = {json.dumps(load.content_type)}}}
+    local headers = {{{", ".join(f"[{json.dumps(n)}] = {json.dumps(v)}" for n, v in headers.items())}}}
     ring[i] = wrk.format("POST", {json.dumps(load.path)}, headers, file:read("*a"))
     file:close()
   end

@@ -1,0 +1,118 @@
+"""Lanes: while one line floods, another's requests are read at once; each line's own stay in order."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.app import Application, create_app
+from nearnorm.service.scoring import lanes
+from nearnorm.service.scoring.lanes import Lanes, line_in
+from nearnorm.service.settings import Settings
+from tests.service.asking import RECORD
+from tests.service.interfaces.test_open_inference import tensors
+from tests.service.running import home_with, serving
+
+OTHER = "payments-fr"
+Put = tuple[str, int]
+"""A line, and which of its requests."""
+
+
+@pytest.fixture(autouse=True)
+def one_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast the machine is: a slice holds one request."""
+    monkeypatch.setattr(lanes, "SLICE", 0.0)
+
+
+async def read_by_turn(arrivals: Sequence[Sequence[str]]) -> list[list[Put]]:
+    """What is read in each turn of the loop, where so many requests of lines arrive in each."""
+    shared, turns = Lanes(), list[list[Put]]()
+    numbers: dict[str, int] = defaultdict(int)
+    waiting = sum(map(len, arrivals))
+    for number in range(10_000):
+        turns.append([])
+        for line in arrivals[number] if number < len(arrivals) else ():
+            put = (line, numbers[line])
+            numbers[line] += 1
+            shared.put(line, lambda put=put: turns[-1].append(put))  # type: ignore[misc]
+        await asyncio.sleep(0)
+        if sum(map(len, turns)) == waiting:
+            return turns
+    raise AssertionError("something was never read")
+
+
+def test_a_request_beside_another_lines_flood_is_read_in_the_turn_in_which_it_comes() -> None:
+    turns = asyncio.run(read_by_turn([["flood"] * 50, [], [], ["calm"], [], ["calm"]]))
+    assert [("calm", 0) in turn for turn in turns[:6]] == [False, False, False, True, False, False]
+    assert ("calm", 1) in turns[5]
+    assert len(turns) > 40  # the flood goes on meanwhile, a request in each turn
+
+
+@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=8), max_size=12))
+def test_each_line_keeps_its_order_and_its_next_request_waits_for_one_of_each_other_at_most(
+    arrivals: list[list[str]],
+) -> None:
+    turns = asyncio.run(read_by_turn(arrivals))
+    for line in "abcd":
+        came = [number for number, turn in enumerate(arrivals) for of in turn if of == line]
+        done = [(number, n) for number, turn in enumerate(turns) for of, n in turn if of == line]
+        assert [n for _, n in done] == list(range(len(came)))
+        for n, (read, _) in enumerate(done):
+            next_since = max(came[n], done[n - 1][0]) if n else came[n]
+            assert read - next_since <= 4, (line, n, turns)
+
+
+def test_the_line_that_a_body_seems_to_name_is_found_before_it_is_read() -> None:
+    assert line_in(b'{"model": "payments-fr", "records": []}') == "payments-fr"
+    assert line_in(b'{"records": [], "model":"a"}') == "a"
+    assert line_in(b'{"records": []}') is None
+    assert line_in(b'{"model": 7}') is None
+
+
+@pytest.fixture
+def app(tmp_path: Path, payments: Bundle, other_bundle: Bundle) -> Application:
+    home = home_with(tmp_path / "home", payments)
+    store = ModelStore(home / "models")
+    store.activate(store.publish(other_bundle.path), by="test", model=OTHER)
+    return create_app(Settings(home=home))
+
+
+def test_where_one_line_is_asked_there_are_no_lanes(app: Application) -> None:
+    with serving(app) as client:
+        for _ in range(3):
+            assert client.post("/score", json={"records": [RECORD]}).status_code == 200
+        assert not app.score.lanes.shared
+        assert client.post("/score", json={"model": OTHER, "records": [RECORD]}).status_code == 200
+        assert app.score.lanes.shared
+
+
+def test_whatever_way_a_request_comes_it_is_answered_by_its_own_line_in_its_turn(app: Application) -> None:
+    table = pa.table({name: [value] for name, value in RECORD.items()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    arrow = sink.getvalue().to_pybytes()
+    with serving(app) as client:
+        versions: dict[str, str] = {}
+        for line in ("default", OTHER, "default", OTHER):
+            model = client.post("/score", json={"model": line, "records": [RECORD]}).json()["model"]
+            assert model["name"] == line
+            versions[line] = model["version"]
+        for line in ("default", OTHER):
+            sent = [(b"{}\n", "application/x-ndjson"), (arrow, "application/vnd.apache.arrow.stream")]
+            told = [
+                client.post("/score", params={"model": line}, content=body, headers={"Content-Type": kind})
+                for body, kind in sent
+            ]
+            assert [answer.status_code for answer in told] == [200, 200], told
+            assert told[0].headers["nearnorm-model-version"] == versions[line]
+            inferred = client.post(f"/v2/models/{line}/infer", json={"inputs": tensors(RECORD)})
+            assert inferred.json()["model_version"] == versions[line], inferred.text
+        assert app.score.lanes.shared
