@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from nearnorm.models.conformal import Policy, Ranks, usable_budget
 from nearnorm.models.store.folder import DEFAULT_MODEL, Activation
 from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.access.line_quotas import LineQuotas
 from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable
@@ -74,6 +75,7 @@ class Follower:
         sessions: Sessions,
         policies: Policies,
         verdicts: VerdictCache,
+        quotas: LineQuotas,
         drift_rule: Rule | None,
     ) -> None:
         """`drift_rule`: how a retraining is asked for when a model drifts; None: never."""
@@ -83,6 +85,7 @@ class Follower:
         self._sessions = sessions
         self._policies = policies
         self._verdicts = verdicts
+        self._quotas = quotas
         self._drift_rule = drift_rule
         self._models: Callable[[], Mapping[str, LoadedModel]] = dict
         self._activations: Callable[[], Sequence[Activation]] = tuple
@@ -136,6 +139,7 @@ class Follower:
                 if now == self._clock:  # nothing is to be read again
                     self._followed[name] = model.ref.version
         self._verdicts.prepare(name, model.manifest.core.features)
+        model.quota = self._quotas.of(name)
         self._apply(model)
 
     def adopt(self, model: LoadedModel, new: InForce) -> None:
@@ -158,6 +162,7 @@ class Follower:
         with self._ledger.read() as connection:
             self._keyring.refresh(connection)
             self._sessions.refresh(connection)
+            self._quotas.refresh(connection)
             now = _Clock(*clock.read(connection, "labels", "policies"))  # before what it tells of
             behind = set(versions) if anew else self._behind(connection, loaded, now)
             for name in behind:
@@ -172,6 +177,7 @@ class Follower:
             self._apply(loaded[name])
         self.swap_problems = problems
         for name, model in loaded.items():
+            model.quota = self._quotas.of(name)
             model.watch_problem = problems.get((name, model.ref.version))
             if self._drift_rule and (model.drift.lasting or model.novelty_watch.ceased):
                 self._retrain(model, self._drift_rule)

@@ -7,6 +7,7 @@ from nearnorm.models.store.folder import Activation
 from nearnorm.service.access import keyring
 from nearnorm.service.access.identity_provider import IdentityProvider
 from nearnorm.service.access.keyring import Keyring
+from nearnorm.service.access.line_quotas import LineQuotas
 from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.access.shared_limits import SharedLimits
 from nearnorm.service.background import Background
@@ -56,6 +57,7 @@ class Services:
         self.likenesses = KnownLikenesses()
         self.traffic = KnownTraffic()
         self.rule = Rule.of(settings)
+        self.line_quotas = LineQuotas()
         self.follower = Follower(
             self.background,
             self.ledger,
@@ -63,6 +65,7 @@ class Services:
             self.sessions,
             self.policies,
             self.verdicts,
+            self.line_quotas,
             self.rule if settings.retrain_on_drift else None,
         )
 
@@ -83,6 +86,7 @@ class Services:
                 if is_listening:
                     keyring.check_door(connection, self.settings.host, self.settings.allow_anonymous)
                 self.keyring.refresh(connection)
+                self.line_quotas.refresh(connection)
         except (LedgerUnavailable, OSError) as error:
             raise NearnormError(f"the ledger cannot be opened: {self.ledger.damage or error}") from None
         self.log.start(self.background)

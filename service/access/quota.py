@@ -1,4 +1,4 @@
-"""Rate limiter: holds one caller to rows and requests a second, and to the size of one request."""
+"""Rate limiter: holds a caller, or all of a line together, to rows and requests a second, and a size."""
 
 import math
 from time import monotonic
@@ -10,7 +10,8 @@ from nearnorm.service.token_bucket import TokenBucket
 
 
 class Meter:
-    """Holds one caller to a quota. `spent` is what he was let through, and only grows.
+    """Holds one caller, or a line's callers together, to a quota. `spent` is what was let through, and only
+    grows.
 
     Requests come in one thread, and what others let through in another: each counts up what is its own alone.
     """
@@ -28,7 +29,9 @@ class Meter:
     def request(self) -> None:
         """One more request. Raises RateLimited."""
         self._charge()
-        _take(self._requests, 1, f"{self._whose} {self.quota.requests_per_second} requests a second")
+        _check(self._requests, f"{self._whose} {self.quota.requests_per_second} requests a second")
+        if self._requests is not None:
+            self._requests.owe(1)
         self.spent = Spent(self.spent.rows, self.spent.requests + 1)
 
     def owe(self, rows: int, requests: int) -> None:
@@ -43,13 +46,22 @@ class Meter:
 
     def rows(self, count: int) -> None:
         """Rows of one request, before they are scored. Raises TooManyRows, RateLimited."""
+        self.check_rows(count)
+        self.draw_rows(count)
+
+    def check_rows(self, count: int) -> None:
+        """Whether they would come through; nothing is drawn. Raises TooManyRows, RateLimited."""
         most = self.quota.rows_per_request
         if most is not None and count > most:
             raise TooManyRows(
                 f"{count} rows were sent and {self._whose} {most} a request: send several requests"
             )
         self._charge()
-        _take(self._rows, count, f"{self._whose} {self.quota.rows_per_second} rows a second")
+        _check(self._rows, f"{self._whose} {self.quota.rows_per_second} rows a second")
+
+    def draw_rows(self, count: int) -> None:
+        if self._rows is not None:
+            self._rows.owe(count)
         self.spent = Spent(self.spent.rows + count, self.spent.requests)
 
     def _charge(self) -> None:
@@ -66,7 +78,7 @@ def _owe(bucket: TokenBucket | None, count: int) -> None:
         bucket.owe(count)
 
 
-def _take(bucket: TokenBucket | None, count: int, limit: str) -> None:
+def _check(bucket: TokenBucket | None, limit: str) -> None:
     if bucket is None:
         return
     wait = bucket.wait(monotonic())
@@ -76,4 +88,3 @@ def _take(bucket: TokenBucket | None, count: int, limit: str) -> None:
             f"{limit}: send again in {seconds} s, or ask for a higher limit",
             headers={"Retry-After": str(seconds)},
         )
-    bucket.owe(count)

@@ -25,7 +25,7 @@ keys_cli = typer.Typer(
 
 T = TypeVar("T")
 
-_Limit = Annotated[int | None, typer.Option(min=1)]
+Limit = Annotated[int | None, typer.Option(min=1)]
 
 
 @keys_cli.command("create")
@@ -36,10 +36,10 @@ def create_key(
         list[str],
         typer.Option(help="The only models that it sees, by name or as payments-*; may be given again."),
     ] = [],  # noqa: B006 - typer makes a new one each time
-    rows_per_second: _Limit = None,
-    requests_per_second: _Limit = None,
-    rows_per_request: _Limit = None,
-    bytes_per_request: _Limit = None,
+    rows_per_second: Limit = None,
+    requests_per_second: Limit = None,
+    rows_per_request: Limit = None,
+    bytes_per_request: Limit = None,
 ) -> None:
     """Make a key. Its secret is printed last, now and never again. No limit given: the settings' holds."""
     quota = Quota(rows_per_second, requests_per_second, rows_per_request, bytes_per_request)
@@ -62,10 +62,10 @@ def list_keys() -> None:
 @keys_cli.command("limit")
 def limit_key(
     name: Annotated[str, typer.Argument(help="A key's name or id.")],
-    rows_per_second: _Limit = None,
-    requests_per_second: _Limit = None,
-    rows_per_request: _Limit = None,
-    bytes_per_request: _Limit = None,
+    rows_per_second: Limit = None,
+    requests_per_second: Limit = None,
+    rows_per_request: Limit = None,
+    bytes_per_request: Limit = None,
 ) -> None:
     """Set what a key may ask for; what is not given is limited by the settings alone."""
     quota = Quota(rows_per_second, requests_per_second, rows_per_request, bytes_per_request)

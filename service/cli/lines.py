@@ -10,6 +10,7 @@ from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.errors import ServiceError
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import lines
 from nearnorm.service.ledger.tables.lines import Line, LineData
@@ -31,6 +32,19 @@ def create(model: str, base: LineData) -> str:
     line = in_ledger(lambda ledger: written(ledger, put))
     given = [f"{name.replace('_', '-')}={value}" for name, value in line.base.given().items()]
     return " ".join([model, *given])
+
+
+def limit(model: str, quota: Quota) -> str:
+    """Set what a line may be asked for; answers it. Raises ConfigError."""
+    if problem := lines.problem_of_name(model):
+        raise ConfigError(f"--model: {problem}")
+
+    def put(connection: sa.Connection) -> None:
+        lines.limit(connection, model, quota, now_ms(), user())
+        audit.note(connection, user(), "line.limit", model, **quota.limits())
+
+    in_ledger(lambda ledger: written(ledger, put))
+    return " ".join([model, *(f"{name.replace('_', '-')}={value}" for name, value in quota.limits().items())])
 
 
 def versions(store: ModelStore, log: Sequence[Activation], model: str | None) -> list[str]:

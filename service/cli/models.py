@@ -11,7 +11,8 @@ import typer
 from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.cli import lines, upkeep
-from nearnorm.service.cli.keys import in_ledger, user, written
+from nearnorm.service.cli.keys import Limit, in_ledger, user, written
+from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables.lines import LineData
 from nearnorm.service.settings import Settings, load_settings
 
@@ -37,6 +38,17 @@ def create_model(
     """Begin a line of versions, before its first one is activated. Once more: change what is given."""
     config = str(training_config.absolute()) if training_config else None
     typer.echo(lines.create(model, LineData(training_data, reference_data, config)))
+
+
+@models_cli.command("limit")
+def limit_model(
+    model: Annotated[str, typer.Option(help="Its name.")],
+    rows_per_second: Limit = None,
+    requests_per_second: Limit = None,
+    rows_per_request: Limit = None,
+) -> None:
+    """Set what a model may be asked for, by all callers together; what is not given is not limited."""
+    typer.echo(lines.limit(model, Quota(rows_per_second, requests_per_second, rows_per_request)))
 
 
 @models_cli.command("import")

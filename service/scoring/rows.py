@@ -18,9 +18,17 @@ from nearnorm.service.serving.results import Scores, joined
 
 
 def counted(model: LoadedModel, rows: int, errors: int, meter: Meter | None) -> None:
-    """Take a request's rows from its caller's allowance. Raises RateLimited."""
+    """Take a request's rows from the allowances of its caller and its line. Raises RateLimited, TooManyRows.
+
+    What the line refuses is not drawn from the caller's.
+    """
     if meter is not None:
-        meter.rows(rows)
+        meter.check_rows(rows)
+    if model.quota is not None:
+        model.quota.request()
+        model.quota.rows(rows)
+    if meter is not None:
+        meter.draw_rows(rows)
     model.meter.row_errors += errors
     model.counted.errors += errors
 

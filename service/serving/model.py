@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.conformal import Ranks, default_policy
+from nearnorm.service.access.quota import Meter
 from nearnorm.service.drift.monitor import Drift, DriftOnset
 from nearnorm.service.inference.engine import Engine
 from nearnorm.service.inference.outputs import Outputs
@@ -71,6 +72,7 @@ class LoadedModel:
         self.seen = SeenTraffic(manifest.version, Drift(core, weakly(self._drifts)), NoveltyWatch())
         self.drift, self.novelty_watch = self.seen.drift, self.seen.novelty
         self.watched = TokenBucket(WATCHED_ROWS, 0.0)
+        self.quota: Meter | None = None  # of its line
         self.watch_problem: str | None = None  # what the watch after its swap has against it
         self.batcher: Batcher[Rows, Ran, Scores]
         self.explaining: ExplainingLane

@@ -9,14 +9,17 @@ import httpx
 import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.access import keyring
 from nearnorm.service.access.keyring import ROLES, Keyring
+from nearnorm.service.access.line_quotas import LineQuotas
 from nearnorm.service.access.quota import Meter
 from nearnorm.service.app import create_app
 from nearnorm.service.errors import RateLimited
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.tables import lines
 from nearnorm.service.settings import Settings
 from nearnorm.service.token_bucket import TokenBucket
 from tests.service.bundles import make_bundle
@@ -149,3 +152,51 @@ def test_who_waits_as_long_as_told_is_let_in(monkeypatch: pytest.MonkeyPatch) ->
     assert told.value.headers == {"Retry-After": "3"}
     now[0] += 3
     meter.rows(1)
+
+
+def test_a_line_is_held_to_its_quota_by_all_keys_together_and_no_other_line_is(
+    tmp_path: Path, payments: Bundle
+) -> None:
+    home = home_with(tmp_path, payments)
+    store = ModelStore(home / "models")
+    store.activate(store.versions()[0], by="test", model="held")
+    ledger = Ledger.at(None, home)
+    migrate(ledger)
+    with ledger.write() as connection:
+        quota = Quota(rows_per_second=10, requests_per_second=9, rows_per_request=2000)
+        lines.limit(connection, "held", quota, 1, "test")
+    ledger.close()
+    to_held = {"model": "held", "records": [RECORD] * 2000}
+    with limited(Settings(home=home), ann=Quota(rows_per_second=5000), bo=Quota()) as (client, headers):
+        assert client.post("/score", json=to_held, headers=headers["ann"]).status_code == 200
+        told = client.post("/score", json={"model": "held", "records": [RECORD]}, headers=headers["bo"])
+        detail = problem(told, 429, "rate-limited")["detail"]
+        assert detail.startswith("the model 'held' takes 10 rows a second")
+        assert int(told.headers["retry-after"]) > 100
+        problem(client.post("/score", json=to_held, headers=headers["ann"]), 429, "rate-limited")
+        assert send(client, headers["ann"], 3000).status_code == 200  # what the line refused is not drawn
+        larger = {**to_held, "records": [RECORD] * 2001}
+        problem(client.post("/score", json=larger, headers=headers["bo"]), 413, "too-many-rows")
+        assert send(client, headers["bo"], 2001).status_code == 200
+
+
+def test_a_lines_quota_is_followed_while_the_service_runs_and_forgets_nothing_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nearnorm.service.access.quota.monotonic", lambda: 100.0)
+    ledger = Ledger.at(None, tmp_path)
+    migrate(ledger)
+    quotas = LineQuotas()
+    with ledger.write() as connection:
+        lines.limit(connection, "held", Quota(requests_per_second=1), 1, "test")
+        quotas.refresh(connection)
+        meter = quotas.of("held")
+        assert meter is not None
+        meter.request()
+        quotas.refresh(connection)
+        with pytest.raises(RateLimited, match="the model 'held' takes 1 requests a second"):
+            quotas.of("held").request()  # type: ignore[union-attr]
+        lines.limit(connection, "held", Quota(), 2, "test")
+        quotas.refresh(connection)
+        assert quotas.of("held") is None
+    ledger.close()

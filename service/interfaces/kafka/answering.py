@@ -20,7 +20,7 @@ from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.replica import Replica
-from nearnorm.service.scoring.rows import counted, remembered, scored_rows, whole
+from nearnorm.service.scoring.rows import remembered, scored_rows, whole
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import BATCH_ROWS
 
@@ -88,7 +88,7 @@ class Answering:
 
     async def _of_group(self, model: LoadedModel, group: MessageGroup) -> list[TopicAnswer]:
         encoded, caller = group.encoded, self._caller
-        counted(model, encoded.count, len(encoded.errors), None)
+        model.meter.row_errors += len(encoded.errors)  # no quota: it reads as fast as it can answer
         parts = await scored_rows(model, encoded, caller, None)
         scores = whole(encoded, parts)
         noted = remembered(self._memory, model, encoded, scores, parts, caller, group.event_ids)

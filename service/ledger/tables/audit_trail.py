@@ -32,6 +32,7 @@ _OF_LINES = (  # their subject is a model's name
     "labels.left_out",
     "line.change",
     "line.create",
+    "line.limit",
     "policy.put",
     "policy.undo",
     "retrain",

@@ -1,6 +1,6 @@
-"""Lines of versions, each by its model's name: what its retrainings begin with.
+"""Lines of versions, each by its model's name: what its retrainings begin with, and what it may be asked for.
 
-A line that was never created has no row, and begins with what its champion's manifest recorded.
+A line that was never created has no row, begins with what its champion's manifest recorded, and has no limit.
 """
 
 import re
@@ -10,8 +10,10 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from nearnorm.service.ledger.database import Milliseconds, insert, metadata
+from nearnorm.service.ledger.quota import Quota
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_LIMITS = ("rows_per_second", "requests_per_second", "rows_per_request")
 
 lines = sa.Table(
     "lines",
@@ -23,6 +25,9 @@ lines = sa.Table(
     sa.Column("at", Milliseconds, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("begun", Milliseconds),  # when it began anew, after the starter; 0: before releases noted that
+    sa.Column("rows_per_second", sa.BigInteger),
+    sa.Column("requests_per_second", sa.BigInteger),
+    sa.Column("rows_per_request", sa.BigInteger),
 )
 
 
@@ -74,6 +79,20 @@ def begin(connection: sa.Connection, model: str, at: int) -> bool:
     connection.execute(insert(connection, lines).values(row).on_conflict_do_nothing(index_elements=["model"]))
     never = sa.and_(lines.c.model == model, lines.c.begun.is_(None))
     return bool(connection.execute(sa.update(lines).where(never).values(begun=at)).rowcount)
+
+
+def limit(connection: sa.Connection, model: str, quota: Quota, at: int, actor: str) -> None:
+    """Set what a line may be asked for, by all its callers together; of bodies it knows nothing."""
+    told = {name: quota.limits().get(name) for name in _LIMITS}
+    fresh = insert(connection, lines).values(model=model, at=at, actor=actor, **told)
+    connection.execute(fresh.on_conflict_do_update(index_elements=["model"], set_=told))
+
+
+def quotas(connection: sa.Connection) -> dict[str, Quota]:
+    """Of the lines that have any."""
+    some = sa.or_(*(lines.c[name].is_not(None) for name in _LIMITS))
+    query = sa.select(lines.c.model, *(lines.c[name] for name in _LIMITS)).where(some)
+    return {model: Quota(*limits) for model, *limits in connection.execute(query)}
 
 
 def find(connection: sa.Connection, model: str) -> Line | None:

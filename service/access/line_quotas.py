@@ -1,0 +1,25 @@
+"""Quotas of lines: what all callers of a line together may ask for, however many keys they have."""
+
+import sqlalchemy as sa
+
+from nearnorm.service.access.quota import Meter
+from nearnorm.service.ledger.tables import lines
+
+
+class LineQuotas:
+    """The meters of lines in memory. `refresh` runs every second or two."""
+
+    def __init__(self) -> None:
+        self._meters: dict[str, Meter] = {}
+
+    def refresh(self, connection: sa.Connection) -> None:
+        """A meter stays while its quota does: what was used of it is not forgotten."""
+        found = {}
+        for model, quota in lines.quotas(connection).items():
+            old = self._meters.get(model)
+            kept = old is not None and old.quota == quota
+            found[model] = old if old and kept else Meter(quota, f"the model {model!r} takes")
+        self._meters = found
+
+    def of(self, model: str) -> Meter | None:
+        return self._meters.get(model)
