@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.api.review.skips import REASONS as SKIP_REASONS
 from nearnorm.service.pages.frame import words
 from nearnorm.service.pages.frame.static_files import url_of
 from nearnorm.service.pages.frame.views import VIEWS
+from nearnorm.service.pages.frame.visitor import Visitor
+from nearnorm.service.serving.registry import Registry
 
 if TYPE_CHECKING:
     import jinja2
@@ -35,10 +38,20 @@ async def page(
     status: int = 200,
     **context: Any,  # noqa: ANN401 - what templates read
 ) -> HTMLResponse:
-    """A template with `context`, `visitor` and `path`, as an answer."""
-    context |= {"visitor": getattr(request.state, "visitor", None), "path": request.url.path}
+    """A template with `context`, `visitor`, `path` and the models that he may choose, as an answer."""
+    visitor = getattr(request.state, "visitor", None)
+    context |= {"visitor": visitor, "path": request.url.path, "models": models_of(request, visitor)}
+    context["shown"] = request.query_params.get("model") or DEFAULT_MODEL
     html = await asyncio.to_thread(_rendered, template, context)
     return HTMLResponse(html, status, HEADERS)
+
+
+def models_of(request: Request, visitor: Visitor | None) -> list[str]:
+    """What a visitor may choose from: the models that he sees, by name."""
+    if visitor is None:
+        return []
+    registry: Registry = request.app.state.registry
+    return sorted(filter(visitor.caller.lines.sees, registry.loaded()))
 
 
 def _rendered(template: str, context: dict[str, Any]) -> str:
@@ -59,6 +72,7 @@ def _environment() -> "jinja2.Environment":
     found.globals |= {
         "static": url_of,
         "views": VIEWS,
+        "of_model": {view.path for view in VIEWS},
         "why": words.WHY,
         "why_short": words.WHY_SHORT,
         "skip_reasons": SKIP_REASONS,
