@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import Caller, check_sees_every
-from nearnorm.service.api.dependencies import Why, body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import Why, body_of, described, model_of, needs, read, services_of
 from nearnorm.service.feedback import analysts
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.feedback import quarantine
@@ -17,6 +17,10 @@ from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, Qua
 
 router = APIRouter(prefix="/analysts", tags=["analysts"])
 
+Model = Annotated[
+    str | None,
+    Query(description="The only model that it holds in. Without: every one, for a key that sees all."),
+]
 By = Annotated[LabellerKind, Query(description="Whether `name` is an analyst's, or that of an API key.")]
 
 
@@ -38,11 +42,14 @@ class Analyst(BaseModel):
 
 
 class InQuarantine(BaseModel):
+    """`model`: the one that it holds in; without: every one."""
+
     kind: LabellerKind
     name: str
     at: str
     by: str
     why: str
+    model: str | None = None
 
 
 class AnalystPage(BaseModel):
@@ -80,19 +87,21 @@ async def list_analysts(
 async def tallied(request: Request, caller: Caller, limit: int, cursor: int) -> AnalystPage:
     """A page of analysts, and all who are in quarantine; of what was said in the models that the caller sees.
 
-    Quarantine is every model's: who is bound to some is not told of it.
+    Of quarantine that holds in every model those are told who see all.
     """
     lines = caller.lines
 
     def seen(connection: sa.Connection) -> tuple[list[Tally], list[Quarantine]]:
         in_force = quarantine.every(connection) if lines.is_every else []
-        return tallies(connection, limit + 1, cursor, lines), in_force
+        of_lines = quarantine.of_lines(connection, lines)
+        return tallies(connection, limit + 1, cursor, lines), in_force + of_lines
 
     found, in_force = await services_of(request).ledger.seen(seen)
     return AnalystPage(
         analysts=[_with_share(tally) for tally in found[:limit]],
         quarantine=[
-            InQuarantine(kind=q.kind, name=q.name, at=iso(q.at), by=q.actor, why=q.why) for q in in_force
+            InQuarantine(kind=q.kind, name=q.name, at=iso(q.at), by=q.actor, why=q.why, model=q.model)
+            for q in in_force
         ],
         next=str(cursor + limit) if len(found) > limit else None,
     )
@@ -102,21 +111,30 @@ async def tallied(request: Request, caller: Caller, limit: int, cursor: int) -> 
     "/{name:path}/quarantine", response_model_exclude_none=True, openapi_extra=described(QuarantineRequest)
 )
 async def post_quarantine(
-    request: Request, name: str, caller: Annotated[Caller, needs("operate")], by: By = "analyst"
+    request: Request,
+    name: str,
+    caller: Annotated[Caller, needs("operate")],
+    by: By = "analyst",
+    model: Model = None,
 ) -> QuarantineChanged:
     """Their labels and retractions stop counting at once, and the next model forgets them."""
     why = read(await body_of(request), QuarantineRequest).why
-    return await silenced(request, caller, by, name, why)
+    return await silenced(request, caller, by, name, why, model)
 
 
 async def silenced(
-    request: Request, caller: Caller, by: LabellerKind, name: str, why: str
+    request: Request, caller: Caller, by: LabellerKind, name: str, why: str, model: str | None
 ) -> QuarantineChanged:
-    """Put somebody in quarantine, for all replicas. Raises Forbidden, InvalidRequest, Conflict."""
-    check_sees_every(caller, "quarantine")
+    """Put somebody in quarantine, for all replicas.
+
+    Raises Forbidden, UnknownModel, InvalidRequest, NotFound, Conflict.
+    """
+    _check(request, caller, model)
     services = services_of(request)
     rule = services.rule
-    changed = await services.ledger.written(lambda c: analysts.put(c, by, name, why, caller.name, rule))
+    changed = await services.ledger.written(
+        lambda c: analysts.put(c, by, name, why, caller.name, rule, model)
+    )
     await services.ledger.threaded(services.follower.refresh)
     return QuarantineChanged.model_validate(changed, from_attributes=True)
 
@@ -127,6 +145,7 @@ async def delete_quarantine(
     name: str,
     caller: Annotated[Caller, needs("operate")],
     by: By = "analyst",
+    model: Model = None,
     why: Annotated[
         str,
         Query(
@@ -137,18 +156,29 @@ async def delete_quarantine(
     ] = "",
 ) -> QuarantineChanged:
     """Their labels count again, as if they had always done."""
-    return await heard_again(request, caller, by, name, why)
+    return await heard_again(request, caller, by, name, why, model)
 
 
 async def heard_again(
-    request: Request, caller: Caller, by: LabellerKind, name: str, why: str
+    request: Request, caller: Caller, by: LabellerKind, name: str, why: str, model: str | None
 ) -> QuarantineChanged:
-    """End somebody's quarantine, for all replicas. Raises Forbidden, InvalidRequest, Conflict."""
-    check_sees_every(caller, "quarantine")
+    """End somebody's quarantine, for all replicas.
+
+    Raises Forbidden, UnknownModel, InvalidRequest, NotFound.
+    """
+    _check(request, caller, model)
     services = services_of(request)
-    changed = await services.ledger.written(lambda c: analysts.release(c, by, name, why, caller.name))
+    changed = await services.ledger.written(lambda c: analysts.release(c, by, name, why, caller.name, model))
     await services.ledger.threaded(services.follower.refresh)
     return QuarantineChanged.model_validate(changed, from_attributes=True)
+
+
+def _check(request: Request, caller: Caller, model: str | None) -> None:
+    """Quarantine in every model is for who sees all."""
+    if model is None:
+        check_sees_every(caller, "quarantine without a model")
+    else:
+        model_of(request, model)
 
 
 def _with_share(tally: Tally) -> Analyst:

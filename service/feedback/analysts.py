@@ -29,9 +29,15 @@ class QuarantineEffect(Struct, frozen=True):
 
 
 def put(
-    connection: sa.Connection, kind: LabellerKind, name: str, why: str, actor: str, rule: Rule
+    connection: sa.Connection,
+    kind: LabellerKind,
+    name: str,
+    why: str,
+    actor: str,
+    rule: Rule,
+    model: str | None = None,
 ) -> QuarantineEffect:
-    """Nothing that `name` said counts any more, until `release`.
+    """Nothing that `name` said of a model, or (None) of any, counts any more, until `release`.
 
     A training under way has read it: it is cancelled, and done again without.
     Raises InvalidRequest for no reason, NotFound for somebody who never labelled, Conflict for twice.
@@ -41,34 +47,46 @@ def put(
         raise InvalidRequest("why: give a reason", field="why")
     change = tick(connection, "labels")
     name = labeller(connection, kind, name)
-    found = next((q for q in quarantine.every(connection) if (q.kind, q.name) == (kind, name)), None)
+    found = quarantine.find(connection, kind, name, model)
     if found:
         raise Conflict(f"{kind} {name!r} is in quarantine since {iso(found.at)}: {found.why}")
-    records = labels.records_of(connection, kind, name)
+    records = labels.records_of(connection, kind, name, model)
     if not records:
-        raise NotFound(f"no label was ever {_spoken(kind)} {name!r}: see GET /analysts", field="name")
-    quarantine.add(connection, Quarantine(kind, name, now_ms(), actor, why))
+        where = "" if model is None else f" for model {model!r}"
+        raise NotFound(f"no label was ever {_spoken(kind)} {name!r}{where}: see GET /analysts", field="name")
+    quarantine.add(connection, Quarantine(kind, name, now_ms(), actor, why, model))
     count = _sum_up(connection, change, records)
-    again = [_begin_again(connection, model, rule, actor) for model in records]
+    again = [_begin_again(connection, of, rule, actor) for of in records]
     job_id = next((job_id for job_id in again if job_id), None)
-    again_by = {"job_id": job_id} if job_id else {}
-    audit.note(connection, actor, audit.QUARANTINE[0], f"{kind} {name}", why=why, records=count, **again_by)
-    _announce(connection, "began", kind, name, actor)
+    told = _model(model) | ({"job_id": job_id} if job_id else {})
+    audit.note(connection, actor, audit.QUARANTINE[0], f"{kind} {name}", why=why, records=count, **told)
+    _announce(connection, "began", kind, name, actor, model)
     return QuarantineEffect(kind, name, count, job_id)
 
 
 def release(
-    connection: sa.Connection, kind: LabellerKind, name: str, why: str, actor: str
+    connection: sa.Connection,
+    kind: LabellerKind,
+    name: str,
+    why: str,
+    actor: str,
+    model: str | None = None,
 ) -> QuarantineEffect:
-    """All that `name` said counts again, in its old order. Raises NotFound for somebody not in quarantine."""
+    """All that `name` said of a model, or (None) of any, counts again, in its old order.
+
+    What was put into quarantine for one model is released there, and what was for all is for all.
+    Raises NotFound for somebody who is not in quarantine there.
+    """
     why = _reason(why)
     change = tick(connection, "labels")
     name = labeller(connection, kind, name)
-    if not quarantine.remove(connection, kind, name):
-        raise NotFound(f"no {kind} {name!r} is in quarantine: see GET /analysts", field="name")
-    count = _sum_up(connection, change, labels.records_of(connection, kind, name))
-    audit.note(connection, actor, audit.QUARANTINE[1], f"{kind} {name}", why=why, records=count)
-    _announce(connection, "ended", kind, name, actor)
+    if not quarantine.remove(connection, kind, name, model):
+        where = "in every model" if model is None else f"for model {model!r} alone"
+        raise NotFound(f"no {kind} {name!r} is in quarantine {where}: see GET /analysts", field="name")
+    count = _sum_up(connection, change, labels.records_of(connection, kind, name, model))
+    told = _model(model)
+    audit.note(connection, actor, audit.QUARANTINE[1], f"{kind} {name}", why=why, records=count, **told)
+    _announce(connection, "ended", kind, name, actor, model)
     return QuarantineEffect(kind, name, count)
 
 
@@ -78,8 +96,14 @@ def labeller(connection: sa.Connection, kind: LabellerKind, name: str) -> str:
     return name if kind == "key" else next(known, name)
 
 
-def _announce(connection: sa.Connection, event: str, kind: LabellerKind, name: str, actor: str) -> None:
-    body = {"labeller": kind, "name": name, "by": actor}
+def _model(model: str | None) -> dict[str, str]:
+    return {} if model is None else {"model": model}
+
+
+def _announce(
+    connection: sa.Connection, event: str, kind: LabellerKind, name: str, actor: str, model: str | None
+) -> None:
+    body = {"labeller": kind, "name": name, "by": actor, **_model(model)}
     outbox.announce(connection, "quarantine", event, f"quarantine:{kind} {name}", body)
 
 

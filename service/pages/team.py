@@ -50,7 +50,10 @@ async def get_team(
         analysts=tallied.analysts,
         next=tallied.next,
         quarantine=tallied.quarantine,
-        silenced={(one.kind, one.name) for one in tallied.quarantine},
+        silenced={
+            one.name for one in tallied.quarantine if one.kind == "analyst" and one.model in (None, model)
+        },
+        sees_every=visitor.caller.lines.is_every,
     )
 
 
@@ -67,7 +70,8 @@ async def post_take_back(request: Request, visitor: Operator) -> Response:
 async def post_quarantine(request: Request, visitor: Operator) -> Response:
     """As POST /analysts/{name}/quarantine."""
     form = await form_of(request)
-    await analysts.silenced(request, visitor.caller, _kind(form), form.need("name"), form.need("why"))
+    where = _where(visitor, form)
+    await analysts.silenced(request, visitor.caller, _kind(form), form.need("name"), form.need("why"), where)
     return _back(form, "quarantine")
 
 
@@ -76,7 +80,8 @@ async def post_release(request: Request, visitor: Operator) -> Response:
     """As DELETE /analysts/{name}/quarantine."""
     form = await form_of(request)
     why = form.get("why") or ""
-    await analysts.heard_again(request, visitor.caller, _kind(form), form.need("name"), why)
+    where = form.get("held") or None
+    await analysts.heard_again(request, visitor.caller, _kind(form), form.need("name"), why, where)
     return _back(form, "release")
 
 
@@ -99,6 +104,11 @@ _DONE = {
 
 def _model(form: Form) -> str:
     return form.get("model") or "default"
+
+
+def _where(visitor: Operator, form: Form) -> str | None:
+    """The model that a quarantine shall hold in; None: every one, if that is asked for, and seen."""
+    return None if visitor.caller.lines.is_every and form.get("everywhere") else _model(form)
 
 
 def _kind(form: Form) -> LabellerKind:

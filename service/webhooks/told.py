@@ -66,7 +66,8 @@ def _budget(event: str, data: dict[str, Any]) -> str:
 
 def _quarantine(event: str, data: dict[str, Any]) -> str:
     verb = "counts no more (quarantine)" if event == "began" else "counts again"
-    return f"What {data['labeller']} {data['name']} says {verb}"
+    where = f" of model {data['model']}" if "model" in data else ""
+    return f"What {data['labeller']} {data['name']} says{where} {verb}"
 
 
 def _model(event: str, data: dict[str, Any]) -> str:

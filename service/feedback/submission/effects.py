@@ -173,7 +173,7 @@ def effects(
     confirmed = labels.anomalies(connection, on.model, _reviewable(on.manifest))
     bound = statements.bound
     digests = sorted({one.label.digest for one in bound})
-    silenced = quarantine.silenced(connection)
+    silenced = quarantine.silenced(connection, sent.model)
     nothing = LabelHistory([], silenced)
     return Effects(
         len(digests),

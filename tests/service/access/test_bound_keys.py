@@ -23,7 +23,7 @@ from nearnorm.service.ledger.tables.jobs import jobs
 from nearnorm.service.ledger.tables.webhooks import outbox
 from nearnorm.service.settings import Settings
 from tests.service.access.signing_in import Guarded
-from tests.service.asking import STRANGE, problem
+from tests.service.asking import RECORD, STRANGE, problem
 from tests.service.process.test_server import command, environment
 from tests.service.running import serving
 from tests.service.waiting import until
@@ -144,10 +144,24 @@ def test_an_erasure_by_a_bound_key_reaches_its_own_models_alone(tenants: Guarded
     problem(asked(tenants, "acme", "GET", f"/feedback/{receipts['beta']}"), 404, "not-found")
 
 
-def test_quarantine_is_for_who_sees_all(tenants: Guarded) -> None:
-    refused = asked(tenants, "acme", "POST", "/analysts/mei/quarantine", json={"why": "because"})
+def test_a_bound_key_puts_somebody_into_quarantine_in_a_model_of_its_own_and_in_no_other(
+    tenants: Guarded,
+) -> None:
+    path, why = "/analysts/mei/quarantine", {"why": "because"}
+    refused = asked(tenants, "acme", "POST", path, json=why)
     assert "every model" in problem(refused, 403, "forbidden")["detail"]
     assert asked(tenants, "acme", "GET", "/analysts").json() == {"analysts": [], "quarantine": []}
+    body = {"labels": [{"record": RECORD, "label": "normal", "analyst": "mei"}]}
+    for tenant, model in (("acme", MINE), ("beta", THEIRS)):
+        assert asked(tenants, tenant, "POST", "/feedback", json={"model": model, **body}).status_code == 201
+    theirs = {"model": THEIRS}
+    problem(asked(tenants, "acme", "POST", path, params=theirs, json=why), 404, "unknown-model")
+    assert asked(tenants, "acme", "POST", path, params={"model": MINE}, json=why).json()["records"] == 1
+    (held,) = asked(tenants, "acme", "GET", "/analysts").json()["quarantine"]
+    assert held["model"] == MINE
+    assert asked(tenants, "beta", "GET", "/analysts").json()["quarantine"] == []
+    (receipt,) = asked(tenants, "beta", "GET", "/feedback", params=theirs).json()["receipts"]
+    assert receipt["status"] == "waiting"
 
 
 def test_a_session_says_what_its_key_is_bound_to(tenants: Guarded) -> None:

@@ -120,13 +120,13 @@ def _judged(seen: sa.ColumnElement[bool]) -> sa.Select[tuple[str, bool, bool]]:
 
 def _newest(seen: sa.ColumnElement[bool]) -> sa.Select[tuple[object, ...]]:
     """Labels with their `place` among those of their analyst on their record: 1 is the newest."""
-    silenced = is_silenced(labels.c.analyst, labels.c.actor)
+    silenced = is_silenced(labels.c.model, labels.c.analyst, labels.c.actor)
     retraction = labels.alias()
     retracted_by = (
         sa.select(retraction.c.analyst)
         .where(
             retraction.c.retracts == labels.c.feedback_id,
-            ~is_silenced(retraction.c.analyst, retraction.c.actor),
+            ~is_silenced(retraction.c.model, retraction.c.analyst, retraction.c.actor),
         )
         .limit(1)
         .scalar_subquery()

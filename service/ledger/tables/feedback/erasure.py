@@ -44,6 +44,7 @@ def erase_analyst(connection: sa.Connection, analyst: str, pseudonym: str, lines
         quarantine.rename_analyst(connection, analyst, pseudonym)
     else:
         quarantine.extend_to(connection, analyst, pseudonym)
+    quarantine.rename_in_lines(connection, analyst, pseudonym, lines)
     audit.rename_analyst(connection, analyst, pseudonym, lines)
     return connection.execute(blank).rowcount
 

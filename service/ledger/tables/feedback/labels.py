@@ -114,7 +114,7 @@ def append(
     model = statements[0].model
     if before is None:
         before = about(connection, model, by_digest)
-    silenced = quarantine.silenced(connection)
+    silenced = quarantine.silenced(connection, model)
     histories = {
         digest: before.get(digest, LabelHistory([], silenced)).followed_by(new, change)
         for digest, new in by_digest.items()
@@ -193,7 +193,7 @@ def about(connection: sa.Connection, model: str, digests: Iterable[str]) -> Hist
         )
         for digest, *columns in connection.execute(query).all():  # one by one takes twice the time
             statements[digest].append(Statement(*columns))
-    silenced = quarantine.silenced(connection)
+    silenced = quarantine.silenced(connection, model)
     return {digest: LabelHistory(found, silenced) for digest, found in statements.items()}
 
 
@@ -211,13 +211,17 @@ def rate(connection: sa.Connection, analyst: str, actor: str, since: int, until:
     return int(count), int(oldest)
 
 
-def records_of(connection: sa.Connection, kind: LabellerKind, name: str) -> dict[str, set[str]]:
-    """The records that somebody spoke of, as digests by model."""
+def records_of(
+    connection: sa.Connection, kind: LabellerKind, name: str, model: str | None = None
+) -> dict[str, set[str]]:
+    """The records that somebody spoke of, as digests by model: by this one alone, or (None) all."""
     whose = labels.c.analyst if kind == "analyst" else labels.c.actor
     found: dict[str, set[str]] = defaultdict(set)
     query = sa.select(labels.c.model, labels.c.digest).where(whose == name).distinct()
-    for model, digest in connection.execute(query):
-        found[model].add(digest)
+    if model is not None:
+        query = query.where(labels.c.model == model)
+    for of, digest in connection.execute(query):
+        found[of].add(digest)
     return found
 
 
@@ -255,7 +259,9 @@ def learnt(
         sa.select(labels.c.feedback_id, labels.c.digest, labels.c.score_before, verdicts.c.verdict)
         .join(verdicts, sa.and_(verdicts.c.model == labels.c.model, verdicts.c.digest == labels.c.digest))
         .where(labels.c.model == model, labels.c.change <= up_to, labels.c.job_id.is_(None))
-        .where(verdicts.c.verdict != "conflict", ~is_silenced(labels.c.analyst, labels.c.actor))
+        .where(
+            verdicts.c.verdict != "conflict", ~is_silenced(labels.c.model, labels.c.analyst, labels.c.actor)
+        )
     )
     for feedback_id, digest, scored, verdict in connection.execute(query).all():
         found = by_digest.get(digest)

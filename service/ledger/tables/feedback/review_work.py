@@ -98,7 +98,8 @@ def _compared(window: sa.ColumnElement[bool]) -> sa.Select[tuple[int, ...]]:
     """By the newest label of every analyst on a record, unless taken back, or they are in quarantine."""
     retraction = labels.alias()
     taken_back = sa.exists().where(
-        retraction.c.retracts == labels.c.feedback_id, ~is_silenced(retraction.c.analyst, retraction.c.actor)
+        retraction.c.retracts == labels.c.feedback_id,
+        ~is_silenced(retraction.c.model, retraction.c.analyst, retraction.c.actor),
     )
     place = sa.func.row_number().over(
         partition_by=(labels.c.digest, labels.c.analyst), order_by=labels.c.number.desc()
@@ -115,7 +116,7 @@ def _compared(window: sa.ColumnElement[bool]) -> sa.Select[tuple[int, ...]]:
             window,
             labels.c.label != "retract",
             labels.c.digest != ERASED,
-            ~is_silenced(labels.c.analyst, labels.c.actor),
+            ~is_silenced(labels.c.model, labels.c.analyst, labels.c.actor),
         )
         .subquery()
     )
