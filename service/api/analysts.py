@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import Caller, check_sees_every
-from nearnorm.service.api.dependencies import Why, body_of, described, model_of, needs, read, services_of
+from nearnorm.service.api.dependencies import Why, body_of, check_model, described, needs, read, services_of
 from nearnorm.service.feedback import analysts
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.feedback import quarantine
@@ -178,7 +178,7 @@ def _check(request: Request, caller: Caller, model: str | None) -> None:
     if model is None:
         check_sees_every(caller, "quarantine without a model")
     else:
-        model_of(request, model)
+        check_model(request, model)
 
 
 def _with_share(tally: Tally) -> Analyst:

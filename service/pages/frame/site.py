@@ -51,7 +51,7 @@ def models_of(request: Request, visitor: Visitor | None) -> list[str]:
     if visitor is None:
         return []
     registry: Registry = request.app.state.registry
-    return sorted(filter(visitor.caller.lines.sees, registry.loaded()))
+    return sorted(filter(visitor.caller.lines.sees, registry.lines()))
 
 
 def _rendered(template: str, context: dict[str, Any]) -> str:
