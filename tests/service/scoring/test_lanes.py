@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from hypothesis import given
+from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from nearnorm.models.bundle.bundle import Bundle
@@ -55,6 +56,7 @@ def test_a_request_beside_another_lines_flood_is_read_in_the_turn_in_which_it_co
     assert len(turns) > 40  # the flood goes on meanwhile, a request in each turn
 
 
+@example_settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from("abcd"), max_size=8), max_size=12))
 def test_each_line_keeps_its_order_and_its_next_request_waits_for_one_of_each_other_at_most(
     arrivals: list[list[str]],
