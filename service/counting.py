@@ -1,20 +1,23 @@
 """Events counted over windows, whichever door they come by: what is kept is in the ledger, a line's own."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from nearnorm.models.aggregates.counting import KeyName, WindowCounts, key_names, numbers
+from nearnorm.models.aggregates.counting import Ended, KeyName, WindowCounts, key_names, numbers
 from nearnorm.models.aggregates.counting import counted as counted_by
-from nearnorm.models.aggregates.declaration import SECOND, Aggregates
+from nearnorm.models.aggregates.declaration import SECOND, Aggregates, KeyColumn
 from nearnorm.models.aggregates.key_events import KeyedEvent, KeyEvents, Row
 from nearnorm.models.data.times import SECONDS_OF_A_DAY
 from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import aggregate_keys
 
 MOST_EVENTS = 1_000
 """That are counted in one transaction."""
 _MS = SECOND // 1_000
+_KEYS_TOGETHER = 1_000
 
 
 def count_in(
@@ -45,10 +48,39 @@ def keep(
     aggregate_keys.put(connection, model, {name: one.dump() for name, one in kept.items()}, until)
 
 
+@contextmanager
+def taking_over(ledger: Ledger, model: str, aggregates: Aggregates) -> Iterator[Ended]:
+    """What is told of the keys of a history is kept beside what is kept of them already."""
+    waiting: dict[KeyName, KeyEvents] = {}
+
+    def take() -> None:
+        with ledger.write() as connection:
+            aggregate_keys.lock(connection, model)
+            stored = aggregate_keys.read(connection, model, waiting.keys())
+            for name, found in stored.items():
+                for event in KeyEvents(_columns(aggregates)[name[0]], found).events():
+                    waiting[name].count(event)
+            keep(connection, model, aggregates, waiting)
+        waiting.clear()
+
+    def ended(name: KeyName, kept: KeyEvents) -> None:
+        waiting[name] = kept
+        if len(waiting) >= _KEYS_TOGETHER:
+            take()
+
+    yield ended
+    if waiting:
+        take()
+
+
+def _columns(aggregates: Aggregates) -> dict[str, KeyColumn]:
+    return {column.name: column for column in aggregates.keys}
+
+
 def _kept(
     connection: sa.Connection, model: str, aggregates: Aggregates, events: Collection[KeyedEvent]
 ) -> dict[KeyName, KeyEvents]:
-    columns = {column.name: column for column in aggregates.keys}
+    columns = _columns(aggregates)
     names = {name for event in events for name in key_names(event, aggregates)}
     stored = aggregate_keys.read(connection, model, names)
     return {name: KeyEvents(columns[name[0]], stored.get(name)) for name in names}

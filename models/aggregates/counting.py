@@ -1,6 +1,6 @@
 """Events in the order they came -> their numbers, and what is kept of each key."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +11,8 @@ from nearnorm.models.data.times import SECONDS_OF_A_DAY
 
 KeyName = tuple[str, int]
 """A column of keys, and a key's digest."""
+Ended = Callable[[KeyName, KeyEvents], object]
+"""Who is told what is kept of a key after its last event."""
 AHEAD = SECONDS_OF_A_DAY * SECOND
 """How far a time may be ahead of the clock here; beyond it is a wrong one, and not counted."""
 

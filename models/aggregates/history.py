@@ -4,13 +4,13 @@ In memory are 8 bytes a record for its time, its id, every column that is counte
 16 for the order; what is kept is of one key at a time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct
 
-from nearnorm.models.aggregates.counting import AHEAD, KeyName
+from nearnorm.models.aggregates.counting import AHEAD, Ended
 from nearnorm.models.aggregates.declaration import SECOND, Aggregates, KeyColumn
 from nearnorm.models.aggregates.events import LARGEST_AMOUNT, NO_VALUE, NOT_SUMMED, name_digest
 from nearnorm.models.aggregates.key_events import KeyedEvent, KeyEvents, Row
@@ -18,7 +18,6 @@ from nearnorm.models.data.tables import RowError, by_distinct, to_arrays
 from nearnorm.models.errors import DataError
 
 MISSING_KEY = 0
-Ended = Callable[[KeyName, KeyEvents], object]
 
 
 class EventHistory(Struct, frozen=True, eq=False):

@@ -7,7 +7,7 @@ order (math.fsum), and a record sees only what is older than it by more than eve
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -121,6 +121,13 @@ class KeyEvents:
             names.insert(at, event.names[name])
         self._let_go()
         return True
+
+    def events(self) -> Iterator[KeyedEvent]:
+        """What is kept, as it came but for keys."""
+        for at, (time, id_) in enumerate(zip(self._times, self._ids, strict=True)):
+            amounts = {name: column[at] for name, column in self._amounts.items()}
+            names = {name: column[at] for name, column in self._names.items()}
+            yield KeyedEvent(time, id_, (), amounts, names)
 
     def is_late(self, time: int) -> bool:
         """Whether a record of that time comes after one that it should have come before."""

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from nearnorm.models.aggregates.counting import Ended
 from nearnorm.models.aggregates.declaration import Aggregates
-from nearnorm.models.aggregates.history import Ended, as_columns, history_numbers, read_history
+from nearnorm.models.aggregates.history import as_columns, history_numbers, read_history
 from nearnorm.models.data.files.find import refuse_overwriting
 from nearnorm.models.data.files.format import FOUND, FileFormat
 from nearnorm.models.data.files.parts import Parts, open_parts

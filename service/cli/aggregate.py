@@ -9,6 +9,10 @@ import typer
 
 from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separator, file_format
 from nearnorm.models.errors import ConfigError
+from nearnorm.service import counting
+from nearnorm.service.cli.keys import in_ledger
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.tables.lines import problem_of_name
 
 if TYPE_CHECKING:
     from nearnorm.models.aggregates.declaration import Aggregates
@@ -18,6 +22,13 @@ def aggregate(
     data: Annotated[str, typer.Argument(help="CSV or Parquet: a file, folder, quoted glob or s3:// URL.")],
     schema: Annotated[Path, typer.Option(help="A TOML file with the table \\[aggregates].")],
     out: Annotated[Path, typer.Option(help="A .csv or .parquet file for the rows with their numbers.")],
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Keep in the ledger what is kept of DATA, so that this model's stream goes on from there.",
+        ),
+    ] = None,
     csv_separator: Separator = None,
     csv_encoding: Encoding = None,
     csv_decimal: Decimal = None,
@@ -27,9 +38,20 @@ def aggregate(
     from nearnorm.models.aggregates.declaration import SECOND
     from nearnorm.service.batch.aggregate_file import aggregate_file
 
+    if into is not None and (problem := problem_of_name(into)):
+        raise ConfigError(f"--into: {problem}")
     aggregates = _declared(schema)
     files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
-    rows = aggregate_file(data, aggregates, out, int(time.time() * SECOND), files, _warn)
+    now = int(time.time() * SECOND)
+
+    def aggregated_into(ledger: Ledger) -> int:
+        with counting.taking_over(ledger, str(into), aggregates) as ended:
+            return aggregate_file(data, aggregates, out, now, files, _warn, ended)
+
+    if into is None:
+        rows = aggregate_file(data, aggregates, out, now, files, _warn)
+    else:
+        rows = in_ledger(aggregated_into)
     typer.echo(f"{out}: {rows:,} rows, with {', '.join(aggregates.features)}")
 
 

@@ -3,9 +3,11 @@
 import random
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
@@ -15,6 +17,7 @@ from nearnorm.models.aggregates.history import as_columns, history_numbers, read
 from nearnorm.models.aggregates.key_events import KeyedEvent, Row
 from nearnorm.service import counting
 from nearnorm.service.access.erasure import Reach, forget_record
+from nearnorm.service.batch.aggregate_file import aggregate_file
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger, ledger_url
 from nearnorm.service.ledger.migrate import migrate
@@ -103,6 +106,18 @@ def test_batches_that_are_undone_or_come_twice_give_the_numbers_of_the_whole_his
             assert row == expected[record["payment"]]
         if rng.random() < 0.7:  # else killed after it
             at += len(batch)
+
+
+def test_a_stream_goes_on_from_where_the_history_ends(ledger: Ledger, tmp_path: Path) -> None:
+    aggregates = declared("60s")
+    records = sorted(made(300), key=lambda r: (r["at"], r["payment"]))
+    expected = whole(records, aggregates)
+    count(ledger, records[140:160], aggregates)  # came before the history was taken over
+    pq.write_table(pa.Table.from_pylist(records[:150]), tmp_path / "history.parquet")
+    with counting.taking_over(ledger, "m", aggregates) as ended:
+        source, out = str(tmp_path / "history.parquet"), tmp_path / "counted.parquet"
+        aggregate_file(source, aggregates, out, now_ms() * 1_000, ended=ended)
+    assert count(ledger, records[150:], aggregates) == expected[150:]
 
 
 def test_several_who_count_at_once_lose_nothing(ledger: Ledger) -> None:

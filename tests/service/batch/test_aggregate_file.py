@@ -1,5 +1,6 @@
 """`nearnorm aggregate` as a user calls it, and what can be wrong with a history."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,13 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from nearnorm.models.aggregates.declaration import SECOND
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.service.batch.aggregate_file import aggregate_file
+from nearnorm.service.ledger.database import Ledger, ledger_url
+from nearnorm.service.ledger.tables.aggregate_keys import aggregate_keys
 from tests.models.aggregates.declarations import payments
 
 NOW = 2_000_000_000 * SECOND
@@ -119,7 +123,7 @@ def test_the_command_tells_what_it_wrote_and_what_is_wrong(tmp_path: Path) -> No
     (tmp_path / "none.toml").write_text("[schema.x]\n")
     data = written(tmp_path / "history.csv")
 
-    def aggregate(schema: str) -> subprocess.CompletedProcess[str]:
+    def aggregate(schema: str, *more: str) -> subprocess.CompletedProcess[str]:
         nearnorm = str(Path(sys.executable).with_name("nearnorm"))
         command = [
             nearnorm,
@@ -129,11 +133,22 @@ def test_the_command_tells_what_it_wrote_and_what_is_wrong(tmp_path: Path) -> No
             tmp_path / schema,
             "--out",
             tmp_path / "counted.csv",
+            *more,
         ]
-        return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        environment = os.environ | {"NEARNORM_HOME": str(tmp_path / "home")}
+        return subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, check=False, env=environment
+        )
 
-    done = aggregate("schema.toml")
+    (tmp_path / "home").mkdir()
+    done = aggregate("schema.toml", "--into", "payments")
     assert done.stdout == f"{tmp_path}/counted.csv: 5 rows, with card_count_1m, card_amount_1h\n", done.stderr
+    ledger = Ledger(ledger_url(None, tmp_path / "home"))
+    with ledger.read() as connection:
+        kept = connection.execute(sa.select(aggregate_keys.c.model, aggregate_keys.c.key_column)).all()
+    ledger.close()
+    assert [tuple(row) for row in kept] == [("payments", "card")]
+    assert "--into: '*' cannot be a model's name" in aggregate("schema.toml", "--into", "*").stderr
     refused = aggregate("none.toml")
     assert (refused.returncode, refused.stderr) == (
         2,
