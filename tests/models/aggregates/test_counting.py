@@ -153,6 +153,7 @@ def test_the_bounds_of_what_is_kept_change_no_number(seed: int, most: int) -> No
     came = sorted(records, key=lambda r: (r["at"] + rng.uniform(0, late), r["payment"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(key_events, "MOST_EVENTS", most + 20)  # more than come in twice the lateness
+        patch.setattr(key_events, "SPARE", 0)
         by_time = sorted(records, key=lambda r: (r["at"], r["payment"]))
         ids = [record["payment"] for record in by_time]
         in_order = dict(zip(ids, one_by_one(aggregates, by_time), strict=True))
