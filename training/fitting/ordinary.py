@@ -10,15 +10,15 @@ import numpy as np
 RANKS = (0.6, 0.7)
 """Mean rank of the labelled ones' reconstruction error among held-out rows for wholly ordinary, and not at
 all."""
-SURE = 10
-"""Labelled anomalies from which on that is believed; of fewer in proportion."""
+LABELS = (5, 10)
+"""Labelled anomalies of which that is not believed, and wholly: a mean of five ranks is a rough one."""
 
 
 def ordinary(held_out: np.ndarray, anomalous: np.ndarray) -> float:
-    """From 0 (not at all, or there are no labels to tell by) to 1, by reconstruction errors [H] and [A]."""
-    if not len(anomalous):
+    """From 0 (not at all, or there are too few to tell by) to 1, by reconstruction errors [H] and [A]."""
+    if len(anomalous) <= LABELS[0]:
         return 0.0
     ordered = np.sort(held_out)
     below = [np.searchsorted(ordered, anomalous, side) for side in ("left", "right")]
     rank = float(np.mean(below)) / len(ordered)
-    return float(np.interp(rank, RANKS, (1.0, 0.0))) * min(len(anomalous) / SURE, 1.0)
+    return float(np.interp(rank, RANKS, (1.0, 0.0)) * np.interp(len(anomalous), LABELS, (0.0, 1.0)))

@@ -33,7 +33,7 @@ def test_the_mlp_moves_a_logit_only_so_far_in_torch_and_in_the_graph() -> None:
 def test_trees_have_more_of_the_logit_where_labelled_anomalies_look_like_any_record_in_the_graph_too() -> (
     None
 ):
-    data, truth = sample()
+    data, truth = sample(labelled=10)
     unusual = fit(data, quick(), seed=0).detector
     any_record = np.flatnonzero(truth == 0)[:10]
     labels = np.full(len(truth), -1, dtype=np.int8)
