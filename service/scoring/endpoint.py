@@ -79,6 +79,9 @@ INLINE_ROWS = 2_000
 INLINE_LOOSE_ROWS = 500
 """The same of records that are not typed, and of JSON lines: one takes five microseconds, however short."""
 _NAMING = b'"model"'
+_ENDS = 200
+"""Bytes at both ends of a body in which a model's name is looked for before it is read: to look through 14 kB
+takes 25 microseconds, and who names one does so before or behind the rows."""
 _OVERLOADED = raw_response(overloaded())
 
 
@@ -192,7 +195,8 @@ class ScoreEndpoint:
         tried first.
 
         Raises ColdModel where it is not in memory."""
-        model = likely or (self._named(body, lines) if _NAMING in body else self._registry.first(lines))
+        named = _NAMING in body[:_ENDS] or _NAMING in body[-_ENDS:]
+        model = likely or (self._named(body, lines) if named else self._registry.first(lines))
         request = model.encoder.decode(body)
         if request.model != model.ref.name:
             model = self._registry.get(request.model, lines)

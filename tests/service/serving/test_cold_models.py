@@ -105,6 +105,9 @@ def test_every_route_waits_for_a_model_that_is_not_in_memory(client: httpx.Clien
     asked: list[Callable[[str], httpx.Response]] = [
         lambda name: scored(client, name),
         lambda name: scored(client, name, explain=True),
+        lambda name: client.post(  # named neither before nor behind the rows
+            "/score", json={"ids": list(range(100)), "model": name, "records": [RECORD] * 100}
+        ),
         lambda name: client.post("/score", json={"model": name, "records": [RECORD] * 600}),
         lambda name: client.post(
             "/score",
