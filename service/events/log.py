@@ -57,7 +57,7 @@ class ScoredBatch(Struct):
     """A request's scored rows: one element a row of `encoded.rows`.
 
     `alert` is whether the score alone is above the threshold; `anomaly` the verdict, with what analysts said.
-    `caller` is the name of the API key. `sources` are the names of messages, by the place of a row.
+    `caller` is the name of the API key. `source` tells the message that a row came by, by its place.
     """
 
     model: str
@@ -70,7 +70,7 @@ class ScoredBatch(Struct):
     anomaly: Sequence[bool]
     prototype: Sequence[int]
     caller: str
-    sources: Sequence[str] | None = None
+    source: Callable[[int], str] | None = None
 
 
 class Picked(NamedTuple):
@@ -181,7 +181,7 @@ class EventLog:
                 codes[i].tobytes(),
                 categories,
                 beside,
-                None if batch.sources is None else batch.sources[places[i]],
+                None if batch.source is None else batch.source(places[i]),
             )
             new.append(kept)
         self.kept += len(new)
@@ -191,6 +191,11 @@ class EventLog:
             gone = set(pushed_out)
             found = {i: event_id for i, event_id in found.items() if event_id not in gone}
         return found
+
+    @property
+    def unwritten(self) -> int:
+        """Kept events that are not in the ledger yet."""
+        return len(self._waiting)
 
     @property
     def backlog(self) -> int:

@@ -1,6 +1,6 @@
 """Arrow streams in and out of /score, for bulk callers (extra `arrow`, imported with the first of them)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
@@ -56,8 +56,12 @@ def read(body: bytes, encoder: Encoder) -> tuple[Envelope, Encoded]:
 
 def rows_of_stream(body: bytes, encoder: Encoder) -> Encoded:
     """The stream's rows by the encoder's schema. Raises as `read_stream` does."""
+    return rows_of_table(*read_stream(body, encoder.schema, encoder.max_rows), encoder)
+
+
+def rows_of_table(table: pa.Table, names: Sequence[str], encoder: Encoder) -> Encoded:
+    """The same of what `read_stream` has read of one stream, or of several of the same `names` together."""
     schema = encoder.schema
-    table, names = read_stream(body, schema, encoder.max_rows)
     arrays = to_arrays(table, schema)
     errors = {
         row: row_problem("invalid-value", f"{error.field}: {error.detail}", error.field)
@@ -121,6 +125,16 @@ def write(
     noted: Remembered,
     reasons: Reasons | None,
 ) -> bytes:
+    return as_stream(answer_rows(facts, encoded, scores, noted, reasons))
+
+
+def answer_rows(
+    facts: ModelFacts,
+    encoded: Encoded,
+    scores: Scores | None,
+    noted: Remembered,
+    reasons: Reasons | None,
+) -> pa.RecordBatch:
     """One row of answers for each row sent; `error` tells why one has none."""
     places = encoded.places()
     columns = _answers(encoded, scores)
@@ -150,7 +164,10 @@ def write(
         "provider": facts.provider,
         "warnings": "\n".join(all_warnings(encoded, reasons)),
     }
-    batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(about)
+    return pa.RecordBatch.from_pydict(columns).replace_schema_metadata(about)
+
+
+def as_stream(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)
@@ -185,7 +202,7 @@ def _answers(encoded: Encoded, scores: Scores | None) -> dict[str, pa.Array]:
 
 
 def _sparse(found: Mapping[int, Any], count: int, kind: pa.DataType) -> pa.Array:
-    if not found:
+    if not found and not pa.types.is_list(kind):  # of lists it would make a child for every row
         return pa.nulls(count, kind)
     full: list[Any] = [None] * count
     for place, value in found.items():

@@ -1,6 +1,6 @@
 """What /score remembers of a request: analysts' verdicts decide, and events are kept for review."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,11 +31,11 @@ class Memory:
         encoded: Encoded,
         scores: Scores,
         caller: str,
-        sources: Sequence[str] | None = None,
+        source: Callable[[int], str] | None = None,
     ) -> Remembered:
         """Let what analysts said decide, and keep what is to be kept. Changes `scores.anomaly`.
 
-        `sources` names the messages that rows came by, by place.
+        `source` names the message that a row came by, by its place.
         """
         name, by_label = model.ref.name, 0
         alert = judged = scores.anomaly
@@ -75,7 +75,7 @@ class Memory:
             scores.anomaly,
             scores.prototype,
             caller,
-            sources,
+            source,
         )
         return Remembered(self._log.keep(batch, picked), matched)
 

@@ -1,7 +1,7 @@
 """Rows on their way through a model: counted, scored, explained, remembered, and shown to drift."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.types import Receive
@@ -68,12 +68,12 @@ def remembered(
     scores: Scores | None,
     parts: Sequence[Scores],
     caller: str,
-    sources: Sequence[str] | None = None,
+    source: Callable[[int], str] | None = None,
 ) -> Remembered:
     """What is kept of a request that is answered at once; drift hears of it. Changes `scores.anomaly`."""
     if scores is None:
         return NOTHING
-    noted = memory.note(model, encoded, scores, caller, sources)
+    noted = memory.note(model, encoded, scores, caller, source)
     show_to_drift(model, parts, noted.event_ids)
     return noted
 

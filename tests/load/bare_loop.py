@@ -19,6 +19,7 @@ async def loop(brokers: str, records: str, answers: str, how: str) -> None:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
+        fetch_max_wait_ms=50,
     )
     producer = AIOKafkaProducer(bootstrap_servers=brokers, acks="all", max_batch_size=2**19)
     await producer.start()
@@ -36,7 +37,9 @@ async def loop(brokers: str, records: str, answers: str, how: str) -> None:
                 continue
             batch = producer.create_batch()
             for record in found:
-                batch.append(timestamp=None, key=record.key, value=record.value)
+                while batch.append(timestamp=None, key=record.key, value=record.value) is None:  # it is full
+                    waiting.append(await producer.send_batch(batch, answers, partition=partition.partition))
+                    batch = producer.create_batch()
             waiting.append(await producer.send_batch(batch, answers, partition=partition.partition))
         await asyncio.gather(*waiting)
         if time.monotonic() - committed > 1.0:

@@ -2,7 +2,9 @@
 
 A topic is filled first, then answered: a rate is that of the answers' own times, from the first to the last.
 The processor time of the process that answers is told beside it, since machines are shared. Last, at half the
-rate of one record a message, how long answers take from their record's being sent to their being read.
+rate of one record a message, how long answers take from their record's being sent to their being read: the
+streamer's and the bare loop's by turns, since what the loop takes is the brokers', the sender's and the
+reader's share.
 """
 
 import argparse
@@ -74,6 +76,7 @@ def ways() -> list[Way]:
     return [
         Way("bare loop, message by message", (*bare, "send"), 30_000, 1, lines),
         Way("bare loop, in batches", (*bare, "batch"), 30_000, 1, lines),
+        Way(f"bare loop, {MANY} records a message, lines", (*bare, "batch"), 1_500, MANY, lines),
         Way("one record a message", stream, 30_000, 1, lines),
         Way(f"{MANY} records a message, lines", stream, 1_500, MANY, lines),
         Way(f"{MANY} records a message, Arrow", stream, 1_500, MANY, as_arrow),
@@ -120,12 +123,13 @@ def measured(way: Way, brokers: str, home: Path, number: int) -> Rate:
     return Rate(rows / max(0.001, times[-1] - times[0]), 1e6 * cpu / ((way.messages - first) * way.rows))
 
 
-def waits(brokers: str, home: Path, rate: float, seconds: float) -> list[float]:
+def waits(way: Way, brokers: str, home: Path, number: int, rate: float, seconds: float) -> list[float]:
     """Milliseconds from sending a record to reading its answer, at so many records a second."""
-    make_topics(brokers, "records", "answers")
-    command = [NEARNORM, "stream", "--brokers", brokers, "--in", "records", "--out", "answers"]
+    records, answers = f"sent-{number}", f"read-{number}"
+    make_topics(brokers, records, answers)
+    filled = {"brokers": brokers, "in": records, "out": answers, "port": str(free_port())}
     process = subprocess.Popen(
-        [*command, "--port", str(free_port())],
+        [part.format(**filled) for part in way.command],
         env=clean_environment(NEARNORM_HOME=str(home)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -138,15 +142,15 @@ def waits(brokers: str, home: Path, rate: float, seconds: float) -> list[float]:
         began, sent = time.time(), 0
         while not stop.is_set():
             while sent < (time.time() - began) * rate:
-                producer.produce("records", body, str(time.time_ns()), partition=sent % PARTITIONS)
+                producer.produce(records, body, str(time.time_ns()), partition=sent % PARTITIONS)
                 sent += 1
             producer.poll(0.001)
 
     found: list[float] = []
     try:
-        producer.produce("records", body, b"0")
+        producer.produce(records, body, b"0")
         producer.flush()
-        reader = Reader(brokers, "answers")
+        reader = Reader(brokers, answers)
         reader.read(1, 120)  # it has joined
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
@@ -168,6 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of /score in each round")
+    parser.add_argument("--rate", type=float, help="records a second whose waits are told; default: half")
     parser.add_argument("--broker", choices=("tansu", "noida"), default="tansu")
     parser.add_argument("--model", type=Path, default=Path("build/bench-serve"), help="kept between runs")
     given = parser.parse_args()
@@ -185,8 +190,13 @@ def main() -> None:
                 number += 1
                 found[way.name].append(measured(way, brokers, folder, number))
                 print(f"round {turn + 1}: {way.name}: {found[way.name][-1]}", file=sys.stderr)
-        half = statistics.median(rate.rows for rate in found[every[2].name]) / 2
-        times = sorted(waits(brokers, folder, half, 15.0))
+        by_name = {way.name: way for way in every}
+        loop, ours = by_name["bare loop, in batches"], by_name["one record a message"]
+        half = given.rate or statistics.median(rate.rows for rate in found[ours.name]) / 2
+        waited: dict[str, list[list[float]]] = defaultdict(list)
+        for turn in range(given.rounds):
+            for place, way in enumerate((loop, ours)):
+                waited[way.name].append(sorted(waits(way, brokers, folder, 2 * turn + place, half, 8.0)))
     print(
         f"{platform.machine()}, {os.cpu_count()} CPUs, load average {os.getloadavg()[1]:.1f}, {given.broker}"
     )
@@ -194,13 +204,22 @@ def main() -> None:
     for what, rates in found.items():
         rows, cpu = (statistics.median(getattr(one, field) for one in rates) for field in ("rows", "cpu_us"))
         print(f"| {what} | {rows:,.0f} | {cpu:.1f} |")
-    held = [(every[2].name, every[0].name, 0.5), (every[2].name, every[1].name, 0.5)]
-    held += [(way.name, "/score, 32 rows a request", 1.0) for way in every[3:]]
-    for ours, other, least in held:
-        seen = statistics.median(a.rows / b.rows for a, b in zip(found[ours], found[other], strict=True))
-        print(f"{ours}: {seen:.2f} times {other}: {'as asked' if seen >= least else 'LESS THAN ASKED'}")
-    p50, p99 = (times[min(len(times) - 1, int(len(times) * q))] for q in (0.5, 0.99))
-    print(f"at {half:,.0f} records a second, from sent to read: median {p50:.1f} ms, p99 {p99:.1f} ms")
+    many = f"bare loop, {MANY} records a message, lines"
+    held = [(ours.name, "bare loop, message by message", 0.5), (ours.name, loop.name, 0.5)]
+    held += [(way.name, "/score, 32 rows a request", 1.0) for way in every[4:]]
+    held += [(way.name, many, 0.5) for way in every[4:]] + [(many, "/score, 32 rows a request", 1.0)]
+    for way_name, other, least in held:
+        pairs = list(zip(found[way_name], found[other], strict=True))
+        seen = statistics.median(a.rows / b.rows for a, b in pairs)
+        cpu = statistics.median(a.cpu_us / b.cpu_us for a, b in pairs)
+        asked = "as asked" if seen >= least else "LESS THAN ASKED"
+        print(f"{way_name}: {seen:.2f} times {other}, with {cpu:.2f} of its processor time: {asked}")
+    for what, rounds in waited.items():
+        p50, p99 = (
+            statistics.median(times[min(len(times) - 1, int(len(times) * q))] for times in rounds)
+            for q in (0.5, 0.99)
+        )
+        print(f"{what} at {half:,.0f} records/s, from sent to read: median {p50:.1f} ms, p99 {p99:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from nearnorm.service.settings import Settings
 
 BATCH_BYTES = 2**19
 """Largest batch of answers; what is larger goes alone."""
+FETCH_WAIT_MS = 50
+"""How long a broker may keep a fetch that has nothing to bring. The client asks a broker one thing at a time:
+while it waits for a partition without news, nothing new comes of the others. (Its own default is 500.)"""
 
 
 class Clients:
@@ -47,6 +50,7 @@ class Clients:
             isolation_level="read_committed",
             session_timeout_ms=self._session_ms,
             heartbeat_interval_ms=self._session_ms // 3,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
 
     def producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:

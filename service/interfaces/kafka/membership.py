@@ -1,8 +1,8 @@
 """One membership in the consumers' group: messages are taken, answered and delivered, partition by partition
 in their order, as long as the partitions are ours.
 
-Nothing waits for a batch to fill: what is there is taken. While one batch is on its way to the brokers the
-next is scored, and no more than that is taken: whoever is too slow lets the rest lie with the brokers.
+Nothing waits for a batch to fill: what is there is taken. While some answers are on their way to the brokers
+others gather, and no more than those is taken: whoever is too slow lets the rest lie with the brokers.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 
-from nearnorm.service.interfaces.kafka.answering import Answering
-from nearnorm.service.interfaces.kafka.answers import TopicAnswer
-from nearnorm.service.interfaces.kafka.delivery import AnswerDelivery
+from nearnorm.service.interfaces.kafka.answers.answering import Answering
+from nearnorm.service.interfaces.kafka.answers.answers import TopicAnswer
+from nearnorm.service.interfaces.kafka.delivery.delivery import AnswerDelivery
+from nearnorm.service.interfaces.kafka.delivery.sending import Sending
 from nearnorm.service.interfaces.kafka.meters import PartitionMeter, StreamMeters
 
 LOOK_MS = 250
@@ -31,7 +32,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._consumer, self._answering, self._delivery = consumer, answering, delivery
         self._meters = meters
         self._positions: dict[TopicPartition, int] = {}  # of the partitions that are ours
-        self._sending: asyncio.Task[None] | None = None
+        self._sending = Sending(self._deliver)
         self._busy = asyncio.Lock()
         self._failure: Exception | None = None
 
@@ -45,24 +46,22 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 if taken:
                     await self._answer(taken)
                 else:
-                    await self._delivered()
+                    await self._sending.all_sent()
                     await self._delivery.settle()
         async with self._busy:
-            await self._delivered()
+            await self._sending.all_sent()
             await self._delivery.settle()
 
     async def close(self) -> None:
         """What is on its way is not waited for."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
+        await self._sending.stop()
         self._meters.partitions.clear()
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Others get them: what we took is answered and committed first."""
         async with self._busy:
             try:
-                await self._delivered()
+                await self._sending.all_sent()
                 await self._delivery.settle()
             except Exception as error:  # the client would only log it
                 self._failure = error
@@ -95,8 +94,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 self._meters.begun(partition, fresh)
                 records += fresh
         async for answers in self._answering.answer(records):
-            await self._delivered()
-            self._sending = asyncio.create_task(self._deliver(answers))
+            await self._sending.put(answers)
 
     async def _deliver(self, answers: Sequence[TopicAnswer]) -> None:
         by_partition: Mapping[TopicPartition, list[ConsumerRecord]] = defaultdict(list)
@@ -109,9 +107,3 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._meters.answered(one, records)
         for answer in answers:
             self._meters.messages[answer.outcome] += 1
-
-    async def _delivered(self) -> None:
-        """Wait for what is on its way. Raises what went wrong with it."""
-        if self._sending is not None:
-            sending, self._sending = self._sending, None
-            await sending

@@ -11,15 +11,15 @@ from aiokafka.errors import KafkaError
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable, ServiceError
-from nearnorm.service.interfaces.kafka.answering import Answering
-from nearnorm.service.interfaces.kafka.at_least_once import AtLeastOnce
+from nearnorm.service.interfaces.kafka.answers.answering import Answering
 from nearnorm.service.interfaces.kafka.clients import Clients
-from nearnorm.service.interfaces.kafka.delivery import AnswerDelivery
-from nearnorm.service.interfaces.kafka.exactly_once import ExactlyOnce
+from nearnorm.service.interfaces.kafka.delivery.at_least_once import AtLeastOnce
+from nearnorm.service.interfaces.kafka.delivery.delivery import AnswerDelivery
+from nearnorm.service.interfaces.kafka.delivery.exactly_once import ExactlyOnce
 from nearnorm.service.interfaces.kafka.membership import Membership
+from nearnorm.service.interfaces.kafka.messages.schemas import Schemas
 from nearnorm.service.interfaces.kafka.meters import StreamMeters
 from nearnorm.service.interfaces.kafka.options import StreamOptions
-from nearnorm.service.interfaces.kafka.schemas import Schemas
 from nearnorm.service.interfaces.kafka.verdicts import TASK as TAKING_VERDICTS
 from nearnorm.service.interfaces.kafka.verdicts import TopicVerdicts
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
@@ -168,7 +168,7 @@ class Stream:
         """Whoever reads an answer can label its event. While the ledger is out of reach events wait in
         memory, and answers do not wait for them."""
         kept = self._replica.services.log
-        if not kept.backlog:
+        if not kept.unwritten:
             return
         try:
             await asyncio.to_thread(kept.flush)

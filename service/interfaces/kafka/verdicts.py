@@ -22,13 +22,13 @@ from nearnorm.service.errors import (
     TooManyLabels,
 )
 from nearnorm.service.feedback.submission.request import Submission, read
-from nearnorm.service.interfaces.kafka.answers import told
+from nearnorm.service.interfaces.kafka.answers.answers import told
+from nearnorm.service.interfaces.kafka.answers.refusals import dead_letter
+from nearnorm.service.interfaces.kafka.delivery.writing import Writer
+from nearnorm.service.interfaces.kafka.messages.names import message_name
+from nearnorm.service.interfaces.kafka.messages.schemas import MAGIC, RegistryUnavailable, Schemas
 from nearnorm.service.interfaces.kafka.meters import StreamMeters
-from nearnorm.service.interfaces.kafka.names import message_name
 from nearnorm.service.interfaces.kafka.options import StreamOptions
-from nearnorm.service.interfaces.kafka.refusals import dead_letter
-from nearnorm.service.interfaces.kafka.schemas import MAGIC, RegistryUnavailable, Schemas
-from nearnorm.service.interfaces.kafka.writing import Writer
 from nearnorm.service.logs import log
 from nearnorm.service.replica import Replica
 

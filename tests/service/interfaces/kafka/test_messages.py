@@ -8,9 +8,9 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from nearnorm.service.errors import ServiceError
-from nearnorm.service.interfaces.kafka.groups import grouped
-from nearnorm.service.interfaces.kafka.messages import MessageRows, read
-from nearnorm.service.interfaces.kafka.schemas import Schemas
+from nearnorm.service.interfaces.kafka.messages.groups import grouped
+from nearnorm.service.interfaces.kafka.messages.messages import MessageRows, read
+from nearnorm.service.interfaces.kafka.messages.schemas import Schemas
 from nearnorm.service.records.encoder import Encoder
 from tests.service.asking import RECORD
 from tests.service.bundles import PAYMENTS
@@ -63,7 +63,7 @@ def test_a_key_that_is_no_text_is_the_id_in_hexadecimal_digits() -> None:
 
 def test_a_record_may_be_spread_over_lines() -> None:
     found = rows(json.dumps(RECORD, indent=2).encode())
-    assert (found.many, found.count, found.event_ids) == (False, 1, ["records:2:7"])
+    assert (found.many, found.count, found.name) == (False, 1, "records:2:7")
 
 
 def test_rows_of_one_kind_are_read_together_and_keep_their_message() -> None:
@@ -71,7 +71,7 @@ def test_rows_of_one_kind_are_read_together_and_keep_their_message() -> None:
     lines = rows(as_json() + b"\n" + as_json(amount=7.0))
     groups = grouped([typed, loose, lines], ENCODER)
     assert [group.encoded.count for group in groups] == [3, 1]
-    assert groups[0].event_ids == ["records:2:7", "records:2:7:0", "records:2:7:1"]
+    assert [groups[0].event_ids.of(n) for n in range(3)] == ["records:2:7", "records:2:7:0", "records:2:7:1"]
     assert groups[0].encoded.ids == ["a", None, None]
     assert [(message.many, span.start, span.stop) for message, span in groups[0].spans()] == [
         (False, 0, 1),

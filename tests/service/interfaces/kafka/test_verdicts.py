@@ -11,9 +11,9 @@ from aiokafka import ConsumerRecord
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.errors import ServiceError
+from nearnorm.service.interfaces.kafka.messages.schemas import Schemas
 from nearnorm.service.interfaces.kafka.meters import StreamMeters
 from nearnorm.service.interfaces.kafka.options import StreamOptions
-from nearnorm.service.interfaces.kafka.schemas import Schemas
 from nearnorm.service.interfaces.kafka.verdicts import TopicVerdicts, as_request, decoded
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.replica import Replica

@@ -1,6 +1,7 @@
 """Scores -> answers to messages: each carries topic, partition and offset, and an event_id made of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -8,11 +9,10 @@ from aiokafka import ConsumerRecord
 
 from nearnorm.service.errors import TYPE_PREFIX, BodyTooLarge, ServiceError
 from nearnorm.service.http.body import ARROW
-from nearnorm.service.interfaces.kafka.groups import MessageGroup
-from nearnorm.service.interfaces.kafka.messages import MessageRows
-from nearnorm.service.records.shapes import Envelope, RowProblem
+from nearnorm.service.interfaces.kafka.messages.groups import MessageGroup
+from nearnorm.service.interfaces.kafka.messages.messages import MessageRows
+from nearnorm.service.records.shapes import RowProblem
 from nearnorm.service.scoring.answer_parts import Remembered
-from nearnorm.service.scoring.codec import ARROW_CODEC, import_codec
 from nearnorm.service.scoring.json_answer import result_lines
 from nearnorm.service.serving.facts import ModelFacts
 from nearnorm.service.serving.results import Scores
@@ -43,8 +43,12 @@ def answers(
 ) -> Iterator[TopicAnswer]:
     """In the order of the group's messages. A lone record with a mistake is refused, and so is a message
     whose answer would be too large; among several records a mistake is its row's own `error`."""
-    written = [_as_arrow(facts, group, scores, noted)] if group.is_arrow else None
-    for answer in written or _as_json(facts, group, scores, noted, refuse):
+    written = (
+        _as_arrow(facts, group, scores, noted)
+        if group.is_arrow
+        else _as_json(facts, group, scores, noted, refuse)
+    )
+    for answer in written:
         size = len(answer.value or b"")
         if size > MOST_ANSWER_BYTES and answer.outcome == "answered":
             problem = BodyTooLarge(
@@ -70,17 +74,31 @@ def _as_json(
     for message, span in group.spans():
         place = span.start
         if message.many:
-            rows = [
-                b'{"event_id":"%b",%b%b' % (group.event_ids[i].encode(), _kept(i in kept), lines[i][1:])
-                for i in range(span.start, span.stop)
-            ]
-            value = b'%b"results":[%b]}' % (_head(message, model), b",".join(rows))
+            marks = [place - span.start for place in kept if span.start <= place < span.stop] if kept else []
+            value = b'%b"results":[%b]}' % (_head(message, model), _rows(message, lines[span], marks))
         elif place in errors:
             yield refuse(message.record, errors[place])
             continue
         else:
             value = b"%b%b%b" % (_head(message, model), _kept(place in kept), lines[place][1:])
         yield TopicAnswer(message.record, value, [(EVENT_ID, message.name.encode())])
+
+
+def _rows(message: MessageRows, lines: Sequence[bytes], kept: Iterable[int]) -> bytes:
+    """Results with their event_id, and commas between them: joined at once, a quarter of the time that
+    writing each takes. `kept` are rows."""
+    pieces = [b',{"event_id":"%b:' % message.name.encode()] * (3 * len(lines))
+    pieces[1::3] = _numbers(len(lines))
+    pieces[2::3] = [line[1:] for line in lines]
+    for row in kept:
+        pieces[3 * row + 1] += _kept(True)
+    return b"".join(pieces)[1:]
+
+
+@lru_cache(64)
+def _numbers(count: int) -> list[bytes]:
+    """How the event_ids of so many rows end; messages mostly have as many as the last."""
+    return [b'%d",' % number for number in range(count)]
 
 
 def _kept(is_kept: bool) -> bytes:
@@ -101,18 +119,21 @@ def _head(message: MessageRows, model: bytes) -> bytes:
 
 def _as_arrow(
     facts: ModelFacts, group: MessageGroup, scores: Scores | None, noted: Remembered
-) -> TopicAnswer:
+) -> Iterator[TopicAnswer]:
     """As /score answers a stream; what tells where it came from stands in the headers."""
-    codec, places = import_codec(ARROW_CODEC), group.encoded.places()
-    named = dict(enumerate(group.event_ids[place] for place in places))
-    value = codec.write(facts, Envelope(), group.encoded, scores, Remembered(named, noted.matched), None)
-    message = group.messages[0]
-    record = message.record
-    headers: Headers = [
-        (EVENT_ID, message.name.encode()),
-        ("topic", record.topic.encode()),
-        ("partition", b"%d" % record.partition),
-        ("offset", b"%d" % record.offset),
-        ("content-type", ARROW),
-    ]
-    return TopicAnswer(record, value, headers)
+    from nearnorm.service.scoring.arrow import answer_rows, as_stream
+
+    names, places = group.event_ids, group.encoded.places()
+    named = {row: names.of(place) for row, place in enumerate(places)}
+    rows = answer_rows(facts, group.encoded, scores, Remembered(named, noted.matched), None)
+    for message, span in group.spans():
+        record = message.record
+        headers: Headers = [
+            (EVENT_ID, message.name.encode()),
+            ("topic", record.topic.encode()),
+            ("partition", b"%d" % record.partition),
+            ("offset", b"%d" % record.offset),
+            ("content-type", ARROW),
+        ]
+        value = as_stream(rows.slice(span.start, span.stop - span.start))
+        yield TopicAnswer(record, value, headers)

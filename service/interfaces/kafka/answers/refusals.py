@@ -3,8 +3,8 @@
 import msgspec
 from aiokafka import ConsumerRecord
 
-from nearnorm.service.interfaces.kafka.answers import EVENT_ID, TopicAnswer
-from nearnorm.service.interfaces.kafka.names import message_name
+from nearnorm.service.interfaces.kafka.answers.answers import EVENT_ID, TopicAnswer
+from nearnorm.service.interfaces.kafka.messages.names import message_name
 from nearnorm.service.records.shapes import RowProblem
 
 _json = msgspec.json.Encoder().encode

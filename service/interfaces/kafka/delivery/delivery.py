@@ -5,7 +5,7 @@ from typing import Protocol
 
 from aiokafka import TopicPartition
 
-from nearnorm.service.interfaces.kafka.answers import TopicAnswer
+from nearnorm.service.interfaces.kafka.answers.answers import TopicAnswer
 
 Positions = Mapping[TopicPartition, int]
 """By partition the offset of the message that comes next."""

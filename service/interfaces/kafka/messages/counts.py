@@ -18,9 +18,9 @@ from nearnorm.models.aggregates.key_events import KeyedEvent, Row
 from nearnorm.service import counting
 from nearnorm.service.background import Background
 from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, MalformedBody, ServiceError
-from nearnorm.service.interfaces.kafka.messages import ARROW
+from nearnorm.service.interfaces.kafka.messages.messages import ARROW
+from nearnorm.service.interfaces.kafka.messages.schemas import MAGIC, Schemas, when_it_answers
 from nearnorm.service.interfaces.kafka.meters import StreamMeters
-from nearnorm.service.interfaces.kafka.schemas import MAGIC, Schemas, when_it_answers
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.records.limits import check_values
 

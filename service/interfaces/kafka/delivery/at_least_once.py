@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from nearnorm.service.interfaces.kafka.answered import newest_answered
-from nearnorm.service.interfaces.kafka.answers import TopicAnswer
+from nearnorm.service.interfaces.kafka.answers.answers import TopicAnswer
 from nearnorm.service.interfaces.kafka.clients import Clients
-from nearnorm.service.interfaces.kafka.committed import positions
-from nearnorm.service.interfaces.kafka.delivery import Positions
+from nearnorm.service.interfaces.kafka.delivery.answered import newest_answered
+from nearnorm.service.interfaces.kafka.delivery.committed import positions
+from nearnorm.service.interfaces.kafka.delivery.delivery import Positions
+from nearnorm.service.interfaces.kafka.delivery.writing import Writer
 from nearnorm.service.interfaces.kafka.meters import StreamMeters
 from nearnorm.service.interfaces.kafka.options import StreamOptions
-from nearnorm.service.interfaces.kafka.writing import Writer
 from nearnorm.service.logs import log
 
 COMMIT_SECONDS = 1.0

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from aiokafka import TopicPartition
 
-from nearnorm.service.interfaces.kafka.answers import EVENT_ID
+from nearnorm.service.interfaces.kafka.answers.answers import EVENT_ID
 from nearnorm.service.interfaces.kafka.clients import Clients
 
 LOOK_BACK = 8_192

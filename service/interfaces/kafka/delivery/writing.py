@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from nearnorm.service.interfaces.kafka.answers import TopicAnswer
+from nearnorm.service.interfaces.kafka.answers.answers import TopicAnswer
 from nearnorm.service.interfaces.kafka.options import StreamOptions
 
 

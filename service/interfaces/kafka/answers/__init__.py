@@ -1,0 +1,1 @@
+"""What is said to messages: scores, or why there are none."""
