@@ -6,7 +6,7 @@ LOWEST := $(addprefix tests/service/,http inference ledger process records scori
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run environments test test-lowest lint format lock starter bench bench-training bench-lake bench-graph bench-serve bench-oip bench-overload bench-hostile bench-growth bench-device bench-limits bench-quality bench-paper bench-normals bench-robustness bench-verdict bench-novelty \
-        bench-scale bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-stream bench-swaps bench-many bench-aggregates chaos fuzz mutations soak screenshots docs clean
+        bench-scale bench-ledger bench-drift bench-loop bench-retraining bench-queue bench-groups bench-pages bench-review bench-report bench-budget bench-recall bench-gate bench-poisoner bench-stream bench-swaps bench-writes bench-many bench-aggregates chaos fuzz mutations soak screenshots docs clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,12 +114,15 @@ bench-verdict: setup ## whether reasons are true, and what nobody has seen alert
 bench-novelty: setup ## what the rule of novelty does to rows that come later (needs BENCH_DATA)
 	@$(BIN)/python -m tests.benchmarks.bench_novelty
 
-bench-scale: setup ## rows a second over many files: one process, Ray, Spark, by turns (needs java)
+bench-scale: setup ## rows a second of each way by turns: one process, Ray, Spark (needs java), streamers
 	@$(BIN)/python -m tests.benchmarks.bench_scale
 
 bench-ledger: setup ## what remembering costs, and answers over a full ledger (needs wrk)
 	@$(BIN)/python -m tests.benchmarks.bench_ledger overhead
 	@$(BIN)/python -m tests.benchmarks.bench_ledger volume --database sqlite --database postgresql
+
+bench-writes: setup ## events a second that one, two and four replicas write into one ledger
+	@$(BIN)/python -m tests.benchmarks.bench_writes
 
 bench-drift: setup ## how soon a shift is told, how seldom falsely, and what watching costs (needs wrk)
 	@$(BIN)/python -m tests.benchmarks.bench_drift

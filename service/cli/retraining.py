@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
-from nearnorm.models.errors import NearnormError
+from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
@@ -69,13 +70,39 @@ def retrain(
 
 def replay(
     version: Annotated[str, typer.Argument(help="A version in the store, or the beginning of one.")],
-    out: Annotated[Path, typer.Option(help="Where the differences go: a .csv or .parquet file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the rows go, old beside new: a .csv or .parquet file.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Whose logged traffic.")] = DEFAULT_MODEL,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many events.")] = 10_000,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many events, or messages.")] = 10_000,
+    brokers: Annotated[
+        str | None, typer.Option(help="Take a topic, not the event log: Kafka's brokers, HOST:PORT.")
+    ] = None,
+    records: Annotated[str | None, typer.Option("--in", help="The topic of records.")] = None,
+    answered: Annotated[
+        str | None, typer.Option(help="The topic that `nearnorm stream` answered them on.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The counts and flips as JSON.")] = False,
 ) -> None:
-    """Score logged traffic by another version: what it said then, and what this one says, row by row."""
-    from nearnorm.service.retraining.replay import replay_events
+    """What another version would say of traffic that was answered already, before it serves: alerts up and
+    down, and the confirmed records whose verdict changes. Changes nothing."""
+    from nearnorm.service.cli.replay_table import table
+    from nearnorm.service.retraining.replay import check_out, replay_events, report, write_rows
 
+    if out is not None:
+        check_out(out)
     settings = load_settings()
-    changed, rows = in_ledger(lambda ledger: replay_events(ledger, settings, version, out, model, limit))
-    typer.echo(f"{out}: {rows} events, {changed} with another verdict")
+    topic = (brokers, records, answered)
+    if any(topic) and not all(topic):
+        raise ConfigError("--brokers, --in and --answered go together: a topic and where its answers are")
+    if brokers and records and answered:
+        from nearnorm.service.interfaces.kafka.replay import ReplayTopics, replay_topic
+
+        topics = ReplayTopics(brokers, records, answered)
+        replayed = in_ledger(lambda ledger: replay_topic(ledger, settings, version, topics, model, limit))
+    else:
+        replayed = in_ledger(lambda ledger: replay_events(ledger, settings, version, model, limit))
+    if out is not None:
+        write_rows(replayed, out)
+    found = report(replayed)
+    typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode() if as_json else table(found))

@@ -60,6 +60,11 @@ class Rescorer:
         encoded = self._encoder.encode(Envelope(records=list(records)))
         return list(encoded.places()), Rows(encoded.rows.numeric, encoded.rows.codes)
 
+    def judge_rows(self, rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_]]:
+        """Of rows that were read by this version's schema, at least one: score, percentile and verdict."""
+        score = score_rows(self.engine, rows).score
+        return score, *self._ranks.judge(score)
+
     def judge(self, logged: Sequence[Event]) -> NDArray[np.bool_]:
         """Which of the events this version alerts on by the scores that they have already, being its own."""
         return self._ranks.judge(np.array([event.score for event in logged], np.float32))[1]

@@ -1,7 +1,8 @@
-"""`make bench-scale`: rows a second of each way to score files: in one process, on Ray, in Spark.
+"""`make bench-scale`: rows a second of each way to score files (one process, Ray, Spark), and by topics.
 
 Every way scores the same files by turns, each turn in a process of its own. Counted is the time after the
 first quarter of the parts (in Spark, of a second job), so that starts do not count; they stand beside it.
+Streamers answer the first file, whose rows were sent before.
 Memory is the peak of the one process, over all files and over a quarter of them.
 """
 
@@ -24,7 +25,7 @@ from tests.benchmarks.scale_turn import Turn
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "training" / "samples" / "shuttle_train.parquet"
-NAMES = ("process", "ray", "spark")
+NAMES = ("process", "ray", "spark", "stream")
 
 
 def main() -> None:
@@ -82,8 +83,11 @@ def write_lake(folder: Path, files: int, rows: int) -> None:
 
 def run(way: str, workers: int, lake: Path, out: Path) -> Turn:
     python = environments.make("spark") if way == "spark" else Path(sys.executable)
+    command = ["tests.benchmarks.scale_turn", way, str(workers), str(lake), str(out)]
+    if way == "stream":
+        command = ["tests.benchmarks.scale_stream", str(workers), str(lake)]
     done = subprocess.run(
-        [python, "-m", "tests.benchmarks.scale_turn", way, str(workers), str(lake), str(out)],
+        [python, "-m", *command],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "SPARK_LOCAL_IP": "127.0.0.1"},
         stdout=subprocess.PIPE,
