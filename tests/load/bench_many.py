@@ -144,7 +144,6 @@ def main() -> None:
                 print(f"each asked for a {turn} time: {told} ms; {used:.0f} ms of CPU")
                 print(f"then {_at_rest(server)}")
             _by_turns(server, count, seconds, options.rounds)
-            # fairness: one line's flood beside another's traffic belongs here, by turns as above
             loaded, soon = loads_of(server)
             share = soon / max(1, loaded)
             print(f"\n{loaded} loads, {share:.1%} within {LIMIT_MS:.0f} ms; then {_at_rest(server)}")
