@@ -182,6 +182,7 @@ chaos: setup ## kill the service, its worker and its training 200 times each way
 	@$(BIN)/python -m tests.chaos.stops
 	@$(BIN)/python -m tests.chaos.streams --broker tansu
 	@$(BIN)/python -m tests.chaos.streams --broker noida
+	@$(BIN)/python -m tests.chaos.retrained
 	@$(BIN)/python -m pytest tests/chaos/trainings.py
 
 soak: setup ## score, label, retrain and swap for MINUTES (30): does anything grow or get slower?

@@ -14,6 +14,7 @@ from nearnorm.models.bundle.signature import TrustedKeys
 from nearnorm.models.errors import ConfigError
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.models.store.open import open_store
+from nearnorm.service.hours import Hours
 
 PREFIX = "NEARNORM_"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
@@ -174,6 +175,13 @@ class Settings(BaseSettings):
 
     worker: Literal["auto", "off"] = "auto"
     """Whether `nearnorm serve` starts a worker beside itself, where the extra training is installed."""
+    trainings_at_once: int | None = Field(default=None, ge=1)
+    """Most retrainings that the workers of one ledger run at a time; default: one each."""
+    training_threads: int | None = Field(default=None, ge=1)
+    """Threads of a retraining's numerical libraries; default: as many as the machine has CPUs."""
+    training_hours: str = ""
+    """When retrainings begin that labels or drift asked for: 22:00-06:00, in UTC. Those that a person asks
+    for begin at once."""
     signing_key: Path | None = None
     """Private key, a PEM file, by which the worker signs what it trains."""
     training_data: str | None = None
@@ -255,6 +263,13 @@ class Settings(BaseSettings):
         for host in listed(value):
             if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?|[0-9a-fA-F:.]+", host):
                 raise ValueError(f"{host!r} is no host: write `alertmanager` or `alertmanager:9093`")
+        return value
+
+    @field_validator("training_hours")
+    @classmethod
+    def _hours_are_hours(cls, value: str) -> str:
+        if value:
+            Hours.of(value)
         return value
 
     @field_validator("cors_origins")

@@ -47,6 +47,19 @@ def limit(model: str, quota: Quota) -> str:
     return " ".join([model, *(f"{name.replace('_', '-')}={value}" for name, value in quota.limits().items())])
 
 
+def prefer(model: str, priority: int) -> str:
+    """Set how soon a line's retrainings have their turn. Raises ConfigError."""
+    if problem := lines.problem_of_name(model):
+        raise ConfigError(f"--model: {problem}")
+
+    def put(connection: sa.Connection) -> None:
+        lines.prefer(connection, model, priority, now_ms(), user())
+        audit.note(connection, user(), "line.priority", model, priority=priority)
+
+    in_ledger(lambda ledger: written(ledger, put))
+    return f"{model} priority={priority}"
+
+
 def versions(store: ModelStore, log: Sequence[Activation], model: str | None) -> list[str]:
     """Those of a line, oldest first; None: all that are stored. Raises ConfigError for a line without any."""
     found = store.versions()

@@ -51,6 +51,15 @@ def limit_model(
     typer.echo(lines.limit(model, Quota(rows_per_second, requests_per_second, rows_per_request)))
 
 
+@models_cli.command("priority")
+def prefer_model(
+    priority: Annotated[int, typer.Argument(min=1, max=100, help="1 is what every model has.")],
+    model: Annotated[str, typer.Option(help="Its name.")],
+) -> None:
+    """Let a model's retrainings have their turn so many times sooner than others'."""
+    typer.echo(lines.prefer(model, priority))
+
+
 @models_cli.command("import")
 def import_model(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder, or models:/NAME@ALIAS of MLflow.")],

@@ -14,7 +14,7 @@ clock = sa.Table(
 )
 
 
-Name = Literal["labels", "policies", "claims", "sessions", "webhooks"]
+Name = Literal["labels", "policies", "claims", "sessions", "webhooks", "jobs"]
 
 
 def read(connection: sa.Connection, *names: Name) -> tuple[int, ...]:

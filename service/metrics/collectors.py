@@ -28,6 +28,7 @@ from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
 from nearnorm.service.metrics.busiest import OTHER, BusiestLines, ByLine
 from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.turns import GREETED
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict.budget import NormalShare, PerDay
 from nearnorm.service.verdict.policies import Policies
@@ -111,7 +112,7 @@ class Figures(Collector):
         shown = {model: version for model, version in versions.items() if self._lines.has(model)}
         self._labels = {model: read(connection, model, version) for model, version in shown.items()}
         self._jobs_of_others = jobs.counted(connection, but=shown)
-        self._workers = len(jobs.alive(connection, now_ms() - requests.GREETED))
+        self._workers = len(jobs.alive(connection, now_ms() - GREETED))
         self._backed_up = backups.last(connection)
         counted = outbox.counts(connection)
         self._messages = {

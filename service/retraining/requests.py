@@ -15,14 +15,13 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED, Job
+from nearnorm.service.retraining.turns import GREETED
 from nearnorm.service.settings import Settings
 
 RELEASE = installed("nearnorm")
 NO_WORKER = (
     "a worker: `nearnorm serve` starts one where the extra training is installed, `nearnorm worker` is one"
 )
-GREETED = 15_000  # ms: a worker that has not greeted for so long is taken to be gone
-
 DRIFT = "drift"  # who asks for a job then
 MOST_COUNTED = 1_000
 _LEARNT: tuple[Verdict, ...] = ("anomaly", "normal")  # a retraining leaves out the rest
@@ -158,7 +157,7 @@ def waits_for(connection: sa.Connection, job: Job) -> str | None:
     if job.state != "queued":
         return None
     if job.not_before > now_ms():
-        return f"the pause between trainings, until {iso(job.not_before)}"
+        return f"the pause between trainings, or its hours, until {iso(job.not_before)}"
     other = jobs.running(connection, job.model)
     if other is not None:
         return f"job {other.job_id}, which trains the same model"

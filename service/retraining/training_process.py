@@ -21,6 +21,8 @@ from msgspec.structs import replace
 from nearnorm.models.errors import NearnormError
 
 TRAINING = (sys.executable, "-P", "-m", "nearnorm.training.loop.retrain")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""By which numpy, torch and onnxruntime are told."""
 GRACE = 1.0  # seconds between asking a process to end and ending it
 LONGEST_LINE = 2_000
 KEPT_LOG = 8_000
@@ -49,14 +51,16 @@ def training_is_installed() -> bool:
 class TrainingProcess:
     """`python -m nearnorm.training.loop.retrain FOLDER`, running."""
 
-    def __init__(self, folder: Path, seconds: float, silence: float) -> None:
-        """It may take `seconds` in all, and be silent for `silence`."""
+    def __init__(self, folder: Path, seconds: float, silence: float, threads: int | None = None) -> None:
+        """It may take `seconds` in all, be silent for `silence`, and have so many `threads` in each of its
+        libraries (None: as many as they like)."""
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [*TRAINING, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            env=None if threads is None else os.environ | dict.fromkeys(THREADS, str(threads)),
         )
         self._seconds, self._silence = seconds, silence
         self._heard = time.monotonic()

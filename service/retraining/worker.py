@@ -25,7 +25,9 @@ from nearnorm.models.errors import BundleError, ConfigError, NearnormError
 from nearnorm.models.retraining import TrainingRequest, TrainingResult, read_part
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.hours import Hours
 from nearnorm.service.ids import new_id, now_ms
+from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import audit_trail as audit
@@ -35,9 +37,10 @@ from nearnorm.service.ledger.tables.job_flips import EventComparison
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.ledger.tables.lines import LineData
 from nearnorm.service.logs import log
+from nearnorm.service.retraining import turns
 from nearnorm.service.retraining.left_out import keep_left_out
 from nearnorm.service.retraining.only_one import OnlyOne
-from nearnorm.service.retraining.requests import RELEASE
+from nearnorm.service.retraining.requests import DRIFT, RELEASE
 from nearnorm.service.retraining.training_process import (
     Cancelled,
     Ended,
@@ -76,12 +79,14 @@ class Worker:
                 "`pip install 'nearnorm[cpu,training]'`"
             )
         self.settings = settings
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{new_id()[-6:]}"
+        home = str(settings.home.absolute())
+        self.name = turns.name_of(socket.gethostname(), home, os.getpid(), new_id()[-6:])
         self.ledger = Ledger.at(settings.database_url, settings.home)
         self.store = settings.open_store()
         self._doubts = settings.second_opinion_below > 0
         self._key = SigningKey(settings.signing_key) if settings.signing_key else None
         self._trusted = settings.read_trusted_keys()
+        self._hours = Hours.of(settings.training_hours) if settings.training_hours else None
         self._greeted = -GREET
         self._looked = -LOOK_EVERY
         self._stop = threading.Event()
@@ -102,7 +107,7 @@ class Worker:
                         log.info("worker ready", worker=self.name)
                         ready = True
                     self._greet()
-                    job = self._next()
+                    job = self.next_job()
                     if job is not None:
                         self.work(job)
                     else:
@@ -171,14 +176,33 @@ class Worker:
         """Seconds: a short watch has several looks too."""
         return min(LOOK_EVERY, self.settings.watch_seconds / 4)
 
-    def _next(self) -> Job | None:
+    def next_job(self) -> Job | None:
+        """Take the job whose turn it is; None: there is none for this worker now."""
         with self.ledger.read() as connection:
-            found = jobs.due(connection, RELEASE, now_ms())
-        if found is None:
+            found = turns.next_job(connection, RELEASE, now_ms(), self.name)
+        if found is None or self._put_off(found):
             return None
+        most = self.settings.trainings_at_once
         with self.ledger.write() as connection:
+            if most is not None:
+                tick(connection, "jobs")  # nobody else takes one until this is committed
+                if jobs.at_work(connection, now_ms()) >= most:
+                    return None
             taken = jobs.take(connection, found, self.name, now_ms(), now_ms() + LEASE)
             return jobs.find(connection, found.job_id) if taken else None
+
+    def _put_off(self, job: Job) -> bool:
+        """Whether a job that no person asked for waits for its hours: then the ledger tells until when."""
+        if self._hours is None or job.state != "queued":
+            return False
+        if job.cause == "request" and job.requested_by != DRIFT:
+            return False
+        now = now_ms()
+        begins = self._hours.next(now)
+        if begins > now:
+            with self.ledger.write() as connection:
+                jobs.put_off(connection, job.job_id, begins)
+        return begins > now
 
     def _retrain(self, job: Job) -> None:
         folder = self.settings.home.absolute() / "jobs" / job.job_id
@@ -263,8 +287,12 @@ class Worker:
         return own.over(by_settings)
 
     def _train(self, job: Job, folder: Path) -> None:
+        settings = self.settings
         child = TrainingProcess(
-            folder, self.settings.training_seconds, self.settings.training_silence_seconds
+            folder,
+            settings.training_seconds,
+            settings.training_silence_seconds,
+            settings.training_threads,
         )
         try:
             while (progress := child.wait(POLL)) is not None:

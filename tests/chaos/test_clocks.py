@@ -19,6 +19,7 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import LONGEST_LEASE, Job
 from nearnorm.service.retraining.requests import Rule, labelled, request
+from nearnorm.service.retraining.turns import next_job
 from nearnorm.service.retraining.worker import LEASE
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
@@ -103,7 +104,7 @@ def begun(ledger: Ledger) -> Job:
 
 def due(ledger: Ledger) -> str | None:
     with ledger.write() as connection:
-        found = jobs.due(connection, "999", now_ms())
+        found = next_job(connection, "999", now_ms(), "next")
         if found is None:
             return None
         assert jobs.take(connection, found, "next", now_ms(), now_ms() + LEASE)

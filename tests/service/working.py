@@ -39,8 +39,7 @@ def asked(worker: Worker) -> str:
 
 def taken(worker: Worker) -> Job:
     with worker.ledger.write() as connection:
-        found = jobs.due(connection, requests.RELEASE, now_ms())
-        assert found is not None
+        (found,) = jobs.due(connection, requests.RELEASE, now_ms())
         assert jobs.take(connection, found, worker.name, now_ms(), now_ms() + LEASE)
         job = jobs.find(connection, found.job_id)
     assert job is not None

@@ -33,6 +33,7 @@ _OF_LINES = (  # their subject is a model's name
     "line.change",
     "line.create",
     "line.limit",
+    "line.priority",
     "policy.put",
     "policy.undo",
     "retrain",

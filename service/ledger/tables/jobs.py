@@ -195,16 +195,36 @@ def read_up_to(connection: sa.Connection, model: str) -> int:
     return int(connection.execute(query).scalar_one() or 0)
 
 
-def due(connection: sa.Connection, release: str, now: int) -> Job | None:
-    """A job to run: the oldest that waits for nothing, or one whose worker is gone. A worker takes what its
-    own release or an older one asked for: after an upgrade nothing is left waiting."""
+def due(connection: sa.Connection, release: str, now: int) -> list[Job]:
+    """Jobs to run, one of a model, oldest first: those that wait for nothing, and whose worker is gone. A
+    worker takes what its own release or an older one asked for: after an upgrade nothing is left waiting."""
     other = jobs.alias()
     busy = sa.exists().where(other.c.model == jobs.c.model, other.c.state == "running")
     ready = sa.and_(jobs.c.state == "queued", jobs.c.not_before <= now, ~busy)
     lost = sa.and_(jobs.c.state == "running", ~_alive(now))
     query = sa.select(jobs).where(sa.or_(ready, lost)).order_by(jobs.c.job_id)
     found = (_job(row) for row in connection.execute(query))
-    return next((job for job in found if understands(release, job.release)), None)
+    return [job for job in found if understands(release, job.release)]
+
+
+def last_turns(connection: sa.Connection) -> dict[str, int]:
+    """When a model's last job began (ms), or was last worked at, where its worker is gone."""
+    latest = sa.func.max(sa.func.coalesce(jobs.c.lease, jobs.c.started_at))
+    begun = sa.func.max(jobs.c.started_at)
+    query = sa.select(jobs.c.model, begun, latest).where(jobs.c.started_at.is_not(None))
+    return {model: max(at, worked) for model, at, worked in connection.execute(query.group_by(jobs.c.model))}
+
+
+def at_work(connection: sa.Connection, now: int) -> int:
+    """How many jobs a worker works at."""
+    query = sa.select(sa.func.count()).where(jobs.c.state == "running", _alive(now))
+    return int(connection.execute(query).scalar_one())
+
+
+def put_off(connection: sa.Connection, job_id: str, until: int) -> None:
+    """Let a waiting job wait longer."""
+    same = sa.and_(jobs.c.job_id == job_id, jobs.c.state == "queued")
+    connection.execute(sa.update(jobs).where(same).values(not_before=until))
 
 
 def understands(release: str, asked_by: str) -> bool:
@@ -217,15 +237,15 @@ def take(connection: sa.Connection, job: Job, worker: str, now: int, lease: int)
     """Begin the job as this worker, if it is still as it was read."""
     values: dict[str, Any] = {
         "state": "running",
-        "stage": "snapshot",
-        "progress": 0.0,
         "started_at": job.started_at or now,
         "attempts": job.attempts + 1,
         "worker": worker,
         "lease": lease,
     }
     same = sa.and_(jobs.c.job_id == job.job_id, jobs.c.state == job.state, jobs.c.attempts == job.attempts)
-    if job.state == "running":
+    if job.state == "queued":
+        values |= {"stage": "snapshot", "progress": 0.0}
+    else:  # its stage tells where its result is
         same = sa.and_(same, ~_alive(now))
     taken = bool(connection.execute(sa.update(jobs).where(same).values(values)).rowcount)
     if taken and job.state == "queued":

@@ -28,6 +28,7 @@ lines = sa.Table(
     sa.Column("rows_per_second", sa.BigInteger),
     sa.Column("requests_per_second", sa.BigInteger),
     sa.Column("rows_per_request", sa.BigInteger),
+    sa.Column("priority", sa.Integer),  # of its retrainings; null: 1
 )
 
 
@@ -93,6 +94,20 @@ def quotas(connection: sa.Connection) -> dict[str, Quota]:
     some = sa.or_(*(lines.c[name].is_not(None) for name in _LIMITS))
     query = sa.select(lines.c.model, *(lines.c[name] for name in _LIMITS)).where(some)
     return {model: Quota(*limits) for model, *limits in connection.execute(query)}
+
+
+def prefer(connection: sa.Connection, model: str, priority: int, at: int, actor: str) -> None:
+    """Set how many times sooner than others a line's retrainings have their turn."""
+    fresh = insert(connection, lines).values(model=model, at=at, actor=actor, priority=priority)
+    told = {"priority": priority}
+    connection.execute(fresh.on_conflict_do_update(index_elements=["model"], set_=told))
+
+
+def priorities(connection: sa.Connection) -> dict[str, int]:
+    """Of the lines that were given one."""
+    query = sa.select(lines.c.model, lines.c.priority).where(lines.c.priority.is_not(None))
+    found: dict[str, int] = dict(iter(connection.execute(query)))
+    return found
 
 
 def find(connection: sa.Connection, model: str) -> Line | None:

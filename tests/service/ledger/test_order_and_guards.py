@@ -42,8 +42,7 @@ def test_a_job_whose_worker_renewed_its_lease_meanwhile_is_not_taken(ledger: Led
         assert jobs.take(connection, waiting, "first", now, now + 1_000)
     later = now + 2_000
     with ledger.read() as connection:
-        lost = jobs.due(connection, requests.RELEASE, later)
-    assert lost is not None
+        (lost,) = jobs.due(connection, requests.RELEASE, later)
     with ledger.write() as connection:
         assert jobs.renew(connection, lost.job_id, "first", later + 5_000) is not None
     with ledger.write() as connection:
@@ -60,8 +59,7 @@ def test_a_job_that_another_took_and_lost_is_not_taken_by_what_was_read_before(l
         assert jobs.take(connection, waiting, "first", now, now + 1_000)
     later = now + 2_000
     with ledger.read() as connection:
-        lost = jobs.due(connection, requests.RELEASE, later)
-    assert lost is not None
+        (lost,) = jobs.due(connection, requests.RELEASE, later)
     with ledger.write() as connection:
         assert jobs.take(connection, lost, "second", later, later - 1)  # and is dead at once
         assert not jobs.take(connection, lost, "third", later, later + 1_000)

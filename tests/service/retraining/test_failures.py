@@ -58,7 +58,7 @@ def failed(worker: Worker, job: Job) -> str:
     assert len(champions(worker)) == 1
     assert worker.store.versions() == champions(worker)
     with worker.ledger.read() as connection:
-        assert jobs.due(connection, requests.RELEASE, now_ms()) is None, "it is not tried again"
+        assert jobs.due(connection, requests.RELEASE, now_ms()) == [], "it is not tried again"
     (reason,) = job.reasons
     return reason
 

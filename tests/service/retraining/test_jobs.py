@@ -12,6 +12,7 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import RELEASE, Rule
+from nearnorm.service.retraining.turns import GREETED, next_job
 from nearnorm.service.settings import Settings
 
 RULE = Rule(after=3, pause=0)
@@ -26,7 +27,7 @@ def asked(ledger: Ledger, model: str = "default") -> Job:
 def take(ledger: Ledger, worker: str, now: int | None = None) -> Job | None:
     now = now_ms() if now is None else now
     with ledger.write() as connection:
-        found = jobs.due(connection, RELEASE, now)
+        found = next_job(connection, RELEASE, now, worker)
         if found is None or not jobs.take(connection, found, worker, now, now + LEASE):
             return None
         return jobs.find(connection, found.job_id)
@@ -128,7 +129,7 @@ def test_a_job_that_waited_through_an_upgrade_is_taken(ledger: Ledger) -> None:
 def test_without_a_worker_a_job_says_that_it_waits_for_one(ledger: Ledger) -> None:
     job = asked(ledger)
     with ledger.write() as connection:
-        jobs.greet(connection, "gone", RELEASE, now_ms() - requests.GREETED - 1, 0)
+        jobs.greet(connection, "gone", RELEASE, now_ms() - GREETED - 1, 0)
         waits = requests.waits_for(connection, job)
     assert waits is not None
     assert "nearnorm worker" in waits
