@@ -114,6 +114,7 @@ class Client:
         self._http = httpx.Client(**options(url, api_key, timeout), verify=verify)
 
     score = _waits(scoring.score)
+    aggregates = _waits(scoring.aggregates)
     label = _waits(feedback.label)
     label_group = _waits(feedback.label_group)
     retract_group = _waits(feedback.retract_group)
@@ -191,6 +192,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(**options(url, api_key, timeout), verify=verify)
 
     score = _awaits(scoring.score)
+    aggregates = _awaits(scoring.aggregates)
     label = _awaits(feedback.label)
     label_group = _awaits(feedback.label_group)
     retract_group = _awaits(feedback.retract_group)

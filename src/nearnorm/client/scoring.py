@@ -1,6 +1,6 @@
 """Scoring, in as many requests as the service's limits ask for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -9,7 +9,7 @@ from nearnorm.client import scores
 from nearnorm.client.frames import ARROW, Data, rows_of
 from nearnorm.client.problems import TooLargeError
 from nearnorm.client.scores import AnswerPart, ScoreTable
-from nearnorm.client.steps import Call, Steps, decoded
+from nearnorm.client.steps import Call, Steps, decoded, send
 
 MOST_ROWS = 10_000
 """Of a request, by default (NEARNORM_MAX_ROWS)."""
@@ -71,6 +71,20 @@ def score(
         found.append(_read(response))
         start = stop
     return ScoreTable(found)
+
+
+def aggregates(
+    records: Iterable[Mapping[str, object]], *, model: str = "default", count: bool = True
+) -> Steps[list[dict[str, float | None]]]:
+    """What the model counts over windows for each of up to 1,000 records, to be put into it before `score`.
+
+    Each is counted, too, once by its id and time however often it is sent; `count=False` only looks.
+    Raises InvalidRequestError, with the field of the record that cannot be counted; RequestError.
+    """
+    document = {"model": model, "records": [dict(record) for record in records], "count": count}
+    answer = yield from send("POST", "/aggregates", document, repeatable=True)
+    found: list[dict[str, float | None]] = answer["results"]
+    return found
 
 
 def _read(response: httpx.Response) -> AnswerPart:

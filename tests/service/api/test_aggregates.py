@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+import nearnorm
+from nearnorm.client.problems import InvalidRequestError
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, problem
@@ -52,6 +54,15 @@ def test_what_it_answers_goes_into_a_record_to_be_scored(client: httpx.Client) -
     numbers = ask(client, record("s1", 0, "s"))[0]
     answer = client.post("/score", json={"records": [RECORD | numbers]})
     assert "score" in answer.json()["results"][0]
+
+
+def test_the_client_asks_for_them_and_may_only_look(client: httpx.Client) -> None:
+    with nearnorm.Client(str(client.base_url)) as python:
+        sent = [record("c1", 0, "c"), record("c2", 10, "c")]
+        assert python.aggregates(sent, count=False) == [{"epoch": 0, "amount": 0.0}] * 2
+        assert python.aggregates(sent) == [{"epoch": 0, "amount": 0.0}, {"epoch": 1, "amount": 2.5}]
+        with pytest.raises(InvalidRequestError, match=r"records\.1\.at"):
+            python.aggregates([*sent[:1], sent[1] | {"at": "noon"}])
 
 
 def test_a_model_tells_what_it_counts(client: httpx.Client) -> None:
