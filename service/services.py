@@ -8,6 +8,7 @@ from nearnorm.service.access import keyring
 from nearnorm.service.access.identity_provider import IdentityProvider
 from nearnorm.service.access.keyring import Keyring
 from nearnorm.service.access.line_quotas import LineQuotas
+from nearnorm.service.access.quota import Meter
 from nearnorm.service.access.sessions import Sessions
 from nearnorm.service.access.shared_limits import SharedLimits
 from nearnorm.service.background import Background
@@ -44,7 +45,8 @@ class Services:
         self.ledger = Ledger.at(settings.database_url, settings.home)
         quota = Quota(settings.rows_per_second, settings.requests_per_second)
         self.keyring = Keyring(settings.host, settings.allow_anonymous, quota)
-        self.shared_limits = SharedLimits(self.ledger, self.background, self.keyring)
+        self.line_quotas = LineQuotas()
+        self.shared_limits = SharedLimits(self.ledger, self.background, self._meters)
         self.sessions = Sessions(self.ledger, self.keyring, settings.session_hours)
         self.provider = IdentityProvider(settings) if settings.oidc_issuer else None
         bounds = Amount(settings.event_rows, settings.event_bytes)
@@ -57,7 +59,6 @@ class Services:
         self.likenesses = KnownLikenesses()
         self.traffic = KnownTraffic()
         self.rule = Rule.of(settings)
-        self.line_quotas = LineQuotas()
         self.follower = Follower(
             self.background,
             self.ledger,
@@ -106,3 +107,7 @@ class Services:
         self.deliverer.close()
         self.store_watch.close()
         self.ledger.close()
+
+    def _meters(self) -> dict[str, Meter]:
+        """Of callers and lines."""
+        return self.keyring.meters() | self.line_quotas.meters()

@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     requests_per_second: int | None = Field(default=None, ge=1)
     """The same in requests, of whatever route asks for a key."""
     shared_limits: bool = False
-    """Both count over every process of the ledger that has this set, replicas too, within a second or two.
-    Those of NEARNORM_WORKERS have it always."""
+    """Both, and the limits of models, count over every process of the ledger that has this set, replicas too,
+    within a second or two. Those of NEARNORM_WORKERS have it always."""
     max_headers: int = Field(default=100, ge=10)
     """Most headers in one request."""
     max_header_bytes: int = Field(default=32_768, ge=1024)

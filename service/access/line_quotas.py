@@ -23,3 +23,7 @@ class LineQuotas:
 
     def of(self, model: str) -> Meter | None:
         return self._meters.get(model)
+
+    def meters(self) -> dict[str, Meter]:
+        """By a name that no caller's meter has: keys' ids have no space."""
+        return {f"model {model}": meter for model, meter in self._meters.items()}

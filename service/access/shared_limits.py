@@ -1,14 +1,13 @@
 """Limits that count over several processes: each tells the ledger what it let through, and hears of others.
 
 A second passes until all know: meanwhile every process may let a second's worth through. What was too much is
-owed everywhere, so that over time callers have their rate, however many processes there are.
+owed everywhere, so that over time callers and lines have their rate, however many processes there are.
 """
 
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from nearnorm.service.access.keyring import Keyring
 from nearnorm.service.access.quota import Meter
 from nearnorm.service.background import Background
 from nearnorm.service.ids import now_ms
@@ -22,14 +21,16 @@ GONE = 3_600_000  # milliseconds without a word after which a process's counts a
 
 
 class SharedLimits:
-    """One thread, from `start` to `close`."""
+    """One thread, from `start` to `close`. `meters` are those that count, by names that processes share."""
 
-    def __init__(self, ledger: Ledger, background: Background, keyring: Keyring) -> None:
+    def __init__(
+        self, ledger: Ledger, background: Background, meters: Callable[[], Mapping[str, Meter]]
+    ) -> None:
         self._ledger = ledger
         self._background = background
-        self._keyring = keyring
+        self._meters = meters
         self._process = secrets.token_hex(8)
-        self._own: dict[str, Spent] = {}  # since our start, by caller
+        self._own: dict[str, Spent] = {}  # since our start, by the meter's name
         self._read: dict[str, tuple[Meter, Spent]] = {}  # up to where meters were read
         self._told: dict[str, tuple[Spent, int]] = {}  # and when
         self._heard: dict[tuple[str, str], Spent] | None = None  # None: nothing yet
@@ -46,7 +47,7 @@ class SharedLimits:
 
     def exchange(self) -> None:
         """Tell what we let through, and charge what others did. Raises LedgerUnavailable."""
-        meters = self._keyring.meters()
+        meters = self._meters()
         self._count(meters)
         now = now_ms()
         if news := {caller: one for caller, one in self._own.items() if self._is_news(caller, one, now)}:

@@ -1,11 +1,9 @@
 """One store with one small model, an application that serves it, and the ledger on both databases."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -15,7 +13,7 @@ from nearnorm.service.ledger.database import Ledger, sqlite_url
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
-from tests.service.ledger.servers import running_postgres
+from tests.service.ledger.servers import fresh_database, running_postgres
 from tests.service.running import home_with, serving
 
 
@@ -49,11 +47,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | sa.URL:
     """A fresh, empty database."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "nearnorm.db")
-    server: str = request.getfixturevalue("postgres")
-    name = f"t{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    return server.replace("/postgres?", f"/{name}?")
+    return fresh_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture

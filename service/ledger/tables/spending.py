@@ -1,4 +1,4 @@
-"""What each process has let callers send since its start, so that others hold them to it too."""
+"""What each process has let through since its start, so that others hold callers and lines to it too."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ spending = sa.Table(
     "spending",
     metadata,
     sa.Column("process", sa.Text, primary_key=True),
-    sa.Column("caller", sa.Text, primary_key=True),
+    sa.Column("caller", sa.Text, primary_key=True),  # or a line, as `LineQuotas.meters` names it
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("requests", sa.BigInteger, nullable=False),
     sa.Column("at", Milliseconds, nullable=False),

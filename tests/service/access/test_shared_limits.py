@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
-import sqlalchemy as sa
+from msgspec import Struct
 
 from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.access import keyring
 from nearnorm.service.access.keyring import Keyring
 from nearnorm.service.access.quota import Meter
 from nearnorm.service.access.shared_limits import GONE, SharedLimits
@@ -16,8 +17,10 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import RateLimited
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
-from nearnorm.service.ledger.tables import spending
+from nearnorm.service.ledger.tables import lines, spending
+from tests.service.ledger.servers import fresh_database
 from tests.service.process.test_server import RECORD, process
 from tests.service.running import home_with
 from tests.service.waiting import until
@@ -28,7 +31,7 @@ class Process:
 
     def __init__(self, ledger: Ledger) -> None:
         self.keyring = Keyring("127.0.0.1", True, Quota(rows_per_second=10, requests_per_second=10))
-        self.limits = SharedLimits(ledger, Background(), self.keyring)
+        self.limits = SharedLimits(ledger, Background(), self.keyring.meters)
 
     @property
     def meter(self) -> Meter:
@@ -112,31 +115,59 @@ def test_counts_of_a_process_that_is_gone_go_and_those_of_a_quiet_one_stay(
         }
 
 
-@pytest.fixture
-def replicas(tmp_path: Path, url: str | sa.URL, bundle: Bundle) -> Iterator[list[httpx.Client]]:
-    """Two services that share one ledger and count limits together."""
-    text = url if isinstance(url, str) else url.render_as_string()
-    given = {"NEARNORM_DATABASE_URL": text, "NEARNORM_WORKER": "off"}
-    limits = {"NEARNORM_ROWS_PER_SECOND": "10", "NEARNORM_SHARED_LIMITS": "true"}
+class Replicas(Struct):
+    """Two services that share one ledger and count limits together, and the secrets of two keys."""
+
+    clients: tuple[httpx.Client, httpx.Client]
+    ann: str
+    bo: str
+
+
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory: pytest.TempPathFactory, postgres: str, bundle: Bundle) -> Iterator[Replicas]:
+    """Callers without a key may send ten rows a second, and so may all of the line `held` together."""
+    url = fresh_database(postgres)
+    ledger = Ledger(url)
+    migrate(ledger)
+    free = Quota(rows_per_second=1_000_000)
+    with ledger.write() as connection:
+        ann, bo = (keyring.create(connection, name, ["score"], "test", free)[0] for name in ("ann", "bo"))
+        lines.limit(connection, "held", Quota(rows_per_second=10), now_ms(), "test")
+    ledger.close()
+    given = {"DATABASE_URL": url, "WORKER": "off", "ALLOW_ANONYMOUS": "true"}
+    limits = {"ROWS_PER_SECOND": "10", "SHARED_LIMITS": "true"}
+    environment = {f"NEARNORM_{name}": value for name, value in (given | limits).items()}
     with ExitStack() as opened:
-        addresses = [
-            opened.enter_context(process(home_with(tmp_path / name, bundle), **given, **limits))[1]
-            for name in ("first", "second")
-        ]
-        yield [opened.enter_context(httpx.Client(base_url=one, timeout=60)) for one in addresses]
+
+        def started() -> httpx.Client:
+            home = home_with(tmp_path_factory.mktemp("home"), bundle)
+            store = ModelStore(home / "models")
+            store.activate(store.versions()[0], by="test", model="held")
+            _, address = opened.enter_context(process(home, **environment))
+            return opened.enter_context(httpx.Client(base_url=address, timeout=60))
+
+        yield Replicas((started(), started()), ann, bo)
 
 
-def waits(client: httpx.Client, rows: int = 1) -> int:
+def waits(client: httpx.Client, rows: int = 1, model: str = "default", key: str | None = None) -> int:
     """For how many seconds so many rows have to wait; 0: they were scored."""
-    answer = client.post("/score", json={"records": [RECORD] * rows})
+    headers = {} if key is None else {"X-API-Key": key}
+    answer = client.post("/score", json={"model": model, "records": [RECORD] * rows}, headers=headers)
     if answer.status_code != 200:
         assert answer.json()["type"].endswith("rate-limited")
     return int(answer.headers.get("retry-after", 0))
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_replicas_that_share_limits_hold_a_caller_to_one_rate(replicas: list[httpx.Client]) -> None:
-    first, second = replicas
+def test_replicas_that_share_limits_hold_a_caller_to_one_rate(replicas: Replicas) -> None:
+    first, second = replicas.clients
     assert waits(second) == 0
     until(lambda: waits(first, 5_000) == 0)
     until(lambda: waits(second) > 60)  # longer than for what it was sent itself
+
+
+def test_replicas_that_share_limits_hold_a_line_to_one_rate_whoever_asks_it(replicas: Replicas) -> None:
+    first, second = replicas.clients
+    assert waits(second, 1, "held", replicas.bo) == 0
+    until(lambda: waits(first, 5_000, "held", replicas.ann) == 0)
+    until(lambda: waits(second, 1, "held", replicas.bo) > 60)
+    assert waits(second, 100, key=replicas.bo) == 0  # another line

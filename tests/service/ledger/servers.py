@@ -6,10 +6,13 @@ import socket
 import tempfile
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+
+import psycopg
 
 
 class Postgres:
@@ -64,6 +67,14 @@ def running_postgres() -> Iterator[str]:
     """The URI of a server of our own."""
     with postgres_server() as server:
         yield server.uri
+
+
+def fresh_database(server: str) -> str:
+    """The URI of an empty database of a server."""
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    return server.replace("/postgres?", f"/{name}?")
 
 
 class Proxy:
