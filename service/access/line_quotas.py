@@ -2,7 +2,11 @@
 
 import sqlalchemy as sa
 
+from nearnorm.models.errors import ConfigError
 from nearnorm.service.access.quota import Meter
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import lines
 
 
@@ -27,3 +31,11 @@ class LineQuotas:
     def meters(self) -> dict[str, Meter]:
         """By a name that no caller's meter has: keys' ids have no space."""
         return {f"model {model}": meter for model, meter in self._meters.items()}
+
+
+def limit(connection: sa.Connection, model: str, quota: Quota, actor: str) -> None:
+    """Give a line another quota. Raises ConfigError for a name that none can have."""
+    if problem := lines.problem_of_name(model):
+        raise ConfigError(problem)
+    lines.limit(connection, model, quota, now_ms(), actor)
+    audit.note(connection, actor, "line.limit", model, **quota.limits())

@@ -31,7 +31,7 @@ def apply_file(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Bring policies, keys' quotas and quarantine to what a file says, after showing what would change."""
+    """Bring policies, quotas, priorities and quarantine to what a file says, once that was shown."""
     wanted = read(file)
     settings = load_settings()
     champions = read_champions(settings.open_store())

@@ -1,11 +1,12 @@
 """Lines of versions, on the command line: what retrainings begin with, and which versions are whose."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.models.store.folder import Activation, ModelStore
+from nearnorm.service.access import line_quotas
 from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.errors import ServiceError
 from nearnorm.service.ids import now_ms
@@ -14,6 +15,7 @@ from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import lines
 from nearnorm.service.ledger.tables.lines import Line, LineData
+from nearnorm.service.retraining import turns
 from nearnorm.service.retraining.line_of_version import line_of, lines_of
 
 
@@ -36,28 +38,24 @@ def create(model: str, base: LineData) -> str:
 
 def limit(model: str, quota: Quota) -> str:
     """Set what a line may be asked for; answers it. Raises ConfigError."""
-    if problem := lines.problem_of_name(model):
-        raise ConfigError(f"--model: {problem}")
-
-    def put(connection: sa.Connection) -> None:
-        lines.limit(connection, model, quota, now_ms(), user())
-        audit.note(connection, user(), "line.limit", model, **quota.limits())
-
-    in_ledger(lambda ledger: written(ledger, put))
+    _put(lambda connection: line_quotas.limit(connection, model, quota, user()))
     return " ".join([model, *(f"{name.replace('_', '-')}={value}" for name, value in quota.limits().items())])
 
 
 def prefer(model: str, priority: int) -> str:
     """Set how soon a line's retrainings have their turn. Raises ConfigError."""
-    if problem := lines.problem_of_name(model):
-        raise ConfigError(f"--model: {problem}")
-
-    def put(connection: sa.Connection) -> None:
-        lines.prefer(connection, model, priority, now_ms(), user())
-        audit.note(connection, user(), "line.priority", model, priority=priority)
-
-    in_ledger(lambda ledger: written(ledger, put))
+    _put(lambda connection: turns.prefer(connection, model, priority, user()))
     return f"{model} priority={priority}"
+
+
+def _put(put: Callable[[sa.Connection], None]) -> None:
+    def named(connection: sa.Connection) -> None:
+        try:
+            put(connection)
+        except ConfigError as error:
+            raise ConfigError(f"--model: {error}") from None
+
+    in_ledger(lambda ledger: written(ledger, named))
 
 
 def versions(store: ModelStore, log: Sequence[Activation], model: str | None) -> list[str]:

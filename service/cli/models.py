@@ -13,7 +13,7 @@ from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.cli import lines, upkeep
 from nearnorm.service.cli.keys import Limit, in_ledger, user, written
 from nearnorm.service.ledger.quota import Quota
-from nearnorm.service.ledger.tables.lines import LineData
+from nearnorm.service.ledger.tables.lines import MOST_PRIORITY, LineData
 from nearnorm.service.settings import Settings, load_settings
 
 MLFLOW = "models:/"
@@ -53,7 +53,7 @@ def limit_model(
 
 @models_cli.command("priority")
 def prefer_model(
-    priority: Annotated[int, typer.Argument(min=1, max=100, help="1 is what every model has.")],
+    priority: Annotated[int, typer.Argument(min=1, max=MOST_PRIORITY, help="1 is what every model has.")],
     model: Annotated[str, typer.Option(help="Its name.")],
 ) -> None:
     """Let a model's retrainings have their turn so many times sooner than others'."""

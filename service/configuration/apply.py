@@ -9,17 +9,18 @@ from msgspec.structs import asdict
 
 from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.errors import ConfigError
-from nearnorm.service.access import keyring
+from nearnorm.service.access import keyring, line_quotas
 from nearnorm.service.configuration.champions import ground_of
-from nearnorm.service.configuration.file import KINDS, Wanted, alike, key_of, spelt
+from nearnorm.service.configuration.file import KINDS, Labeller, Wanted, alike, key_of, quarantine_of, spelt
 from nearnorm.service.errors import ServiceError
 from nearnorm.service.feedback import analysts
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail as audit
-from nearnorm.service.ledger.tables import keys
+from nearnorm.service.ledger.tables import keys, lines
 from nearnorm.service.ledger.tables.feedback import quarantine
-from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind
+from nearnorm.service.retraining import turns
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.verdict import budget, policies
 from nearnorm.service.verdict.budget import Budget
@@ -58,6 +59,7 @@ def apply(
             applying.policy(model, change)
         for name, quota in wanted.quotas.items():
             applying.quota(name, quota)
+        applying.lines(wanted.line_quotas, wanted.priorities)
         applying.quarantine(wanted.quarantine)
     except ConfigError as error:
         raise ConfigError(f"{wanted.file}: {error}") from None
@@ -120,41 +122,57 @@ class _Applying:
                 f"{key_of('keys', name)}: no active API key has this name, and `nearnorm keys create` alone "
                 f"makes one: {alike(name, active)}"
             )
-        now = active[name].quota
-        if quota == now:
-            return
-        for limit, value in asdict(quota).items():
-            before = getattr(now, limit)
-            if value != before:
-                self._differs(key_of("keys", name, limit), spelt(before), spelt(value))
-        keyring.limit(self._connection, active[name].key_id, quota, self._actor)
+        if self._limits_differ(active[name].quota, quota, "keys", name):
+            keyring.limit(self._connection, active[name].key_id, quota, self._actor)
 
-    def quarantine(self, wanted: Mapping[tuple[LabellerKind, str], str | None]) -> None:
-        in_force = {(q.kind, q.name): q for q in quarantine.every(self._connection)}
-        named: dict[tuple[LabellerKind, str], str] = {}
-        for (kind, spelling), why in wanted.items():
-            who = kind, analysts.labeller(self._connection, kind, spelling)
-            key = key_of("quarantine", _PLURALS[kind], spelling)
+    def lines(self, quotas: Mapping[str, Quota], priorities: Mapping[str, int]) -> None:
+        held, preferred = lines.quotas(self._connection), lines.priorities(self._connection)
+        for model, quota in quotas.items():
+            now, then = preferred.get(model, 1), priorities[model]
+            try:
+                if self._limits_differ(held.get(model, Quota()), quota, "models", model):
+                    line_quotas.limit(self._connection, model, quota, self._actor)
+                if then != now:
+                    self._differs(key_of("models", model, "priority"), spelt(now), spelt(then))
+                    turns.prefer(self._connection, model, then, self._actor)
+            except ConfigError as error:
+                raise ConfigError(f"{key_of('models', model)}: {error}") from None
+
+    def quarantine(self, wanted: Mapping[Labeller, str | None]) -> None:
+        every = [*quarantine.every(self._connection), *quarantine.of_lines(self._connection, EVERY_LINE)]
+        in_force = {(q.kind, q.name, q.model): q for q in every}
+        named: dict[Labeller, str] = {}
+        for (kind, spelling, model), why in wanted.items():
+            who = kind, analysts.labeller(self._connection, kind, spelling), model
+            key = key_of(*quarantine_of(model), _PLURALS[kind], spelling)
             if who in named:
                 raise ConfigError(f"{key}: is the same as {named[who]}: keep one of them")
             named[who] = key
             found = in_force.get(who)
             if (found is None) != (why is None):  # a reason is that of the day, and stays
                 self._differs(key, spelt(found.why if found else False), spelt(False if why is None else why))
-                self._put_or_release(*who, key, why)
+                self._put_or_release(who, key, why)
 
-    def _put_or_release(self, kind: LabellerKind, name: str, key: str, why: str | None) -> None:
+    def _put_or_release(self, who: Labeller, key: str, why: str | None) -> None:
+        kind, name, model = who
         try:
             if why is None:
-                effect = analysts.release(self._connection, kind, name, "by a file", self._actor)
+                effect = analysts.release(self._connection, kind, name, "by a file", self._actor, model)
             else:
-                effect = analysts.put(self._connection, kind, name, why, self._actor, self._rule)
+                effect = analysts.put(self._connection, kind, name, why, self._actor, self._rule, model)
         except ServiceError as error:
             raise ConfigError(f"{key}: {error.detail}") from None
         counts = "counts again" if why is None else "counts no more"
         self.effects.append(f"{key}: what was said of {effect.records} records {counts}")
         if effect.job_id:
             self.effects.append(f"{key}: the training under way is cancelled, and begun again without")
+
+    def _limits_differ(self, now: Quota, then: Quota, *where: str) -> bool:
+        for limit, value in asdict(then).items():
+            before = getattr(now, limit)
+            if value != before:
+                self._differs(key_of(*where, limit), spelt(before), spelt(value))
+        return then != now
 
     def _differs(self, what: str, now: str, then: str) -> None:
         self.differences.append(Difference(what, now, then))

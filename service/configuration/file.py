@@ -16,32 +16,39 @@ from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import misfit
 from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind
+from nearnorm.service.ledger.tables.lines import LIMITS, MOST_PRIORITY
 from nearnorm.service.settings import PREFIX, Settings
 from nearnorm.service.verdict.policies import Change
 
 LARGEST = 2**20
 """Bytes of a file that is read."""
-TABLES = ("policy", "keys", "quarantine")
+TABLES = ("policy", "keys", "models", "quarantine")
 KINDS: dict[str, LabellerKind] = {"analysts": "analyst", "keys": "key"}
 _CHANGEABLE = tuple(field.name for field in fields(Change) if field.name != "model")
 _LIMITS = tuple(field.name for field in fields(Quota))
 _RETENTION = tuple(name for name in Settings.model_fields if name.startswith("event_"))
 
 T = TypeVar("T")
+Labeller = tuple[LabellerKind, str, str | None]
+"""Who, and in which model alone; None: in every one."""
 
 
 class Wanted(Struct, frozen=True):
     """What a file says. What it does not name stays as it is.
 
     `policies`: by model, what its policy shall be, as far as it says. `quotas`: by API key, its whole quota.
-    `quarantine`: who is in it, and why; None: who is not. `digest`: SHA-256 of the file, for the trail.
+    `line_quotas`, `priorities`: by the same models, all of what each may be asked for, and its retrainings'.
+    `quarantine`: by who, and in which model (None: in every one), why; None: who is not in it. `digest`:
+    SHA-256 of the file, for the trail.
     """
 
     file: str
     digest: str
     policies: Mapping[str, Change]
     quotas: Mapping[str, Quota]
-    quarantine: Mapping[tuple[LabellerKind, str], str | None]
+    line_quotas: Mapping[str, Quota]
+    priorities: Mapping[str, int]
+    quarantine: Mapping[Labeller, str | None]
 
 
 def read(path: Path) -> Wanted:
@@ -73,6 +80,11 @@ def key_of(*parts: str) -> str:
     return ".".join(map(quoted, parts))
 
 
+def quarantine_of(model: str | None) -> tuple[str, ...]:
+    """Where the file has who is in quarantine in a model alone; None: in every one."""
+    return ("quarantine",) if model is None else ("quarantine", "models", model)
+
+
 def _wanted(file: str, digest: str, document: dict[str, Any]) -> Wanted:
     for name in document:
         if name not in TABLES:
@@ -80,13 +92,21 @@ def _wanted(file: str, digest: str, document: dict[str, Any]) -> Wanted:
     policies = {
         model: _policy(model, table) for model, table in _table(document.get("policy", {}), "policy").items()
     }
-    quotas = {name: _quota(name, table) for name, table in _table(document.get("keys", {}), "keys").items()}
-    quarantine: dict[tuple[LabellerKind, str], str | None] = {}
-    kinds = _known(document.get("quarantine", {}), KINDS, "quarantine")
-    for plural, table in kinds.items():
-        for name, value in _table(table, "quarantine", plural).items():
-            quarantine[KINDS[plural], name] = _why(value, key_of("quarantine", plural, name))
-    return Wanted(file, digest, policies, quotas, quarantine)
+    quotas = {
+        name: _quota(_known(table, _LIMITS, "keys", name), "keys", name)
+        for name, table in _table(document.get("keys", {}), "keys").items()
+    }
+    line_quotas, priorities = {}, {}
+    for model, value in _table(document.get("models", {}), "models").items():
+        table = dict(_known(value, (*LIMITS, "priority"), "models", model))
+        priorities[model] = _priority(table.pop("priority", 1), model)
+        line_quotas[model] = _quota(table, "models", model)
+    kinds = dict(_known(document.get("quarantine", {}), (*KINDS, "models"), "quarantine"))
+    by_model = _table(kinds.pop("models", {}), "quarantine", "models")
+    quarantine = _quarantine(kinds, None)
+    for model, value in by_model.items():
+        quarantine |= _quarantine(_known(value, KINDS, *quarantine_of(model)), model)
+    return Wanted(file, digest, policies, quotas, line_quotas, priorities, quarantine)
 
 
 def _policy(model: str, value: object) -> Change:
@@ -94,14 +114,28 @@ def _policy(model: str, value: object) -> Change:
     return _converted({**table, "model": model}, Change, "policy", model)
 
 
-def _quota(name: str, value: object) -> Quota:
-    quota = _converted(_known(value, _LIMITS, "keys", name), Quota, "keys", name)
+def _quota(table: dict[str, Any], *where: str) -> Quota:
+    quota = _converted(table, Quota, *where)
     for limit, most in quota.limits().items():
         if most < 1 or most >= 2**63:
             raise ConfigError(
-                f"{key_of('keys', name, limit)}: give 1 to {2**63 - 1}, or leave it out for none of its own"
+                f"{key_of(*where, limit)}: give 1 to {2**63 - 1}, or leave it out for none of its own"
             )
     return quota
+
+
+def _priority(value: object, model: str) -> int:
+    if type(value) is not int or not 1 <= value <= MOST_PRIORITY:  # true is none
+        raise ConfigError(f"{key_of('models', model, 'priority')}: give a whole number, 1 to {MOST_PRIORITY}")
+    return value
+
+
+def _quarantine(kinds: dict[str, Any], model: str | None) -> dict[Labeller, str | None]:
+    return {
+        (KINDS[plural], name, model): _why(value, key_of(*quarantine_of(model), plural, name))
+        for plural, table in kinds.items()
+        for name, value in _table(table, *quarantine_of(model), plural).items()
+    }
 
 
 def _why(value: object, key: str) -> str | None:

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from nearnorm.models.errors import ConfigError
+from nearnorm.service.ids import now_ms
+from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import jobs, lines
 from nearnorm.service.ledger.tables.jobs import Job
 
@@ -17,6 +20,14 @@ GREETED = 15_000
 RETURNS = 60_000
 """ms that a training's result waits for the worker that has it, once it is gone."""
 _WITH_RESULT = ("gate", "shadow", "publish", "activate")
+
+
+def prefer(connection: sa.Connection, model: str, priority: int, actor: str) -> None:
+    """Give a line's retrainings another priority. Raises ConfigError for a name that none can have."""
+    if problem := lines.problem_of_name(model):
+        raise ConfigError(problem)
+    lines.prefer(connection, model, priority, now_ms(), actor)
+    audit.note(connection, actor, "line.priority", model, priority=priority)
 
 
 def next_job(connection: sa.Connection, release: str, now: int, worker: str = "") -> Job | None:

@@ -13,7 +13,10 @@ from nearnorm.service.ledger.database import Milliseconds, insert, metadata
 from nearnorm.service.ledger.quota import Quota
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_LIMITS = ("rows_per_second", "requests_per_second", "rows_per_request")
+LIMITS = ("rows_per_second", "requests_per_second", "rows_per_request")
+"""Of a quota, what a line may have."""
+MOST_PRIORITY = 100
+"""1 is what every line has."""
 
 lines = sa.Table(
     "lines",
@@ -84,15 +87,15 @@ def begin(connection: sa.Connection, model: str, at: int) -> bool:
 
 def limit(connection: sa.Connection, model: str, quota: Quota, at: int, actor: str) -> None:
     """Set what a line may be asked for, by all its callers together; of bodies it knows nothing."""
-    told = {name: quota.limits().get(name) for name in _LIMITS}
+    told = {name: quota.limits().get(name) for name in LIMITS}
     fresh = insert(connection, lines).values(model=model, at=at, actor=actor, **told)
     connection.execute(fresh.on_conflict_do_update(index_elements=["model"], set_=told))
 
 
 def quotas(connection: sa.Connection) -> dict[str, Quota]:
     """Of the lines that have any."""
-    some = sa.or_(*(lines.c[name].is_not(None) for name in _LIMITS))
-    query = sa.select(lines.c.model, *(lines.c[name] for name in _LIMITS)).where(some)
+    some = sa.or_(*(lines.c[name].is_not(None) for name in LIMITS))
+    query = sa.select(lines.c.model, *(lines.c[name] for name in LIMITS)).where(some)
     return {model: Quota(*limits) for model, *limits in connection.execute(query)}
 
 

@@ -63,7 +63,7 @@ def test_the_example_of_the_page_is_shown_then_made_then_in_force_and_then_chang
     file.write_text(example[1])
     key_id = make_key(ledger, "shop", Quota(requests_per_second=5, rows_per_second=10))
     with serving(create_app(settings.model_copy(update={"allow_anonymous": True}))) as client:
-        for analyst in ("eve", "bob"):
+        for analyst in ("eve", "bob", "ann"):
             assert label(client, {"record": RECORD, "label": "normal", "analyst": analyst}).status_code == 201
         client.post("/analysts/bob/quarantine", json={"why": "a mistake"})
         before = actions(ledger)
@@ -79,8 +79,11 @@ def test_the_example_of_the_page_is_shown_then_made_then_in_force_and_then_chang
             ["keys.shop.rows_per_second", "10", "2000"],
             ["keys.shop.requests_per_second", "5", "-"],
             ["keys.shop.rows_per_request", "-", "1000"],
+            ["models.payments-fr.rows_per_second", "-", "5000"],
+            ["models.payments-fr.priority", "1", "3"],
             ["quarantine.analysts.eve", "false", '"left; her account was used"'],
             ["quarantine.analysts.bob", '"a mistake"', "false"],
+            ["quarantine.models.default.analysts.ann", "false", '"new here"'],
         ]
         assert "quarantine.analysts.eve: what was said of 1 records counts no more" in dry.out
         assert actions(ledger) == before  # nothing was done yet
@@ -94,8 +97,11 @@ def test_the_example_of_the_page_is_shown_then_made_then_in_force_and_then_chang
         assert actions(ledger)[len(before) :] == [
             ("policy.put", "default"),
             ("key.limit", key_id),
+            ("line.limit", "payments-fr"),
+            ("line.priority", "payments-fr"),
             ("quarantine", "analyst eve"),
             ("quarantine.release", "analyst bob"),
+            ("quarantine", "analyst ann"),
             ("apply", "nearnorm.toml"),
         ]
         again = actions(ledger)
@@ -113,7 +119,8 @@ def _agrees(client: httpx.Client) -> None:
     policy = client.get("/policy").json()["policy"]
     assert (policy["suppress_confirmed_normals"], policy["suppress_days"]) == (True, 14)
     assert policy["by"].startswith("cli")
-    assert [q["name"] for q in client.get("/analysts").json()["quarantine"]] == ["eve"]
+    held = [(q["name"], q.get("model")) for q in client.get("/analysts").json()["quarantine"]]
+    assert held == [("eve", None), ("ann", "default")]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +140,12 @@ def _agrees(client: httpx.Client) -> None:
         (
             '[quarantine.analysts]\neve = "poison"',
             "quarantine.analysts.eve: no label was ever sent by",
+        ),
+        ('[models."a b"]\nrows_per_second = 1', "models.\"a b\": 'a b' cannot be a model's name"),
+        ('[models."a b"]\npriority = 2', "models.\"a b\": 'a b' cannot be a model's name"),
+        (
+            '[quarantine.models.other.analysts]\neve = "poison"',
+            "quarantine.models.other.analysts.eve: no label was ever sent by analyst 'eve' for model 'other'",
         ),
         ('[quarantine.keys]\nshop = " "', "quarantine.keys.shop: why: give a reason"),
         ('[quarantine.analysts]\n"a\\u0000b" = false', "a value cannot be stored"),
@@ -206,10 +219,12 @@ def test_the_key_in_quarantine_is_exported_and_no_secret_is(
         secret, key = keyring.create(connection, "desk", ["feedback"], "test", Quota(requests_per_second=9))
         keyring.revoke(connection, keyring.create(connection, "old", ["score"], "test")[1].key_id, "test")
         analysts.put(connection, "key", "anonymous", "a flood", "test", Rule.of(settings))
+        analysts.put(connection, "key", "anonymous", "here too", "test", Rule.of(settings), "default")
     ended = nearnorm("export-config")
     assert ended.code == 0
     file.write_text(ended.out)
     assert '[quarantine.keys]\nanonymous = "a flood"\n' in ended.out
+    assert '[quarantine.models.default.keys]\nanonymous = "here too"\n' in ended.out
     assert "[keys.desk]  # feedback\n" in ended.out
     assert "old" not in ended.out
     assert secret not in ended.out
@@ -219,6 +234,7 @@ def test_the_key_in_quarantine_is_exported_and_no_secret_is(
     with ledger.write() as connection:
         keyring.limit(connection, "desk", Quota(), "test")
         quarantine.remove(connection, "key", "anonymous")
+        quarantine.remove(connection, "key", "anonymous", "default")
     assert nearnorm("apply", "-f", file, "--dry-run").code == 3
     assert nearnorm("apply", "-f", file, "--yes").code == 0
     assert nearnorm("export-config").out == ended.out

@@ -14,7 +14,7 @@ from nearnorm.service.ledger.quota import Quota
     [
         ("[policy.default]\nbudget = \n", "is not TOML: Invalid value (at line 2, column 10)"),
         ("[polcy.default]", ": unknown key polcy: did you mean policy?"),
-        ("[zebra]", ": unknown key zebra: known are policy, keys, quarantine"),
+        ("[zebra]", ": unknown key zebra: known are policy, keys, models, "),
         ('[policy.default]\nbugdet = "1%"', ": unknown key policy.default.bugdet: did you mean budget?"),
         ('[policy."a b"]\nmodel = "x"', ': unknown key policy."a b".model: known are budget, '),
         (
@@ -43,6 +43,14 @@ from nearnorm.service.ledger.quota import Quota
             "[quarantine.analysts]\neve = true",
             ": quarantine.analysts.eve: give the reason as a text, or",
         ),
+        ("[models]\na = 1", ": models.a: is a table: write [models.a]"),
+        ("[models.a]\nbytes_per_request = 1", ": unknown key models.a.bytes_per_request: "),
+        ("[models.a]\nrows_per_second = 0", ": models.a.rows_per_second: give 1 to "),
+        ("[models.a]\npriority = 101", ": models.a.priority: give a whole number, 1 to 100"),
+        ("[models.a]\npriority = true", ": models.a.priority: give a whole number, 1 to 100"),
+        ("[quarantine.models]\na = 1", ": quarantine.models.a: is a table: write [quarantine.models.a]"),
+        ("[quarantine.models.a.key]\nb = false", ": unknown key quarantine.models.a.key: did you mean keys?"),
+        ("[quarantine.models.a.keys]\nb = true", ": quarantine.models.a.keys.b: give the reason as"),
         (
             'gate = "auto"',
             ": gate is a setting of the process, which no file changes while it runs: ",
@@ -52,7 +60,7 @@ from nearnorm.service.ledger.quota import Quota
             "[retention]\ndays = 3",
             "NEARNORM_EVENT_ROWS, NEARNORM_EVENT_BYTES, NEARNORM_EVENT_DAYS and restart",
         ),
-        ("a = " + "[" * 5000, " is nested too deeply: tables are policy, keys, quarantine"),
+        ("a = " + "[" * 5000, " is nested too deeply: tables are policy, keys, models, quarantine"),
         ("[keys.shop]\nrows_per_second = " + "9" * 5000, " is not TOML: Exceeds the limit (4300 digits)"),
         ("#" * (LARGEST + 1), " is larger than 1,048,576 bytes: it is no configuration file"),
         (b"[policy.default]\nbudget = '\xe9'", " is not UTF-8 (at line 2): save it as UTF-8"),
@@ -73,6 +81,14 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         read(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         read(tmp_path)
+
+
+def test_a_models_table_is_all_of_its_limits_and_its_priority(tmp_path: Path) -> None:
+    file = tmp_path / "nearnorm.toml"
+    file.write_text("[models.a]\nrows_per_request = 3\n[models.b]\npriority = 2")
+    wanted = read(file)
+    assert wanted.line_quotas == {"a": Quota(rows_per_request=3), "b": Quota()}
+    assert wanted.priorities == {"a": 1, "b": 2}
 
 
 def test_a_key_s_table_is_its_whole_quota_and_an_empty_file_says_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.manifest import Manifest
-from nearnorm.service.access import keyring
+from nearnorm.service.access import keyring, line_quotas
 from nearnorm.service.configuration.apply import Applied, apply
 from nearnorm.service.configuration.champions import ground_of
 from nearnorm.service.configuration.export import export
@@ -22,6 +22,7 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables.feedback import quarantine
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, Quarantine
+from nearnorm.service.retraining import turns
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import Change
@@ -30,7 +31,10 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 BUDGETS = st.sampled_from(["1%", "2% of normal", "20%", "0.5 % of normal traffic"])
 LIMITS = st.none() | st.integers(1, 2**63 - 1)
 CHANGES = st.tuples(BUDGETS, st.booleans(), st.floats(0.001, 365.0), st.booleans())
+MODELS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,9}", fullmatch=True)
+LINES = st.tuples(st.builds(Quota, LIMITS, LIMITS, LIMITS), st.none() | st.integers(1, 100))
 KINDS: list[LabellerKind] = ["analyst", "key"]
+LABELLERS = st.tuples(st.sampled_from(KINDS), TEXTS, st.none() | MODELS)
 
 
 class State:
@@ -60,13 +64,15 @@ def applied(connection: sa.Connection, text: str, champions: dict[str, Manifest]
 @given(
     models=st.dictionaries(TEXTS, st.none() | CHANGES, max_size=3),
     quotas=st.lists(st.builds(Quota, LIMITS, LIMITS, LIMITS, LIMITS), max_size=3),
-    quarantined=st.dictionaries(st.tuples(st.sampled_from(KINDS), TEXTS), TEXTS, max_size=4),
+    held=st.dictionaries(MODELS, LINES, max_size=3),
+    quarantined=st.dictionaries(LABELLERS, TEXTS, max_size=4),
 )
 def test_what_is_exported_changes_nothing_and_brings_back_what_was(
     state: State,
     models: dict[str, tuple[str, bool, float, bool] | None],
     quotas: list[Quota],
-    quarantined: dict[tuple[LabellerKind, str], str],
+    held: dict[str, tuple[Quota, int | None]],
+    quarantined: dict[tuple[LabellerKind, str, str | None], str],
 ) -> None:
     champions = dict.fromkeys(models, state.manifest)
     with state.ledger.attempt() as connection:
@@ -76,8 +82,12 @@ def test_what_is_exported_changes_nothing_and_brings_back_what_was(
                 policies.put(connection, put, ground_of(connection, champions, model), "test")
         for number, quota in enumerate(quotas):
             keyring.create(connection, f"key {number}.", ["score"], "test", quota)
-        for (kind, name), why in quarantined.items():
-            quarantine.add(connection, Quarantine(kind, name, now_ms(), "test", why))
+        for model, (quota, priority) in held.items():
+            line_quotas.limit(connection, model, quota, "test")
+            if priority is not None:
+                turns.prefer(connection, model, priority, "test")
+        for (kind, name, where), why in quarantined.items():
+            quarantine.add(connection, Quarantine(kind, name, now_ms(), "test", why, where))
         text = export(connection, champions)
         assert applied(connection, text, champions).differences == []
 
@@ -87,5 +97,9 @@ def test_what_is_exported_changes_nothing_and_brings_back_what_was(
                 policies.put(connection, other, ground_of(connection, champions, model), "test")
         for number, quota in enumerate(quotas):
             keyring.limit(connection, f"key {number}.", Quota(quota.rows_per_request), "test")
+        for model, (quota, priority) in held.items():
+            if quota.limits() or (priority or 1) != 1:  # of others the file says nothing
+                line_quotas.limit(connection, model, Quota(quota.rows_per_request, 7), "test")
+                turns.prefer(connection, model, 9, "test")
         applied(connection, text, champions)
         assert export(connection, champions) == text
