@@ -238,3 +238,16 @@ def test_the_key_in_quarantine_is_exported_and_no_secret_is(
     assert nearnorm("apply", "-f", file, "--dry-run").code == 3
     assert nearnorm("apply", "-f", file, "--yes").code == 0
     assert nearnorm("export-config").out == ended.out
+
+
+def test_what_commands_give_a_model_is_exported_and_a_bad_name_is_told(
+    ledger: Ledger, nearnorm: Command
+) -> None:
+    assert nearnorm("models", "limit", "--model", "a", "--rows-per-second", "3").code == 0
+    assert nearnorm("models", "priority", "4", "--model", "a").code == 0
+    assert "[models.a]\nrows_per_second = 3\npriority = 4\n" in nearnorm("export-config").out
+    assert actions(ledger) == [("line.limit", "a"), ("line.priority", "a")]
+    for given in (["limit", "--model", "a b"], ["priority", "4", "--model", "a b"]):
+        ended = nearnorm("models", *given)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("nearnorm: --model: 'a b' cannot be a model's name")
