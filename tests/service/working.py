@@ -19,7 +19,8 @@ from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
-from nearnorm.service.retraining.worker import LEASE, Worker
+from nearnorm.service.retraining.worker import Worker
+from nearnorm.service.retraining.workplace import LEASE
 from nearnorm.service.settings import Settings
 
 RULE = Rule(20, 0)

@@ -12,7 +12,9 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs, lines
 from nearnorm.service.ledger.tables.lines import Line, LineData
 from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.worker import LEASE, Worker
+from nearnorm.service.retraining.snapshot_files import write_snapshot
+from nearnorm.service.retraining.worker import Worker
+from nearnorm.service.retraining.workplace import LEASE
 from nearnorm.service.settings import Settings
 from tests.service.working import RULE, with_settings
 
@@ -30,7 +32,7 @@ def requested(worker: Worker, model: str) -> TrainingRequest:
         job = requests.request(connection, model, RULE, "test")
         assert jobs.take(connection, job, worker.name, now_ms(), now_ms() + LEASE)
     folder = worker.settings.home / "jobs" / job.job_id
-    worker._snapshot(job, folder)
+    write_snapshot(worker.place, job, folder)
     return msgspec.json.decode((folder / "request.json").read_bytes(), type=TrainingRequest)
 
 

@@ -29,7 +29,7 @@ SAYS = 'echo \'{"stage": "fit", "progress": 0.5}\'; '
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearnorm.service.retraining.worker.POLL", 0.1)
+    monkeypatch.setattr("nearnorm.service.retraining.attempt.POLL", 0.1)
 
 
 @pytest.fixture

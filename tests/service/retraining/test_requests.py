@@ -19,7 +19,8 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.worker import LEASE, MOST_ATTEMPTS, Worker
+from nearnorm.service.retraining.worker import MOST_ATTEMPTS, Worker
+from nearnorm.service.retraining.workplace import LEASE
 from nearnorm.service.settings import Settings
 from tests.service.running import home_with
 from tests.service.working import (
@@ -124,7 +125,7 @@ def test_a_job_is_cancelled_in_every_stage_after_training(
     worker: Worker, payments: Bundle, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     job = with_result(worker, payments)
-    renew = worker._renew_lease
+    renew = worker.place.renew
 
     def cancelling(job: Job, **told: Any) -> Job:
         if told.get("stage") == stage:
@@ -132,7 +133,7 @@ def test_a_job_is_cancelled_in_every_stage_after_training(
                 requests.cancel(connection, job.job_id, "test", EVERY_LINE)
         return renew(job, **told)
 
-    monkeypatch.setattr(worker, "_renew_lease", cancelling)
+    monkeypatch.setattr(worker.place, "renew", cancelling)
     worker.work(job)
     assert read(worker, job.job_id).state == "cancelled"
     assert len(champions(worker)) == 1

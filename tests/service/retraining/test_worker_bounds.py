@@ -10,7 +10,8 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import DRIFT, Rule
-from nearnorm.service.retraining.worker import LEASE, Worker
+from nearnorm.service.retraining.worker import Worker
+from nearnorm.service.retraining.workplace import LEASE
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
 from tests.service.retraining.test_failures import trains_by
