@@ -45,7 +45,8 @@ from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.pages import docs, routes
 from nearnorm.service.pages.frame import static_files
 from nearnorm.service.replica import Replica
-from nearnorm.service.scoring.endpoint import PATH, ScoreEndpoint
+from nearnorm.service.scoring.endpoint import ScoreEndpoint
+from nearnorm.service.scoring.problems import PATH
 from nearnorm.service.settings import Settings
 
 
@@ -96,7 +97,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
     app.score = ScoreEndpoint(
         registry, services.keyring, rules, replica.memory, settings, metrics, services.background
     )
-    app.open_inference = OpenInference(registry, services.keyring, rules, metrics, app.score)
+    app.open_inference = OpenInference(registry, services.keyring, rules, metrics, app.score.steps)
     app.entry = with_cors(app.by_path, settings)
     app.state.startup_problem = "the service did not start: see its log"
     app.state.services = services

@@ -15,7 +15,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from nearnorm.service.pages import routes
-from nearnorm.service.scoring.endpoint import INLINE_ROWS
+from nearnorm.service.scoring.long_bodies import INLINE_ROWS
 from tests.contract.tenants import MINE, Belongings, Tenants, two_tenants
 from tests.service.asking import RECORD
 from tests.service.bundles import make_bundle

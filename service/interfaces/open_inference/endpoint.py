@@ -24,7 +24,9 @@ from nearnorm.service.interfaces.open_inference.plain_numbers import decode_plai
 from nearnorm.service.interfaces.open_inference.problems import error_response
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.scoring.bulk.requests import Body
-from nearnorm.service.scoring.endpoint import INLINE_LOOSE_BYTES, INLINE_ROWS, ScoreEndpoint, to_service_error
+from nearnorm.service.scoring.long_bodies import INLINE_LOOSE_BYTES, INLINE_ROWS
+from nearnorm.service.scoring.problems import to_service_error
+from nearnorm.service.scoring.steps import ScoreSteps
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 
@@ -36,8 +38,7 @@ class OpenInference:
     """An ASGI application for all paths below /v2.
 
     Whoever sees /readyz sees health and readiness here, and of as many models; what a model reads wants a key
-    of any role, where keys are needed, and scoring one that may score. `score` is who is asked for room, and
-    who answers rows.
+    of any role, where keys are needed, and scoring one that may score. `steps` are those of /score.
     """
 
     def __init__(
@@ -46,13 +47,13 @@ class OpenInference:
         keyring: Keyring,
         rules: CrossSiteRules,
         metrics: Metrics,
-        score: ScoreEndpoint,
+        steps: ScoreSteps,
     ) -> None:
         self._registry = registry
         self._keyring = keyring
         self._rules = rules
         self._metrics = metrics
-        self._score = score
+        self._steps = steps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -114,22 +115,22 @@ class OpenInference:
     async def _infer(self, target: Target, scope: Scope, receive: Receive) -> bytes:
         """What is refused is so before it is read, where that can be."""
         headers: Headers = scope["headers"]
-        caller, most = self._score.admit(headers)
+        caller, most = self._steps.admit(headers)
         kind = kind_of(headers)
         if kind.content != JSON:
             raise UnsupportedMedia(f"this route reads {JSON.decode()}")
         check_size(size_of_body(headers), most)
         query_of(scope["query_string"].decode("latin-1"), ())
-        self._score.check_room(caller.name)
+        self._steps.check_room(caller.name)
         model = await self._registry.bring(target.model, caller.lines, target.version)
         body = await read_body(receive, kind, most)
-        await self._score.take_turn(model.ref.name)
+        await self._steps.take_turn(model.ref.name)
         request = _read_at_once(body, model)
         if request is None:
             sent = Body(body, codec.__name__, target.model, version=target.version)
-            return await self._score.answer_bulk(scope, sent, caller, receive)
+            return await self._steps.answer_bulk(scope, sent, caller, receive)
         asked, encoded = codec.encoded(request, model.encoder)
-        return await self._score.answer_rows(scope, model, asked, encoded, codec.write, caller, receive)
+        return await self._steps.answer_rows(scope, model, asked, encoded, codec.write, caller, receive)
 
 
 def _read_at_once(body: bytes, model: LoadedModel) -> shapes.InferRequest | None:

@@ -15,7 +15,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.errors import TYPE_PREFIX
 from nearnorm.service.records import lines
 from nearnorm.service.records.lines import count, split
-from nearnorm.service.scoring import endpoint
+from nearnorm.service.scoring import long_bodies
 from nearnorm.service.settings import Settings
 from tests.service.api.test_health import value
 from tests.service.bundles import KEPT, make_bundle
@@ -195,7 +195,7 @@ def test_there_is_a_line_for_each_line_read_here_and_in_the_bulk_process(
     body = b"\n".join(sent) + b"\n"
     inline = post(client, body)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(endpoint, "INLINE_LOOSE_BYTES", 0)
+        patch.setattr(long_bodies, "INLINE_LOOSE_BYTES", 0)
         bulk = post(client, body)
     assert len(answers(inline)) == len(sent)
     for one, other in zip(answers(inline), answers(bulk), strict=True):

@@ -90,9 +90,9 @@ def test_where_one_line_is_asked_there_are_no_lanes(app: Application) -> None:
     with serving(app) as client:
         for _ in range(3):
             assert client.post("/score", json={"records": [RECORD]}).status_code == 200
-        assert not app.score.lanes.shared
+        assert not app.score.steps.lanes.shared
         assert client.post("/score", json={"model": OTHER, "records": [RECORD]}).status_code == 200
-        assert app.score.lanes.shared
+        assert app.score.steps.lanes.shared
 
 
 def test_whatever_way_a_request_comes_it_is_answered_by_its_own_line_in_its_turn(app: Application) -> None:
@@ -117,4 +117,4 @@ def test_whatever_way_a_request_comes_it_is_answered_by_its_own_line_in_its_turn
             assert told[0].headers["nearnorm-model-version"] == versions[line]
             inferred = client.post(f"/v2/models/{line}/infer", json={"inputs": tensors(RECORD)})
             assert inferred.json()["model_version"] == versions[line], inferred.text
-        assert app.score.lanes.shared
+        assert app.score.steps.lanes.shared

@@ -18,7 +18,7 @@ from nearnorm.models.data.times import TimeFormat
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
 from nearnorm.service.records.encoder import Encoder
-from nearnorm.service.scoring import endpoint
+from nearnorm.service.scoring import direct, endpoint
 from nearnorm.service.scoring.bulk.messages import ReadBody, RowsRead, Schema, as_array
 from nearnorm.service.scoring.bulk.process import BulkWork
 from nearnorm.service.settings import Settings
@@ -89,7 +89,8 @@ def both(client: httpx.Client, body: bytes) -> tuple[tuple[int, bytes], tuple[in
 
     inline = sent()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(endpoint, "takes_long", lambda *_: True)
+        for way in (direct, endpoint):
+            patch.setattr(way, "takes_long", lambda *_: True)
         return inline, sent()
 
 

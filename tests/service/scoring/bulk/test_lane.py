@@ -23,7 +23,7 @@ from nearnorm.service.errors import Overloaded
 from nearnorm.service.scoring.bulk import lane as lanes
 from nearnorm.service.scoring.bulk.lane import MOST_REQUESTS, BulkLane
 from nearnorm.service.scoring.bulk.messages import ReadBody, Written
-from nearnorm.service.scoring.endpoint import (
+from nearnorm.service.scoring.long_bodies import (
     INLINE_BYTES,
     INLINE_LOOSE_BYTES,
     INLINE_LOOSE_ROWS,
