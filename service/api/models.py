@@ -161,7 +161,7 @@ async def activated(request: Request, caller: Caller, version: str, sent: Activa
         )
         check_sees(caller, name)
         async with audited(services_of(request), caller, "activate", name, reason) as note:
-            return await registry.activate(version, caller.name, name, note, reason)
+            return await registry.swaps.activate(version, caller.name, name, note, reason)
     except StoreOutOfReach:
         raise
     except StoreError as error:
@@ -184,7 +184,7 @@ async def rolled_back(request: Request, caller: Caller, sent: RollbackRequest) -
     name, reason = sent.model, sent.reason
     try:
         async with audited(services_of(request), caller, "rollback", name, reason) as note:
-            return await registry.rollback(caller.name, name, note, reason)
+            return await registry.swaps.rollback(caller.name, name, note, reason)
     except StoreOutOfReach:
         raise
     except (StoreError, BundleError) as error:

@@ -166,7 +166,7 @@ def _audited(action: str, model: str, version: str, why: str | None) -> Iterator
 def _check_serves(settings: Settings, store: ModelStore, model: str, version: str) -> None:
     """A version that cannot serve does not get into the log: signature, model and golden rows, here and on
     the CPU, which every machine has. Raises NearnormError."""
-    from nearnorm.service.serving.load import load_model
+    from nearnorm.service.serving.memory.load import load_model
 
     here = settings.model_copy(update={"device": "cpu"})
     load_model(store.open, model, version, here, settings.read_trusted_keys())

@@ -27,7 +27,7 @@ def worker(
     from nearnorm.service.logs import configure_logs
     from nearnorm.service.process.worker_supervisor import end_with_stdin
     from nearnorm.service.retraining.worker import Worker
-    from nearnorm.service.serving.malloc import share_heap
+    from nearnorm.service.serving.memory.malloc import share_heap
 
     share_heap()
     configure_logs()

@@ -20,7 +20,7 @@ from nearnorm.service.logs import configure_logs, log
 from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.process.listener import listen, url_of
 from nearnorm.service.process.worker_supervisor import WorkerSupervisor, end_with_stdin
-from nearnorm.service.serving.malloc import share_heap
+from nearnorm.service.serving.memory.malloc import share_heap
 from nearnorm.service.settings import Settings
 
 SWITCH_SECONDS = 0.0005

@@ -16,7 +16,7 @@ from nearnorm.service.logs import configure_logs, log
 from nearnorm.service.process.listener import listen, url_of
 from nearnorm.service.process.server import Server, not_the_startup
 from nearnorm.service.replica import Replica
-from nearnorm.service.serving.malloc import share_heap
+from nearnorm.service.serving.memory.malloc import share_heap
 from nearnorm.service.settings import Settings
 
 

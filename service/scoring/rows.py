@@ -12,8 +12,8 @@ from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.scoring.answer_parts import NOTHING, Reasons, Remembered
 from nearnorm.service.scoring.explain import Explanation
 from nearnorm.service.scoring.remember import Memory
+from nearnorm.service.serving.memory.loader import BATCH_ROWS
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import BATCH_ROWS
 from nearnorm.service.serving.results import Scores, joined
 
 

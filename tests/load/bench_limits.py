@@ -13,13 +13,13 @@ from pathlib import Path
 
 from nearnorm.service.inference.engine import cpus
 from nearnorm.service.process.server import run
-from nearnorm.service.serving import registry
+from nearnorm.service.serving.memory import loader
 from nearnorm.service.settings import load_settings
 from tests.load.closed import Found, measure, median, ratio
 from tests.load.loads import MANY, ONE, SOME
 from tests.load.servers import Program, nearnorm, running, trained
 
-BUILT_IN = (1, registry.BATCH_ROWS, registry.INLINE_ROWS)
+BUILT_IN = (1, loader.BATCH_ROWS, loader.INLINE_ROWS)
 """onnxruntime's threads, most rows of a batch, most rows that run in the event loop's own thread."""
 
 
@@ -44,7 +44,7 @@ def told(setting: tuple[int, int, int]) -> str:
 
 
 def serve(batch: int, inline: int) -> None:
-    registry.BATCH_ROWS, registry.INLINE_ROWS = batch, inline
+    loader.BATCH_ROWS, loader.INLINE_ROWS = batch, inline
     run(load_settings())
 
 

@@ -45,7 +45,7 @@ from nearnorm.service.scoring.bulk.messages import (
 from nearnorm.service.scoring.codec import BodyOptions, import_codec
 from nearnorm.service.scoring.json_answer import answered
 from nearnorm.service.serving.facts import ModelFacts
-from nearnorm.service.serving.malloc import share_heap, trim_heap
+from nearnorm.service.serving.memory.malloc import share_heap, trim_heap
 from nearnorm.service.serving.results import Batch, Scores
 from nearnorm.service.verdict.novelty import Signals
 

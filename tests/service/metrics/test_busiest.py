@@ -75,7 +75,7 @@ def test_counts_go_on_under_their_names_when_others_are_shown_and_none_falls(
         for action, count in (("activate", 1), ("rollback", 0)):
             assert value(client, "nearnorm_activations_total", model="one", action=action) == count
         assert value(client, "nearnorm_activations_total", model=OTHER, action="activate") == 2
-        monkeypatch.setattr("nearnorm.service.serving.registry.LOOK_SECONDS", 0.0)
+        monkeypatch.setattr("nearnorm.service.serving.champions.swaps.LOOK_SECONDS", 0.0)
         until(lambda: "three" in rows_of(client))
         scored(client, "three", 5)
         scored(client, "one", 1)

@@ -18,8 +18,8 @@ from nearnorm.models.errors import NearnormError
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service import services as services_module
 from nearnorm.service.app import create_app
-from nearnorm.service.serving import load as load_module
-from nearnorm.service.serving import registry as registry_module
+from nearnorm.service.serving.champions import failures as failures_module
+from nearnorm.service.serving.memory import load as load_module
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
@@ -36,7 +36,7 @@ def home(tmp_path: Path, bundle: Bundle) -> Path:
 
 @pytest.fixture
 def client(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    monkeypatch.setattr(registry_module, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(failures_module, "RETRY_SECONDS", 0.2)
     with serving(create_app(Settings(home=home))) as client:
         yield client
 

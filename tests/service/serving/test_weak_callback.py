@@ -34,7 +34,7 @@ async def replaced(home: Path, version: str) -> "weakref.ref[object]":
     app = create_app(Settings(home=home))
     async with app.router.lifespan_context(app):
         before = weakref.ref(app.state.registry.first(EVERY_LINE))
-        await app.state.registry.activate(version, "test")
+        await app.state.registry.swaps.activate(version, "test")
         assert before() is not app.state.registry.first(EVERY_LINE)
         return before
 

@@ -23,8 +23,8 @@ from nearnorm.service.records.encoded import Encoded, gathered
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.replica import Replica
 from nearnorm.service.scoring.rows import remembered, scored_rows, whole
+from nearnorm.service.serving.memory.loader import BATCH_ROWS
 from nearnorm.service.serving.model import LoadedModel
-from nearnorm.service.serving.registry import BATCH_ROWS
 from nearnorm.service.serving.results import Scores
 
 MOST_FIELDS_TOLD = 100

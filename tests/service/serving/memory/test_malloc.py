@@ -9,7 +9,7 @@ import pytest
 
 THREADS = """
 import ctypes, sys, threading
-from nearnorm.service.serving.malloc import share_heap
+from nearnorm.service.serving.memory.malloc import share_heap
 
 share_heap()
 malloc = ctypes.CDLL(None)
@@ -27,7 +27,7 @@ malloc.fflush(None)
 
 FREED = """
 import ctypes
-from nearnorm.service.serving.malloc import share_heap, trim_heap
+from nearnorm.service.serving.memory.malloc import share_heap, trim_heap
 
 share_heap()
 malloc = ctypes.CDLL(None)

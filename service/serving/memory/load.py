@@ -6,7 +6,7 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.signature import TrustedKeys
 from nearnorm.models.errors import BundleError, NearnormError
 from nearnorm.service.inference.engine import Engine, golden_rows
-from nearnorm.service.serving.footprint import bytes_of
+from nearnorm.service.serving.memory.footprint import bytes_of
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
 

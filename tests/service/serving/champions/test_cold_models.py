@@ -19,9 +19,11 @@ from nearnorm.service.drift.monitor import STEP
 from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables import swaps
 from nearnorm.service.ledger.tables.swaps import Swap
-from nearnorm.service.serving import load as load_module
-from nearnorm.service.serving import registry as registry_module
-from nearnorm.service.serving import residents as residents_module
+from nearnorm.service.serving.champions import failures as failures_module
+from nearnorm.service.serving.champions import swaps as swaps_module
+from nearnorm.service.serving.memory import load as load_module
+from nearnorm.service.serving.memory import loader as loader_module
+from nearnorm.service.serving.memory import residents as residents_module
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings
 from nearnorm.service.webhooks.watch import StateWatch
@@ -47,7 +49,7 @@ def app(
     tmp_path: Path, bundle: Bundle, bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> Application:
     """Of `default` and four lines, of which memory holds one or two."""
-    monkeypatch.setattr(registry_module, "AT_START", 1)
+    monkeypatch.setattr(swaps_module, "AT_START", 1)
     monkeypatch.setattr(residents_module, "KEPT_SECONDS", 0.0)
     store = ModelStore(home_with(tmp_path, bundle) / "models")
     for name, own in zip(LINES, bundles, strict=True):
@@ -71,7 +73,7 @@ def loads(monkeypatch: pytest.MonkeyPatch, before: Callable[[str], None] = lambd
         before(name)
         return load(opened, name, *rest)
 
-    monkeypatch.setattr(registry_module, "load_model", heard)
+    monkeypatch.setattr(loader_module, "load_model", heard)
     return found
 
 
@@ -164,7 +166,7 @@ def test_however_many_ask_a_model_is_loaded_once_and_others_are_answered_meanwhi
 def test_one_that_cannot_be_loaded_is_told_and_others_go_on(
     app: Application, client: httpx.Client, bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "RETRY_SECONDS", 3600.0)
+    monkeypatch.setattr(failures_module, "RETRY_SECONDS", 3600.0)
     folder = app.state.registry.store.root / "versions" / bundles[1].version
     whole = (folder / MODEL).read_bytes()
     (folder / MODEL).write_bytes(whole[:-1])
@@ -183,7 +185,7 @@ def test_one_that_cannot_be_loaded_is_told_and_others_go_on(
     assert value(client, "nearnorm_model_load_failures_total", model=LINES[1]) == 1
     assert scored(client, LINES[2]).status_code == 200
     (folder / MODEL).write_bytes(whole)
-    monkeypatch.setattr(registry_module, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(failures_module, "RETRY_SECONDS", 0.1)
     until(lambda: scored(client, LINES[1]).status_code == 200)
     assert client.get("/readyz").json()["problems"] == []
 
@@ -275,7 +277,7 @@ def test_verdicts_leave_memory_some_time_after_their_model_and_come_back_with_it
 def test_a_first_fetch_from_another_machine_is_told_apart(
     tmp_path: Path, bundle: Bundle, bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "AT_START", 1)
+    monkeypatch.setattr(swaps_module, "AT_START", 1)
     with running_s3() as environment:
         for name, content in environment.items():
             monkeypatch.setenv(name, content)
