@@ -8,7 +8,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.inference.engine import Engine
-from nearnorm.service.metrics.counters import ModelMeter
+from nearnorm.service.metrics.counters import LineRows, ModelMeter
 from nearnorm.service.records.encoded import Rows
 from nearnorm.service.scoring.answer_parts import NOTHING, Remembered
 from nearnorm.service.scoring.json_answer import answer, answered
@@ -32,7 +32,7 @@ REQUESTS: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def model(bundle: Bundle) -> LoadedModel:
     loaded = LoadedModel('a "name" with ü', bundle.manifest, Engine(bundle, "cpu"), 1000)
-    loaded.meter = ModelMeter()
+    loaded.meter, loaded.counted = ModelMeter(), LineRows()
     return loaded
 
 

@@ -14,7 +14,7 @@ from starlette.types import Message
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.http.body import ClientGoneError
 from nearnorm.service.inference.engine import Engine
-from nearnorm.service.metrics.counters import ModelMeter
+from nearnorm.service.metrics.counters import LineRows, ModelMeter
 from nearnorm.service.records.encoded import Encoded, Rows
 from nearnorm.service.scoring.rows import scored_rows, show_to_drift
 from nearnorm.service.serving.batcher import Batcher, Limits
@@ -28,7 +28,7 @@ def rows_of(count: int, columns: int = 1) -> Rows:
 
 def test_a_kept_events_id_is_noted_with_its_row_whichever_part_it_is_in(bundle: Bundle) -> None:
     model = LoadedModel("default", bundle.manifest, Engine(bundle, "cpu"), 1000)
-    model.meter = ModelMeter()
+    model.meter, model.counted = ModelMeter(), LineRows()
     golden = bundle.manifest.core.golden
     numeric = np.array([[np.nan if v is None else v for v in row] for row in golden.numeric[:1]], np.float64)
     codes = np.array(golden.codes[:1], np.int64)

@@ -23,7 +23,7 @@ from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.ledger.tables.policy import PolicyVersion
-from nearnorm.service.metrics.counters import ModelMeter
+from nearnorm.service.metrics.counters import LineRows, ModelMeter
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.scoring.answer_parts import NOTHING, Remembered
 from nearnorm.service.scoring.remember import Memory
@@ -51,7 +51,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture
 def model(bundle: Bundle) -> LoadedModel:
     loaded = LoadedModel("default", bundle.manifest, Engine(bundle, "cpu"), 1000)
-    loaded.meter = ModelMeter()
+    loaded.meter, loaded.counted = ModelMeter(), LineRows()
     return loaded
 
 
