@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import Self
+from typing import Annotated, Self
 
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -94,7 +94,9 @@ class Aggregates(BaseModel):
     id: str
     format: TimeFormat = Field(default=TimeFormat.ISO, exclude_if=lambda form: form is TimeFormat.ISO)
     late: str = Field(default="0s", exclude_if=lambda late: late == "0s")
-    features: dict[str, Aggregate] = Field(min_length=1, max_length=MOST_AGGREGATES)
+    features: dict[Annotated[str, Field(pattern=r"\S")], Aggregate] = Field(
+        min_length=1, max_length=MOST_AGGREGATES
+    )
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

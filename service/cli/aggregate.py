@@ -11,6 +11,7 @@ from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separat
 from nearnorm.models.errors import ConfigError
 from nearnorm.service import counting
 from nearnorm.service.cli.keys import in_ledger
+from nearnorm.service.cli.lines import warn, warn_if_unserved
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.lines import problem_of_name
 
@@ -46,13 +47,15 @@ def aggregate(
 
     def aggregated_into(ledger: Ledger) -> int:
         with counting.taking_over(ledger, str(into), aggregates) as ended:
-            return aggregate_file(data, aggregates, out, now, files, _warn, ended)
+            return aggregate_file(data, aggregates, out, now, files, warn, ended)
 
     if into is None:
-        rows = aggregate_file(data, aggregates, out, now, files, _warn)
+        rows = aggregate_file(data, aggregates, out, now, files, warn)
     else:
         rows = in_ledger(aggregated_into)
     typer.echo(f"{out}: {rows:,} rows, with {', '.join(aggregates.features)}")
+    if into is not None:
+        warn_if_unserved(into)
 
 
 def _declared(schema: Path) -> "Aggregates":
@@ -67,7 +70,3 @@ def _declared(schema: Path) -> "Aggregates":
     if found is None:
         raise ConfigError(f"{schema} has no table [aggregates]: see docs/aggregates.md")
     return found
-
-
-def _warn(sentence: str) -> None:
-    typer.secho(f"warning: {sentence}", fg="yellow", err=True)

@@ -13,7 +13,7 @@ from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
-from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.quota import MOST, Quota
 from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.ledger.tables import keys
 from nearnorm.service.ledger.tables.keys import Key
@@ -25,7 +25,7 @@ keys_cli = typer.Typer(
 
 T = TypeVar("T")
 
-Limit = Annotated[int | None, typer.Option(min=1)]
+Limit = Annotated[int | None, typer.Option(min=1, max=MOST)]
 
 
 @keys_cli.command("create")

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
+import typer
 
 from nearnorm.models.errors import ConfigError, NearnormError
-from nearnorm.models.store.folder import Activation, ModelStore
+from nearnorm.models.store.folder import DEFAULT_MODEL, Activation, ModelStore
 from nearnorm.service.access import line_quotas
 from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.errors import ServiceError
@@ -17,6 +18,7 @@ from nearnorm.service.ledger.tables import lines
 from nearnorm.service.ledger.tables.lines import Line, LineData
 from nearnorm.service.retraining import turns
 from nearnorm.service.retraining.line_of_version import line_of, lines_of
+from nearnorm.service.settings import load_settings
 
 
 def create(model: str, base: LineData) -> str:
@@ -56,6 +58,21 @@ def _put(put: Callable[[sa.Connection], None]) -> None:
             raise ConfigError(f"--model: {error}") from None
 
     in_ledger(lambda ledger: written(ledger, named))
+
+
+def warn_if_unserved(model: str) -> None:
+    """Tell who may have mistyped a name that nothing serves under it: what was said of it waits."""
+    try:
+        serving = load_settings().open_store().champions().keys() | {DEFAULT_MODEL}
+    except NearnormError:  # what was asked for is done, whether or not the store is in reach
+        return
+    if model not in serving:
+        warn(f"no model is named {model!r} yet, so it waits for one: there is {', '.join(sorted(serving))}")
+
+
+def warn(sentence: str) -> None:
+    """On stderr; the command goes on."""
+    typer.secho(f"warning: {sentence}", fg="yellow", err=True)
 
 
 def versions(store: ModelStore, log: Sequence[Activation], model: str | None) -> list[str]:

@@ -49,6 +49,7 @@ def limit_model(
 ) -> None:
     """Set what a model may be asked for, by all callers together; what is not given is not limited."""
     typer.echo(lines.limit(model, Quota(rows_per_second, requests_per_second, rows_per_request)))
+    lines.warn_if_unserved(model)
 
 
 @models_cli.command("priority")
@@ -58,6 +59,7 @@ def prefer_model(
 ) -> None:
     """Let a model's retrainings have their turn so many times sooner than others'."""
     typer.echo(lines.prefer(model, priority))
+    lines.warn_if_unserved(model)
 
 
 @models_cli.command("import")

@@ -14,7 +14,7 @@ from msgspec.structs import fields
 from nearnorm.models.data.toml_text import quoted, toml_text
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import misfit
-from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.quota import MOST, Quota
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind
 from nearnorm.service.ledger.tables.lines import LIMITS, MOST_PRIORITY
 from nearnorm.service.settings import PREFIX, Settings
@@ -117,9 +117,9 @@ def _policy(model: str, value: object) -> Change:
 def _quota(table: dict[str, Any], *where: str) -> Quota:
     quota = _converted(table, Quota, *where)
     for limit, most in quota.limits().items():
-        if most < 1 or most >= 2**63:
+        if most < 1 or most > MOST:
             raise ConfigError(
-                f"{key_of(*where, limit)}: give 1 to {2**63 - 1}, or leave it out for none of its own"
+                f"{key_of(*where, limit)}: give 1 to {MOST}, or leave it out for none of its own"
             )
     return quota
 

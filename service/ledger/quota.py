@@ -3,6 +3,9 @@
 from msgspec import Struct
 from msgspec.structs import asdict
 
+MOST = 2**63 - 1
+"""What a column of the ledger holds."""
+
 
 class Quota(Struct, frozen=True):
     """None: as the service's settings say."""

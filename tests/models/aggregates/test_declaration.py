@@ -33,6 +33,10 @@ def test_what_it_says_is_said_again_word_by_word() -> None:
         ({"time": 3}, "aggregates.time"),
         ({"format": "clock"}, "a time of day without its day"),
         ({"features": {}}, "aggregates.features"),
+        (
+            {"features": {" ": {"key": "card", "window": "1h", "function": "count"}}},
+            'aggregates.features." "',
+        ),
         ({"when": "at"}, "aggregates.when"),
         (
             {"features": {"amount": {"key": "card", "window": "1h", "function": "sum", "of": "amount"}}},

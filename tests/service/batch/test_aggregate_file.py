@@ -143,6 +143,7 @@ def test_the_command_tells_what_it_wrote_and_what_is_wrong(tmp_path: Path) -> No
     (tmp_path / "home").mkdir()
     done = aggregate("schema.toml", "--into", "payments")
     assert done.stdout == f"{tmp_path}/counted.csv: 5 rows, with card_count_1m, card_amount_1h\n", done.stderr
+    assert "warning: no model is named 'payments' yet" in done.stderr
     ledger = Ledger(ledger_url(None, tmp_path / "home"))
     with ledger.read() as connection:
         kept = connection.execute(sa.select(aggregate_keys.c.model, aggregate_keys.c.key_column)).all()

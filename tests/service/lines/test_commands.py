@@ -60,3 +60,20 @@ def test_a_version_of_another_line_is_not_activated_unless_one_is_named(home: Pa
     assert refused.returncode == 2
     assert "is of 'payments-fr': name the one that it shall serve" in refused.stderr
     assert ran(home, "create", "--model", "a*").returncode == 2
+
+
+@pytest.mark.parametrize("asked", [("limit", "--rows-per-second", "5"), ("priority", "2")])
+def test_a_name_under_which_nothing_serves_is_told(home: Path, asked: tuple[str, ...]) -> None:
+    mistyped = ran(home, *asked, "--model", "defualt")
+    assert (mistyped.returncode, mistyped.stdout.split()[0]) == (0, "defualt")
+    assert (
+        "warning: no model is named 'defualt' yet, so it waits for one: there is default" in mistyped.stderr
+    )
+    assert ran(home, *asked, "--model", "default").stderr == ""
+
+
+def test_a_limit_that_the_ledger_cannot_hold_is_named(home: Path) -> None:
+    refused = ran(home, "limit", "--model", "default", "--rows-per-second", str(2**63))
+    assert refused.returncode == 2
+    assert "--rows-per-second" in refused.stderr
+    assert "Traceback" not in refused.stderr
