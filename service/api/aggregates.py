@@ -14,6 +14,7 @@ from nearnorm.service import counting
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import body_of, described, model_of, needs, read, services_of
 from nearnorm.service.errors import InvalidRequest
+from nearnorm.service.scoring.rows import drawn
 
 router = APIRouter(prefix="/aggregates", tags=["scoring"])
 
@@ -49,8 +50,7 @@ async def post_aggregates(request: Request, caller: Annotated[Caller, needs("sco
             field="model",
         )
     events = _events(sent.records, aggregates)
-    if caller.meter is not None:
-        caller.meter.rows(len(events))
+    drawn(model, len(events), caller.meter)
     ledger, name = services_of(request).ledger, sent.model
     rows: list[Row]
     if sent.count:

@@ -17,7 +17,7 @@ from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores, joined
 
 
-def counted(model: LoadedModel, rows: int, errors: int, meter: Meter | None) -> None:
+def drawn(model: LoadedModel, rows: int, meter: Meter | None) -> None:
     """Take a request's rows from the allowances of its caller and its line. Raises RateLimited, TooManyRows.
 
     What the line refuses is not drawn from the caller's.
@@ -29,6 +29,11 @@ def counted(model: LoadedModel, rows: int, errors: int, meter: Meter | None) -> 
         model.quota.rows(rows)
     if meter is not None:
         meter.draw_rows(rows)
+
+
+def counted(model: LoadedModel, rows: int, errors: int, meter: Meter | None) -> None:
+    """`drawn`, and told by metrics and drift how many of them had mistakes."""
+    drawn(model, rows, meter)
     model.meter.row_errors += errors
     model.counted.errors += errors
 

@@ -10,6 +10,10 @@ import pytest
 import nearnorm
 from nearnorm.client.problems import InvalidRequestError
 from nearnorm.service.app import create_app
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.ledger.quota import Quota
+from nearnorm.service.ledger.tables import lines
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, problem
 from tests.service.bundles import make_bundle
@@ -92,3 +96,20 @@ def test_a_model_that_counts_nothing_says_so(tmp_path: Path) -> None:
     with serving(create_app(Settings(home=home))) as client:
         refused = problem(client.post("/aggregates", json={"records": [{}]}), 422, "invalid-request")
     assert "declared no [aggregates]" in refused["detail"]
+
+
+def test_a_line_is_held_to_its_quota_here_too(tmp_path: Path) -> None:
+    home = home_with(tmp_path / "home", make_bundle(tmp_path / "b", config=COUNTED))
+    ledger = Ledger.at(None, home)
+    migrate(ledger)
+    with ledger.write() as connection:
+        lines.limit(connection, "default", Quota(rows_per_second=1, rows_per_request=100), 1, "test")
+    ledger.close()
+    with serving(create_app(Settings(home=home))) as client:
+        larger = client.post("/aggregates", json={"records": [record("q", 0, "q")] * 101})
+        assert "100 a request" in problem(larger, 413, "too-many-rows")["detail"]
+        assert len(ask(client, *[record("q", 0, "q")] * 100)) == 100
+        told = client.post("/aggregates", json={"records": [record("q", 0, "q")]})
+        assert "'default' takes 1 rows a second" in problem(told, 429, "rate-limited")["detail"]
+        score = client.post("/score", json={"records": [RECORD]})
+        problem(score, 429, "rate-limited")
