@@ -8,11 +8,11 @@ from pydantic import BaseModel, Field
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.api.dependencies import needs
+from nearnorm.service.api.review.csv_table import csv_table
 from nearnorm.service.api.review.kept_query import CURSOR, MOST_LISTED, KeptQuery, found_events
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.search import FoundEvents
-from nearnorm.service.records.csv_table import csv_table
 from nearnorm.service.records.kept_columns import masked
 
 router = APIRouter(prefix="/events", tags=["feedback"])
