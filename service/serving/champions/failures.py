@@ -63,4 +63,8 @@ class Failures:
 
     def messages(self, lines: SeenLines) -> list[str]:
         """What went wrong in lines that are seen, oldest first."""
-        return [failure.message for name, failure in self._by_line.items() if lines.sees(name)]
+        return [
+            f"model {name!r}: {failure.message}"
+            for name, failure in self._by_line.items()
+            if lines.sees(name)
+        ]

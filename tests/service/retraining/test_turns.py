@@ -6,6 +6,7 @@ from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from nearnorm.models.errors import ConfigError
 from nearnorm.service.hours import Hours
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
@@ -13,6 +14,7 @@ from nearnorm.service.ledger.tables import jobs, lines
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.retraining import turns
 from nearnorm.service.retraining.requests import RELEASE
+from nearnorm.service.settings import load_settings
 from tests.service.retraining.test_jobs import LEASE, asked, end, take
 
 HERE, ELSEWHERE = turns.name_of("host", "/a", 1, "x"), turns.name_of("host", "/b", 2, "y")
@@ -128,3 +130,11 @@ def test_hours_go_over_midnight_and_begin_to_the_minute() -> None:
     for wrong in ("22-6", "25:00-01:00", "01:00-01:00", "night"):
         with pytest.raises(ValueError, match="22:00-06:00"):
             Hours.of(wrong)
+
+
+def test_hours_that_are_none_are_told_by_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEARNORM_TRAINING_HOURS", "22-6")
+    with pytest.raises(
+        ConfigError, match=r"^NEARNORM_TRAINING_HOURS: '22-6' are no hours: write 22:00-06:00"
+    ):
+        load_settings()

@@ -237,11 +237,12 @@ def test_whatever_goes_wrong_in_preparing_a_version_is_that_versions_failure(
     store.activate(store.publish(other_bundle.path), by="test")
     until(lambda: bool(ready(client)["problems"]))
     (problem,) = ready(client)["problems"]
-    assert problem == f"version {other_bundle.version} cannot serve here: Unforeseen: column 'Amount'"
+    told = f"version {other_bundle.version} cannot serve here: Unforeseen: column 'Amount'"
+    assert problem == f"model 'default': {told}"
     assert "nearnorm_model_load_failures_total" in client.get("/metrics").text
     refused = client.post(f"/models/{other_bundle.version}/activate")
     assert refused.status_code == 409
-    assert refused.json()["detail"] == problem
+    assert refused.json()["detail"] == told
     third = make_bundle(tmp_path / "third", seed=3)
     store.activate(store.publish(third.path), by="test")
     until(lambda: version(client) == third.version)
