@@ -41,7 +41,7 @@ async def page(
     """A template with `context`, `visitor`, `path` and the models that he may choose, as an answer."""
     visitor = getattr(request.state, "visitor", None)
     context |= {"visitor": visitor, "path": request.url.path, "models": models_of(request, visitor)}
-    context["shown"] = request.query_params.get("model") or DEFAULT_MODEL
+    context["chosen_model"] = request.query_params.get("model") or DEFAULT_MODEL
     html = await asyncio.to_thread(_rendered, template, context)
     return HTMLResponse(html, status, HEADERS)
 

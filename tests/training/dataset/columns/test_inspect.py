@@ -100,7 +100,9 @@ def test_one_column_is_told_in_one_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\[schema.zip\] is in .*config.toml and in .*schema.toml"):
         Recipe.read(config, schema)
     schema.write_text("[fit]\nmembers = 2\n")
-    with pytest.raises(ConfigError, match=r"unknown key 'fit': a table is \[schema.COLUMN\]"):
+    with pytest.raises(
+        ConfigError, match=r"unknown key 'fit': a table is \[aggregates\] or \[schema.COLUMN\]"
+    ):
         Recipe.read(None, schema)
 
 
