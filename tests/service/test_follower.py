@@ -61,7 +61,7 @@ def test_a_look_at_the_ledger_takes_as_many_queries_for_many_models_as_for_one(
 ) -> None:
     store = ModelStore(home_with(tmp_path, bundle) / "models")
     app = create_app(Settings(home=tmp_path))
-    with serving(app) as client:
+    with serving(app):
         services = app.state.services
         follower: Follower = services.follower
 
