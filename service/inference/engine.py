@@ -1,8 +1,6 @@
 """onnxruntime, and the truth about where it runs. Nothing else in the service imports it."""
 
 import os
-import tempfile
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +22,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 _OUTPUTS = list(Outputs.__struct_fields__)
+_NOWHERE = os.path.join(os.devnull, "nowhere")
+"""A folder that nobody can make, for what is under it is no folder: none of our own has to be taken away."""
 
 
 class Engine:
@@ -123,16 +123,10 @@ def _session(model: bytes, providers: list[str], device: Device, threads: int) -
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cuda":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    # a model is one verified file: weights in other files would be found in this empty folder
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _nowhere().name)
+    # a model is one verified file: weights in other files would be looked for here
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
     chosen = [(name, OPTIONS.get(name, {})) for name in providers]
     return ort.InferenceSession(model, options, providers=chosen)
-
-
-@cache
-def _nowhere() -> tempfile.TemporaryDirectory[str]:
-    """A folder of this process's own that stays empty, until the process ends."""
-    return tempfile.TemporaryDirectory(prefix="nearnorm-")
 
 
 def _excess(
