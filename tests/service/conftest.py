@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -37,8 +38,12 @@ def client(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URI of a server that lives as long as the tests."""
+    """The URI of a server that lives as long as the tests, and does not wait for the disk: where others write
+    much, a commit may take longer than a request waits for the ledger."""
     with running_postgres() as uri:
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield uri
 
 

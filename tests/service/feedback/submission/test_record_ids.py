@@ -137,8 +137,10 @@ def test_a_record_that_two_versions_read_by_other_columns_is_one_record() -> Non
 def test_a_typo_in_a_labelled_record_is_named_as_a_score_names_it(client: httpx.Client) -> None:
     typo = {name: value for name, value in RECORD.items() if name != "epoch"} | {"Epoch": 1, "country": "XA"}
     sent = {"records": [typo]}
-    scored = client.post("/score", json=sent).json()
-    answer = label(client, {"record": typo, "label": "normal"}, {"record": STRANGE, "label": "normal"}).json()
+    scored = client.post("/score", json=sent).raise_for_status().json()
+    taken = label(client, {"record": typo, "label": "normal"}, {"record": STRANGE, "label": "normal"})
+    stored(taken)
+    answer = taken.json()
     assert answer["warnings"] == scored["warnings"] == ["unknown field 'Epoch' was ignored"]
     first, second = answer["receipts"]
     assert first["warnings"] == answer["warnings"]
