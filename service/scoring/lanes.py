@@ -20,6 +20,9 @@ SLICE = 0.0002
 """Seconds of reading in a turn of the loop, beside a request of each line."""
 LASTING = 60.0
 """Seconds that lanes are kept after the last change from one line to another."""
+ENDS = 200
+"""Bytes at both ends of a body in which a model's name is looked for before it is read: to look through 14 kB
+takes 25 microseconds, and who names one does so before or behind the rows."""
 _MODEL = re.compile(rb'"model"\s*:\s*"([A-Za-z0-9._-]{1,80})"')
 
 
@@ -83,6 +86,5 @@ class Lanes:
 
 def line_in(body: bytes) -> str | None:
     """The line that a body of JSON seems to name, before it is read: enough to know whose turn it takes."""
-    at = body.find(b'"model"')
-    named = _MODEL.match(body, at) if at >= 0 else None
+    named = _MODEL.search(body[:ENDS]) or _MODEL.search(body[-ENDS:])
     return named[1].decode() if named else None

@@ -20,7 +20,7 @@ from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.scoring.bulk.requests import Body, BulkRequests
 from nearnorm.service.scoring.codec import BodyOptions, Write
 from nearnorm.service.scoring.json_answer import answered
-from nearnorm.service.scoring.lanes import Lanes
+from nearnorm.service.scoring.lanes import ENDS, Lanes
 from nearnorm.service.scoring.problems import PATH
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.scoring.rows import counted, explained, remembered, scored_rows, whole
@@ -30,9 +30,6 @@ from nearnorm.service.serving.registry import Registry
 from nearnorm.service.serving.results import Scores
 
 _NAMING = b'"model"'
-_ENDS = 200
-"""Bytes at both ends of a body in which a model's name is looked for before it is read: to look through 14 kB
-takes 25 microseconds, and who names one does so before or behind the rows."""
 
 
 class _Named(Struct):
@@ -98,7 +95,7 @@ class ScoreSteps:
         tried first.
 
         Raises ColdModel where it is not in memory."""
-        named = _NAMING in body[:_ENDS] or _NAMING in body[-_ENDS:]
+        named = _NAMING in body[:ENDS] or _NAMING in body[-ENDS:]
         model = likely or (self._named(body, lines) if named else self._registry.first(lines))
         request = model.encoder.decode(body)
         if request.model != model.ref.name:

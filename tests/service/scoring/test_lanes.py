@@ -74,6 +74,7 @@ def test_each_line_keeps_its_order_and_its_next_request_waits_for_one_of_each_ot
 def test_the_line_that_a_body_seems_to_name_is_found_before_it_is_read() -> None:
     assert line_in(b'{"model": "payments-fr", "records": []}') == "payments-fr"
     assert line_in(b'{"records": [], "model":"a"}') == "a"
+    assert line_in(b'{"records": [' + b"{}," * 1_000 + b'{}], "model":"a"}') == "a"
     assert line_in(b'{"records": []}') is None
     assert line_in(b'{"model": 7}') is None
 
