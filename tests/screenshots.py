@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from nearnorm.service.ledger.tables.events import traffic
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.pages.frame.views import VIEWS
 from nearnorm.service.verdict.traffic import score_bins
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "images" / "pages"
@@ -71,8 +71,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _service() -> Iterator[tuple[str, Path]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         environment = {"NEARNORM_HOME": home, "NEARNORM_PORT": str(port), "NEARNORM_REFERENCE_REVIEWS": "0"}
         process = subprocess.Popen(

@@ -46,8 +46,12 @@ class SharedLimits:
             self._thread.join(5.0)
 
     def exchange(self) -> None:
-        """Tell what we let through, and charge what others did. Raises LedgerUnavailable."""
+        """Charge what others let through, and tell what we did. Raises LedgerUnavailable.
+
+        In this order: whoever finds a process told of knows that from now on it charges what others do.
+        """
         meters = self._meters()
+        self._charge(meters)
         self._count(meters)
         now = now_ms()
         if news := {caller: one for caller, one in self._own.items() if self._is_news(caller, one, now)}:
@@ -55,6 +59,8 @@ class SharedLimits:
                 spending.put(connection, self._process, news, now)
                 spending.forget(connection, now - GONE)
             self._told |= {caller: (one, now) for caller, one in news.items()}
+
+    def _charge(self, meters: Mapping[str, Meter]) -> None:
         with self._ledger.read() as connection:
             heard = spending.of_others(connection, self._process)
         if self._heard is not None:  # what others did before we came is not ours to charge

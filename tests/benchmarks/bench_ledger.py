@@ -13,7 +13,6 @@ import json
 import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -43,6 +42,7 @@ from nearnorm.service.process.server import run
 from nearnorm.service.scoring.answer_parts import NOTHING
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.settings import load_settings
+from tests.ports import free_port
 from tests.service.ledger.keeping import keep
 from tests.service.ledger.servers import running_postgres
 
@@ -78,8 +78,7 @@ class Served:
 @contextlib.contextmanager
 def served(how: str, environment: dict[str, str]) -> Iterator[Served]:
     """A service in a process of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "tests.benchmarks.bench_ledger", how, "--port", str(port)]
     process = subprocess.Popen(
         command, env={**os.environ, "NEARNORM_WORKER": "off", **environment}, stderr=subprocess.DEVNULL

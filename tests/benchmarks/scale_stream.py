@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from confluent_kafka import Producer
 
 from tests.benchmarks.scale_turn import COUNTED_FROM, Moment, Turn, turn
-from tests.service.interfaces.kafka.brokers import PARTITIONS, Reader, free_port, make_topics, tansu
+from tests.ports import free_port
+from tests.service.interfaces.kafka.brokers import PARTITIONS, Reader, make_topics, tansu
 
 ROWS = 100
 """Of a message."""

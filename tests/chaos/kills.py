@@ -14,7 +14,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import events
 from nearnorm.service.ledger.tables.feedback.labels import labels
 from tests.journey.loop import example_record
+from tests.ports import free_port
 from tests.service.ledger.servers import running_postgres
 
 BAD, FAR = 0.05, 8.0  # so many records in one are anomalies, and so far from the others
@@ -68,8 +68,7 @@ class Service:
     """One `nearnorm serve` at a time, always on the same port."""
 
     def __init__(self, home: Path, database_url: str | None, **settings: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {
             **os.environ,

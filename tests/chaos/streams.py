@@ -31,7 +31,8 @@ from confluent_kafka import Producer
 
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import events
-from tests.service.interfaces.kafka.brokers import PARTITIONS, Reader, free_port, make_topics, noida, tansu
+from tests.ports import free_port
+from tests.service.interfaces.kafka.brokers import PARTITIONS, Reader, make_topics, noida, tansu
 
 BROKERS = {"tansu": tansu, "noida": noida}
 QUIET: dict[str, Any] = {

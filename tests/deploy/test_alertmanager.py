@@ -14,7 +14,7 @@ import yaml
 
 from tests.deploy.expressions import PROMETHEUS
 from tests.deploy.test_compose import services
-from tests.deploy.test_prometheus import free_port
+from tests.ports import free_port
 
 FILE = "alertmanager.yml"
 needs_amtool = pytest.mark.skipif(

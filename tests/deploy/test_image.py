@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.deploy.dockerfile import ROOT, command, environment, install_command, last, stages
+from tests.ports import free_port
 
 TARGETS = ["service", "service-gpu", "worker"]
 CPU_SECONDS = 300
@@ -145,9 +145,7 @@ def test_the_service_image_imports_no_torch(image: Path, tmp_path: Path) -> None
 def test_the_service_image_serves_the_starter_model_and_writes_only_to_its_home(
     image: Path, tmp_path: Path
 ) -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     home = tmp_path / "home"
     settings = {"NEARNORM_HOME": str(home), "NEARNORM_PORT": str(port)}
     before = snapshot(image)

@@ -1,7 +1,6 @@
 """Rules by promtool, and a real Prometheus that scrapes the real service."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from nearnorm.service.metrics import collectors
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies
 from tests.deploy.expressions import PROMETHEUS, alerts, of_dashboard, of_rules
+from tests.ports import free_port
 from tests.service.running import serving
 
 RULES_TESTS = ("rules_test.yml", "rules_of_days_test.yml")
@@ -51,12 +51,6 @@ def test_every_alert_has_both_unit_tests() -> None:
     files = [yaml.safe_load((PROMETHEUS / name).read_text()) for name in RULES_TESTS]
     names = [test["name"] for file in files for test in file["tests"]]
     assert sorted(names) == sorted(f"{a} {what}" for a in alerts() for what in ("keeps still", "tells"))
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

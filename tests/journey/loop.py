@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 from nearnorm import Client
 from nearnorm.client import UnreachableError
+from tests.ports import free_port
 from tests.service.waiting import all_logged, until
 
 NEARNORM = Path(sys.executable).parent / "nearnorm"
@@ -20,8 +20,7 @@ LONGEST_JOB = 300.0  # seconds, on a machine with much else to do
 @contextlib.contextmanager
 def running(home: Path, **settings: str) -> Iterator[str]:
     """The address of a service in a process of its own, which is ready, until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     home.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "NEARNORM_HOME": str(home)}
     environment |= {f"NEARNORM_{name.upper()}": value for name, value in settings.items()}

@@ -3,7 +3,6 @@ set a budget; and all of it still holds after the process was killed."""
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from nearnorm import Client
 from nearnorm.client import UnauthorizedError
 from nearnorm.client.answers import LabelItem, ScoredRow
 from tests.journey.loop import NEARNORM, example_record, is_ready, running, serving
+from tests.ports import free_port
 from tests.service.waiting import until
 
 
@@ -85,8 +85,7 @@ def test_keys_guard_a_service_that_others_can_reach(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_label_is_there_after_the_process_ended_in_any_way(tmp_path: Path, how: signal.Signals) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "NEARNORM_HOME": str(tmp_path), "NEARNORM_WORKER": "off"}
     process = subprocess.Popen(
         [NEARNORM, "serve", "--port", str(port)], env=environment, stderr=subprocess.DEVNULL

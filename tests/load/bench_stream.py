@@ -30,7 +30,8 @@ from tests.load.loads import _arrow as as_arrow
 from tests.load.rows import NAMES, draw
 from tests.load.servers import NEARNORM, Program, Server, clean_environment, nearnorm, running, trained
 from tests.load.wrk import write_script
-from tests.service.interfaces.kafka.brokers import PARTITIONS, Reader, free_port, make_topics, noida, tansu
+from tests.ports import free_port
+from tests.service.interfaces.kafka.brokers import PARTITIONS, Reader, make_topics, noida, tansu
 
 MANY = 100
 """Rows of a message that has many."""

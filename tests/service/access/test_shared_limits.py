@@ -1,7 +1,7 @@
 """Rates over several processes, on both databases: each is charged once for what another let through."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import httpx
 import pytest
@@ -146,7 +146,16 @@ def replicas(tmp_path_factory: pytest.TempPathFactory, postgres: str, bundle: Bu
             _, address = opened.enter_context(process(home, **environment))
             return opened.enter_context(httpx.Client(base_url=address, timeout=60))
 
-        yield Replicas((started(), started()), ann, bo)
+        found = Replicas((started(), started()), ann, bo)
+        ledger = opened.enter_context(closing(Ledger(url)))
+        until(lambda: all(waits(one) == 0 for one in found.clients) and told(ledger) == 2)
+        yield found
+
+
+def told(ledger: Ledger) -> int:
+    """How many processes have told of what they let through: they charge what others do since."""
+    with ledger.read() as connection:
+        return len({process for process, _ in spending.of_others(connection, "no process")})
 
 
 def waits(client: httpx.Client, rows: int = 1, model: str = "default", key: str | None = None) -> int:

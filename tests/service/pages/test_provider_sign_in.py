@@ -2,7 +2,6 @@
 
 import hmac
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.settings import OIDC_CALLBACK, Settings, load_settings
+from tests.ports import free_port
 from tests.service.access.test_keys import follow, made
 from tests.service.pages.identity_provider import CLIENT, SECRET, SmallProvider, new_key, running_provider
 from tests.service.running import home_with, serving
@@ -47,9 +47,7 @@ def ledger(tmp_path: Path, payments: Bundle) -> Iterator[Ledger]:
 @pytest.fixture
 def client(tmp_path: Path, provider: SmallProvider, ledger: Ledger) -> Iterator[httpx.Client]:
     """A service that leads to the provider; the client goes where it is led, as a browser does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = Settings(
         home=tmp_path / "home",
         oidc_issuer=provider.issuer,

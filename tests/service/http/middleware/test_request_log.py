@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.http.middleware.request_log import request_ids, trace_of
+from tests.ports import free_port
 from tests.service.running import home_with
 from tests.service.scoring.test_endpoint import RECORD
 
@@ -55,9 +55,7 @@ def test_a_request_has_the_callers_id_or_a_new_one() -> None:
 @contextmanager
 def process(home: Path, **settings: str) -> Iterator[tuple[httpx.Client, list[dict[str, Any]]]]:
     """`nearnorm serve` and, once it has stopped, its log."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("NEARNORM_", "OTEL_"))}
     kept |= {"NEARNORM_HOME": str(home), "NEARNORM_PORT": str(port), **settings}
     command = [sys.executable, "-P", "-m", "nearnorm", "serve"]

@@ -14,6 +14,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.ports import free_port
+
 PARTITIONS = 4
 """Of every topic."""
 
@@ -58,12 +60,6 @@ def noida() -> Iterator[str]:
         finally:
             broker.kill()
             broker.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def make_topics(brokers: str, *names: str, partitions: int = PARTITIONS) -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.interfaces.kafka.clients import FETCH_WAIT_MS, Clients
 from nearnorm.service.settings import Settings
-from tests.service.interfaces.kafka.brokers import free_port
+from tests.ports import free_port
 from tests.service.interfaces.kafka.certificates import Certificates, certificates
 
 

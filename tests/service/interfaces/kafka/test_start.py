@@ -9,7 +9,8 @@ import pytest
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.interfaces.kafka.options import options_of
-from tests.service.interfaces.kafka.brokers import free_port, make_topics, tansu
+from tests.ports import free_port
+from tests.service.interfaces.kafka.brokers import make_topics, tansu
 
 NEARNORM = Path(sys.executable).parent / "nearnorm"
 TOLD: dict[str, str | None] = {

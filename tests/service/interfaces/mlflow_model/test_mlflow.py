@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from nearnorm.service.cli.export import export as export_command
 from nearnorm.service.interfaces.mlflow_model.export import export
 from nearnorm.service.interfaces.mlflow_model.loader import _load_pyfunc
 from tests.environments import python_of
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[4]
 RECORDS = [
@@ -53,9 +53,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(model: Path, environment: dict[str, str]) -> Iterator[httpx.Client]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "-p", str(port)]
     process = subprocess.Popen(
         [python_of("mlflow"), *command],
