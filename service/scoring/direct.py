@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from nearnorm.service.errors import ColdModel
+from nearnorm.service.errors import ColdModel, Overloaded
 from nearnorm.service.http.body import JSON, Headers, check_size
 from nearnorm.service.http.connection.fast_path import Reply
 from nearnorm.service.records.encoded import Encoded, Rows
@@ -43,13 +43,32 @@ class DirectScore:
         except Exception as error:
             self._end(*error_answer(error, headers))
 
-    def read(self, body: bytes) -> None:
-        lanes = self._steps.lanes
-        if lanes.shared:
-            line = self._steps.line_of(line_in(body), self._caller.lines)
-            lanes.put(line, lambda: self._read(body))
+    def read(self, body: bytes) -> str | None:
+        """The line whose queue is full: the request was refused for that, and nothing of it was read."""
+        steps = self._steps
+        if not steps.has_lines:
+            self._read(body)
+            return None
+        line = steps.line_of(line_in(body), self._caller.lines)
+        if self._is_refused(line):
+            return line
+        if steps.lanes.shared:
+            steps.lanes.put(line, lambda: self._read_in_turn(line, body))
         else:
             self._read(body)
+        return None
+
+    def _read_in_turn(self, line: str, body: bytes) -> None:
+        if not self._is_refused(line):
+            self._read(body)
+
+    def _is_refused(self, line: str) -> bool:
+        try:
+            self._steps.check_room_in(line, self._caller.name)
+        except Overloaded as full:
+            self._end(*error_answer(full, self._headers))
+            return True
+        return False
 
     def _read(self, body: bytes) -> None:
         try:

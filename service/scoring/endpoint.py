@@ -110,9 +110,9 @@ class ScoreEndpoint:
         self.steps.count(429, 0.0)
         return _OVERLOADED
 
-    def capacity(self) -> int:
-        """How many more requests there is room for now."""
-        return self._registry.capacity
+    def capacity(self, line: str | None) -> int:
+        """How many more requests there is room for now, in one line or (None) in any."""
+        return self._registry.capacity(line)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         steps = self.steps
@@ -126,9 +126,9 @@ class ScoreEndpoint:
         query = query_of(scope["query_string"].decode("latin-1"), known)
         steps.check_room(caller.name)
         body = await read_body(receive, kind, most)
-        if steps.lanes.shared:
+        if steps.has_lines:
             named = line_in(body) if kind.content == JSON else query.get("model")
-            await steps.take_turn(steps.line_of(named, caller.lines))
+            await steps.take_turn(steps.line_of(named, caller.lines), caller.name)
         if kind.content != JSON:
             codec = ARROW_CODEC if kind.content == ARROW else LINES_CODEC
             sent = Body(body, codec, query.get("model") or DEFAULT_MODEL, flag(query, "explain"))

@@ -120,14 +120,27 @@ class ScoreSteps:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnknownModel):
             return self._registry.first(lines)  # who reads it by any schema says what is wrong with it
 
-    async def take_turn(self, line: str) -> None:
-        """Wait for a line's turn to be read, where several lines are asked."""
-        if self.lanes.shared:
-            await self.lanes.turn(line)
+    @property
+    def has_lines(self) -> bool:
+        """Whether there are several: their requests take turns, and the queue of one may be full."""
+        return self._registry.has_lines
 
     def line_of(self, named: str | None, lines: SeenLines) -> str:
-        """Whose turn a request takes: that of the line it names, if there is one that is seen."""
-        return named if named is not None and self._registry.serves(named, lines) else DEFAULT_MODEL
+        """The line that a request means, by the one that it names, if there is one that is seen."""
+        if named is not None and self._registry.serves(named, lines):
+            return named
+        return self._registry.first_line(lines)
+
+    async def take_turn(self, line: str, caller: str) -> None:
+        """Wait until a body of a line may be read. Raises Overloaded where the line's queue is full."""
+        if self.lanes.shared:
+            await self.lanes.turn(line)
+        self.check_room_in(line, caller)
+
+    def check_room_in(self, line: str, caller: str) -> None:
+        """Raises Overloaded before a body is read whose line has a full queue."""
+        if self._registry.is_line_full_for(line, caller):
+            raise overloaded()
 
     def asked(self, model: LoadedModel, request: Envelope, encoded: Encoded, caller: Caller) -> Asked:
         """What is to be scored. Raises RateLimited."""

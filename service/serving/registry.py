@@ -88,7 +88,7 @@ class Registry:
         model = self._models.get(DEFAULT_MODEL)
         if model is not None and (lines.is_every or lines.sees(DEFAULT_MODEL)):
             return model
-        model = next((one for name, one in self._models.items() if lines.sees(name)), None)
+        model = self._models.get(self.first_line(lines))
         if model is not None:
             model.used_at = time.monotonic()
             return model
@@ -102,6 +102,12 @@ class Registry:
         if self._champions.by_line or not lines.is_every:
             raise UnknownModel(_NONE_SEEN, field="model")
         raise NoModel(self.problems(lines)[0], headers={"Retry-After": "5"})
+
+    def first_line(self, lines: SeenLines) -> str:
+        """Whose the model is that `first` finds in memory, if there is one; else `default`."""
+        if lines.sees(DEFAULT_MODEL) and DEFAULT_MODEL in self._models:
+            return DEFAULT_MODEL
+        return next(filter(lines.sees, self._models), DEFAULT_MODEL)
 
     def get(self, name: str, lines: SeenLines, version: str | None = None) -> LoadedModel:
         """The model of a line that the caller sees.
@@ -200,8 +206,21 @@ class Registry:
         return self.is_full and all(model.batcher.is_full_for(caller) for model in self._models.values())
 
     @property
-    def capacity(self) -> int:
-        """How many more requests fit into a queue, at least; as many as come where there is no model."""
+    def has_lines(self) -> bool:
+        """Whether there are several in memory, each with a queue: one may be full, and others not."""
+        return len(self._models) > 1
+
+    def is_line_full_for(self, line: str, caller: str) -> bool:
+        """Whether one line's model, if it is in memory, takes no request of this caller now."""
+        model = self._models.get(line)
+        return model is not None and model.batcher.overflown and model.batcher.is_full_for(caller)
+
+    def capacity(self, line: str | None = None) -> int:
+        """How many more requests fit into a line's queue, or (None) into any, at least; as many as come where
+        there is no model."""
+        if line is not None:
+            model = self._models.get(line)
+            return sys.maxsize if model is None else model.batcher.capacity
         most = 0
         for model in self._models.values():
             if not model.batcher.rows:  # of many models nearly all wait for nothing

@@ -32,22 +32,25 @@ class Connection(Protocol):
 
 
 class _Held(Struct, frozen=True):
+    """`line`: whose queue was full; None: everybody's."""
+
     connection: Connection
     until: float
     cost: float
+    line: str | None
 
 
 class Backpressure:
-    """`room` tells how many requests would not be refused now."""
+    """`capacity` tells how many requests would not be refused now by a line, or (None) by any."""
 
-    def __init__(self, capacity: Callable[[], int]) -> None:
+    def __init__(self, capacity: Callable[[str | None], int]) -> None:
         self._capacity = capacity
         self._time = TokenBucket(1e6 * SHARE, time.process_time())
         self._held: deque[_Held] = deque()
         self._let_in = 1
 
-    def refused(self, connection: Connection, size: int) -> None:
-        """A request was answered before its body of `size` bytes was read."""
+    def refused(self, connection: Connection, size: int, line: str | None = None) -> None:
+        """A request was answered, and nothing of its body of `size` bytes was read."""
         cost, left = _REFUSAL + _BYTE * size, self._time.left(time.process_time())
         most = left + 1e6 * SHARE  # a size may be a lie: nobody makes more debt than a second's worth
         self._time.owe(min(cost, most))
@@ -56,19 +59,25 @@ class Backpressure:
         connection.flow.pause_reading()
         if not self._held:
             connection.loop.call_later(_PAUSE, self._look, connection.loop)
-        self._held.append(_Held(connection, time.monotonic() + HELD_SECONDS, cost))
+        self._held.append(_Held(connection, time.monotonic() + HELD_SECONDS, cost, line))
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let in whom there is room for, whom there is time to refuse, and who has waited long enough."""
         now, left = time.monotonic(), self._time.left(time.process_time())
-        held, room = self._held, min(self._capacity(), self._let_in)
-        self._let_in = min(2 * self._let_in, _MOST) if room else 1
-        while held and (room > 0 or left > 0 or held[0].until <= now):
-            one = held.popleft()
-            room -= 1
-            if room < 0:
+        lines = {one.line for one in self._held}
+        room = {line: min(self._capacity(line), self._let_in) for line in lines}
+        self._let_in = min(2 * self._let_in, _MOST) if any(room.values()) else 1
+        waiting: deque[_Held] = deque()
+        for one in self._held:
+            if room[one.line] > 0:
+                room[one.line] -= 1
+            elif left > 0:
                 left -= one.cost
+            elif one.until > now:
+                waiting.append(one)
+                continue
             if not one.connection.transport.is_closing():
                 one.connection.flow.resume_reading()
-        if held:
+        self._held = waiting
+        if waiting:
             loop.call_later(_PAUSE, self._look, loop)

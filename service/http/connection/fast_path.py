@@ -20,8 +20,8 @@ Reply = Callable[[int, Headers, bytes], None]
 class Visit(Protocol):
     """A request from when its head is read until it is answered."""
 
-    def read(self, body: bytes) -> None:
-        """The whole body has come."""
+    def read(self, body: bytes) -> str | None:
+        """The whole body has come. Returns the line whose queue is full, if it was refused for that."""
 
     def gone(self) -> None:
         """Nobody waits for the answer any more."""

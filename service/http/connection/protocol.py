@@ -199,7 +199,10 @@ class HttpProtocol(HttpToolsProtocol):
             if cycle.visit is not None:
                 cycle.more_body = False
                 chunks, cycle.chunks = cycle.chunks, []  # no body is held while its rows wait
-                cycle.visit.read(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+                body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                full = cycle.visit.read(body)
+                if full is not None and self._shared.backpressure is not None:
+                    self._shared.backpressure.refused(self, len(body), full)
         elif not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import Application, create_app
+from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.scoring import lanes
 from nearnorm.service.scoring.lanes import Lanes, line_in
 from nearnorm.service.settings import Settings
@@ -119,3 +120,40 @@ def test_whatever_way_a_request_comes_it_is_answered_by_its_own_line_in_its_turn
             inferred = client.post(f"/v2/models/{line}/infer", json={"inputs": tensors(RECORD)})
             assert inferred.json()["model_version"] == versions[line], inferred.text
         assert app.score.steps.lanes.shared
+
+
+def test_what_names_a_line_with_a_full_queue_is_refused_unread_and_other_lines_serve_on(
+    app: Application,
+) -> None:
+    json_, lines_ = "application/json", "application/x-ndjson"
+    with serving(app) as client:
+
+        def post(content: bytes, kind: str = json_, path: str = "/score") -> int:
+            return client.post(path, content=content, headers={"Content-Type": kind}).status_code
+
+        for line in ("default", OTHER):
+            assert client.post("/score", json={"model": line, "records": [RECORD]}).status_code == 200
+        batcher = app.state.registry.get(OTHER, EVERY_LINE).batcher
+        batcher.rows += batcher.limit
+        batcher.overflown = True
+        for shared in (False, True):
+            app.score.steps.lanes.shared = shared
+            assert post(b'{"model": "payments-fr", no JSON at all') == 429
+            assert post(b'{"model": "payments-fr", no JSON' + b" " * 300_000) == 429  # not the plain way
+            assert post(b"no lines at all", lines_, f"/score?model={OTHER}") == 429
+            assert post(b"no JSON at all", json_, f"/v2/models/{OTHER}/infer") == 429
+            assert client.post("/score", json={"records": [RECORD]}).status_code == 200
+        batcher.rows -= batcher.limit
+        assert client.post("/score", json={"model": OTHER, "records": [RECORD]}).status_code == 200
+
+
+def test_who_is_bound_to_a_line_and_names_none_takes_that_lines_turn(app: Application) -> None:
+    with serving(app):
+        line_of = app.score.steps.line_of
+        bound = SeenLines.of(["payments-*"])
+        assert [line_of(named, bound) for named in (None, OTHER, "default", "nope")] == [OTHER] * 4
+        assert [line_of(named, EVERY_LINE) for named in (None, OTHER, "nope")] == [
+            "default",
+            OTHER,
+            "default",
+        ]

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -118,7 +119,7 @@ def test_a_large_request_shuts_the_queue_before_the_next_one_is_decoded(app: App
 def test_the_room_is_counted_in_requests_as_large_as_those_that_wait(app: Application) -> None:
     with serving(app) as client:
         assert client.post("/score", json=BODY).status_code == 200
-        batcher, room = app.state.registry.first(EVERY_LINE).batcher, app.score.capacity
+        batcher, room = app.state.registry.first(EVERY_LINE).batcher, partial(app.score.capacity, None)
         assert room() == batcher.limit
         batcher.rows += batcher.limit // 2
         assert room() == 1
@@ -132,7 +133,7 @@ def test_the_room_is_counted_in_requests_as_large_as_those_that_wait(app: Applic
 def test_at_one_look_no_more_are_let_in_again_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nearnorm.service.http.connection.backpressure.time.process_time", lambda: 100.0)
     with closing(asyncio.new_event_loop()) as loop:
-        backpressure, clients = Backpressure(lambda: 3), [Client(loop) for _ in range(10)]
+        backpressure, clients = Backpressure(lambda _: 3), [Client(loop) for _ in range(10)]
         for client in clients:
             backpressure.refused(client, 10**15)
         left = []
@@ -142,11 +143,28 @@ def test_at_one_look_no_more_are_let_in_again_than_there_is_room_for(monkeypatch
         assert left == [9, 7, 4, 1]
 
 
+def test_who_was_refused_by_a_line_waits_for_room_in_that_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearnorm.service.http.connection.backpressure.time.process_time", lambda: 100.0)
+    room = {"full": 0, "free": 9}
+    with closing(asyncio.new_event_loop()) as loop:
+        backpressure = Backpressure(lambda line: room[str(line)])
+        waiting, first, second = (Client(loop) for _ in range(3))
+        backpressure.refused(waiting, 10**15, "full")
+        backpressure.refused(first, 10**15, "free")
+        backpressure.refused(second, 10**15, "free")
+        for _ in range(3):
+            backpressure._look(loop)
+        assert [client.flow.read_paused for client in (waiting, first, second)] == [True, False, False]
+        room["full"] = 1
+        backpressure._look(loop)
+        assert not waiting.flow.read_paused
+
+
 def test_a_size_that_is_a_lie_costs_others_no_more_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = [100.0]
     monkeypatch.setattr("nearnorm.service.http.connection.backpressure.time.process_time", lambda: cpu[0])
     with closing(asyncio.new_event_loop()) as loop:
-        backpressure, liar, honest = Backpressure(lambda: 0), Client(loop), Client(loop)
+        backpressure, liar, honest = Backpressure(lambda _: 0), Client(loop), Client(loop)
         backpressure.refused(liar, 10**15)
         assert liar.flow.read_paused
         cpu[0] += 1.1
