@@ -6,15 +6,14 @@ others gather, and no more than those is taken: whoever is too slow lets the res
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 
 from nearnorm.service.interfaces.kafka.answers.answering import Answering
 from nearnorm.service.interfaces.kafka.answers.answers import TopicAnswer
-from nearnorm.service.interfaces.kafka.delivery.delivery import AnswerDelivery
+from nearnorm.service.interfaces.kafka.delivery.delivery import AnswerDelivery, by_source
 from nearnorm.service.interfaces.kafka.delivery.sending import Sending
 from nearnorm.service.interfaces.kafka.meters import PartitionMeter, StreamMeters
 
@@ -83,27 +82,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def _answer(self, taken: Taken) -> None:
         records: list[ConsumerRecord] = []
         for partition, found in taken.items():
-            # what was fetched before the partition was taken over is fetched again
-            fresh = [
-                record
-                for record in found
-                if record.offset >= self._positions.get(partition, record.offset + 1)
-            ]
-            if fresh:
-                self._positions[partition] = fresh[-1].offset + 1
-                self._meters.begun(partition, fresh)
-                records += fresh
+            position = self._positions.get(partition)
+            if position is None or found[-1].offset < position:
+                continue
+            if found[0].offset < position:  # it was fetched before the partition was taken over
+                found = [record for record in found if record.offset >= position]
+            self._positions[partition] = found[-1].offset + 1
+            self._meters.begun(partition, found)
+            records += found
         async for answers in self._answering.answer(records):
             await self._sending.put(answers)
 
     async def _deliver(self, answers: Sequence[TopicAnswer]) -> None:
-        by_partition: Mapping[TopicPartition, list[ConsumerRecord]] = defaultdict(list)
-        for answer in answers:
-            record = answer.record
-            by_partition[TopicPartition(record.topic, record.partition)].append(record)
-        positions = {one: records[-1].offset + 1 for one, records in by_partition.items()}
-        await self._delivery.deliver(answers, positions)
-        for one, records in by_partition.items():
-            self._meters.answered(one, records)
-        for answer in answers:
-            self._meters.messages[answer.outcome] += 1
+        sorted_out = by_source(answers)
+        await self._delivery.deliver(sorted_out)
+        for source, same in sorted_out.items():
+            self._meters.answered(source, [answer.record for answer in same])
+        self._meters.messages.update(answer.outcome for answer in answers)

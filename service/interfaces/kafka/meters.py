@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from aiokafka import ConsumerRecord, TopicPartition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -52,8 +53,8 @@ class StreamMeters(Collector):
         meter.end = max(meter.end, records[-1].offset + 1)
 
     def answered(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        now = time.time()
-        self.seconds.observe_all([max(0.0, now - record.timestamp / 1000) for record in records])
+        stamps = np.array([record.timestamp for record in records])
+        self.seconds.observe_array(np.maximum(time.time() - stamps / 1000, 0.0))
         if meter := self.partitions.get(partition):
             meter.position = records[-1].offset + 1
             meter.newest_ms = records[-1].timestamp

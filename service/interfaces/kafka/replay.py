@@ -134,15 +134,14 @@ async def _compared(
         read: list[MessageRows] = []
         for record in records[start : start + TOGETHER]:
             try:
-                read.append(await messages.read(record, record.value, encoder, schemas))
+                read.append(messages.read(record, await schemas.opened(record.value), encoder))
             except ServiceError:
                 found.unfit += 1
             except RegistryUnavailable as error:
                 raise NearnormError(str(error)) from None
         for group in grouped(read, encoder):
             found.unfit += len(group.encoded.errors)
-            places, names = group.encoded.places(), group.event_ids
-            named = [names.of(place) for place in places]
+            named = [group.event_id(place) for place in group.encoded.places()]
             which = [row for row, name in enumerate(named) if name in answers]
             if not which:
                 continue

@@ -14,13 +14,12 @@ from nearnorm.service.interfaces.kafka.messages import messages
 from nearnorm.service.interfaces.kafka.messages.counts import TopicCounts, Value
 from nearnorm.service.interfaces.kafka.messages.groups import MessageGroup, grouped
 from nearnorm.service.interfaces.kafka.messages.messages import MessageRows
-from nearnorm.service.interfaces.kafka.messages.schemas import Schemas, when_it_answers
+from nearnorm.service.interfaces.kafka.messages.schemas import MAGIC, Held, Schemas, when_it_answers
 from nearnorm.service.interfaces.kafka.meters import StreamMeters
 from nearnorm.service.interfaces.kafka.options import StreamOptions
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.logs import log
 from nearnorm.service.records.encoded import Encoded, gathered
-from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.replica import Replica
 from nearnorm.service.scoring.rows import remembered, scored_rows, whole
 from nearnorm.service.serving.memory.loader import BATCH_ROWS
@@ -80,7 +79,12 @@ class Answering:
         rows_since = 0
         for record, value in zip(records, values, strict=True):
             try:
-                read = await self._read(record, value, batch.model.encoder)
+                held: Held
+                if isinstance(value, bytes) and not value.startswith(MAGIC):
+                    held = value
+                else:
+                    held = await self._opened(value)
+                read = messages.read(record, held, batch.model.encoder)
             except ServiceError as problem:
                 batch.refused.append(self._refuse(record, told(problem)))
                 continue
@@ -96,19 +100,18 @@ class Answering:
         if batch.messages or batch.refused:
             yield batch
 
-    async def _read(self, record: ConsumerRecord, value: Value, encoder: Encoder) -> MessageRows:
-        """Raises ServiceError for a message that cannot be read; waits for the registry."""
+    async def _opened(self, value: Value) -> Held:
+        """What is in a registry's wire format. Raises ServiceError; waits for the registry."""
         if isinstance(value, ServiceError):
             raise value
-        return await when_it_answers(
-            self._background, lambda: messages.read(record, value, encoder, self._schemas)
-        )
+        return await when_it_answers(self._background, lambda: self._schemas.opened(value))
 
     async def _answers(self, batch: _ReadBatch) -> list[TopicAnswer]:
-        found = batch.refused
-        if batch.messages:
-            found += await self._scored(batch.model, grouped(batch.messages, batch.model.encoder))
-        return sorted(found, key=lambda answer: answer.record.offset)  # their order within each partition
+        groups = grouped(batch.messages, batch.model.encoder) if batch.messages else []
+        found = batch.refused + await self._scored(batch.model, groups) if groups else batch.refused
+        if len(groups) > 1 or batch.refused:
+            found.sort(key=lambda answer: answer.record.offset)  # their order within each partition
+        return found
 
     async def _scored(self, model: LoadedModel, groups: Sequence[MessageGroup]) -> list[TopicAnswer]:
         rows = gathered([group.encoded.rows for group in groups])
@@ -129,7 +132,7 @@ class Answering:
         encoded = group.encoded
         model.meter.row_errors += len(encoded.errors)  # no quota: it reads as fast as it can answer
         parts = [] if scores is None else [scores]
-        noted = remembered(self._memory, model, encoded, scores, parts, self._caller, group.event_ids.of)
+        noted = remembered(self._memory, model, encoded, scores, parts, self._caller, group.event_id)
         self._tell_unknown(group)
         return answers(model.facts, group, scores, noted, self._refuse)
 

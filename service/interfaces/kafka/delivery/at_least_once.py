@@ -4,17 +4,17 @@ Who takes a partition over looks at the newest answers, and so knows which messa
 committed: these alone are answered again.
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from nearnorm.service.interfaces.kafka.answers.answers import TopicAnswer
 from nearnorm.service.interfaces.kafka.clients import Clients
 from nearnorm.service.interfaces.kafka.delivery.answered import newest_answered
 from nearnorm.service.interfaces.kafka.delivery.committed import positions
-from nearnorm.service.interfaces.kafka.delivery.delivery import Positions
+from nearnorm.service.interfaces.kafka.delivery.delivery import AnswersBySource, Positions, positions_after
 from nearnorm.service.interfaces.kafka.delivery.writing import Writer
 from nearnorm.service.interfaces.kafka.meters import StreamMeters
 from nearnorm.service.interfaces.kafka.options import StreamOptions
@@ -62,12 +62,12 @@ class AtLeastOnce:
         self._done, self._count = {}, 0
         return found
 
-    async def deliver(self, answers: Sequence[TopicAnswer], positions: Positions) -> None:
-        self._meters.again += sum(map(self._is_again, answers)) if self._before else 0
+    async def deliver(self, answers: AnswersBySource) -> None:
+        self._count_again(answers)
         await self._keep_events()
-        await self._writer.write(self._producer, answers)
-        self._done |= positions
-        self._count += len(answers)
+        await asyncio.gather(*(self._writer.write(self._producer, same) for same in answers.values()))
+        self._done |= positions_after(answers)
+        self._count += sum(map(len, answers.values()))
         if self._count >= MOST_UNCOMMITTED or time.monotonic() - self._committed_at >= COMMIT_SECONDS:
             await self.settle()
 
@@ -81,6 +81,9 @@ class AtLeastOnce:
         except (CommitFailedError, IllegalStateError) as error:
             log.warning("others took partitions over: their messages are answered again", problem=str(error))
 
-    def _is_again(self, answer: TopicAnswer) -> bool:
-        source = TopicPartition(answer.record.topic, answer.record.partition)
-        return bool(answer.record.offset <= self._before.get(source, -1))
+    def _count_again(self, answers: AnswersBySource) -> None:
+        for source in self._before.keys() & answers.keys():
+            newest, same = self._before[source], answers[source]
+            self._meters.again += sum(answer.record.offset <= newest for answer in same)
+            if same[-1].record.offset >= newest:
+                del self._before[source]

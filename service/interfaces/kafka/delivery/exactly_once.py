@@ -5,7 +5,6 @@ whoever had it before, which may not know yet that it lost it, and ends what tha
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -13,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from nearnorm.service.interfaces.kafka.answers.answers import TopicAnswer
 from nearnorm.service.interfaces.kafka.clients import Clients
 from nearnorm.service.interfaces.kafka.delivery.committed import positions
-from nearnorm.service.interfaces.kafka.delivery.delivery import Positions
+from nearnorm.service.interfaces.kafka.delivery.delivery import AnswersBySource, Positions, positions_after
 from nearnorm.service.interfaces.kafka.delivery.writing import Writer
 from nearnorm.service.interfaces.kafka.options import StreamOptions
 
@@ -46,12 +45,14 @@ class ExactlyOnce:
         await asyncio.gather(*(producer.start() for producer in self._producers.values()))
         return await positions(self._consumer, partitions)
 
-    async def deliver(self, answers: Sequence[TopicAnswer], positions: Positions) -> None:
-        by_source: dict[TopicPartition, list[TopicAnswer]] = defaultdict(list)
-        for answer in answers:
-            by_source[TopicPartition(answer.record.topic, answer.record.partition)].append(answer)
+    async def deliver(self, answers: AnswersBySource) -> None:
         await self._keep_events()
-        await asyncio.gather(*(self._transact(one, by_source[one], positions[one]) for one in positions))
+        await asyncio.gather(
+            *(
+                self._transact(source, answers[source], position)
+                for source, position in positions_after(answers).items()
+            )
+        )
 
     async def settle(self) -> None:
         """Every transaction has done so."""

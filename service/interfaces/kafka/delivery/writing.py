@@ -1,8 +1,7 @@
 """Answers on their way to the brokers: which partition of which topic, in batches as large as may be."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -25,32 +24,25 @@ class Writer:
             self._partitions[answer_topic] = len(await producer.partitions_for(answer_topic))
         return TopicPartition(answer_topic, partition % self._partitions[answer_topic])
 
-    async def write(self, producer: AIOKafkaProducer, answers: Iterable[TopicAnswer]) -> None:
-        """Return when all of them are with the brokers. Raises KafkaError."""
-        by_target: dict[TopicPartition, list[TopicAnswer]] = defaultdict(list)
-        for answer in answers:
-            topic = self._options.dead_letters if answer.outcome == "dead_letter" else self._options.answers
-            target = await self.target(producer, str(topic), answer.record.partition)
-            by_target[target].append(answer)
-        await asyncio.gather(
-            *[
-                await producer.send_batch(batch, target.topic, partition=target.partition)
-                for target, group in by_target.items()
-                for batch in _batches(producer, group)
-            ]
-        )
+    async def write(self, producer: AIOKafkaProducer, answers: Sequence[TopicAnswer]) -> None:
+        """Return when all of them, to records of one partition, are with the brokers. Raises KafkaError."""
+        dead = [answer for answer in answers if answer.outcome == "dead_letter"]
+        living = [answer for answer in answers if answer.outcome != "dead_letter"] if dead else answers
+        sent: list[Awaitable[None]] = []
+        for topic, same in ((self._options.answers, living), (self._options.dead_letters, dead)):
+            if same:
+                target = await self.target(producer, str(topic), same[0].record.partition)
+                for batch in _batches(producer, same):
+                    sent.append(await producer.send_batch(batch, target.topic, partition=target.partition))
+        await asyncio.gather(*sent)
 
 
 def _batches(producer: AIOKafkaProducer, answers: Iterable[TopicAnswer]) -> Iterator[BatchBuilder]:
     batch = producer.create_batch()
     for answer in answers:
-        while not _fits(batch, answer):
+        put = {"timestamp": None, "key": answer.record.key, "value": answer.value, "headers": answer.headers}
+        if batch.append(**put) is None:
             yield batch
             batch = producer.create_batch()
+            batch.append(**put)  # into an empty one anything fits
     yield batch
-
-
-def _fits(batch: BatchBuilder, answer: TopicAnswer) -> bool:
-    """Put it in, if it fits; into an empty batch anything does."""
-    put = batch.append(key=answer.record.key, value=answer.value, timestamp=None, headers=answer.headers)
-    return put is not None

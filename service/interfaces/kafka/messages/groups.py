@@ -1,6 +1,7 @@
 """Messages whose rows are read together: of one kind, as many as make a batch."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -9,7 +10,7 @@ from msgspec import Struct
 
 from nearnorm.service.errors import TooManyRows
 from nearnorm.service.interfaces.kafka.messages.messages import MessageRows
-from nearnorm.service.interfaces.kafka.messages.names import RowNames
+from nearnorm.service.interfaces.kafka.messages.names import row_name
 from nearnorm.service.records.encoded import Encoded
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.shapes import Id
@@ -24,14 +25,11 @@ class MessageGroup(Struct, eq=False):
     starts: Sequence[int]
     is_arrow: bool = False
 
-    @property
-    def event_ids(self) -> RowNames:
-        messages = self.messages
-        return RowNames([one.name for one in messages], self.starts, [one.many for one in messages])
-
-    def spans(self) -> Iterator[tuple[MessageRows, slice]]:
-        for index, message in enumerate(self.messages):
-            yield message, slice(self.starts[index], self.starts[index + 1])
+    def event_id(self, place: int) -> str:
+        """Of a row, made when it is asked for: few are kept."""
+        number = bisect_right(self.starts, place) - 1
+        message = self.messages[number]
+        return row_name(message.name, place - self.starts[number]) if message.many else message.name
 
 
 def grouped(messages: Sequence[MessageRows], encoder: Encoder) -> list[MessageGroup]:
@@ -61,13 +59,12 @@ def _together(messages: Sequence[MessageRows], encoder: Encoder) -> MessageGroup
         return MessageGroup(messages, _streams(messages, encoder), starts, is_arrow=True)
     records: list[Any] = [record for message in messages for record in message.records]
     encoded = encoder.encode_records(records)
-    if all(message.many or not message.record.key for message in messages):
-        return MessageGroup(messages, encoded, starts)
-    ids: list[Id | None] = [None] * len(records) if encoded.ids is None else list(encoded.ids)
-    for message, start in zip(messages, starts, strict=False):
-        if not message.many and message.id is not None:
-            ids[start] = message.id
-    encoded.ids = ids
+    keyed = [(start, message.id) for message, start in zip(messages, starts, strict=False) if message.id]
+    if keyed:
+        ids: list[Id | None] = [None] * len(records) if encoded.ids is None else list(encoded.ids)
+        for start, given in keyed:
+            ids[start] = given
+        encoded.ids = ids
     return MessageGroup(messages, encoded, starts)
 
 

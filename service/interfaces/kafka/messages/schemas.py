@@ -27,6 +27,8 @@ _HEAD = 5
 _SECONDS = 10.0
 _ACCEPT = {"accept": "application/vnd.schemaregistry.v1+json, application/json"}
 
+Held = bytes | dict[str, Any] | None
+"""What a message holds: text or an Arrow stream, or the record that Avro made of it."""
 Reader = Callable[[bytes], Any]
 
 
@@ -58,6 +60,13 @@ class Schemas:
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aclose()
+
+    async def opened(self, message: bytes | None) -> Held:
+        """What is in the wire format, else the message as it is. Raises as `value` does."""
+        if message is None or not message.startswith(MAGIC):
+            return message
+        found: Held = await self.value(message)
+        return found
 
     async def value(self, message: bytes) -> Any:  # noqa: ANN401 - whatever the schema says
         """JSON as bytes, Avro as what it says. Raises MalformedBody, InvalidRequest, RegistryUnavailable."""

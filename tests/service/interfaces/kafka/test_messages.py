@@ -22,11 +22,8 @@ def record(value: bytes | None, key: bytes | None = None, offset: int = 7) -> Co
     return ConsumerRecord("records", 2, offset, 1_700_000_000_000, 0, key, value, None, 0, 0, ())
 
 
-def rows(value: bytes | None, key: bytes | None = None) -> MessageRows:
-    async def reading() -> MessageRows:
-        return await read(record(value, key), value, ENCODER, Schemas(None))
-
-    return asyncio.run(reading())
+def rows(value: bytes | dict[str, Any] | None, key: bytes | None = None) -> MessageRows:
+    return read(record(None, key), value, ENCODER)
 
 
 def as_json(**changed: Any) -> bytes:
@@ -43,7 +40,6 @@ def as_json(**changed: Any) -> bytes:
         (as_json() + b"\n{", "malformed-body", "no JSON"),
         (b"\n".join([as_json()] * 101), "too-many-rows", "100 are allowed"),
         (b"\xff\xff\xff\xffnothing", "malformed-body", "no Arrow stream"),
-        (b"\0\0\0\0\1[]", "invalid-request", "NEARNORM_SCHEMA_REGISTRY"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(value: bytes | None, kind: str, says: str) -> None:
@@ -52,9 +48,15 @@ def test_what_cannot_be_read_is_refused_with_a_reason(value: bytes | None, kind:
     assert refused.value.name == kind
 
 
-def test_a_key_that_is_too_long_for_an_id_is_refused() -> None:
+def test_a_registrys_wire_format_is_refused_where_there_is_no_registry() -> None:
+    with pytest.raises(ServiceError, match="NEARNORM_SCHEMA_REGISTRY"):
+        asyncio.run(Schemas(None).opened(b"\0\0\0\0\1[]"))
+
+
+@pytest.mark.parametrize("held", [as_json(), RECORD], ids=["JSON", "what Avro says"])
+def test_a_key_that_is_too_long_for_an_id_is_refused(held: bytes | dict[str, Any]) -> None:
     with pytest.raises(ServiceError, match="the key has 201 characters"):
-        rows(as_json(), b"k" * 201)
+        rows(held, b"k" * 201)
 
 
 def test_a_key_that_is_no_text_is_the_id_in_hexadecimal_digits() -> None:
@@ -71,12 +73,10 @@ def test_rows_of_one_kind_are_read_together_and_keep_their_message() -> None:
     lines = rows(as_json() + b"\n" + as_json(amount=7.0))
     groups = grouped([typed, loose, lines], ENCODER)
     assert [group.encoded.count for group in groups] == [3, 1]
-    assert [groups[0].event_ids.of(n) for n in range(3)] == ["records:2:7", "records:2:7:0", "records:2:7:1"]
+    assert [groups[0].event_id(n) for n in range(3)] == ["records:2:7", "records:2:7:0", "records:2:7:1"]
     assert groups[0].encoded.ids == ["a", None, None]
-    assert [(message.many, span.start, span.stop) for message, span in groups[0].spans()] == [
-        (False, 0, 1),
-        (True, 1, 3),
-    ]
+    assert [(message.many, message.count) for message in groups[0].messages] == [(False, 1), (True, 2)]
+    assert groups[0].starts == [0, 1, 3]
 
 
 def test_more_rows_than_a_request_may_have_are_read_message_by_message() -> None:
