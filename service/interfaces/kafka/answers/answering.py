@@ -22,13 +22,13 @@ from nearnorm.service.logs import log
 from nearnorm.service.records.encoded import Encoded, gathered
 from nearnorm.service.replica import Replica
 from nearnorm.service.scoring.rows import remembered, scored_rows, whole
-from nearnorm.service.serving.memory.loader import BATCH_ROWS
+from nearnorm.service.serving.memory.loader import INLINE_ROWS
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.results import Scores
 
 MOST_FIELDS_TOLD = 100
 PAUSE_ROWS = 64
-"""Rows that are read before others have their turn: the model's next batch, a heartbeat."""
+"""Rows that are read before others have their turn: answers on their way, a heartbeat."""
 
 
 class _ReadBatch(Struct, eq=False):
@@ -57,19 +57,9 @@ class Answering:
         self._told: set[str] = set()
 
     async def answer(self, records: Sequence[ConsumerRecord]) -> AsyncIterator[list[TopicAnswer]]:
-        """Answers of consecutive records, in their order, as many at once as make a batch. While the model
-        has one batch, the next is read."""
-        ahead: asyncio.Task[list[TopicAnswer]] | None = None
-        try:
-            async for batch in self._batches(records):
-                before, ahead = ahead, asyncio.create_task(self._answers(batch))
-                if before is not None:
-                    yield await before
-            if ahead is not None:
-                yield await ahead
-        finally:
-            if ahead is not None:
-                ahead.cancel()
+        """Answers of consecutive records, in their order, as many at once as make a batch."""
+        async for batch in self._batches(records):
+            yield await self._answers(batch)
 
     async def _batches(self, records: Sequence[ConsumerRecord]) -> AsyncIterator[_ReadBatch]:
         batch = _ReadBatch(await self._registry.bring(self._model_name, EVERY_LINE))
@@ -91,7 +81,7 @@ class Answering:
             batch.messages.append(read)
             batch.rows += read.count
             rows_since += read.count
-            if batch.rows + read.count > BATCH_ROWS:  # one more like it would be too much
+            if batch.rows + read.count > INLINE_ROWS:  # with one more another thread would score them
                 yield batch
                 batch = _ReadBatch(await self._registry.bring(self._model_name, EVERY_LINE))
             if rows_since >= PAUSE_ROWS:
