@@ -38,7 +38,7 @@ environments: setup ## make environments for what is tried against the real othe
 
 test: setup ## run every test; says first what it skips, and what to install for it
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-lowest: setup ## the service on the oldest release of every package that pyproject.toml allows
 	@echo "==> Testing on the oldest packages" && $(BIN)/python -m venv .venv-lowest \
@@ -47,7 +47,7 @@ test-lowest: setup ## the service on the oldest release of every package that py
 	  && $(BIN)/python -m tests.lowest > .venv-lowest/lowest.txt \
 	  && .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --ignore-installed -r .venv-lowest/lowest.txt \
 	  && .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e . \
-	  && .venv-lowest/bin/python -m pytest -q --numprocesses 4 --dist loadfile $(LOWEST)
+	  && .venv-lowest/bin/python -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder $(LOWEST)
 
 lint: setup ## ruff, mypy --strict, import rule, dependencies
 	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .

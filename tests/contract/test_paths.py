@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parents[2]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
@@ -49,6 +51,10 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(document: str) -> No
         assert target.exists(), name
         if heading:
             assert heading in headings(target), f"{name}#{heading}"
+
+
+def test_the_files_that_a_run_begins_with_are_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).exists()] == []
 
 
 def headings(page: Path) -> set[str]:

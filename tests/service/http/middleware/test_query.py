@@ -1,10 +1,15 @@
 """A query parameter that a route does not read is refused, whichever way the request goes."""
 
 import re
+from pathlib import Path
 
 import pytest
+from fastapi.routing import APIRoute
 from httpx import Client
 
+from nearnorm.service.api.dependencies import parameters
+from nearnorm.service.app import create_app
+from nearnorm.service.settings import Settings
 from tests.service.scoring.test_endpoint import RECORD, problem
 
 RECORDS = {"records": [RECORD]}
@@ -28,6 +33,17 @@ def test_no_described_route_overlooks_one(client: Client) -> None:
             assert response.status_code == 422, (method, path, response.text)
             asked += 1
     assert asked > 20
+
+
+def test_every_route_reads_what_it_is_described_to_read(tmp_path: Path) -> None:
+    app = create_app(Settings(home=tmp_path))
+    described = app.openapi()["paths"]
+    routes = [route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
+    for route in routes:
+        for method in route.methods or ():
+            told = described[route.path_format][method.lower()].get("parameters", [])
+            assert parameters(route.dependant) == {one["name"] for one in told if one["in"] == "query"}
+    assert len(routes) > 20
 
 
 def test_what_the_route_reads_is_told_with_it(client: Client) -> None:
