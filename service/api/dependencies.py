@@ -1,13 +1,14 @@
 """What the routes of the ledger share: who asks, and a body of bounded size."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Request, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
+from pydantic import BaseModel
 
 from nearnorm.service.access.keyring import Caller
 from nearnorm.service.access.session_cookie import COOKIE
@@ -94,19 +95,28 @@ def needs(role: str | None) -> Any:  # noqa: ANN401 - FastAPI's marker has no ty
         if request.method not in ("GET", "HEAD"):
             check_csrf(found, request.headers.get("x-csrf-token"))
         request.state.caller = found
-        await check_query(request)
+        check_query(request)
         return found
 
     return Depends(caller)
 
 
-async def check_query(request: Request) -> None:
-    """Raises InvalidRequest for a parameter that the route's description does not name."""
-    if not request.url.query:
-        return
-    template, method = request.scope["route"].path_format, request.method.lower()
-    known = await asyncio.to_thread(request.app.state.document.query_of, template, method)
-    query_of(request.url.query, known)
+def check_query(request: Request) -> None:
+    """Raises InvalidRequest for a parameter that the route does not read."""
+    if request.url.query:
+        query_of(request.url.query, parameters(request.scope["route"].dependant))
+
+
+def parameters(of: Dependant) -> set[str]:
+    """The query parameters that a route reads, or what it depends on: by itself, or several as one shape."""
+    names: set[str] = set()
+    for field in of.query_params:
+        shape = field.field_info.annotation
+        if isinstance(shape, type) and issubclass(shape, BaseModel):
+            names |= {one.alias or name for name, one in shape.model_fields.items()}
+        else:
+            names.add(field.alias)
+    return names.union(*map(parameters, of.dependencies))
 
 
 @asynccontextmanager

@@ -42,7 +42,7 @@ class WhoAmI(BaseModel):
 @router.post("", status_code=201, response_model_exclude_none=True, openapi_extra=described(SignInRequest))
 async def post_session(request: Request, response: Response) -> WhoAmI:
     """Sign in: the answer's cookie stands for the key, until it expires or `DELETE /session`."""
-    await check_query(request)
+    check_query(request)
     sent = read(await body_of(request, MOST_BYTES), SignInRequest)
     return who(await sign_in(request, response, sent.key, sent.analyst))
 

@@ -22,7 +22,7 @@ VIEWED = tuple(one.router for one in _pages)
 
 router = APIRouter()
 for view in VIEWED:
-    router.include_router(view)
+    router.routes.extend(view.routes)
 
 FORMS = frozenset(
     route.path

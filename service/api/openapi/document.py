@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ class Described(NamedTuple):
 
 
 class Document:
-    """The document, and what requests are held to by it. The routes are described once, /score once a model.
+    """The document, and the methods of a path by it. The routes are described once, /score once a model.
 
     Describing the routes takes a tenth of a second: whoever is in the event loop asks in another thread.
     """
@@ -108,10 +108,6 @@ class Document:
             if self._version != version:
                 self._written, self._version = msgspec.json.encode(self._of(model)), version
             return self._written
-
-    def query_of(self, template: str, method: str) -> Sequence[str]:
-        """The query parameters that a route reads."""
-        return self._parameters[template, method]
 
     def methods_of(self, path: str) -> list[str]:
         """What a path answers. A path without a parameter goes before one with, as in the document."""
@@ -152,16 +148,6 @@ class Document:
     @cached_property
     def _others(self) -> Described:
         return self._beside()
-
-    @cached_property
-    def _parameters(self) -> dict[tuple[str, str], tuple[str, ...]]:
-        return {
-            (template, method): tuple(
-                one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"
-            )
-            for template, operations in self._routes["paths"].items()
-            for method, operation in operations.items()
-        }
 
     @cached_property
     def _patterns(self) -> dict[str, re.Pattern[str]]:
