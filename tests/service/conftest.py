@@ -1,6 +1,8 @@
 """One store with one small model, an application that serves it, and the ledger on both databases."""
 
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
 from tests.service.ledger.servers import fresh_database, running_postgres
 from tests.service.running import home_with, serving
+from tests.service.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -48,17 +51,52 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | sa.URL:
-    """A fresh, empty database."""
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | sa.URL]:
+    """A database without a table."""
     if request.param == "sqlite":
-        return sqlite_url(tmp_path / "nearnorm.db")
-    return fresh_database(request.getfixturevalue("postgres"))
+        yield sqlite_url(tmp_path / "nearnorm.db")
+    else:
+        with fresh_database(request.getfixturevalue("postgres")) as uri:
+            yield uri
+
+
+@pytest.fixture(scope="session")
+def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `url` copies on SQLite."""
+    file = tmp_path_factory.mktemp("ledger") / "nearnorm.db"
+    with closing(Ledger(sqlite_url(file))) as made:
+        migrate(made)
+    return file
+
+
+@pytest.fixture(scope="session")
+def ledger_database(postgres: str) -> str:
+    """The name of the database that `url` copies on PostgreSQL, which nobody may be connected to."""
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute("CREATE DATABASE ledger")
+        with closing(Ledger(postgres.replace("/postgres?", "/ledger?"))) as made:
+            migrate(made)
+        server.execute("ALTER DATABASE ledger ALLOW_CONNECTIONS false")
+        here = "SELECT 1 FROM pg_stat_activity WHERE datname = 'ledger' AND backend_type = 'client backend'"
+        until(lambda: server.execute(here).fetchone() is None)
+    return "ledger"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | sa.URL]:
+    """A database with this release's tables, which are empty."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("ledger_file"), tmp_path / "nearnorm.db")
+        yield sqlite_url(tmp_path / "nearnorm.db")
+    else:
+        copied = request.getfixturevalue("ledger_database")
+        with fresh_database(request.getfixturevalue("postgres"), copied) as uri:
+            yield uri
 
 
 @pytest.fixture
 def ledger(url: str | sa.URL) -> Iterator[Ledger]:
     opened = Ledger(url)
-    migrate(opened)
     yield opened
     opened.close()
 

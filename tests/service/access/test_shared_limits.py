@@ -126,18 +126,19 @@ class Replicas(Struct):
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory, postgres: str, bundle: Bundle) -> Iterator[Replicas]:
     """Callers without a key may send ten rows a second, and so may all of the line `held` together."""
-    url = fresh_database(postgres)
-    ledger = Ledger(url)
-    migrate(ledger)
-    free = Quota(rows_per_second=1_000_000)
-    with ledger.write() as connection:
-        ann, bo = (keyring.create(connection, name, ["score"], "test", free)[0] for name in ("ann", "bo"))
-        lines.limit(connection, "held", Quota(rows_per_second=10), now_ms(), "test")
-    ledger.close()
-    given = {"DATABASE_URL": url, "WORKER": "off", "ALLOW_ANONYMOUS": "true"}
-    limits = {"ROWS_PER_SECOND": "10", "SHARED_LIMITS": "true"}
-    environment = {f"NEARNORM_{name}": value for name, value in (given | limits).items()}
     with ExitStack() as opened:
+        url = opened.enter_context(fresh_database(postgres))
+        with closing(Ledger(url)) as ledger:
+            migrate(ledger)
+            free = Quota(rows_per_second=1_000_000)
+            with ledger.write() as connection:
+                ann, bo = (
+                    keyring.create(connection, name, ["score"], "test", free)[0] for name in ("ann", "bo")
+                )
+                lines.limit(connection, "held", Quota(rows_per_second=10), now_ms(), "test")
+        given = {"DATABASE_URL": url, "WORKER": "off", "ALLOW_ANONYMOUS": "true"}
+        limits = {"ROWS_PER_SECOND": "10", "SHARED_LIMITS": "true"}
+        environment = {f"NEARNORM_{name}": value for name, value in (given | limits).items()}
 
         def started() -> httpx.Client:
             home = home_with(tmp_path_factory.mktemp("home"), bundle)

@@ -109,8 +109,8 @@ def _untied(column: sa.Column[Any]) -> sa.ColumnClause[Any]:
     return sa.column(column.name, column.type)
 
 
-def test_a_ledger_of_an_earlier_release_is_filled_in(url: str | sa.URL) -> None:
-    ledger = Ledger(url)
+def test_a_ledger_of_an_earlier_release_is_filled_in(empty_url: str | sa.URL) -> None:
+    ledger = Ledger(empty_url)
     kept = [event("a", at=1000), event("a", at=2000), event("b"), event("c")]
     with at_revision(ledger, "0002") as connection:
         rows = [asdict(event) | {"record": "{}"} for event in kept]
@@ -127,21 +127,21 @@ def test_a_ledger_of_an_earlier_release_is_filled_in(url: str | sa.URL) -> None:
     ledger.close()
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_a_migration_may_take_longer_than_a_request(
-    url: str | sa.URL, monkeypatch: pytest.MonkeyPatch
+    empty_url: str | sa.URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = Ledger(url)
+    ledger = Ledger(empty_url)
     upgrade = migrate._upgrade
 
     def slow(connection: sa.Connection) -> None:
-        connection.execute(sa.select(sa.func.pg_sleep(0.6)))
+        connection.execute(sa.select(sa.func.pg_sleep(2)))
         upgrade(connection)
 
     monkeypatch.setattr(migrate, "_upgrade", slow)
-    with ledger.write() as connection:
+    with at_revision(ledger, "0002") as connection:
         driver: Any = connection.connection.driver_connection
-        monkeypatch.setattr(driver, "patience", 0.2)
+    monkeypatch.setattr(driver, "patience", 1.0)
     migrate.migrate(ledger)
-    assert driver.patience == 0.2
+    assert driver.patience == 1.0
     ledger.close()

@@ -34,8 +34,8 @@ def made(connection: sa.Connection) -> set[tuple[object, ...]]:
     return {tuple(row) for query in queries for row in connection.execute(sa.text(query)).all()}
 
 
-def test_an_empty_database_gets_what_all_migrations_would_make(url: str | sa.URL) -> None:
-    ledger = Ledger(url)
+def test_an_empty_database_gets_what_all_migrations_would_make(empty_url: str | sa.URL) -> None:
+    ledger = Ledger(empty_url)
     migrate(ledger)
     with ledger.write() as connection:
         created, usable = made(connection), usable_from.read(connection)
@@ -57,13 +57,13 @@ def test_an_empty_database_is_made_without_alembic(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, f"sqlite:///{tmp_path / 'ledger.db'}"], check=True)
 
 
-def test_replicas_may_migrate_at_once(url: str | sa.URL) -> None:
+def test_replicas_may_migrate_at_once(empty_url: str | sa.URL) -> None:
     code = (
         "import sys; from nearnorm.service.ledger.database import Ledger; "
         "from nearnorm.service.ledger.migrate import migrate; "
         "migrate(Ledger(sys.argv[1]))"
     )
-    replicas = [subprocess.Popen([sys.executable, "-c", code, str(url)]) for _ in range(3)]
+    replicas = [subprocess.Popen([sys.executable, "-c", code, str(empty_url)]) for _ in range(3)]
     assert [replica.wait(60) for replica in replicas] == [0, 0, 0]
 
 

@@ -107,8 +107,8 @@ def test_a_line_begins_anew_once_whatever_was_noted_of_it(ledger: Ledger) -> Non
 
 
 @pytest.mark.parametrize("used", [True, False])
-def test_a_ledger_of_an_earlier_release_goes_on_as_it_is(url: str | sa.URL, used: bool) -> None:
-    ledger = Ledger(url)
+def test_a_ledger_of_an_earlier_release_goes_on_as_it_is(empty_url: str | sa.URL, used: bool) -> None:
+    ledger = Ledger(empty_url)
     with at_revision(ledger, "0024") as connection:
         if used:
             insert = (
