@@ -13,8 +13,8 @@ from nearnorm.service.records.encoded import Encoded, Rows
 from nearnorm.service.records.shapes import Envelope
 from nearnorm.service.scoring.bulk.requests import Body, BulkAnswer
 from nearnorm.service.scoring.explain import Explanation
-from nearnorm.service.scoring.lanes import line_in
-from nearnorm.service.scoring.long_bodies import takes_long
+from nearnorm.service.scoring.long_bodies import SHORT_BYTES, takes_long
+from nearnorm.service.scoring.named_line import line_in
 from nearnorm.service.scoring.problems import error_answer
 from nearnorm.service.scoring.rows import whole
 from nearnorm.service.scoring.steps import ScoreSteps
@@ -53,7 +53,7 @@ class DirectScore:
         if self._is_refused(line):
             return line
         if steps.lanes.shared:
-            steps.lanes.put(line, lambda: self._read_in_turn(line, body))
+            steps.lanes.put(line, lambda: self._read_in_turn(line, body), long=len(body) > SHORT_BYTES)
         else:
             self._read(body)
         return None

@@ -36,8 +36,8 @@ from nearnorm.service.scoring.bulk.requests import Body, BulkRequests
 from nearnorm.service.scoring.codec import ARROW_CODEC, LINES_CODEC, Codec, import_codec
 from nearnorm.service.scoring.direct import DirectScore
 from nearnorm.service.scoring.json_answer import answered
-from nearnorm.service.scoring.lanes import line_in
 from nearnorm.service.scoring.long_bodies import INLINE_BYTES, body_takes_long, takes_long
+from nearnorm.service.scoring.named_line import line_in
 from nearnorm.service.scoring.problems import PATH, error_answer
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.scoring.steps import ScoreSteps, empty
@@ -128,7 +128,7 @@ class ScoreEndpoint:
         body = await read_body(receive, kind, most)
         if steps.has_lines:
             named = line_in(body) if kind.content == JSON else query.get("model")
-            await steps.take_turn(steps.line_of(named, caller.lines), caller.name)
+            await steps.take_turn(steps.line_of(named, caller.lines), caller.name, len(body))
         if kind.content != JSON:
             codec = ARROW_CODEC if kind.content == ARROW else LINES_CODEC
             sent = Body(body, codec, query.get("model") or DEFAULT_MODEL, flag(query, "explain"))

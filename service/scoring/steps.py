@@ -20,7 +20,8 @@ from nearnorm.service.scoring.answer_parts import Reasons
 from nearnorm.service.scoring.bulk.requests import Body, BulkRequests
 from nearnorm.service.scoring.codec import BodyOptions, Write
 from nearnorm.service.scoring.json_answer import answered
-from nearnorm.service.scoring.lanes import ENDS, Lanes
+from nearnorm.service.scoring.long_bodies import SHORT_BYTES
+from nearnorm.service.scoring.named_line import ENDS
 from nearnorm.service.scoring.problems import PATH
 from nearnorm.service.scoring.remember import Memory
 from nearnorm.service.scoring.rows import counted, explained, remembered, scored_rows, whole
@@ -70,7 +71,7 @@ class ScoreSteps:
         self._max_body = most_bytes
         self._metrics = metrics
         self.bulk = bulk
-        self.lanes = Lanes()
+        self.lanes = registry.lanes
 
     def count(self, status: int, seconds: float) -> None:
         self._metrics.request("POST", PATH, status, seconds)
@@ -131,10 +132,10 @@ class ScoreSteps:
             return named
         return self._registry.first_line(lines)
 
-    async def take_turn(self, line: str, caller: str) -> None:
+    async def take_turn(self, line: str, caller: str, size: int) -> None:
         """Wait until a body of a line may be read. Raises Overloaded where the line's queue is full."""
         if self.lanes.shared:
-            await self.lanes.turn(line)
+            await self.lanes.turn(line, long=size > SHORT_BYTES)
         self.check_room_in(line, caller)
 
     def check_room_in(self, line: str, caller: str) -> None:

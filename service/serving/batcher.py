@@ -75,13 +75,21 @@ _Part = tuple[Entry[Item, Outcome], int]
 """An entry, and which of its parts."""
 
 
+Step = Callable[[], None]
+
+
 def overloaded() -> Overloaded:
     return Overloaded("too many rows are waiting: try again", headers={"Retry-After": "1"})
 
 
+def at_once(step: Step) -> None:
+    """In no turn."""
+    step()
+
+
 class Batcher(Generic[Item, Ran, Outcome]):
     """`run` does a batch's work, `split` makes of it one outcome for each item; `observe` hears how long each
-    of them waited.
+    of them waited. What a large batch makes of its answers are steps of the event loop, each `in_turn`.
 
     `run` is called in other threads too, and shall hold the interpreter as little as it can: two threads
     that want it take it from one another. `split` is called in the event loop only.
@@ -94,12 +102,14 @@ class Batcher(Generic[Item, Ran, Outcome]):
         limits: Limits,
         executor: Executor,
         observe: Callable[[list[float]], None],
+        in_turn: Callable[[Step], None] = at_once,
     ) -> None:
         self._run = run
         self._split = split
         self._limits = limits
         self._executor = executor
         self._observe = observe
+        self._in_turn = in_turn
         self._queue: Turns[Entry[Item, Outcome]] = Turns()
         self._held: dict[str, int] = {}  # rows by caller, of those who have any
         self._awake = False
@@ -200,17 +210,23 @@ class Batcher(Generic[Item, Ran, Outcome]):
         self, parts: list[_Part[Item, Outcome]], items: list[Item], done: "asyncio.Future[Ran]"
     ) -> None:
         self._off_loop -= 1
-        self._finish(parts, items, done.result)
+        self._in_turn(lambda: self._finish(parts, items, done.result, self._in_turn))
         if not self._awake:
             self._next()
 
-    def _finish(self, parts: list[_Part[Item, Outcome]], items: list[Item], ran: Callable[[], Ran]) -> None:
+    def _finish(
+        self,
+        parts: list[_Part[Item, Outcome]],
+        items: list[Item],
+        ran: Callable[[], Ran],
+        in_turn: Callable[[Step], None] = at_once,
+    ) -> None:
         try:
             outcomes = self._split(items, ran())
         except Exception as error:
             self._fail(parts, error)
         else:
-            self._deliver(parts, outcomes)
+            in_turn(lambda: self._deliver(parts, outcomes))
 
     def _take(self) -> tuple[list[_Part[Item, Outcome]], list[Item], int]:
         """A batch: whose it is, their items or parts of them, and how many rows that is."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
@@ -24,6 +25,7 @@ from nearnorm.service.records.shapes import ModelRef
 from nearnorm.service.serving.batcher import Batcher, Limits
 from nearnorm.service.serving.explaining import ExplainingLane, explaining_lane
 from nearnorm.service.serving.facts import ModelFacts
+from nearnorm.service.serving.lanes import Lanes
 from nearnorm.service.serving.results import Batch, Scores
 from nearnorm.service.serving.weak_callback import weakly
 from nearnorm.service.token_bucket import TokenBucket
@@ -80,12 +82,24 @@ class LoadedModel:
         self.counted: LineRows
 
     def serve(
-        self, metrics: Metrics, limits: Limits, executor: ThreadPoolExecutor, explaining: ThreadPoolExecutor
+        self,
+        metrics: Metrics,
+        limits: Limits,
+        lanes: Lanes,
+        executor: ThreadPoolExecutor,
+        explaining: ThreadPoolExecutor,
     ) -> None:
         """Take requests from now on, in this thread's event loop."""
         self.counted = metrics.line(self.ref.name)
         self.measure(metrics.model(self.ref.name))
-        self.batcher = Batcher(weakly(self.run), weakly(self.split), limits, executor, weakly(self._waited))
+        self.batcher = Batcher(
+            weakly(self.run),
+            weakly(self.split),
+            limits,
+            executor,
+            weakly(self._waited),
+            partial(lanes.step, self.ref.name),
+        )
         self.explaining = explaining_lane(
             weakly(self.explain), limits.deadline_seconds, explaining, weakly(self._waited_for_reasons)
         )

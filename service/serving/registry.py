@@ -21,6 +21,7 @@ from nearnorm.service.serving.champions.champions import Champions
 from nearnorm.service.serving.champions.cold import ColdModels
 from nearnorm.service.serving.champions.failures import Failures
 from nearnorm.service.serving.champions.swaps import Swaps
+from nearnorm.service.serving.lanes import Lanes
 from nearnorm.service.serving.memory.loader import Loader
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
@@ -56,7 +57,8 @@ class Registry:
         self.store = store
         self._settings = settings
         self._background = background
-        self._loader = Loader(store, settings, metrics, prepare)
+        self.lanes = Lanes()
+        self._loader = Loader(store, settings, metrics, self.lanes, prepare)
         self.residents = self._loader.residents
         self._models = self.residents.models
         self._champions, self._failures = Champions(), Failures()

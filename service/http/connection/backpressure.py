@@ -22,6 +22,7 @@ SHARE = 0.05
 HELD_SECONDS = 1.0
 _PAUSE = 0.01  # seconds between two looks at those held
 _MOST = 256  # let in at one look: one first, then twice as many each time, as long as there is room
+_MOST_TO_REFUSE = 4  # let in at one look without room: what they send comes in one turn of the loop
 _REFUSAL, _BYTE = 40.0, 0.0004  # microseconds, as measured: to answer unread, and to drop a byte of the body
 
 
@@ -68,11 +69,13 @@ class Backpressure:
         room = {line: min(self._capacity(line), self._let_in) for line in lines}
         self._let_in = min(2 * self._let_in, _MOST) if any(room.values()) else 1
         waiting: deque[_Held] = deque()
+        to_refuse = _MOST_TO_REFUSE
         for one in self._held:
             if room[one.line] > 0:
                 room[one.line] -= 1
-            elif left > 0:
+            elif left > 0 and to_refuse:
                 left -= one.cost
+                to_refuse -= 1
             elif one.until > now:
                 waiting.append(one)
                 continue

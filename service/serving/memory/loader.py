@@ -11,6 +11,7 @@ from nearnorm.service.inference.engine import cpus
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.serving.batcher import Limits
+from nearnorm.service.serving.lanes import Lanes
 from nearnorm.service.serving.memory.load import load_model
 from nearnorm.service.serving.memory.malloc import trim_heap
 from nearnorm.service.serving.memory.residents import Residents
@@ -34,12 +35,14 @@ class Loader:
         store: ModelStore,
         settings: Settings,
         metrics: Metrics,
+        lanes: Lanes,
         finish: Callable[[LoadedModel], None],
     ) -> None:
         """Raises ConfigError for a trusted key that cannot be read."""
         self._versions = VerifiedVersions(store)
         self._settings = settings
         self._metrics = metrics
+        self._lanes = lanes
         self._finish = finish
         self._trusted = settings.read_trusted_keys()
         self._limits = Limits(
@@ -66,7 +69,7 @@ class Loader:
 
     def put(self, name: str, model: LoadedModel) -> None:
         """It answers a line's requests from now on; in the event loop."""
-        model.serve(self._metrics, self._limits, self._executor, self._explaining)
+        model.serve(self._metrics, self._limits, self._lanes, self._executor, self._explaining)
         self.residents.put(name, model)
         loop = asyncio.get_running_loop()
         if self._trim is not None:

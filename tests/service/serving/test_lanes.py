@@ -1,10 +1,12 @@
 """Lanes: while one line floods, another's requests are read at once; each line's own stay in order."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -15,8 +17,11 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
-from nearnorm.service.scoring import lanes
-from nearnorm.service.scoring.lanes import Lanes, line_in
+from nearnorm.service.records.encoded import Rows
+from nearnorm.service.scoring.named_line import line_in
+from nearnorm.service.serving import lanes
+from nearnorm.service.serving.batcher import Batcher, Limits, Step
+from nearnorm.service.serving.lanes import Lanes
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD
 from tests.service.interfaces.test_open_inference import tensors
@@ -55,6 +60,70 @@ def test_a_request_beside_another_lines_flood_is_read_in_the_turn_in_which_it_co
     assert [("calm", 0) in turn for turn in turns[:6]] == [False, False, False, True, False, False]
     assert ("calm", 1) in turns[5]
     assert len(turns) > 40  # the flood goes on meanwhile, a request in each turn
+
+
+async def steps_by_turn(steps: int, comes: Callable[[int], bool]) -> list[int]:
+    """How many long steps each turn of the loop has, where a short request `comes` in some of the turns."""
+    shared, turns = Lanes(), list[int]()
+
+    def step() -> None:
+        turns[-1] += 1
+
+    for _ in range(steps):
+        shared.put("flood", step, long=True)
+    while sum(turns) < steps:
+        turns.append(0)
+        if comes(len(turns) - 1):
+            shared.put("calm", lambda: None)
+        await asyncio.sleep(0)
+    return turns
+
+
+def test_a_turn_has_one_long_step_however_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(steps_by_turn(5, lambda turn: False)) == [1, 1, 1, 1, 1]
+    monkeypatch.setattr(lanes, "SLICE", 0.01)
+    assert asyncio.run(steps_by_turn(5, lambda turn: False)) == [1, 1, 1, 1, 1]
+
+
+def test_a_short_request_that_was_read_is_scored_before_the_next_long_step() -> None:
+    assert asyncio.run(steps_by_turn(3, lambda turn: turn == 2)) == [1, 1, 0, 0, 1]
+
+
+def test_long_steps_go_on_beside_short_requests_without_end() -> None:
+    turns = asyncio.run(steps_by_turn(3, lambda turn: True))
+    assert len(turns) <= 1 + 3 * (lanes.MOST_GRACE + 1)
+
+
+def test_a_long_step_waits_for_nothing_where_there_are_no_lanes() -> None:
+    done: list[int] = []
+    Lanes().step("default", lambda: done.append(1))
+    assert done == [1]
+
+
+def test_what_a_large_batch_makes_of_its_answers_are_two_steps() -> None:
+    async def scenario() -> list[str]:
+        waiting: deque[Step] = deque()
+        ran: list[str] = []
+
+        def split(items: Sequence[Rows], _: int) -> list[int]:
+            ran.append("judged")
+            return list(map(len, items))
+
+        with ThreadPoolExecutor(1) as executor:
+            limits = Limits(1024, 512, 20_000, 10.0, 1)
+            batcher = Batcher[Rows, int, int](
+                lambda items: 0, split, limits, executor, lambda _: None, waiting.append
+            )
+            width = np.zeros((1_000, 1))
+            batcher.put(Rows(width, width.astype(np.int64)), lambda outcome: ran.append("answered"))
+            for done in (["judged"], ["judged", "answered"]):
+                while not waiting:
+                    await asyncio.sleep(0.001)
+                waiting.popleft()()
+                assert ran == done
+        return ran
+
+    assert asyncio.run(scenario()) == ["judged", "answered"]
 
 
 @example_settings(deadline=None)
