@@ -130,7 +130,7 @@ class ScoreSteps:
         """The line that a request means, by the one that it names, if there is one that is seen."""
         if named is not None and self._registry.serves(named, lines):
             return named
-        return self._registry.first_line(lines)
+        return self._registry.first_line(lines) or DEFAULT_MODEL
 
     async def take_turn(self, line: str, caller: str, size: int) -> None:
         """Wait until a body of a line may be read. Raises Overloaded where the line's queue is full."""

@@ -90,8 +90,8 @@ class Registry:
         model = self._models.get(DEFAULT_MODEL)
         if model is not None and (lines.is_every or lines.sees(DEFAULT_MODEL)):
             return model
-        model = self._models.get(self.first_line(lines))
-        if model is not None:
+        if (line := self.first_line(lines)) is not None:
+            model = self._models[line]
             model.used_at = time.monotonic()
             return model
         failure = None
@@ -105,11 +105,11 @@ class Registry:
             raise UnknownModel(_NONE_SEEN, field="model")
         raise NoModel(self.problems(lines)[0], headers={"Retry-After": "5"})
 
-    def first_line(self, lines: SeenLines) -> str:
-        """Whose the model is that `first` finds in memory, if there is one; else `default`."""
+    def first_line(self, lines: SeenLines) -> str | None:
+        """Whose the model is that `first` finds in memory, if there is one that is seen."""
         if lines.sees(DEFAULT_MODEL) and DEFAULT_MODEL in self._models:
             return DEFAULT_MODEL
-        return next(filter(lines.sees, self._models), DEFAULT_MODEL)
+        return next(filter(lines.sees, self._models), None)
 
     def get(self, name: str, lines: SeenLines, version: str | None = None) -> LoadedModel:
         """The model of a line that the caller sees.
