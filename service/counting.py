@@ -1,23 +1,35 @@
 """Events counted over windows, whichever door they come by: what is kept is in the ledger, a line's own."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import sqlalchemy as sa
+from msgspec import Raw
 
 from nearnorm.models.aggregates.counting import Ended, KeyName, WindowCounts, key_names, numbers
 from nearnorm.models.aggregates.counting import counted as counted_by
 from nearnorm.models.aggregates.declaration import SECOND, Aggregates, KeyColumn
+from nearnorm.models.aggregates.events import event_of
 from nearnorm.models.aggregates.key_events import KeyedEvent, KeyEvents, Row
 from nearnorm.models.data.times import SECONDS_OF_A_DAY
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import aggregate_keys
+from nearnorm.service.records.loose_json import decoded
 
 MOST_EVENTS = 1_000
 """That are counted in one transaction."""
 _MS = SECOND // 1_000
 _KEYS_TOGETHER = 1_000
+
+
+def event_of_sent(record: Mapping[str, object], aggregates: Aggregates) -> KeyedEvent:
+    """Of a record whose values may still be JSON: one beyond float64 is then its column's mistake alone.
+
+    Raises Uncountable, MalformedBody."""
+    sent = {name: record[name] for name in aggregates.used & record.keys()}
+    read = {n: decoded(bytes(v), n) if isinstance(v, Raw) else v for n, v in sent.items()}
+    return event_of(read, aggregates)
 
 
 def count_in(

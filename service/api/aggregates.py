@@ -1,14 +1,14 @@
 """Counts over windows for callers without a stream: `/score` keeps no state, so they ask here first."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Request
-from msgspec import Meta
+from msgspec import Meta, Raw
 from pydantic import BaseModel
 
 from nearnorm.models.aggregates.declaration import Aggregates
-from nearnorm.models.aggregates.events import Uncountable, event_of
+from nearnorm.models.aggregates.events import Uncountable
 from nearnorm.models.aggregates.key_events import KeyedEvent, Row
 from nearnorm.service import counting
 from nearnorm.service.access.keyring import Caller
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/aggregates", tags=["scoring"])
 class AggregatesRequest(msgspec.Struct, forbid_unknown_fields=True):
     """`records` in the order they came, with the columns that are counted from. `count`: false only looks."""
 
-    records: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=counting.MOST_EVENTS)]
+    records: Annotated[list[dict[str, Raw]], Meta(min_length=1, max_length=counting.MOST_EVENTS)]
     model: str = "default"
     count: bool = True
 
@@ -61,12 +61,12 @@ async def post_aggregates(request: Request, caller: Annotated[Caller, needs("sco
     return AggregatesAnswer(model=name, version=model.ref.version, results=results)
 
 
-def _events(records: list[dict[str, Any]], aggregates: Aggregates) -> list[KeyedEvent]:
-    """Raises InvalidRequest: all of them are counted, or none."""
+def _events(records: list[dict[str, Raw]], aggregates: Aggregates) -> list[KeyedEvent]:
+    """Raises InvalidRequest, MalformedBody: all of them are counted, or none."""
     events = []
     for index, record in enumerate(records):
         try:
-            events.append(event_of(record, aggregates))
+            events.append(counting.event_of_sent(record, aggregates))
         except Uncountable as problem:
             raise InvalidRequest(
                 f"records.{index}.{problem.field}: {problem.detail}", field=f"records.{index}.{problem.field}"

@@ -1,5 +1,6 @@
 """`POST /aggregates`: the numbers of records, for callers who have no stream."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from tests.service.asking import RECORD, problem
 from tests.service.bundles import make_bundle
 from tests.service.counted import COUNTED
 from tests.service.running import home_with, serving
+
+HUGE = "1e400"
+"""No float64 has it."""
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +85,16 @@ def test_a_model_tells_what_it_counts(client: httpx.Client) -> None:
         ({"records": [record("x", 0, "x"), record("x", 0, "x") | {"at": "soon"}]}, "records.1.at"),
         ({"records": [{"card": "x"}]}, "records.0.at"),
         ({"records": [record("x", 0, "x", paid="much")]}, "records.0.paid"),
+        ({"records": [record("x", 0, "x", paid=HUGE)]}, "records.0.paid"),
+        ({"records": [record("x", 0, HUGE)]}, "records.0.card"),
     ],
 )
 def test_a_mistake_names_its_field_and_nothing_is_counted(
     client: httpx.Client, body: dict[str, Any], field: str
 ) -> None:
-    refused = problem(client.post("/aggregates", json=body), 422, "invalid-request")
+    text = json.dumps(body).replace(f'"{HUGE}"', HUGE)
+    answer = client.post("/aggregates", content=text, headers={"content-type": "application/json"})
+    refused = problem(answer, 422, "invalid-request")
     assert refused["field"] == field
     assert ask(client, record("y", 1, "x"), count=False)[0]["epoch"] == 0
 

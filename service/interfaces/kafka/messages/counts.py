@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 from aiokafka import ConsumerRecord
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from nearnorm.models.aggregates.declaration import Aggregates
-from nearnorm.models.aggregates.events import Uncountable, event_of
+from nearnorm.models.aggregates.events import Uncountable
 from nearnorm.models.aggregates.key_events import KeyedEvent, Row
 from nearnorm.service import counting
 from nearnorm.service.background import Background
@@ -26,7 +26,9 @@ from nearnorm.service.records.limits import check_values
 
 COUNTING = "counting over windows"
 RETRY_SECONDS = 1.0
-_decode, _encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Raw]).decode  # what is not counted from goes on as it came
+_encode = msgspec.json.Encoder().encode
+_NO_OBJECT = "a record is a JSON object"
 
 Value = bytes | None | ServiceError
 """What a message holds with its numbers, or why it has none."""
@@ -113,15 +115,19 @@ class TopicCounts:
         return _rows(_documents(inner) if isinstance(inner, bytes) else [inner], aggregates)
 
 
-def _documents(text: bytes) -> list[object]:
-    """A JSON value, or one a line. Raises MalformedBody, BodyTooLarge."""
+def _documents(text: bytes) -> list[dict[str, Raw]]:
+    """A record's JSON, or one a line. Raises MalformedBody, BodyTooLarge, InvalidRequest."""
     check_values(text)
     try:
         return [_decode(text)]
+    except msgspec.ValidationError:
+        raise InvalidRequest(_NO_OBJECT) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
         return [_decode(line) for line in text.split(b"\n") if line.strip()]
+    except msgspec.ValidationError:
+        raise InvalidRequest(_NO_OBJECT) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"the message is no JSON: {error}") from None
 
@@ -131,10 +137,10 @@ def _rows(documents: Sequence[object], aggregates: Aggregates) -> _CountedRows:
     found = _CountedRows([], [])
     for row, document in enumerate(documents):
         where = f"row {row + 1}: " if len(documents) > 1 else ""
-        if not isinstance(document, dict):
-            raise InvalidRequest(f"{where}a record is a JSON object")
+        if not isinstance(document, dict):  # by an Avro schema of something else
+            raise InvalidRequest(_NO_OBJECT)
         try:
-            found.events.append(event_of(document, aggregates))
+            found.events.append(counting.event_of_sent(document, aggregates))
         except Uncountable as problem:
             raise InvalidRequest(f"{where}{problem}", field=problem.field) from None
         found.records.append(document)

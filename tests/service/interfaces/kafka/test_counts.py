@@ -120,13 +120,16 @@ def test_what_cannot_be_counted_is_a_dead_letter_that_names_the_field(home: Path
                 b"{",
                 b"\xff\xff\xff\xff",
                 message(good) + b"\n" + message(good | {"at": BEGIN + 60}),
+                message(good).replace(b"1.0", b"1e400"),
+                b"[1]",
             ],
         )
-        answers, dead = Reader(brokers, "scores").read(2), Reader(brokers, "dead").read(4)
+        answers, dead = Reader(brokers, "scores").read(2), Reader(brokers, "dead").read(6)
         problems = [json.loads(headers_of(letter)["problem"]) for letter in dead]
-        assert [problem.get("field") for problem in problems] == ["at", "payment", None, None]
+        assert [problem.get("field") for problem in problems] == ["at", "payment", None, None, "paid", None]
         assert problems[1]["detail"].startswith("row 2: payment: the value is missing")
         assert "send JSON" in problems[3]["detail"]
+        assert problems[5]["detail"] == "a record is a JSON object"
         assert dead[0].value() == message(good | {"at": "soon"}), "as it came"
         assert len(json.loads(answers[1].value() or b"")["results"]) == 2
         assert metric(port, 'nearnorm_stream_counted_total{outcome="counted"}') == 2
