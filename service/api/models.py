@@ -11,9 +11,19 @@ from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.errors import BundleError, StoreError, StoreOutOfReach
 from nearnorm.models.store.folder import Activation, no_such_version
 from nearnorm.service.access.keyring import Caller, check_sees
-from nearnorm.service.api.dependencies import Why, audited, body_of, described, needs, read, services_of
+from nearnorm.service.api.dependencies import (
+    Why,
+    audited,
+    body_of,
+    check_model,
+    described,
+    needs,
+    read,
+    services_of,
+)
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.ledger.seen_lines import SeenLines
+from nearnorm.service.logs import log
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.line_of_version import line_of, versions_of
 from nearnorm.service.retraining.line_of_version import lines_of as lines_of_version
@@ -136,8 +146,11 @@ async def get_model(request: Request, version: str, caller: Annotated[Caller, ne
         raise
     except StoreError as error:
         raise NotFound(str(error)) from None
-    except BundleError as error:
-        raise Conflict(str(error)) from None
+    except BundleError as error:  # it names files of this machine
+        log.error("a stored version is damaged", version=version, problem=str(error))
+        raise Conflict(
+            f"version {version} is damaged (`nearnorm models verify` tells how): import its bundle again"
+        ) from None
     return bundle.manifest
 
 
@@ -178,8 +191,9 @@ async def rollback(request: Request, caller: Annotated[Caller, needs("operate")]
 
 
 async def rolled_back(request: Request, caller: Caller, sent: RollbackRequest) -> Activation:
-    """Raises Conflict, Forbidden."""
+    """Raises Conflict, Forbidden, UnknownModel."""
     check_sees(caller, sent.model)
+    check_model(request, sent.model)
     registry: Registry = request.app.state.registry
     name, reason = sent.model, sent.reason
     try:

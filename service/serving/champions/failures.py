@@ -27,9 +27,11 @@ class FailedChampion(Struct, frozen=True):
         return time.monotonic() - self.at < RETRY_SECONDS
 
     def error(self) -> NoModel:
-        name = self.activation.model
+        """For whoever asks the model: what is wrong names files of this machine."""
+        name, version = self.activation.model, self.activation.version
         return NoModel(
-            f"model {name!r} cannot be loaded: {self.message}; activate another version of it",
+            f"model {name!r} cannot be loaded: version {version} does not serve here, GET /readyz "
+            "and the log say why: activate another version of it, or import its bundle again",
             headers={"Retry-After": f"{RETRY_SECONDS:.0f}"},
         )
 

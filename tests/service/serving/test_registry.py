@@ -22,6 +22,7 @@ from nearnorm.service.serving.champions import failures as failures_module
 from nearnorm.service.serving.memory import load as load_module
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
+from tests.service.asking import problem
 from tests.service.bundles import make_bundle
 from tests.service.running import home_with, serving
 from tests.service.waiting import until
@@ -191,7 +192,9 @@ def test_a_version_that_fails_as_nobody_foresaw_is_told_and_the_next_one_is_foll
     append(home, bad)
     until(lambda: bool(ready(client)["problems"]))
     assert bad in ready(client)["problems"][0]
-    assert client.get(f"/models/{bad}").status_code == 409
+    told = problem(client.get(f"/models/{bad}"), 409, "conflict")["detail"]
+    assert f"version {bad} is damaged" in told
+    assert str(home) not in told, "where it lies is not for callers"
     assert client.post(f"/models/{bad}/activate").status_code == 409
     assert version(client) == bundle.version
     store = ModelStore(home / "models")

@@ -175,7 +175,10 @@ def test_one_that_cannot_be_loaded_is_told_and_others_go_on(
         answer = scored(client, LINES[1])
         assert answer.status_code == 503
         assert answer.json()["type"].endswith("no-model")
-        assert "cannot be loaded" in answer.json()["detail"]
+        detail = answer.json()["detail"]
+        assert f"{LINES[1]!r} cannot be loaded: version {bundles[1].version} " in detail
+        assert "activate another version" in detail
+        assert str(folder.parent) not in detail, "where it lies is not for callers"
         assert answer.headers["retry-after"] == "3600"
     assert begun == [LINES[1]]
     ready = client.get("/readyz").json()
