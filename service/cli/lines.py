@@ -1,6 +1,6 @@
 """Lines of versions, on the command line: what retrainings begin with, and which versions are whose."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import sqlalchemy as sa
 import typer
@@ -19,6 +19,9 @@ from nearnorm.service.ledger.tables.lines import Line, LineData
 from nearnorm.service.retraining import turns
 from nearnorm.service.retraining.line_of_version import line_of, lines_of
 from nearnorm.service.settings import load_settings
+
+MOST_NAMED = 20
+"""Models that a mistake names."""
 
 
 def create(model: str, base: LineData) -> str:
@@ -60,14 +63,30 @@ def _put(put: Callable[[sa.Connection], None]) -> None:
     in_ledger(lambda ledger: written(ledger, named))
 
 
+def check_served(store: ModelStore, model: str) -> None:
+    """Raises ConfigError for a name under which nothing serves; `default` may be on its way."""
+    if model not in (serving := _serving(store)):
+        raise ConfigError(f"--model: no model is named {model!r}: there is {_spoken(serving)}")
+
+
 def warn_if_unserved(model: str) -> None:
     """Tell who may have mistyped a name that nothing serves under it: what was said of it waits."""
     try:
-        serving = load_settings().open_store().champions().keys() | {DEFAULT_MODEL}
+        serving = _serving(load_settings().open_store())
     except NearnormError:  # what was asked for is done, whether or not the store is in reach
         return
     if model not in serving:
-        warn(f"no model is named {model!r} yet, so it waits for one: there is {', '.join(sorted(serving))}")
+        warn(f"no model is named {model!r} yet, so it waits for one: there is {_spoken(serving)}")
+
+
+def _serving(store: ModelStore) -> set[str]:
+    return store.champions().keys() | {DEFAULT_MODEL}
+
+
+def _spoken(names: Collection[str]) -> str:
+    told = sorted(names)
+    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    return ", ".join(told[:MOST_NAMED]) + more
 
 
 def warn(sentence: str) -> None:
@@ -91,8 +110,7 @@ def versions(store: ModelStore, log: Sequence[Activation], model: str | None) ->
 
     own_versions = in_ledger(own)
     if not own_versions and not in_ledger(is_known):
-        names = ", ".join(sorted({entry.model for entry in log})) or "none"
-        raise ConfigError(f"no model is named {model!r}: there is {names}")
+        raise ConfigError(f"no model is named {model!r}: there is {_spoken(_serving(store))}")
     return own_versions
 
 

@@ -126,6 +126,7 @@ def rollback(
     """Put the champion before this one back."""
     settings = load_settings()
     store = settings.open_store()
+    lines.check_served(store, model)
     before = store.previous(model)
     _check_serves(settings, store, model, before)
     with _audited("rollback", model, before, reason):

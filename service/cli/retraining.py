@@ -11,6 +11,7 @@ import typer
 from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.cli.keys import in_ledger, user, written
+from nearnorm.service.cli.lines import check_served
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.retraining import requests
@@ -44,7 +45,9 @@ def retrain(
     wait: Annotated[bool, typer.Option(help="Stay until it has ended, and tell its stages.")] = False,
 ) -> None:
     """Ask for a retraining with the labels there are. Prints the job's id first."""
-    rule = Rule.of(load_settings())
+    settings = load_settings()
+    check_served(settings.open_store(), model)
+    rule = Rule.of(settings)
     job = in_ledger(lambda ledger: written(ledger, lambda c: requests.request(c, model, rule, user())))
     typer.echo(job.job_id)
     shown = ""
@@ -92,6 +95,7 @@ def replay(
     if out is not None:
         check_out(out)
     settings = load_settings()
+    check_served(settings.open_store(), model)
     topic = (brokers, records, answered)
     if any(topic) and not all(topic):
         raise ConfigError("--brokers, --in and --answered go together: a topic and where its answers are")

@@ -26,7 +26,8 @@ def nearnorm(
 ) -> Command:
     """`nearnorm ARGUMENTS` beside the service of `settings`."""
     monkeypatch.setenv("NEARNORM_HOME", str(settings.home))
-    monkeypatch.setenv("NEARNORM_DATABASE_URL", str(settings.database_url))
+    if settings.database_url:
+        monkeypatch.setenv("NEARNORM_DATABASE_URL", settings.database_url)
 
     def run(*arguments: str | Path) -> Ended:
         monkeypatch.setattr(sys, "argv", ["nearnorm", *map(str, arguments)])

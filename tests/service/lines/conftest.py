@@ -11,6 +11,7 @@ from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.app import create_app
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
+from tests.service.commands import nearnorm as nearnorm
 from tests.service.running import home_with, serving
 
 
