@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separator, file_format
-from nearnorm.models.errors import ConfigError
+from nearnorm.models.errors import ConfigError, NearnormError
 from nearnorm.service import counting
 from nearnorm.service.cli.keys import in_ledger
 from nearnorm.service.cli.lines import warn, warn_if_unserved
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.lines import problem_of_name
+from nearnorm.service.settings import load_settings
 
 if TYPE_CHECKING:
     from nearnorm.models.aggregates.declaration import Aggregates
@@ -56,6 +57,23 @@ def aggregate(
     typer.echo(f"{out}: {rows:,} rows, with {', '.join(aggregates.features)}")
     if into is not None:
         warn_if_unserved(into)
+        _warn_if_counted_otherwise(into, aggregates)
+
+
+def _warn_if_counted_otherwise(model: str, aggregates: "Aggregates") -> None:
+    """What was kept is read by what the version that serves declares."""
+    try:
+        store = load_settings().open_store()
+        champion = store.champion(model)
+        counts = store.open(champion.version).manifest.core.aggregates if champion else aggregates
+    except NearnormError:  # what was asked for is done, whether or not the version is in reach
+        return
+    if counts is None:
+        warn(
+            f"the version that serves {model!r} counts nothing over windows: train one with these aggregates"
+        )
+    elif counts != aggregates:
+        warn(f"the version that serves {model!r} declares other counts than these, and goes by its own")
 
 
 def _declared(schema: Path) -> "Aggregates":
