@@ -17,6 +17,10 @@ from nearnorm.models.store.open import open_store
 from nearnorm.service.hours import Hours
 
 PREFIX = "NEARNORM_"
+YEAR = 366 * 86_400
+"""Seconds: no pause is longer, as beyond some clocks end."""
+CENTURY = 36_500
+"""The same in days, of what is kept."""
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 
 
@@ -46,7 +50,7 @@ class Settings(BaseSettings):
     trusted_keys: str | None = None
     """Public keys, as PEM files with commas between them: a bundle that none of them signed is neither served
     nor retrained, and base data must be what its signature is over. Default: signatures are not looked at."""
-    verify_hours: float = Field(default=24.0, ge=0)
+    verify_hours: float = Field(default=24.0, ge=0, le=YEAR // 3600)
     """How often one process of all compares the store's versions with their digests; 0: never."""
     database_url: str | None = None
     """The ledger: sqlite:////folder/file.db or postgresql://user@host/name; default: a file in the home."""
@@ -98,13 +102,13 @@ class Settings(BaseSettings):
     """Largest head of a request: its path and its headers."""
     max_connections: int = Field(default=4096, ge=1)
     """Connections beyond it are answered with 429, but for /healthz and /readyz."""
-    idle_seconds: float = Field(default=75.0, gt=0)
+    idle_seconds: float = Field(default=75.0, gt=0, le=YEAR)
     """A connection without a request is closed after this time."""
-    receive_seconds: float = Field(default=30.0, gt=0)
+    receive_seconds: float = Field(default=30.0, gt=0, le=YEAR)
     """A request that is not whole after this time is answered with 408."""
-    send_seconds: float = Field(default=30.0, gt=0)
+    send_seconds: float = Field(default=30.0, gt=0, le=YEAR)
     """A client that has not read its answer after this time is cut off."""
-    deadline_seconds: float = Field(default=10.0, gt=0)
+    deadline_seconds: float = Field(default=10.0, gt=0, le=YEAR)
     """A request that waited this long is answered with 503 and not computed."""
     stop_seconds: int = Field(default=30, ge=1)
     """How long a stopping service waits for the answers to accepted requests."""
@@ -145,7 +149,7 @@ class Settings(BaseSettings):
     has judged go last. Labels keep their own copy of the record."""
     event_bytes: int = Field(default=4 * 2**30, ge=2**20)
     """The same in bytes, indexes about counted in."""
-    event_days: float = Field(default=30.0, gt=0)
+    event_days: float = Field(default=30.0, gt=0, le=CENTURY)
     """How long an event is kept."""
     reference_reviews: int = Field(default=50, ge=0, le=200)
     """Rows at the top of a new model's reference that `GET /queue` offers first; an anomaly that people find
@@ -167,7 +171,7 @@ class Settings(BaseSettings):
     """Our name there."""
     kafka_password: SecretStr | None = None
     """Our password there."""
-    kafka_session_seconds: float = Field(default=10.0, ge=1)
+    kafka_session_seconds: float = Field(default=10.0, ge=1, le=YEAR)
     """After this time without a word from a streamer others take its partitions over."""
     schema_registry: str | None = None
     """The schema registry that a streamer asks, for messages in its wire format: http://registry:8081, with
@@ -192,13 +196,13 @@ class Settings(BaseSettings):
     champion's manifest, if anything."""
     training_config: Path | None = None
     """Their recipe, as for `nearnorm train --config`; default: the champion's own."""
-    training_seconds: float = Field(default=3600.0, gt=0)
+    training_seconds: float = Field(default=3600.0, gt=0, le=YEAR)
     """A training that takes longer is ended, and its job fails."""
-    training_silence_seconds: float = Field(default=600.0, gt=0)
+    training_silence_seconds: float = Field(default=600.0, gt=0, le=YEAR)
     """A training that tells of no progress for so long hangs: it is ended, and its job fails."""
     retrain_after: int = Field(default=20, ge=1)
     """Records with a new verdict that make a retraining due."""
-    retrain_pause_seconds: float = Field(default=0.0, ge=0)
+    retrain_pause_seconds: float = Field(default=0.0, ge=0, le=YEAR)
     """The least time between the end of a retraining and the next one that labels make due."""
     retrain_on_drift: bool = False
     """Retrain, once a version, when a drift has lasted for 32,000 rows."""
@@ -213,9 +217,9 @@ class Settings(BaseSettings):
     watch: Literal["off", "tell", "rollback"] = "tell"
     """What becomes of a version that the loop put into service and that is clearly worse than the one before:
     it is told, or rolled back as well; off: nobody looks."""
-    watch_seconds: float = Field(default=86_400.0, gt=0)
+    watch_seconds: float = Field(default=86_400.0, gt=0, le=YEAR)
     """How long after its activation such a version is compared with the one before."""
-    shadow_seconds: float = Field(default=0.0, ge=0)
+    shadow_seconds: float = Field(default=0.0, ge=0, le=YEAR)
     """How long an accepted model scores live traffic beside the champion before it may serve; 0: not at
     all."""
     shadow_rows: int = Field(default=10_000, ge=1)

@@ -13,7 +13,7 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import store_checks
 from nearnorm.service.ledger.tables.store_checks import StoreCheck
-from nearnorm.service.settings import load_settings
+from nearnorm.service.settings import CENTURY, load_settings
 from nearnorm.service.upkeep.check import key
 from nearnorm.service.upkeep.collection import Plan, plan
 from nearnorm.service.upkeep.deletion import delete_version
@@ -65,7 +65,9 @@ def delete(
 
 def collect(
     keep: Annotated[int, typer.Option(min=1, help="Of each model so many newest versions stay.")] = 10,
-    days: Annotated[float, typer.Option(min=0, help="What came or was activated since then stays.")] = 90,
+    days: Annotated[
+        float, typer.Option(min=0, max=CENTURY, help="What came or was activated since then stays.")
+    ] = 90,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without, it is only shown.")] = False,
     reason: _Reason = None,
 ) -> None:

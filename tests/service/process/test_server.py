@@ -19,7 +19,7 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import ConfigError
-from nearnorm.service.settings import load_settings
+from nearnorm.service.settings import Settings, load_settings
 from tests.service.running import home_with
 
 RECORD = {"amount": 61.5, "channel": "web"}
@@ -150,6 +150,16 @@ def test_an_unknown_setting_is_refused_by_name(home: Path) -> None:
 def test_an_unfit_setting_is_refused_by_name(home: Path, name: str, value: str) -> None:
     line = refused(home, "serve", **{f"NEARNORM_{name}": value})
     assert f"NEARNORM_{name}" in line or name.lower() in line
+
+
+TIMES = [name for name, field in Settings.model_fields.items() if field.annotation is float]
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_a_number_without_an_end_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"NEARNORM_{name.upper()}", "inf")
+    with pytest.raises(ConfigError, match=f"NEARNORM_{name.upper()}"):
+        load_settings()
 
 
 LINKS = {  # what a kubelet sets for Services named nearnorm and nearnorm-cards on port 80
