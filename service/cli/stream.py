@@ -31,7 +31,8 @@ def stream(
         ),
     ] = "auto",
     port: Annotated[
-        int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")
+        int,
+        typer.Option(min=0, max=65_535, help="Port of /healthz, /readyz and /metrics; 0: a free one."),
     ] = 8001,
 ) -> None:
     """Score what comes by a Kafka topic until told to stop, by the model and the policy in force."""

@@ -31,6 +31,9 @@ def options_of(told: dict[str, str | None]) -> StreamOptions:
     """Raises ConfigError for options that do not go together."""
     if told["delivery"] not in get_args(Delivery):
         raise ConfigError(f"--delivery {told['delivery']}: say one of {', '.join(get_args(Delivery))}")
+    for name in ("brokers", "group", "model", "instance"):
+        if (given := told.get(name)) is not None and not given.strip():
+            raise ConfigError(f"--{name} is empty: name one, or leave it out")
     topics = [told[name] for name in ("records", "answers", "verdicts", "dead_letters") if told[name]]
     for topic in topics:
         if not _TOPIC.fullmatch(str(topic)):

@@ -30,9 +30,10 @@ def brokers() -> Iterator[str]:
         yield address
 
 
-def refusal(home: Path, *options: str) -> str:
+def refusal(home: Path, *options: str, port: str = "0") -> str:
+    """Its last line; all of it where the command line itself is what does not fit."""
     done = subprocess.run(
-        [NEARNORM, "stream", *options, "--port", "0"],
+        [NEARNORM, "stream", *options, "--port", port],
         env={"NEARNORM_HOME": str(home), "PATH": "", "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
@@ -40,7 +41,7 @@ def refusal(home: Path, *options: str) -> str:
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    return done.stderr.splitlines()[-1]
+    return done.stderr.splitlines()[-1] if "Usage" not in done.stderr else done.stderr
 
 
 def test_a_topic_that_is_not_there_is_named(tmp_path: Path, brokers: str) -> None:
@@ -60,12 +61,19 @@ def test_brokers_that_do_not_answer_are_named(tmp_path: Path) -> None:
     assert said.startswith(f"nearnorm: no broker answers at {address}")
 
 
+def test_a_port_that_no_machine_has_is_named(tmp_path: Path) -> None:
+    topics = ("--brokers", f"127.0.0.1:{free_port()}", "--in", "records", "--out", "answers")
+    assert "--port" in refusal(tmp_path, *topics, port="99999")
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
         ({"answers": "in"}, "named twice"),
         ({"verdicts": "a topic"}, "is no topic"),
         ({"delivery": "perhaps"}, "--delivery perhaps"),
+        ({"group": ""}, "--group is empty"),
+        ({"brokers": " "}, "--brokers is empty"),
     ],
 )
 def test_options_that_do_not_fit_are_named(changed: dict[str, str | None], says: str) -> None:
