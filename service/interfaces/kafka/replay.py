@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import ConfigError, DataError, NearnormError
+from nearnorm.service import counting
 from nearnorm.service.errors import ServiceError
 from nearnorm.service.feedback.verdict_cache import VerdictCache
 from nearnorm.service.interfaces.kafka.answers.answers import EVENT_ID
 from nearnorm.service.interfaces.kafka.clients import Clients
 from nearnorm.service.interfaces.kafka.messages import messages
+from nearnorm.service.interfaces.kafka.messages.counts import read_rows
 from nearnorm.service.interfaces.kafka.messages.groups import grouped
 from nearnorm.service.interfaces.kafka.messages.messages import ARROW, MessageRows
-from nearnorm.service.interfaces.kafka.messages.schemas import RegistryUnavailable, Schemas
+from nearnorm.service.interfaces.kafka.messages.schemas import Held, RegistryUnavailable, Schemas
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.limits import most_rows
@@ -134,7 +136,8 @@ async def _compared(
         read: list[MessageRows] = []
         for record in records[start : start + TOGETHER]:
             try:
-                read.append(messages.read(record, await schemas.opened(record.value), encoder))
+                held = await _held(ledger, bundle, model, schemas, record.value)
+                read.append(messages.read(record, held, encoder))
             except ServiceError:
                 found.unfit += 1
             except RegistryUnavailable as error:
@@ -174,6 +177,18 @@ async def _compared(
         np.concatenate(found.anomaly),
         found.unfit,
     )
+
+
+async def _held(ledger: Ledger, bundle: Bundle, model: str, schemas: Schemas, value: bytes | None) -> Held:
+    """What a message holds, with the numbers that this version counts over windows, as far as they are kept;
+    nothing is counted. Raises ServiceError, RegistryUnavailable."""
+    aggregates = bundle.manifest.core.aggregates
+    if aggregates is None:
+        return await schemas.opened(value)
+    rows = await read_rows(value, aggregates, schemas)
+    with ledger.read() as connection:
+        numbers = counting.look_up(connection, model, aggregates, rows.events)
+    return rows.with_numbers(aggregates, numbers)
 
 
 async def _newest(clients: Clients, topic: str, limit: int) -> list[ConsumerRecord]:

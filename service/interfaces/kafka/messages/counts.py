@@ -34,7 +34,7 @@ Value = bytes | None | ServiceError
 """What a message holds with its numbers, or why it has none."""
 
 
-class _CountedRows(Struct, eq=False):
+class CountedRows(Struct, eq=False):
     """A message's records, and the events that they are."""
 
     records: list[dict[str, Any]]
@@ -58,11 +58,11 @@ class TopicCounts:
     async def values(self, records: Sequence[ConsumerRecord], aggregates: Aggregates) -> list[Value]:
         """Of each message. What is sent under a declared name is not believed. Waits for the ledger."""
         found: list[Value] = []
-        waiting: list[_CountedRows] = []
+        waiting: list[CountedRows] = []
         places: list[int] = []
         for place, record in enumerate(records):
             try:
-                rows = await self._read(record, aggregates)
+                rows = await self._read(record.value, aggregates)
             except ServiceError as problem:
                 found.append(problem)
                 continue
@@ -79,7 +79,7 @@ class TopicCounts:
         self,
         found: list[Value],
         places: Sequence[int],
-        waiting: Sequence[_CountedRows],
+        waiting: Sequence[CountedRows],
         aggregates: Aggregates,
     ) -> None:
         numbers = iter(await self._counted([event for one in waiting for event in one.events], aggregates))
@@ -104,15 +104,20 @@ class TopicCounts:
                 }
                 return found.rows
 
-    async def _read(self, record: ConsumerRecord, aggregates: Aggregates) -> _CountedRows:
+    async def _read(self, value: bytes | None, aggregates: Aggregates) -> CountedRows:
         """Raises ServiceError for a message that cannot be counted; waits for the registry."""
-        value: bytes = record.value or b""
-        if value.startswith(ARROW):
-            raise InvalidRequest("an Arrow stream is not counted over windows: send JSON, a line a record")
-        if not value.startswith(MAGIC):
-            return _rows(_documents(value), aggregates)
-        inner = await when_it_answers(self._background, lambda: self._schemas.value(value))
-        return _rows(_documents(inner) if isinstance(inner, bytes) else [inner], aggregates)
+        return await when_it_answers(self._background, lambda: read_rows(value, aggregates, self._schemas))
+
+
+async def read_rows(value: bytes | None, aggregates: Aggregates, schemas: Schemas) -> CountedRows:
+    """Of a message. Raises ServiceError for one that cannot be counted, RegistryUnavailable."""
+    value = value or b""
+    if value.startswith(ARROW):
+        raise InvalidRequest("an Arrow stream is not counted over windows: send JSON, a line a record")
+    if not value.startswith(MAGIC):
+        return _rows(_documents(value), aggregates)
+    inner = await schemas.value(value)
+    return _rows(_documents(inner) if isinstance(inner, bytes) else [inner], aggregates)
 
 
 def _documents(text: bytes) -> list[dict[str, Raw]]:
@@ -132,9 +137,9 @@ def _documents(text: bytes) -> list[dict[str, Raw]]:
         raise MalformedBody(f"the message is no JSON: {error}") from None
 
 
-def _rows(documents: Sequence[object], aggregates: Aggregates) -> _CountedRows:
+def _rows(documents: Sequence[object], aggregates: Aggregates) -> CountedRows:
     """Raises InvalidRequest naming the field: a message is counted as a whole, or not at all."""
-    found = _CountedRows([], [])
+    found = CountedRows([], [])
     for row, document in enumerate(documents):
         where = f"row {row + 1}: " if len(documents) > 1 else ""
         if not isinstance(document, dict):  # by an Avro schema of something else

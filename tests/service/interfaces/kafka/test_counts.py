@@ -14,6 +14,7 @@ from nearnorm.models.aggregates.declaration import Aggregates
 from nearnorm.models.aggregates.history import as_columns, history_numbers, read_history
 from nearnorm.service.ids import now_ms
 from nearnorm.service.interfaces.kafka.options import StreamOptions
+from nearnorm.service.interfaces.kafka.replay import ReplayTopics, replay_topic
 from nearnorm.service.ledger.database import Ledger, ledger_url
 from nearnorm.service.ledger.tables.events.events import events
 from nearnorm.service.settings import Settings
@@ -134,3 +135,27 @@ def test_what_cannot_be_counted_is_a_dead_letter_that_names_the_field(home: Path
         assert len(json.loads(answers[1].value() or b"")["results"]) == 2
         assert metric(port, 'nearnorm_stream_counted_total{outcome="counted"}') == 2
         assert metric(port, 'nearnorm_stream_counted_total{outcome="again"}') == 1
+
+
+def test_a_replay_of_a_topic_gives_records_the_numbers_that_they_were_answered_with(
+    tmp_path: Path, brokers: str
+) -> None:
+    counted = COUNTED["aggregates"]
+    declared = counted | {"format": "epoch s", "features": {"amount": counted["features"]["amount"]}}
+    home = home_with(tmp_path / "home", make_bundle(tmp_path / "b", config={"aggregates": declared}))
+    make_topics(brokers, "once", "then")
+    paid = [{"payment": f"r{n}", "at": BEGIN + 60 * n, "card": "r", "paid": 21.0} for n in range(9)]
+    sent: list[bytes | None] = [json.dumps(RECORD | one).encode() for one in (*paid, paid[2])]
+    settings = Settings(home=home)
+    with streaming(settings, StreamOptions(brokers, "once", "then", group="replayed")):
+        send(brokers, "once", sent)
+        Reader(brokers, "then").read(len(sent))
+    ledger, topics = Ledger(ledger_url(None, home)), ReplayTopics(brokers, "once", "then")
+    version = settings.open_store().versions()[0]
+    found, again = (
+        replay_topic(ledger, settings, version, topics, "default", 100) for _ in range(2)
+    )  # nothing is counted
+    ledger.close()
+    assert len(set(found.old.score)) == len(paid)
+    for replayed in (found, again):
+        assert list(replayed.score) == pytest.approx(list(found.old.score), abs=1e-6)
