@@ -98,6 +98,7 @@ class Follower:
         self._followed: dict[str, str] = {}  # versions by model, known as at `_clock`
         self._clock = _NOTHING_READ
         self._marking = threading.Lock()
+        self._refreshing = threading.Lock()
         self._stood_in: set[tuple[str, str]] = set()  # versions by model that were here before
         self._solved: dict[str, int] = {}  # rows that models had scored when their budgets were solved
         self._left: dict[str, float] = {}  # since when models are out of memory whose verdicts are not
@@ -154,7 +155,12 @@ class Follower:
             self._apply(model)
 
     def refresh(self) -> None:
-        """Take up what others wrote. Raises LedgerUnavailable."""
+        """Take up what others wrote, one after the other: nothing that was read before is put in the place of
+        what was read after it. Raises LedgerUnavailable."""
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
         anew = time.monotonic() - self._heard > FORGOTTEN_AFTER
         loaded = self._models()
         anew = self._begin_anew(loaded.get(DEFAULT_MODEL)) or anew
