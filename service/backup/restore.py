@@ -56,6 +56,8 @@ def restore(settings: Settings, place: BackupPlace, replace: bool, by: str) -> C
         for file in found.files:
             _fetch(place, file, folder)
         if begun is None:
+            if (ledger_file := _sqlite_file(settings)) is not None:
+                copies.settle(ledger_file)  # while it is in use nothing is begun
             begun = _Restoring(place.name, f"before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}" if replace else None)
             write_durably(note, msgspec.json.encode(begun))
             fsync_folder(home)
@@ -153,16 +155,21 @@ def _fetch(place: BackupPlace, file: BackedUp, folder: Path) -> None:
 
 def _make_room(settings: Settings, store: ModelStore, aside: str) -> None:
     """Once, however often it is tried; tables on PostgreSQL go when others come."""
-    url = ledger_url(settings.database_url, settings.home)
-    if url.get_backend_name() == "sqlite":
-        file = Path(str(url.database))
+    if (file := _sqlite_file(settings)) is not None:
         away = file.with_name(f"{file.name}.{aside}")
-        if file.exists() and not away.exists():
+        if not away.exists():
             copies.settle(file)
             for end in ("-wal", "-shm", ""):  # of a damaged one that could not be settled
                 if (part := file.with_name(file.name + end)).exists():
                     os.rename(part, away.with_name(away.name + end))
     store.make_room(aside)
+
+
+def _sqlite_file(settings: Settings) -> Path | None:
+    """The ledger's, where it is one and is there."""
+    url = ledger_url(settings.database_url, settings.home)
+    file = Path(str(url.database))
+    return file if url.get_backend_name() == "sqlite" and file.exists() else None
 
 
 def _put_store(store: ModelStore, found: Contents, folder: Path) -> None:
