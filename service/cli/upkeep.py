@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nearnorm.models.errors import StoreError
+from nearnorm.models.errors import StoreError, StoreOutOfReach
 from nearnorm.models.store.listing import Listed, listed
 from nearnorm.models.store.verify import verify as check_store
 from nearnorm.service.cli import lines
@@ -78,8 +78,14 @@ def collect(
     def work(ledger: Ledger) -> Plan:
         planned = plan(store, ledger, keep, days)
         for version in planned.goes if yes else ():
-            delete_version(ledger, store, version.version, user(), because)
-            typer.echo(f"{version.version} is deleted")
+            try:
+                delete_version(ledger, store, version.version, user(), because)
+            except StoreOutOfReach:
+                raise
+            except StoreError as error:  # another deleted or activated it meanwhile: the rest may go
+                typer.echo(str(error))
+            else:
+                typer.echo(f"{version.version} is deleted")
         return planned
 
     planned = in_ledger(work)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.errors import StoreError
 from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
@@ -18,6 +20,7 @@ from nearnorm.service.ledger.tables.swaps import Swap
 from nearnorm.service.retraining import requests
 from nearnorm.service.retraining.requests import Rule
 from nearnorm.service.settings import Settings
+from nearnorm.service.upkeep.deletion import delete_version
 from tests.service.asking import STRANGE, label, problem, score, stored
 from tests.service.bundles import make_bundle
 from tests.service.commands import Command
@@ -168,6 +171,23 @@ def test_old_versions_are_collected_once_they_were_shown_and_the_newest_stay(
     assert done.out.splitlines() == [f"{version} is deleted" for version in stored_versions[:2]]
     assert set(store.versions()) == {champion, *stored_versions[2:]}
     assert {e["detail"]["reason"] for e in trail(client, "delete")} == {"gc --keep 2 --days 90"}
+
+
+def test_what_another_deletes_meanwhile_is_told_and_the_rest_is_collected(
+    nearnorm: Command, store: ModelStore, stored_versions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = stored_versions[:2]
+
+    def beside(ledger: Ledger, store: ModelStore, version: str, by: str, why: str | None) -> None:
+        with suppress(StoreError):
+            delete_version(ledger, store, first, "another", None)
+        delete_version(ledger, store, version, by, why)
+
+    monkeypatch.setattr("nearnorm.service.cli.upkeep.delete_version", beside)
+    done = nearnorm("models", "gc", "--keep", "2", "--yes")
+    told, deleted = done.out.splitlines()
+    assert told.startswith(f"version {first} was deleted on ")
+    assert (done.code, deleted) == (0, f"{second} is deleted")
 
 
 def test_what_came_or_was_activated_lately_is_not_collected(
