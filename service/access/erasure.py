@@ -33,8 +33,11 @@ EVERYWHERE = Reach()
 
 
 class Erased(Struct, frozen=True):
+    """`counted`: keys of which something was kept to count over windows, and is not any more."""
+
     events: int
     labels: int
+    counted: int = 0
 
 
 def forget_record(
@@ -58,27 +61,31 @@ def forget_record(
         skips.erase_equal(connection, digests, lines)
         snoozes.erase_equal(connection, digests, lines)
         outbox.erase_answers(connection, lines)
-        _forget_counted(connection, record_id, lines)
+        counted = _forget_counted(connection, record_id, lines)
         in_reference = reference_rows.erase_equal(connection, digests, reach.versions)
         erased = Erased(
             events.erase_record(connection, record_id, lines) + in_reference,
             erasure.erase_record(connection, record_id, lines),
+            counted,
         )
-        audit.note(connection, actor, "forget", "record", events=erased.events, labels=erased.labels)
+        told = {"events": erased.events, "labels": erased.labels} | ({"counted": counted} if counted else {})
+        audit.note(connection, actor, "forget", "record", **told)
     ledger.scrub()
     return erased
 
 
-def _forget_counted(connection: sa.Connection, name: str, lines: SeenLines) -> None:
-    """What is kept of events of that id, and of keys that are called so."""
+def _forget_counted(connection: sa.Connection, name: str, lines: SeenLines) -> int:
+    """What is kept of events of that id, and of keys that are called so; of how many keys."""
     digest = name_digest(name)
     if digest is None:
-        return
-    aggregate_keys.erase_key(connection, digest, lines)
+        return 0
+    keys = aggregate_keys.erase_key(connection, digest, lines)
     for row in aggregate_keys.with_bytes_of(connection, digest, lines):
         left = without(row.events, digest)
         if left is not None:
             aggregate_keys.replace(connection, row, left)
+            keys += 1
+    return keys
 
 
 def forget_reference_row(ledger: Ledger, event_id: str, actor: str, reach: Reach = EVERYWHERE) -> Erased:

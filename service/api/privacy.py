@@ -28,8 +28,11 @@ class ForgetRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Forgotten(BaseModel):
+    """`counted`: keys of which something was kept to count over windows, and is not any more."""
+
     events: int
     labels: int
+    counted: int
 
 
 class AuditEntry(BaseModel):
@@ -77,7 +80,7 @@ async def forget(request: Request, caller: Annotated[Caller, needs("operate")]) 
             lambda: erasure.forget_analyst(services.ledger, name, caller.name, reach.lines)
         )
     await services.ledger.threaded(services.follower.refresh)
-    return Forgotten(events=erased.events, labels=erased.labels)
+    return Forgotten(events=erased.events, labels=erased.labels, counted=erased.counted)
 
 
 @router.get("/audit", response_model_exclude_none=True)

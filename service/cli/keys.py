@@ -108,7 +108,8 @@ def forget(
         return erasure.forget_analyst(ledger, str(analyst), user())
 
     erased = in_ledger(erase)
-    typer.echo(f"{erased.events} events and {erased.labels} labels")
+    counted = f"; counts of {erased.counted} keys" if erased.counted else ""
+    typer.echo(f"{erased.events} events and {erased.labels} labels{counted}")
 
 
 def in_ledger(work: Callable[[Ledger], T]) -> T:

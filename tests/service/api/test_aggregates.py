@@ -73,6 +73,14 @@ def test_the_client_asks_for_them_and_may_only_look(client: httpx.Client) -> Non
             python.aggregates([*sent[:1], sent[1] | {"at": "noon"}])
 
 
+def test_who_forgets_a_key_or_an_event_is_told_that_its_counts_went(client: httpx.Client) -> None:
+    ask(client, record("f1", 0, "f"), record("f2", 10, "f"))
+    for name, counted in (("f1", 1), ("f", 1), ("f", 0)):
+        answer = client.post("/forget", json={"record_id": name})
+        assert answer.json() == {"events": 0, "labels": 0, "counted": counted}
+    assert ask(client, record("f3", 20, "f"), count=False) == [{"epoch": 0, "amount": 0.0}]
+
+
 def test_a_model_tells_what_it_counts(client: httpx.Client) -> None:
     version = client.post("/aggregates", json={"records": [record("v", 0, "v")]}).json()["version"]
     core = client.get(f"/models/{version}").json()["core"]

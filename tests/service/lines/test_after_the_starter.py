@@ -66,7 +66,11 @@ def test_queue_labels_and_policy_of_the_first_own_model_begin_anew(
 
     receipt = client.get(f"/feedback/{old}").json()
     assert (receipt["label"], receipt["record_id"]) == ("anomaly", "odd")
-    assert client.post("/forget", json={"record_id": "odd"}).json() == {"events": 1, "labels": 1}
+    assert client.post("/forget", json={"record_id": "odd"}).json() == {
+        "events": 1,
+        "labels": 1,
+        "counted": 0,
+    }
 
 
 def entry(number: int, version: str, by: str, model: str = "default") -> Activation:
