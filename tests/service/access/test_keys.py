@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,8 +53,18 @@ def guarded(settings: Settings) -> Iterator[tuple[httpx.Client, Ledger]]:
     ledger.close()
 
 
-def follow() -> None:
-    time.sleep(1.5)  # the service looks once a second; 5 are promised
+def known(client: httpx.Client, secret: str) -> None:
+    """Until the service, which looks once a second, knows a key, and with it all that were made before."""
+    until(lambda: answers(client, secret) == 200)
+
+
+def gone(client: httpx.Client, secret: str) -> None:
+    """Until the service knows that a key was revoked."""
+    until(lambda: answers(client, secret) == 401)
+
+
+def answers(client: httpx.Client, secret: str) -> int:
+    return httpx.get(f"{client.base_url}/policy", headers={"X-API-Key": secret}, timeout=30).status_code
 
 
 @pytest.mark.parametrize("role", keyring.ROLES)
@@ -64,7 +73,7 @@ def test_a_key_opens_what_its_role_is_for_and_nothing_else(
 ) -> None:
     client, ledger = guarded
     secret = made(ledger, "one", role)
-    follow()
+    known(client, secret)
     expected = {name: 200 if name == role else 403 for name in keyring.ROLES} | {"any": 200}
     expected["alerts"] = expected["feedback"]
     assert asked(client, secret) == expected
@@ -75,7 +84,7 @@ def test_claims_need_the_role_feedback_and_an_analyst_of_another_key_is_somebody
 ) -> None:
     client, ledger = guarded
     secrets = {name: made(ledger, name, role) for name, role in KEYS_OF_CLAIMS.items()}
-    follow()
+    known(client, list(secrets.values())[-1])
     assert asked(client, secrets["gateway"])["score"] == 200
     until(lambda: logged(client))
 
@@ -98,7 +107,7 @@ def test_an_operator_sees_who_holds_what_and_takes_it_back_and_nobody_else_does(
 ) -> None:
     client, ledger = guarded
     by = {name: {"X-API-Key": made(ledger, name, role)} for name, role in KEYS_OF_CLAIMS.items()}
-    follow()
+    known(client, list(by.values())[-1]["X-API-Key"])
     client.post("/score", json={"records": [RECORD]}, headers=by["gateway"]).raise_for_status()
     until(lambda: logged(client))
     (held,) = client.post("/claims", json={"analyst": "ann"}, headers=by["desk"]).json()["claims"]
@@ -131,7 +140,7 @@ def test_keys_act_and_are_revoked_without_a_restart(guarded: tuple[httpx.Client,
     client, ledger = guarded
     assert client.get("/queue").status_code == 200  # on loopback, without any key
     secret = made(ledger, "all", *keyring.ROLES)
-    follow()
+    known(client, secret)
     assert set(asked(client, secret).values()) == {200}
     assert client.get("/queue", headers={"X-API-Key": secret}).status_code == 200
     for headers in ({}, {"Authorization": "Bearer nn_wrong"}, {"X-API-Key": "nn_wrong"}):
@@ -144,7 +153,7 @@ def test_keys_act_and_are_revoked_without_a_restart(guarded: tuple[httpx.Client,
         assert "malformed" in problem(found, 401, "unauthorized")["detail"]
     with ledger.write() as connection:
         keyring.revoke(connection, "all", "test")
-    follow()
+    gone(client, secret)
     assert set(asked(client, secret).values()) == {401}
     assert client.get("/queue").status_code == 401  # revoking the last key opens no door
     assert client.get("/healthz").status_code == 200
@@ -152,8 +161,8 @@ def test_keys_act_and_are_revoked_without_a_restart(guarded: tuple[httpx.Client,
 
 def test_the_trail_tells_who_did_what(guarded: tuple[httpx.Client, Ledger]) -> None:
     client, ledger = guarded
-    client.headers["X-API-Key"] = made(ledger, "ops", *keyring.ROLES)
-    follow()
+    client.headers["X-API-Key"] = secret = made(ledger, "ops", *keyring.ROLES)
+    known(client, secret)
     label(client, {"record": RECORD, "label": "anomaly"})
     client.put("/policy", json={"budget": "2%"})
     client.post(f"/models/{client.get('/models').json()['models'][0]['version']}/activate")
@@ -246,11 +255,11 @@ def test_the_command_line_makes_lists_and_revokes_keys(tmp_path: Path, payments:
 
     with serving(create_app(Settings(home=home))) as client:
         secret = nearnorm("keys", "create", "ci", "--role", "feedback").stdout.strip()
-        follow()
+        known(client, secret)
         assert client.get("/queue", headers={"X-API-Key": secret}).status_code == 200
         assert " ci feedback " in nearnorm("keys", "list").stdout
         assert nearnorm("keys", "revoke", "ci").returncode == 0
-        follow()
+        gone(client, secret)
         assert client.get("/queue", headers={"X-API-Key": secret}).status_code == 401
     failed = nearnorm("keys", "create", "x", "--role", "boss")
     assert failed.returncode == 2

@@ -12,9 +12,10 @@ from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.settings import Settings
 from tests.service.access.signing_in import JUNK, Guarded, browser, sign_in
-from tests.service.access.test_keys import follow, made
+from tests.service.access.test_keys import made
 from tests.service.asking import RECORD, problem
 from tests.service.running import serving
+from tests.service.waiting import until
 
 
 def test_a_key_is_exchanged_for_a_cookie_that_opens_what_the_key_opens(
@@ -124,7 +125,7 @@ def test_replicas_know_at_once_who_signed_in_elsewhere_and_soon_who_left(
         with browser(other, one.cookies[COOKIE]) as elsewhere:
             assert elsewhere.get("/session").json()["analyst"] == "ann"
             one.delete("/session")
-            follow()
+            until(lambda: elsewhere.get("/session").status_code == 401)
             problem(elsewhere.get("/session"), 401, "unauthorized")
 
 

@@ -10,9 +10,10 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables import sessions as table
 from tests.service.access.signing_in import Guarded, browser, sign_in
-from tests.service.access.test_keys import follow, made
+from tests.service.access.test_keys import known, made
 from tests.service.asking import RECORD, label, mistakes, problem, stored
 from tests.service.feedback.test_queue import fill
+from tests.service.waiting import until
 
 
 def test_what_ann_says_signed_in_is_anns_and_nobody_elses(guarded: Guarded) -> None:
@@ -68,8 +69,7 @@ def test_where_no_key_is_needed_a_name_is_enough(client: httpx.Client) -> None:
 
 def test_a_name_alone_opens_nothing_once_there_is_a_key(client: httpx.Client, ledger: Ledger) -> None:
     sign_in(client, analyst="ann")
-    made(ledger, "first", "score")
-    follow()
+    known(client, made(ledger, "first", "score"))
     problem(client.get("/session"), 401, "unauthorized")
 
 
@@ -79,8 +79,7 @@ def test_nothing_is_written_in_nobodys_name_by_who_believes_to_be_signed_in(
     sign_in(client, analyst="ann")
     with ledger.write() as connection:
         table.erase_analyst(connection, "ann")
-    follow()
-    assert client.get("/session").json()["analyst"] == "anonymous"
+    until(lambda: client.get("/session").json()["analyst"] == "anonymous")
     said = label(client, {"record": RECORD, "label": "normal"})
     assert "sign in again" in problem(said, 401, "unauthorized")["detail"]
 
@@ -120,11 +119,17 @@ def test_a_session_is_held_to_the_quota_of_its_key(guarded: Guarded) -> None:
     client = guarded.client
     key = guarded.keys["desk"]
     with guarded.ledger.write() as connection:
-        keyring.limit(connection, "desk", Quota(requests_per_second=3), "test")
-    follow()
+        keyring.limit(connection, "desk", Quota(requests_per_second=1), "test")
+    known(client, made(guarded.ledger, "later", "score"))  # and with it the limit
     sign_in(client, key, "ann")
-    refused = [client.get("/queue") for _ in range(8)][-1]
-    problem(refused, 429, "rate-limited")
+    asked: list[httpx.Response] = []
+
+    def refused() -> bool:
+        asked.append(client.get("/queue"))
+        return asked[-1].status_code == 429
+
+    until(refused)
+    problem(asked[-1], 429, "rate-limited")
 
 
 def test_many_who_sign_in_at_once_are_all_signed_in(guarded: Guarded) -> None:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from nearnorm.service.ledger.tables import jobs, snapshot
 from nearnorm.service.ledger.tables.feedback import erasure, labels
 from nearnorm.service.retraining.requests import Rule, request, unread
 from nearnorm.service.settings import Settings
+from tests.service.access.test_keys import known
 from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.running import home_with, serving
 from tests.service.waiting import until
@@ -157,7 +157,7 @@ def test_a_key_in_quarantine_silences_all_that_it_brought_in_whatever_name(
             for name in ("good", "stolen")
         }
     ledger.close()
-    time.sleep(1.5)  # the service takes up keys
+    known(client, secrets["stolen"])
     client.headers["X-API-Key"] = secrets["good"]
     ann = stored(label(client, by("ann", "normal")))[0]
     client.headers["X-API-Key"] = secrets["stolen"]

@@ -20,9 +20,10 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.settings import OIDC_CALLBACK, Settings, load_settings
 from tests.ports import free_port
-from tests.service.access.test_keys import follow, made
+from tests.service.access.test_keys import made
 from tests.service.pages.identity_provider import CLIENT, SECRET, SmallProvider, new_key, running_provider
 from tests.service.running import home_with, serving
+from tests.service.waiting import until
 
 PROVIDER = "/sign-in/provider"
 
@@ -102,8 +103,7 @@ def test_such_a_session_ends_with_the_key_that_it_opens(client: httpx.Client, le
     sign_in(client)
     with ledger.write() as connection:
         keyring.revoke(connection, "desk", "test")
-    follow()
-    assert client.get("/session").status_code == 401
+    until(lambda: client.get("/session").status_code == 401)
     client.cookies.clear()
     refused(client, 403, "no API key &#39;desk&#39; is active")
 

@@ -16,7 +16,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.settings import Settings
-from tests.service.access.test_keys import follow, made
+from tests.service.access.test_keys import gone, made
 from tests.service.pages.conftest import fill
 from tests.service.running import home_with, serving
 
@@ -176,7 +176,7 @@ def test_who_has_a_revoked_key_is_asked_to_sign_in(
     page.wait_for_url(re.compile("/review$"))
     with ledger.write() as connection:
         keyring.revoke(connection, "bench", "test")
-    follow()
+    gone(desk, keys["bench"])
     page.reload()
     assert urlsplit(page.url).path == "/sign-in"
     assert parse_qs(urlsplit(page.url).query) == {"next": ["/review"]}
