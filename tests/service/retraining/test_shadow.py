@@ -21,6 +21,7 @@ from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
 from tests.service.running import home_with, serving
+from tests.service.waiting import until
 from tests.service.working import champions, opened, read, taken, with_result
 
 RATE = 0.25
@@ -30,7 +31,7 @@ SHARE = 0.05
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event log writes five times a second here, and nothing is in its way."""
-    monkeypatch.setattr(shadow, "LAG", 1_000)
+    monkeypatch.setattr(shadow, "LAG", 2_500)
 
 
 @pytest.fixture
@@ -71,19 +72,24 @@ def shadow_of(worker: Worker, job_id: str) -> dict[str, Any]:
     return found
 
 
+def begun(worker: Worker, job_id: str) -> None:
+    """Once the period has."""
+    until(lambda: read(worker, job_id).stage == "shadow" and shadow_of(worker, job_id))
+
+
 def test_what_the_challenger_would_have_said_of_live_traffic_is_told_before_it_serves(
     client: httpx.Client, settings: Settings, versions: tuple[Bundle, Bundle]
 ) -> None:
-    for worker in worker_of(settings):
+    for worker in worker_of(settings, shadow_seconds=3.0):
         job = with_result(worker, versions[1])
         send(client, 2)  # what came before the period is not in it
         thread = threading.Thread(target=worker.work, args=(job,))
         thread.start()
-        send(client, 20)
-        while client.get(f"/jobs/{job.job_id}").json().get("stage") != "shadow":
-            time.sleep(0.05)
+        begun(worker, job.job_id)
         assert champions(worker) == [versions[0].version]
-        thread.join(30)
+        while thread.is_alive():
+            send(client, 1)
+            time.sleep(0.1)
 
         told = client.get(f"/jobs/{job.job_id}").json()
         assert told["state"] == "succeeded"
@@ -92,7 +98,7 @@ def test_what_the_challenger_would_have_said_of_live_traffic_is_told_before_it_s
         assert told["reasons"][0] == spoken(report)
 
         with worker.ledger.read() as connection:
-            first, last = (first_id_at(report["since_ms"] + after) for after in (0, 1_200))
+            first, last = (first_id_at(report["since_ms"] + after) for after in (0, 3_000))
             kept = fetch(connection, events.select().where(events.c.event_id.between(first, last)))
         assert report["events"] == len(kept) > 50
         by = [Rescorer(bundle, "cpu", 1, SHARE, len(kept)).rescore(kept) for bundle in versions]
@@ -117,19 +123,18 @@ def test_what_the_challenger_would_have_said_of_live_traffic_is_told_before_it_s
 def test_a_worker_that_takes_the_job_up_in_the_middle_of_the_period_goes_on(
     client: httpx.Client, settings: Settings, versions: tuple[Bundle, Bundle]
 ) -> None:
-    for worker in worker_of(settings, shadow_seconds=1.8):
+    for worker in worker_of(settings, shadow_seconds=600.0):
         job = with_result(worker, versions[1])
         thread = threading.Thread(target=worker.work, args=(job,))
         thread.start()
+        begun(worker, job.job_id)
         send(client, 5)
-        while not shadow_of(worker, job.job_id):
-            time.sleep(0.05)
         began = shadow_of(worker, job.job_id)["since_ms"]
         worker.stop()
-        thread.join(10)
+        thread.join()
         assert read(worker, job.job_id).state == "running"
     send(client, 5)  # nobody looks meanwhile
-    for worker in worker_of(settings, shadow_seconds=1.8):
+    for worker in worker_of(settings, shadow_seconds=6.0):
         worker.work(taken(worker))
         assert read(worker, job.job_id).state == "succeeded"
         report = shadow_of(worker, job.job_id)
@@ -147,10 +152,9 @@ def test_the_period_is_over_once_another_version_serves(
         third = worker.store.publish(make_bundle(settings.home / "third", seed=2).path)
         thread = threading.Thread(target=worker.work, args=(job,))
         thread.start()
-        while not shadow_of(worker, job.job_id):
-            time.sleep(0.05)
+        begun(worker, job.job_id)
         worker.store.activate(third, by="somebody")
-        thread.join(10)
+        thread.join()
         ended = read(worker, job.job_id)
         assert ended.state == "succeeded"
         assert not ended.activated
@@ -165,10 +169,9 @@ def test_so_many_events_end_the_period_before_its_time(
         job = with_result(worker, versions[1])
         thread = threading.Thread(target=worker.work, args=(job,))
         thread.start()
-        while read(worker, job.job_id).stage != "shadow":
-            time.sleep(0.05)
+        begun(worker, job.job_id)
         send(client, 10)
-        thread.join(20)
+        thread.join()
         assert read(worker, job.job_id).state == "succeeded"
         assert shadow_of(worker, job.job_id)["events"] == 50
 

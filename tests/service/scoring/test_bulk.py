@@ -132,9 +132,9 @@ def test_the_members_of_a_gzip_body_are_read_one_behind_the_other(client: httpx.
 def test_members_of_a_gzip_body_are_bounded_in_number_and_together_in_size(client: httpx.Client) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     many = gzip.compress(b"") * 200_000
-    started = time.monotonic()
+    started = time.process_time()  # of the service, too, which runs in this process
     answer = client.post("/score", content=many, headers=headers)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     assert "members" in problem(answer, 400, "malformed-body")["detail"]
     half = gzip.compress(b" " * (17 * 2**20))
     problem(client.post("/score", content=half * 2, headers=headers), 413, "body-too-large")

@@ -84,7 +84,7 @@ def test_an_answer_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> Non
     with Dripping() as port:
         began = time.monotonic()
         attempt = Sender().post(to(f"http://127.0.0.1:{port}/"), b"{}", {})
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60  # and not for ever: a busy machine is late
     assert "within" in (attempt.problem or "")
 
 

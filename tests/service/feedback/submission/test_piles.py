@@ -121,17 +121,15 @@ def test_one_key_cannot_label_a_record_without_end(
 def test_a_transaction_ends_when_whoever_asked_for_it_has_been_told_that_it_takes_too_long(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whoever writes next would wait longer than it has patience for, if it went on."""
     monkeypatch.setattr(database, "LONGEST", 0.2)
 
     def slow(connection: sa.Connection) -> None:
-        for _ in range(200):
+        for _ in range(2_000):
             tick(connection, "labels")
             time.sleep(0.05)
 
     with pytest.raises(LedgerUnavailable, match="no answer"):
         asyncio.run(ledger.written(slow))
-    time.sleep(0.2)
-    started = time.monotonic()
     with ledger.write() as connection:
         assert tick(connection, "labels") == 1, "nothing of it was kept"
-    assert time.monotonic() - started < 2

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -92,14 +91,23 @@ def test_a_long_stream_is_read_there_too(
     assert (pid(app) is not None) == beside
 
 
-def test_a_process_that_was_killed_is_started_again_and_told(app: Application, fresh: httpx.Client) -> None:
+def test_a_process_that_was_killed_is_started_again_and_told(
+    app: Application, fresh: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, do = threading.Event(), lanes._Process.do
+
+    def noted(process: Any, waiting: Any) -> Any:
+        given.set()
+        return do(process, waiting)
+
     assert sent(fresh, **LONG).status_code == 200
     first = pid(app)
     assert first is not None
     os.kill(first, signal.SIGSTOP)  # it gets the next body, and dies of it
+    monkeypatch.setattr(lanes._Process, "do", noted)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(sent, fresh, **LONG)
-        time.sleep(0.3)
+        assert given.wait(60)
         os.kill(first, signal.SIGKILL)
         problem(answer.result(), 500, "internal-error")
     task = {"task": lanes.TASK}
@@ -122,11 +130,13 @@ def test_a_process_that_died_while_nobody_needed_it_costs_no_request(
     assert pid(app) not in (None, first)
 
 
-def test_a_process_that_hangs_is_ended(
-    app: Application, fresh: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lanes, "PATIENCE", 2.0)
+def test_a_process_that_hangs_is_ended(app: Application, fresh: httpx.Client) -> None:
+    """By the timeout of its socket, which is short for this one alone: to start takes longer."""
     assert sent(fresh, **LONG).status_code == 200
+    assert app.score.lane._process is not None
+    connection = app.score.lane._process._socket
+    assert connection.gettimeout() == lanes.PATIENCE
+    connection.settimeout(1.0)
     first = pid(app)
     assert first is not None
     os.kill(first, signal.SIGSTOP)
