@@ -1,6 +1,5 @@
 """One uvicorn process: the app on a port, until SIGTERM or SIGINT; accepted requests are answered first."""
 
-import gc
 import logging
 import math
 import socket
@@ -21,6 +20,7 @@ from nearnorm.service.metrics.multiprocess_metrics import MultiprocessMetrics
 from nearnorm.service.process.listener import listen, url_of
 from nearnorm.service.process.worker_supervisor import WorkerSupervisor, end_with_stdin
 from nearnorm.service.serving.memory.malloc import share_heap
+from nearnorm.service.serving.memory.settled import Settled
 from nearnorm.service.settings import Settings
 
 SWITCH_SECONDS = 0.0005
@@ -29,13 +29,13 @@ batches hold requests up, and one another, for 5 ms."""
 
 
 class Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, settled: Settled) -> None:
+        super().__init__(config)
+        self._settled = settled
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What is there now stays, little of it garbage: a full collection would take 40 ms to walk it, now of
-        # the start, and later of every request.
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
-        gc.enable()
+        self._settled.begin()
         sys.setswitchinterval(SWITCH_SECONDS)
 
     def stop(self) -> None:
@@ -75,7 +75,7 @@ def _serve(settings: Settings, listener: socket.socket, siblings: MultiprocessMe
         asgi = LoggedRequests(asgi)
     config = configured(app, asgi, settings)
     logging.getLogger("uvicorn.error").addFilter(not_the_startup)
-    server = Server(config)
+    server = Server(config, app.state.registry.settled)
     if siblings is not None:
         end_with_stdin(server.stop)
     try:

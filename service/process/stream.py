@@ -29,7 +29,7 @@ def run(settings: Settings, options: StreamOptions, port: int) -> None:
     app = create_app(settings, options)
     config = uvicorn.Config(app, loop="uvloop", ws="none", lifespan="on", access_log=False, log_config=None)
     logging.getLogger("uvicorn.error").addFilter(not_the_startup)
-    server = Server(config)
+    server = Server(config, app.state.registry.settled)
     try:
         server.run(sockets=[listener])
     except SystemExit:  # uvicorn's word for a failed start: told below

@@ -23,6 +23,7 @@ from nearnorm.service.serving.champions.failures import Failures
 from nearnorm.service.serving.champions.swaps import Swaps
 from nearnorm.service.serving.lanes import Lanes
 from nearnorm.service.serving.memory.loader import Loader
+from nearnorm.service.serving.memory.settled import Settled
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
 
@@ -57,8 +58,8 @@ class Registry:
         self.store = store
         self._settings = settings
         self._background = background
-        self.lanes = Lanes()
-        self._loader = Loader(store, settings, metrics, self.lanes, prepare)
+        self.lanes, self.settled = Lanes(), Settled()
+        self._loader = Loader(store, settings, metrics, self.lanes, self.settled, prepare)
         self.residents = self._loader.residents
         self._models = self.residents.models
         self._champions, self._failures = Champions(), Failures()

@@ -15,6 +15,7 @@ from nearnorm.service.serving.lanes import Lanes
 from nearnorm.service.serving.memory.load import load_model
 from nearnorm.service.serving.memory.malloc import trim_heap
 from nearnorm.service.serving.memory.residents import Residents
+from nearnorm.service.serving.memory.settled import Settled
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
 
@@ -36,13 +37,14 @@ class Loader:
         settings: Settings,
         metrics: Metrics,
         lanes: Lanes,
+        settled: Settled,
         finish: Callable[[LoadedModel], None],
     ) -> None:
         """Raises ConfigError for a trusted key that cannot be read."""
         self._versions = VerifiedVersions(store)
         self._settings = settings
         self._metrics = metrics
-        self._lanes = lanes
+        self._lanes, self._settled = lanes, settled
         self._finish = finish
         self._trusted = settings.read_trusted_keys()
         self._limits = Limits(
@@ -59,6 +61,8 @@ class Loader:
 
     def prepare(self, name: str, version: str) -> LoadedModel:
         """A stored version that may serve here, in a thread. Raises NearnormError, once it is told."""
+        self.residents.free()
+        self._settled.sweep()
         try:
             return load_model(self._versions.open, name, version, self._settings, self._trusted, self._finish)
         except NearnormError as error:
@@ -66,6 +70,8 @@ class Loader:
             cause = error.__cause__  # of what nobody foresaw
             log.error("model not loaded", model=name, version=version, problem=str(error), exc_info=cause)
             raise
+        finally:
+            self._settled.settle()
 
     def put(self, name: str, model: LoadedModel) -> None:
         """It answers a line's requests from now on; in the event loop."""
@@ -74,4 +80,8 @@ class Loader:
         loop = asyncio.get_running_loop()
         if self._trim is not None:
             self._trim.cancel()
-        self._trim = loop.call_later(TRIM_SECONDS, loop.run_in_executor, None, trim_heap)
+        self._trim = loop.call_later(TRIM_SECONDS, loop.run_in_executor, None, self._rest)
+
+    def _rest(self) -> None:
+        self.residents.free()
+        trim_heap()

@@ -11,8 +11,8 @@ KEPT_SECONDS = 1.0
 
 
 class Residents:
-    """In the event loop alone. The line `default` stays, and who has rows to answer. What a model saw of its
-    traffic outlives it, a tenth of its size: drift is found in tens of thousands of rows."""
+    """In the event loop alone, but for `free`. The line `default` stays, and who has rows to answer. What a
+    model saw of its traffic outlives it, a tenth of its size: drift is found in tens of thousands of rows."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -22,6 +22,7 @@ class Residents:
         """How many have left."""
         self._models: dict[str, LoadedModel] = {}
         self._seen: dict[str, SeenTraffic] = {}  # by those who left
+        self._gone: list[LoadedModel] = []
 
     @property
     def models(self) -> Mapping[str, LoadedModel]:
@@ -53,11 +54,17 @@ class Residents:
                 return
             self._leave(min(idle, key=lambda name: self._models[name].used_at))
 
+    def free(self) -> None:
+        """Give back the memory of who left: milliseconds, so not in the event loop."""
+        gone, self._gone = self._gone, []
+        gone.clear()
+
     def _leave(self, name: str) -> None:
         model = self._models.pop(name)
         model.meter.serving = None  # of a line that is shown; of the others it is not told
         model.drift.let_go()
         self._seen[name] = model.seen
+        self._gone.append(model)
         self.bytes -= model.bytes
         self.left += 1
 

@@ -111,12 +111,13 @@ def test_a_serving_process_loads_neither_training_nor_what_libraries_load_for_ot
 PROBE = """
 import gc, uvicorn
 from nearnorm.service.process.server import Server
+from nearnorm.service.serving.memory.settled import Settled
 
 class Probe(Server):
     async def main_loop(self):
         print(gc.isenabled(), gc.get_freeze_count() > 0)
 
-Probe(uvicorn.Config(lambda: None, port=0, lifespan="off")).run()
+Probe(uvicorn.Config(lambda: None, port=0, lifespan="off"), Settled()).run()
 """
 
 
