@@ -34,6 +34,11 @@ class BucketCounts:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    def observe_many(self, value: float, count: int) -> None:
+        """One value, so often."""
+        self._counts[bisect_left(self._bounds, value)] += count
+        self._sum += value * count
+
     def observe_all(self, values: Sequence[float]) -> None:
         counts, bounds = self._counts, self._bounds
         for value in values:

@@ -3,22 +3,26 @@
 A topic is filled first, then answered: a rate is that of the answers' own times, from the first to the last.
 The processor time of the process that answers is told beside it, since machines are shared. Last, at half the
 rate of one record a message, how long answers take from their record's being sent to their being read: the
-streamer's and the bare loop's by turns, since what the loop takes is the brokers', the sender's and the
-reader's share.
+streamer's and the bare loop's by turns, and the record's own way without any answer, since what these take is
+the brokers', the sender's and the reader's share; and how much passes within the streamer, by its own metric.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +58,14 @@ class Rate:
 
     rows: float
     cpu_us: float
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Milliseconds of every answer, and how many were within the streamer for up to so many seconds."""
+
+    times: list[float]
+    inside: dict[float, float]
 
 
 def lines(rows: Table) -> bytes:
@@ -124,17 +136,49 @@ def measured(way: Way, brokers: str, home: Path, number: int) -> Rate:
     return Rate(rows / max(0.001, times[-1] - times[0]), 1e6 * cpu / ((way.messages - first) * way.rows))
 
 
-def waits(way: Way, brokers: str, home: Path, number: int, rate: float, seconds: float) -> list[float]:
-    """Milliseconds from sending a record to reading its answer, at so many records a second."""
-    records, answers = f"sent-{number}", f"read-{number}"
-    make_topics(brokers, records, answers)
-    filled = {"brokers": brokers, "in": records, "out": answers, "port": str(free_port())}
+def inside(port: str) -> dict[float, float]:
+    """Answers so far by the upper bounds of their seconds within the streamer; none of a bare loop."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            told = answer.read().decode()
+    except OSError:  # the bare loop has no port
+        return {}
+    found = re.findall(r'^nearnorm_stream_inside_seconds_bucket\{le="(.+)"\} (.+)$', told, re.MULTILINE)
+    return {float(bound): float(count) for bound, count in found}
+
+
+def within(counts: dict[float, float], share: float) -> float:
+    """Milliseconds within which so many of them were, as far as the buckets tell."""
+    return 1e3 * next(bound for bound, count in counts.items() if count >= share * counts[math.inf])
+
+
+@contextmanager
+def answering(way: Way, filled: dict[str, str], home: Path) -> Iterator[None]:
     process = subprocess.Popen(
         [part.format(**filled) for part in way.command],
         env=clean_environment(NEARNORM_HOME=str(home)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def waits(way: Way | None, brokers: str, home: Path, number: int, rate: float, seconds: float) -> Waits:
+    """From sending a record to reading its answer, at so many records a second; the record itself where
+    nobody answers."""
+    records, port = f"sent-{number}", str(free_port())
+    answers = f"read-{number}" if way else records
+    make_topics(brokers, *{records, answers})
+    filled = {"brokers": brokers, "in": records, "out": answers, "port": port}
+    with answering(way, filled, home) if way else nullcontext():
+        return _waits(brokers, records, answers, port, rate, seconds)
+
+
+def _waits(brokers: str, records: str, answers: str, port: str, rate: float, seconds: float) -> Waits:
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 1})
     body = lines(draw(1, 1, 0.0)[0].tolist())
     stop = threading.Event()
@@ -148,25 +192,22 @@ def waits(way: Way, brokers: str, home: Path, number: int, rate: float, seconds:
             producer.poll(0.001)
 
     found: list[float] = []
-    try:
-        producer.produce(records, body, b"0")
-        producer.flush()
-        reader = Reader(brokers, answers)
-        reader.read(1, 120)  # it has joined
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        began = time.time()
-        while time.time() - began < seconds:
-            messages, now = reader.poll(0.005), time.time_ns()
-            if time.time() - began > 1.0:
-                found += [(now - int(message.key() or b"0")) / 1e6 for message in messages]
-        stop.set()
-        sender.join()
-        reader.close()
-    finally:
-        process.terminate()
-        process.wait(60)
-    return found
+    producer.produce(records, body, b"0")
+    producer.flush()
+    reader = Reader(brokers, answers)
+    reader.read(1, 120)  # it has joined
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    began, before = time.time(), inside(port)
+    while time.time() - began < seconds:
+        messages, now = reader.poll(0.005), time.time_ns()
+        if time.time() - began > 1.0:
+            found += [(now - int(message.key() or b"0")) / 1e6 for message in messages]
+    after = inside(port)
+    stop.set()
+    sender.join()
+    reader.close()
+    return Waits(sorted(found), {bound: count - before[bound] for bound, count in after.items()})
 
 
 def main() -> None:
@@ -194,10 +235,11 @@ def main() -> None:
         by_name = {way.name: way for way in every}
         loop, ours = by_name["bare loop, in batches"], by_name["one record a message"]
         half = given.rate or statistics.median(rate.rows for rate in found[ours.name]) / 2
-        waited: dict[str, list[list[float]]] = defaultdict(list)
+        waited: dict[str, list[Waits]] = defaultdict(list)
         for turn in range(given.rounds):
-            for place, way in enumerate((loop, ours)):
-                waited[way.name].append(sorted(waits(way, brokers, folder, 2 * turn + place, half, 8.0)))
+            for place, answerer in enumerate((None, loop, ours)):
+                what = answerer.name if answerer else "the brokers alone"
+                waited[what].append(waits(answerer, brokers, folder, 3 * turn + place, half, 8.0))
     print(
         f"{platform.machine()}, {os.cpu_count()} CPUs, load average {os.getloadavg()[1]:.1f}, {given.broker}"
     )
@@ -217,10 +259,13 @@ def main() -> None:
         print(f"{way_name}: {seen:.2f} times {other}, with {cpu:.2f} of its processor time: {asked}")
     for what, rounds in waited.items():
         p50, p99 = (
-            statistics.median(times[min(len(times) - 1, int(len(times) * q))] for times in rounds)
+            statistics.median(one.times[min(len(one.times) - 1, int(len(one.times) * q))] for one in rounds)
             for q in (0.5, 0.99)
         )
         print(f"{what} at {half:,.0f} records/s, from sent to read: median {p50:.1f} ms, p99 {p99:.1f} ms")
+        if rounds[0].inside:
+            p50, p99 = (statistics.median(within(one.inside, q) for one in rounds) for q in (0.5, 0.99))
+            print(f"of these within the streamer: half up to {p50:g} ms, 99 of a hundred up to {p99:g} ms")
 
 
 if __name__ == "__main__":

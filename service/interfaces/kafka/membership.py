@@ -6,7 +6,7 @@ others gather, and no more than those is taken: whoever is too slow lets the res
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
@@ -25,10 +25,18 @@ Taken = dict[TopicPartition, list[ConsumerRecord]]
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """`keep_events` writes what is kept for review before answers that tell of it are out."""
+
     def __init__(
-        self, consumer: AIOKafkaConsumer, answering: Answering, delivery: AnswerDelivery, meters: StreamMeters
+        self,
+        consumer: AIOKafkaConsumer,
+        answering: Answering,
+        keep_events: Callable[[], Awaitable[None]],
+        delivery: AnswerDelivery,
+        meters: StreamMeters,
     ) -> None:
         self._consumer, self._answering, self._delivery = consumer, answering, delivery
+        self._keep_events = keep_events
         self._meters = meters
         self._positions: dict[TopicPartition, int] = {}  # of the partitions that are ours
         self._sending = Sending(self._deliver)
@@ -91,10 +99,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._meters.begun(partition, found)
             records += found
         async for answers in self._answering.answer(records):
-            await self._sending.put(answers)
+            await self._sending.put(answers, more=True)
+        await self._sending.put([])
 
     async def _deliver(self, answers: Sequence[TopicAnswer]) -> None:
+        await self._keep_events()
         sorted_out = by_source(answers)
+        for source, same in sorted_out.items():
+            self._meters.handed_over(source, len(same))
         await self._delivery.deliver(sorted_out)
         for source, same in sorted_out.items():
             self._meters.answered(source, [answer.record for answer in same])

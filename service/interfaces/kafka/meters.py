@@ -1,7 +1,7 @@
 """A streamer's metrics: what was answered, again perhaps, what waits and for how long."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -23,6 +23,21 @@ class PartitionMeter:
         self.end = position
         self.newest_ms: int | None = None  # of what was answered last
         self.oldest_ms: int | None = None  # of what is being answered
+        self._taken: deque[tuple[int, float]] = deque()  # how many were taken together, and when
+
+    def take(self, count: int) -> None:
+        self._taken.append((count, time.monotonic()))
+
+    def hand_over(self, count: int) -> Iterator[tuple[int, float]]:
+        """Of messages in the order in which they were taken: how many took so many seconds."""
+        now = time.monotonic()
+        while count and self._taken:
+            taken, at = self._taken.popleft()
+            same = min(count, taken)
+            count -= same
+            yield same, now - at
+            if same < taken:
+                self._taken.appendleft((taken - same, at))
 
     @property
     def lag(self) -> int:
@@ -44,6 +59,7 @@ class StreamMeters(Collector):
         self.rebalances = 0
         self.exactly_once = False
         self.seconds = BucketCounts(SECONDS)
+        self.inside_seconds = BucketCounts(SECONDS)
         self.partitions: dict[TopicPartition, PartitionMeter] = {}
 
     def begun(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
@@ -51,6 +67,13 @@ class StreamMeters(Collector):
         if meter.oldest_ms is None:
             meter.oldest_ms = records[0].timestamp
         meter.end = max(meter.end, records[-1].offset + 1)
+        meter.take(len(records))
+
+    def handed_over(self, partition: TopicPartition, count: int) -> None:
+        """So many answers, in their order, are with Kafka's client."""
+        if meter := self.partitions.get(partition):
+            for same, seconds in meter.hand_over(count):
+                self.inside_seconds.observe_many(seconds, same)
 
     def answered(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         stamps = np.array([record.timestamp for record in records])
@@ -102,6 +125,13 @@ class StreamMeters(Collector):
         )
         self.seconds.add_to(seconds, ())
         yield seconds
+        inside = HistogramMetricFamily(
+            "nearnorm_stream_inside_seconds",
+            "From a message's being taken to its answer's being handed to Kafka's client, its event in the "
+            "ledger.",
+        )
+        self.inside_seconds.add_to(inside, ())
+        yield inside
         yield from self._of_partitions()
 
     def _of_partitions(self) -> Iterator[Family]:

@@ -144,7 +144,7 @@ class Stream:
         consumer = self._clients.consumer(group=options.group, instance=options.instance)
         delivery = await self._delivery(consumer)
         answering = Answering(self._replica, options, self._schemas, self.meters)
-        membership = Membership(consumer, answering, delivery, self.meters)
+        membership = Membership(consumer, answering, self._keep_events, delivery, self.meters)
         try:
             await consumer.start()
             consumer.subscribe([options.records], listener=membership)
@@ -159,8 +159,8 @@ class Stream:
 
     async def _delivery(self, consumer: AIOKafkaConsumer) -> AnswerDelivery:
         if self.meters.exactly_once:
-            return ExactlyOnce(self._clients, self._options, consumer, self._keep_events)
-        found = AtLeastOnce(self._clients, self._options, consumer, self._keep_events, self.meters)
+            return ExactlyOnce(self._clients, self._options, consumer)
+        found = AtLeastOnce(self._clients, self._options, consumer, self.meters)
         await found.open()
         return found
 

@@ -6,7 +6,7 @@ committed: these alone are answered again.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
@@ -26,18 +26,14 @@ MOST_UNCOMMITTED = 4_000
 
 
 class AtLeastOnce:
-    """`keep_events` writes what is kept for review before answers that tell of it are out."""
-
     def __init__(
         self,
         clients: Clients,
         options: StreamOptions,
         consumer: AIOKafkaConsumer,
-        keep_events: Callable[[], Awaitable[None]],
         meters: StreamMeters,
     ) -> None:
         self._clients, self._options, self._consumer = clients, options, consumer
-        self._keep_events = keep_events
         self._meters = meters
         self._writer = Writer(options)
         self._producer: AIOKafkaProducer = clients.producer()
@@ -64,7 +60,6 @@ class AtLeastOnce:
 
     async def deliver(self, answers: AnswersBySource) -> None:
         self._count_again(answers)
-        await self._keep_events()
         await asyncio.gather(*(self._writer.write(self._producer, same) for same in answers.values()))
         self._done |= positions_after(answers)
         self._count += sum(map(len, answers.values()))

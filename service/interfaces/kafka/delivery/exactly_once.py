@@ -5,7 +5,7 @@ whoever had it before, which may not know yet that it lost it, and ends what tha
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -18,17 +18,8 @@ from nearnorm.service.interfaces.kafka.options import StreamOptions
 
 
 class ExactlyOnce:
-    """`keep_events` writes what is kept for review before answers that tell of it are out."""
-
-    def __init__(
-        self,
-        clients: Clients,
-        options: StreamOptions,
-        consumer: AIOKafkaConsumer,
-        keep_events: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, clients: Clients, options: StreamOptions, consumer: AIOKafkaConsumer) -> None:
         self._clients, self._options, self._consumer = clients, options, consumer
-        self._keep_events = keep_events
         self._writer = Writer(options)
         self._producers: dict[TopicPartition, AIOKafkaProducer] = {}
 
@@ -46,7 +37,6 @@ class ExactlyOnce:
         return await positions(self._consumer, partitions)
 
     async def deliver(self, answers: AnswersBySource) -> None:
-        await self._keep_events()
         await asyncio.gather(
             *(
                 self._transact(source, answers[source], position)

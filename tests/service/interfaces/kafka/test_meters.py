@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 from prometheus_client import CollectorRegistry
 
@@ -45,3 +46,15 @@ def test_a_partition_that_others_have_by_now_is_not_told_of() -> None:
     meters.partitions.clear()
     meters.answered(PARTITION, [record(10, 1.0)])
     assert not meters.partitions
+
+
+def test_how_long_messages_were_within_the_streamer_is_counted_by_those_taken_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([10.0, 12.0, 13.0, 14.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    meter = PartitionMeter(10)
+    meter.take(3)
+    meter.take(2)
+    assert list(meter.hand_over(4)) == [(3, 3.0), (1, 1.0)]
+    assert list(meter.hand_over(1)) == [(1, 2.0)]

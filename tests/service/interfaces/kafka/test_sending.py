@@ -49,6 +49,32 @@ def test_what_gathers_while_brokers_are_busy_goes_together_in_its_order() -> Non
     assert asyncio.run(run()) == [[0], [1, 2, 3]]
 
 
+def test_answers_of_what_was_taken_together_go_together_unless_some_are_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sending, "ENOUGH", 3)
+
+    async def run() -> list[list[int]]:
+        brokers = Brokers()
+        sent = Sending(brokers.deliver)
+        await sent.put(answers(0, 1), more=True)
+        await asyncio.sleep(0)
+        assert brokers.lots == []
+        await sent.put(answers(2), more=True)
+        await asyncio.sleep(0)
+        assert brokers.lots == [[0, 1, 2]]
+        await sent.put(answers(3), more=True)
+        brokers.let.release()
+        await sent.all_sent()
+        assert brokers.lots == [[0, 1, 2]]
+        await sent.put([])
+        brokers.let.release()
+        await sent.all_sent()
+        return brokers.lots
+
+    assert asyncio.run(run()) == [[0, 1, 2], [3]]
+
+
 def test_who_has_gathered_too_much_waits_until_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "MOST_GATHERED", 2)
 
