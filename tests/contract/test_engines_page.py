@@ -70,7 +70,7 @@ def test_frames_of_other_engines_are_scored_where_they_lie(folder: Path, title: 
     assert 0 < len(found) < DAYS * ROWS
 
 
-@pytest.mark.timeout(600)  # a Spark starts and ends
+@pytest.mark.timeout(1_200)  # a Spark starts and ends
 def test_spark_scores_by_map_in_arrow(folder: Path) -> None:
     if shutil.which("java") is None:
         pytest.skip("no java (apt-get install default-jre-headless)")
@@ -88,7 +88,7 @@ def test_spark_scores_by_map_in_arrow(folder: Path) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=540,
+        timeout=1_080,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = ds.dataset(folder / "scores", partitioning="hive").to_table().sort_by("id")

@@ -26,7 +26,7 @@ from tests.s3 import BUCKET, running_s3
 from tests.service.batch.parts.conftest import ROWS, payments
 
 FILES = 60
-pytestmark = pytest.mark.timeout(600)  # clusters start and end
+pytestmark = pytest.mark.timeout(1_200)  # clusters start and end
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_node_that_dies_in_the_middle_costs_no_row_and_doubles_none(
         listed = [e["path"].removeprefix("scores/") for page in obstore.list(store, "scores") for e in page]
         return {name.partition("-")[0]: name for name in listed if name.startswith("day=")}
 
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 540
     while len(parts()) < 5:
         assert run.poll() is None, run.communicate()
         assert time.monotonic() < deadline
@@ -95,7 +95,7 @@ def test_a_node_that_dies_in_the_middle_costs_no_row_and_doubles_none(
     cluster.stdin.flush()
     assert cluster.stdout.readline() == "killed\n"
     assert len(parts()) < FILES, "it was killed too late to matter"
-    told = run.communicate(timeout=240)
+    told = run.communicate(timeout=540)
     assert run.returncode == 0, told
     assert f"{FILES} parts in {out}: {FILES * ROWS:,} rows" in told[0]
 
@@ -124,7 +124,7 @@ def test_without_an_address_a_cluster_is_started_here_and_ended(
     damaged.write_bytes(damaged.read_bytes()[:-50])
     out = str(tmp_path / "out")
     run = nearnorm(variables, "score", str(bundle.path), str(lake), "--out", out, "--engine", "ray")
-    told = run.communicate(timeout=240)
+    told = run.communicate(timeout=540)
     assert run.returncode == 2
     last = told[1].splitlines()[-1]
     assert "day=1/a.parquet cannot be read as parquet" in last
@@ -137,7 +137,7 @@ def test_a_cluster_that_is_not_there_is_told(
 ) -> None:
     command = ["score", str(bundle.path), str(lake), "--out", str(tmp_path / "out"), "--engine", "ray"]
     run = nearnorm({**variables, "RAY_gcs_rpc_server_reconnect_timeout_s": "1"}, *command, "--address", "x")
-    told = run.communicate(timeout=240)
+    told = run.communicate(timeout=540)
     assert run.returncode == 2
     assert "--address x: no Ray cluster answers there" in told[1].splitlines()[-1]
     assert "Traceback" not in told[1]
