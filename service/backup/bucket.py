@@ -9,7 +9,7 @@ from nearnorm.models.errors import ConfigError, NearnormError
 
 try:
     import obstore
-    from obstore.exceptions import BaseError
+    from obstore.exceptions import AlreadyExistsError, BaseError
     from obstore.store import from_url
 except ImportError:
     raise ConfigError("a backup at a URL needs pip install 'nearnorm[s3]'") from None
@@ -25,6 +25,14 @@ class BackupBucket:
             self._objects = from_url(url)
         except (BaseError, ValueError) as error:
             raise ConfigError(f"{url} cannot be used: {_first_line(error)}") from None
+
+    def begin(self, name: str, content: bytes) -> bool:
+        with self._reaching():
+            try:
+                obstore.put(self._objects, name, content, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
 
     @contextmanager
     def making(self, name: str) -> Iterator[Path]:

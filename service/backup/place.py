@@ -16,6 +16,9 @@ class BackupPlace(Protocol):
 
     name: str
 
+    def begin(self, name: str, content: bytes) -> bool:
+        """Put the first file; False where it is there: of two that begin at once one does."""
+
     def making(self, name: str) -> AbstractContextManager[Path]:
         """A path to make a file at, which is a file of the backup, whole, once the block is left."""
 
@@ -29,6 +32,22 @@ class BackupFolder:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
+
+    def begin(self, name: str, content: bytes) -> bool:
+        target = self._path / name
+        try:
+            self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            number = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(number, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            fsync_folder(self._path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise NearnormError(f"{target} cannot be written: {error.strerror}") from error
+        return True
 
     @contextmanager
     def making(self, name: str) -> Iterator[Path]:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from nearnorm.models.bundle.bundle import MOST_FILE_BYTES, read_bundle
 from nearnorm.models.bundle.plain_file import read_plain_file
-from nearnorm.models.errors import BundleError, NearnormError
+from nearnorm.models.errors import BundleError, ConfigError, NearnormError
 from nearnorm.models.store.folder import Activation, ModelStore, plain_files
 from nearnorm.service.backup import contents
 from nearnorm.service.backup.contents import (
@@ -60,7 +60,8 @@ def take(settings: Settings, ledger: Ledger, place: BackupPlace, by: str) -> Con
     backup, and says so."""
     store = settings.open_store()
     begun = _now()
-    contents.write(place, BEGUN, msgspec.json.encode(Begun(begun, socket.gethostname())))
+    if not place.begin(BEGUN, msgspec.json.encode(Begun(begun, socket.gethostname()))):
+        raise ConfigError(f"another backup was begun in {place.name} meanwhile: name another place")
 
     def note() -> str | None:
         with ledger.write() as connection:

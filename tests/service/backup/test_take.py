@@ -10,14 +10,17 @@ import pytest
 import sqlalchemy as sa
 
 from nearnorm.models.bundle.bundle import Bundle
+from nearnorm.models.errors import ConfigError
 from nearnorm.service.app import create_app
 from nearnorm.service.backup import take as taking
+from nearnorm.service.backup.contents import BEGUN
 from nearnorm.service.backup.place import place_at
 from nearnorm.service.ledger import copies
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import backups
 from nearnorm.service.settings import Settings
+from tests.models.store.s3_server import BUCKET
 from tests.service.backup.machines import Elsewhere, taken
 from tests.service.commands import Command
 from tests.service.running import serving
@@ -99,3 +102,19 @@ def test_a_postgresql_ledger_without_pg_dump_is_told(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert "pg_dump is not installed here" in nearnorm("backup", place).err
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_of_two_backups_that_begin_in_one_place_one_goes_on(
+    kind: str, settings: Settings, place: str, request: pytest.FixtureRequest
+) -> None:
+    if kind == "s3":
+        request.getfixturevalue("s3")
+        place = f"s3://{BUCKET}/backups/at-once"
+    with closing(Ledger.at(settings.database_url, settings.home)) as ledger:
+        migrate(ledger)
+        at = place_at(place)
+        assert at.begin(BEGUN, b"{}")
+        with pytest.raises(ConfigError, match=r"another backup was begun in .* meanwhile"):
+            taking.take(settings, ledger, at, "test")
