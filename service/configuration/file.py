@@ -22,6 +22,8 @@ from nearnorm.service.verdict.policies import Change
 
 LARGEST = 2**20
 """Bytes of a file that is read."""
+MOST_NAMED = 20
+"""Models, keys or fields that a mistake names."""
 TABLES = ("policy", "keys", "models", "quarantine")
 KINDS: dict[str, LabellerKind] = {"analysts": "analyst", "keys": "key"}
 _CHANGEABLE = tuple(field.name for field in fields(Change) if field.name != "model")
@@ -192,7 +194,8 @@ def _unknown_table(name: str) -> str:
 
 
 def _listed(names: Collection[str]) -> str:
-    return ", ".join(map(quoted, names)) or "none"
+    told, more = list(names)[:MOST_NAMED], len(names) - MOST_NAMED
+    return (", ".join(map(quoted, told)) or "none") + (f" and {more} more" if more > 0 else "")
 
 
 def spelt(value: object) -> str:

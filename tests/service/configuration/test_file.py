@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nearnorm.models.errors import ConfigError
-from nearnorm.service.configuration.file import LARGEST, read
+from nearnorm.service.configuration.file import LARGEST, alike, read
 from nearnorm.service.ledger.quota import Quota
 
 
@@ -98,3 +98,8 @@ def test_a_key_s_table_is_its_whole_quota_and_an_empty_file_says_nothing(tmp_pat
     file.write_text("")
     wanted = read(file)
     assert [wanted.policies, wanted.quotas, wanted.quarantine] == [{}, {}, {}]
+
+
+def test_of_many_names_a_mistake_tells_some() -> None:
+    told = alike("zzz", [f"payments-{number:04}" for number in range(1_000)])
+    assert told.endswith("payments-0019 and 980 more")
