@@ -172,6 +172,7 @@ bench-many: setup ## a thousand models in one process: memory, cold answers, and
 bench-aggregates: setup ## what counts over windows are worth where fraud is velocity, and what they cost
 	@$(BIN)/python -m tests.benchmarks.bench_aggregates worth
 	@$(BIN)/python -m tests.benchmarks.bench_aggregates cost
+	@$(BIN)/python -m tests.benchmarks.bench_aggregates stream
 
 bench-swaps: setup ## swap models under load, and count what fails
 	@$(BIN)/python -m tests.benchmarks.bench_swaps

@@ -2,37 +2,51 @@
 
     python -m tests.benchmarks.bench_aggregates worth
     python -m tests.benchmarks.bench_aggregates cost
+    python -m tests.benchmarks.bench_aggregates stream
 
 `worth`: made payments of which no single one shows fraud: a stolen card pays several times within minutes,
 with amounts, merchants and hours as everybody's. A model learns from the first two thirds with a few labelled
 frauds, and is measured on the last third by average precision, without the counts and with them. `cost`:
 processor time of a record over history, and records a second into SQLite and PostgreSQL, as a stream does it.
+`stream`: a streamer that counts, and one whose model declares nothing, from a topic that is full.
 """
 
 import argparse
+import json
 import statistics
+import subprocess
 import tempfile
 import time
+from collections import defaultdict
+from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from sklearn.metrics import average_precision_score
 
 from nearnorm import NearnormDetector
 from nearnorm.models.aggregates.declaration import Aggregates
 from nearnorm.models.aggregates.events import event_of
 from nearnorm.models.aggregates.history import as_columns, history_numbers, read_history
+from nearnorm.models.bundle.bundle import Bundle, read_bundle
 from nearnorm.service import counting
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger, ledger_url
 from nearnorm.service.ledger.migrate import migrate
-from tests.service.ledger.servers import postgres_server
+from tests.load.bench_stream import STREAM, Rate, Way, measured
+from tests.load.servers import NEARNORM, nearnorm
+from tests.service.interfaces.kafka.brokers import tansu
+from tests.service.ledger.servers import fresh_database, postgres_server
 
 DAYS, CARDS, MERCHANTS = 12, 3_000, 300
 BEGIN = 1_700_000_000
 BURSTS = 150
 LABELLED = (5, 20, 100)
+STREAMED = 10_000
+LEDGERS = ("SQLite", "PostgreSQL")
 DECLARED = Aggregates.of_table(
     {
         "time": "at",
@@ -142,11 +156,68 @@ def cost() -> None:
             ledger.close()
 
 
+def stream(rounds: int) -> None:
+    table, fraud = payments(0)
+    sent = table.slice(table.num_rows - STREAMED).to_pylist()
+    way = Way("stream", STREAM, STREAMED, 1, [json.dumps(record).encode() for record in sent])
+    found: dict[str, list[Rate]] = defaultdict(list)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        tansu() as brokers,
+        postgres_server() as server,
+        ExitStack() as databases,
+    ):
+        bundles = _bundles(Path(name), table, fraud)
+        for number, (_, counts, database) in enumerate(product(range(rounds), bundles, LEDGERS)):
+            home, settings = Path(name) / str(number), {}
+            nearnorm(bundles[counts], home)
+            if database == "PostgreSQL":
+                settings["NEARNORM_DATABASE_URL"] = databases.enter_context(fresh_database(server.uri))
+            rate = measured(way, brokers, home, number, **settings)
+            found[f"{counts} counts, {database}"].append(rate)
+    for what, rates in found.items():
+        rows, cpu = (statistics.median(getattr(one, field) for one in rates) for field in ("rows", "cpu_us"))
+        print(f"{what}: {rows:,.0f} records/s, {cpu:.0f} us of CPU of the streamer a record")
+
+
+def _bundles(folder: Path, table: pa.Table, fraud: np.ndarray) -> dict[str, Bundle]:
+    """Trained by the command, with fifty frauds that are known."""
+    known = set(np.flatnonzero(fraud)[:50].tolist())
+    labels = pa.array([1 if row in known else None for row in range(len(fraud))], pa.int64())
+    schema = folder / "schema.toml"
+    schema.write_text(_declared())
+    found = {}
+    for name, rows, more in (("without", table, []), ("with", with_counts(table), ["--schema", str(schema)])):
+        path, out = folder / f"{name}.parquet", folder / name
+        pq.write_table(rows.append_column("label", labels), path)
+        train = [NEARNORM, "train", str(path), "--label-column", "label", "--out", str(out), *more]
+        subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
+        found[name] = read_bundle(out)
+    return found
+
+
+def _declared() -> str:
+    """As a schema file says it."""
+    told = DECLARED.model_dump(mode="json", exclude_none=True)
+    features = told.pop("features")
+    lines = ["[aggregates]", *(f"{name} = {json.dumps(value)}" for name, value in told.items())]
+    lines.append("[aggregates.features]")
+    for name, feature in features.items():
+        lines.append(f"{name} = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in feature.items())} }}")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["worth", "cost"])
+    parser.add_argument("what", choices=["worth", "cost", "stream"])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3, help="of stream")
     arguments = parser.parse_args()
-    worth(arguments.seeds) if arguments.what == "worth" else cost()
+    if arguments.what == "worth":
+        worth(arguments.seeds)
+    elif arguments.what == "cost":
+        cost()
+    else:
+        stream(arguments.rounds)

@@ -43,13 +43,14 @@ MANY = 100
 
 @dataclass(frozen=True)
 class Way:
-    """`messages` of so many rows each, and the command that answers them, with places to fill in."""
+    """`messages` of so many rows each, which are `bodies` in turn, and the command that answers them, with
+    places to fill in."""
 
     name: str
     command: Sequence[str]
     messages: int
     rows: int
-    write: Callable[[Table], bytes]
+    bodies: Sequence[bytes]
 
 
 @dataclass(frozen=True)
@@ -72,42 +73,38 @@ def lines(rows: Table) -> bytes:
     return b"\n".join(json.dumps(dict(zip(NAMES, row, strict=True))).encode() for row in rows)
 
 
+STREAM = f"{NEARNORM} stream --brokers {{brokers}} --in {{in}} --out {{out}} --port {{port}}".split()
+
+
 def ways() -> list[Way]:
-    stream = (
-        NEARNORM,
-        "stream",
-        "--brokers",
-        "{brokers}",
-        "--in",
-        "{in}",
-        "--out",
-        "{out}",
-        "--port",
-        "{port}",
-    )
     bare = (sys.executable, "-m", "tests.load.bare_loop", "{brokers}", "{in}", "{out}")
+    one, many, arrow = drawn(1, lines), drawn(MANY, lines), drawn(MANY, as_arrow)
     return [
-        Way("bare loop, message by message", (*bare, "send"), 30_000, 1, lines),
-        Way("bare loop, in batches", (*bare, "batch"), 30_000, 1, lines),
-        Way(f"bare loop, {MANY} records a message, lines", (*bare, "batch"), 1_500, MANY, lines),
-        Way("one record a message", stream, 30_000, 1, lines),
-        Way(f"{MANY} records a message, lines", stream, 1_500, MANY, lines),
-        Way(f"{MANY} records a message, Arrow", stream, 1_500, MANY, as_arrow),
+        Way("bare loop, message by message", (*bare, "send"), 30_000, 1, one),
+        Way("bare loop, in batches", (*bare, "batch"), 30_000, 1, one),
+        Way(f"bare loop, {MANY} records a message, lines", (*bare, "batch"), 1_500, MANY, many),
+        Way("one record a message", STREAM, 30_000, 1, one),
+        Way(f"{MANY} records a message, lines", STREAM, 1_500, MANY, many),
+        Way(f"{MANY} records a message, Arrow", STREAM, 1_500, MANY, arrow),
     ]
+
+
+def drawn(rows: int, write: Callable[[Table], bytes]) -> list[bytes]:
+    return [write(draw(rows, seed, 0.001)[0].tolist()) for seed in range(64)]
 
 
 def fill(brokers: str, topic: str, way: Way) -> None:
     producer = Producer(
         {"bootstrap.servers": brokers, "linger.ms": 20, "queue.buffering.max.messages": 10**6}
     )
-    bodies = [way.write(draw(way.rows, seed, 0.001)[0].tolist()) for seed in range(64)]
     for number in range(way.messages):
-        producer.produce(topic, bodies[number % 64], str(number), partition=number % PARTITIONS)
+        body = way.bodies[number % len(way.bodies)]
+        producer.produce(topic, body, str(number), partition=number % PARTITIONS)
         producer.poll(0)
     assert producer.flush(120) == 0
 
 
-def measured(way: Way, brokers: str, home: Path, number: int) -> Rate:
+def measured(way: Way, brokers: str, home: Path, number: int, **settings: str) -> Rate:
     records, answers = f"records-{number}", f"answers-{number}"
     make_topics(brokers, records, answers)
     fill(brokers, records, way)
@@ -115,7 +112,7 @@ def measured(way: Way, brokers: str, home: Path, number: int) -> Rate:
     with (home / "bench.log").open("ab") as log:
         process = subprocess.Popen(
             [part.format(**filled) for part in way.command],
-            env=clean_environment(NEARNORM_HOME=str(home)),
+            env=clean_environment(NEARNORM_HOME=str(home), **settings),
             stdout=log,
             stderr=log,
         )
