@@ -16,7 +16,9 @@ def running_s3() -> Iterator[dict[str, str]]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        httpx.post(f"http://{host}:{port}/moto-api/reset").raise_for_status()  # a process has one state
+        httpx.post(
+            f"http://{host}:{port}/moto-api/reset", timeout=60
+        ).raise_for_status()  # a process has one state
         httpx.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
         yield {
             "AWS_ACCESS_KEY_ID": "k",

@@ -82,7 +82,7 @@ def _service() -> Iterator[tuple[str, Path]]:
         )
         url = f"http://127.0.0.1:{port}"
         try:
-            _until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+            _until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 200)
             yield url, Path(home)
         finally:
             process.send_signal(signal.SIGTERM)

@@ -25,15 +25,15 @@ def test_no_secret_is_in_the_log(home: Path) -> None:
     with process(home, NEARNORM_LOG_REQUESTS="true", NEARNORM_WORKER="off") as (_, url):
         for sent in (secret, f"{secret}x"):
             for headers in ({"Authorization": f"Bearer {sent}"}, {"X-API-Key": sent}):
-                answer = httpx.post(f"{url}/score", json={"records": [RECORD]}, headers=headers)
+                answer = httpx.post(f"{url}/score", json={"records": [RECORD]}, headers=headers, timeout=60)
                 assert answer.status_code == (200 if sent == secret else 401)
                 assert secret not in answer.text
-        httpx.get(f"{url}/audit", headers={"Authorization": f"Basic {secret}"})
-        signed_in = httpx.post(f"{url}/session", json={"key": secret})
+        httpx.get(f"{url}/audit", headers={"Authorization": f"Basic {secret}"}, timeout=60)
+        signed_in = httpx.post(f"{url}/session", json={"key": secret}, timeout=60)
         session = signed_in.cookies["nearnorm_session"]
         for cookie in (session, f"{session}x"):
-            httpx.get(f"{url}/session", headers={"Cookie": f"nearnorm_session={cookie}"})
-        httpx.post(f"{url}/session", json={"key": f"{secret}x"})
+            httpx.get(f"{url}/session", headers={"Cookie": f"nearnorm_session={cookie}"}, timeout=60)
+        httpx.post(f"{url}/session", json={"key": f"{secret}x"}, timeout=60)
         time.sleep(0.2)
     log = (home / "stderr").read_text()
     assert '"/score"' in log

@@ -88,7 +88,7 @@ def running(*words: str, folder: Path) -> Iterator[httpx.Client]:
             [*words, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log, cwd=folder
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             while not is_ready(client):
                 assert process.poll() is None, (folder / words[0]).read_text()
                 time.sleep(0.05)

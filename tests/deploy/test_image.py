@@ -158,7 +158,7 @@ def test_the_service_image_serves_the_starter_model_and_writes_only_to_its_home(
         text=True,
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             deadline = time.monotonic() + 300
             while not ready(client):
                 assert process.poll() is None, process.stderr and process.stderr.read()

@@ -84,7 +84,7 @@ def test_kubernetes_pods_start_with_their_environment(ledger: str, home: Path, t
     keys, models = (words.split() for words in ONCE.values())
     secret = next(word for word in run(keys, home, given).stdout.split() if word.startswith("nn_"))
     assert "activated" in run(models, home, given).stdout
-    with process(home, **given) as (_, url), httpx.Client(base_url=url) as client:
+    with process(home, **given) as (_, url), httpx.Client(base_url=url, timeout=60) as client:
         assert asked(containers()["nearnorm"], client) == [200, 200, 200]
         body = {"records": [{"amount": 61.5}]}
         assert client.post("/score", json=body).status_code == 401
@@ -101,7 +101,7 @@ def test_compose_starts_service_and_worker_with_their_environment(ledger: str, h
 
     with (
         process(home, **given("service"), NEARNORM_WORKER="off") as (_, url),
-        httpx.Client(base_url=url) as client,
+        httpx.Client(base_url=url, timeout=60) as client,
     ):
         assert client.get("/readyz").status_code == 200
         assert client.post("/score", json={"records": [{"f1": 45, "f4": 1}]}).status_code == 200

@@ -36,7 +36,7 @@ def test_who_logs_out_is_out_with_the_same_cookie_too(guarded: Guarded) -> None:
 
 def test_who_logs_out_gives_back_what_he_holds_unless_he_is_signed_in_elsewhere(guarded: Guarded) -> None:
     client, by_key = guarded.client, {"X-API-Key": guarded.keys["all"]}
-    with httpx.Client(base_url=client.base_url, headers=by_key) as scorer:
+    with httpx.Client(base_url=client.base_url, headers=by_key, timeout=60) as scorer:
         fill(scorer, 4)
 
         def held() -> int:

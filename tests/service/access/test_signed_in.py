@@ -47,7 +47,7 @@ def test_two_who_are_signed_in_by_one_key_hold_no_record_twice(
 ) -> None:
     client = guarded.client
     all_ = guarded.keys["all"]
-    with httpx.Client(base_url=client.base_url, headers={"X-API-Key": all_}) as scorer:
+    with httpx.Client(base_url=client.base_url, headers={"X-API-Key": all_}, timeout=60) as scorer:
         fill(scorer, 6)
     sign_in(client, all_, "ann")
     with browser(client) as other:

@@ -84,5 +84,5 @@ def test_a_route_names_its_methods_and_a_path_without_a_parameter_goes_first(cli
 
 def test_the_key_is_looked_at_before_the_query(client: httpx.Client) -> None:
     for path in ("/jobs?x=1", "/queue?limit=ten", "/audit?x=1", "/drift?x=1"):
-        stranger = httpx.get(f"{client.base_url}{path}")
+        stranger = httpx.get(f"{client.base_url}{path}", timeout=60)
         problem(stranger, 401, "unauthorized")

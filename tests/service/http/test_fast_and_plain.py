@@ -162,4 +162,4 @@ def test_the_plain_protocol_is_uvicorns_own(ports: tuple[int, int]) -> None:
     nonsense = b"nonsense\r\n\r\n"
     assert b"application/problem+json" in exchange(ports[0], [nonsense])
     assert b"text/plain" in exchange(ports[1], [nonsense])
-    assert httpx.get(f"http://127.0.0.1:{ports[1]}/readyz").json()["ready"]
+    assert httpx.get(f"http://127.0.0.1:{ports[1]}/readyz", timeout=60).json()["ready"]

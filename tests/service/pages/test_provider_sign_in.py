@@ -164,7 +164,7 @@ def test_what_is_no_answer_to_a_sign_in_of_this_browser_signs_nobody_in(client: 
     code = parse_qs(urlsplit(back).query)["code"][0]
     state = parse_qs(urlsplit(back).query)["state"][0]
     without = hmac.digest(b"", b"state", "sha256").hex()
-    with httpx.Client(base_url=client.base_url) as other:
+    with httpx.Client(base_url=client.base_url, timeout=60) as other:
         for cookie in ("", "nearnorm_attempt=", f"nearnorm_attempt={'x' * 43}.%2F"):
             for sent in (state, without, "", "\u00fc"):
                 answer = other.get(

@@ -60,7 +60,7 @@ def send_form(desk: httpx.Client, path: str, origin: str | None = None, **fields
     """As a browser sends a form that is on a page of `origin`, by default ours; it has no key."""
     kind = "application/x-www-form-urlencoded"
     headers = {"Origin": origin or str(desk.base_url).rstrip("/"), "Content-Type": kind}
-    with httpx.Client(base_url=desk.base_url, cookies=desk.cookies) as browser:
+    with httpx.Client(base_url=desk.base_url, cookies=desk.cookies, timeout=60) as browser:
         return browser.post(path, content=urlencode(fields), headers=headers)
 
 
@@ -124,7 +124,7 @@ def test_a_verdict_by_key_is_the_analysts_and_log_out_ends_it(
     page.wait_for_url(re.compile("/sign-in$"))
     assert page.context.cookies() == []
     assert desk.get("/claims?everybody=true").json()["claims"] == []
-    with httpx.Client(base_url=desk.base_url, cookies={COOKIE: str(secret)}) as thief:
+    with httpx.Client(base_url=desk.base_url, cookies={COOKIE: str(secret)}, timeout=60) as thief:
         assert thief.get("/session").status_code == 401
 
 

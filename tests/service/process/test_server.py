@@ -56,7 +56,7 @@ def _address(started: subprocess.Popen[bytes], log: Path) -> str:
         found = re.search(r"http://[\d.]+:\d+", log.read_text())
         if found:
             with contextlib.suppress(httpx.TransportError):
-                httpx.get(found[0] + "/healthz")
+                httpx.get(found[0] + "/healthz", timeout=60)
                 return found[0]
         time.sleep(0.02)
     raise AssertionError(log.read_text())
@@ -99,8 +99,8 @@ def test_a_serving_process_loads_neither_training_nor_what_libraries_load_for_ot
     home: Path,
 ) -> None:
     with process(home, PYTHONPROFILEIMPORTTIME="1", NEARNORM_WORKER="off") as (service, address):
-        assert httpx.get(address + "/readyz").status_code == 200
-        assert httpx.get(address + "/openapi.json").status_code == 200
+        assert httpx.get(address + "/readyz", timeout=60).status_code == 200
+        assert httpx.get(address + "/openapi.json", timeout=60).status_code == 200
         service.terminate()
         service.wait(30)
     loaded = set(re.findall(r"^import time:.*\| +(\S+)$", (home / "stderr").read_text(), re.MULTILINE))
@@ -328,7 +328,7 @@ def test_health_is_answered_where_few_files_are_allowed(home: Path) -> None:
                 with contextlib.suppress(ConnectionError):
                     half.sendall(sent)
             for _ in range(3):
-                assert httpx.get(url + "/healthz").status_code == 200
-        assert httpx.post(url + "/score", json={"records": [RECORD]}).status_code == 200
+                assert httpx.get(url + "/healthz", timeout=60).status_code == 200
+        assert httpx.post(url + "/score", json={"records": [RECORD]}, timeout=60).status_code == 200
         label = {"labels": [{"record": RECORD, "label": "anomaly"}]}
-        assert httpx.post(url + "/feedback", json=label).status_code == 201
+        assert httpx.post(url + "/feedback", json=label, timeout=60).status_code == 201

@@ -73,7 +73,7 @@ def test_a_swap_fails_no_request(
     stop = threading.Event()
 
     def send() -> None:
-        with httpx.Client(base_url=client.base_url) as own:
+        with httpx.Client(base_url=client.base_url, timeout=60) as own:
             while not stop.is_set():
                 response = own.post("/score", json=REQUEST)
                 statuses.append(response.status_code)

@@ -84,7 +84,9 @@ def test_what_is_refused_is_not_read_and_its_connection_serves_on(app: Applicati
 def test_a_first_request_and_one_that_closes_its_connection_are_refused_alike(app: Application) -> None:
     with serving(app) as client, full(app):
         refused(client.post("/score", json=BODY))
-        with httpx.Client(base_url=client.base_url, headers={"Content-Type": "application/json"}) as fresh:
+        with httpx.Client(
+            base_url=client.base_url, headers={"Content-Type": "application/json"}, timeout=60
+        ) as fresh:
             refused(fresh.post("/score", content=b"no JSON at all"))
             closing = fresh.post("/score", content=b"no JSON at all", headers={"Connection": "close"})
             refused(closing)
@@ -193,7 +195,7 @@ def test_who_was_refused_is_not_read_for_a_while_and_nobody_else_waits(
     seconds = held_for(monkeypatch, 4.0)
     with (
         serving(app) as client,
-        httpx.Client(base_url=client.base_url) as other,
+        httpx.Client(base_url=client.base_url, timeout=30) as other,
         ThreadPoolExecutor(1) as elsewhere,
     ):
         assert client.post("/score", json=BODY).status_code == 200
@@ -228,7 +230,7 @@ def test_a_request_that_waits_to_be_read_is_answered_when_the_service_stops(app:
     with ExitStack() as after:
         with serving(app) as client:
             address = (client.base_url.host, client.base_url.port or 0)
-            held = after.enter_context(socket.create_connection(address, timeout=10))
+            held = after.enter_context(socket.create_connection(address, timeout=30))
             for status in (b"200", b"429"):
                 held.sendall(head % len(content) + content)
                 assert held.recv(4096).split()[1] == status
