@@ -64,7 +64,7 @@ class DirectScore:
 
     def _is_refused(self, line: str) -> bool:
         try:
-            self._steps.check_room_in(line, self._caller.name)
+            self._steps.check_room_in(line, self._caller)
         except Overloaded as full:
             self._end(*error_answer(full, self._headers))
             return True

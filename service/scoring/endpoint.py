@@ -128,7 +128,7 @@ class ScoreEndpoint:
         body = await read_body(receive, kind, most)
         if steps.has_lines:
             named = line_in(body) if kind.content == JSON else query.get("model")
-            await steps.take_turn(steps.line_of(named, caller.lines), caller.name, len(body))
+            await steps.take_turn(steps.line_of(named, caller.lines), caller, len(body))
         if kind.content != JSON:
             codec = ARROW_CODEC if kind.content == ARROW else LINES_CODEC
             sent = Body(body, codec, query.get("model") or DEFAULT_MODEL, flag(query, "explain"))

@@ -132,15 +132,15 @@ class ScoreSteps:
             return named
         return self._registry.first_line(lines) or DEFAULT_MODEL
 
-    async def take_turn(self, line: str, caller: str, size: int) -> None:
+    async def take_turn(self, line: str, caller: Caller, size: int) -> None:
         """Wait until a body of a line may be read. Raises Overloaded where the line's queue is full."""
         if self.lanes.shared:
             await self.lanes.turn(line, long=size > SHORT_BYTES)
         self.check_room_in(line, caller)
 
-    def check_room_in(self, line: str, caller: str) -> None:
+    def check_room_in(self, line: str, caller: Caller) -> None:
         """Raises Overloaded before a body is read whose line has a full queue."""
-        if self._registry.is_line_full_for(line, caller):
+        if self._registry.is_line_full_for(line, caller.name) and caller.lines.sees(line):
             raise overloaded()
 
     def asked(self, model: LoadedModel, request: Envelope, encoded: Encoded, caller: Caller) -> Asked:

@@ -124,7 +124,7 @@ class OpenInference:
         self._steps.check_room(caller.name)
         model = await self._registry.bring(target.model, caller.lines, target.version)
         body = await read_body(receive, kind, most)
-        await self._steps.take_turn(model.ref.name, caller.name, len(body))
+        await self._steps.take_turn(model.ref.name, caller, len(body))
         request = _read_at_once(body, model)
         if request is None:
             sent = Body(body, codec.__name__, target.model, version=target.version)

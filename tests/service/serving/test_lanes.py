@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
+from nearnorm.service.access.keyring import Caller
 from nearnorm.service.app import Application, create_app
+from nearnorm.service.errors import Overloaded
 from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.records.encoded import Rows
 from nearnorm.service.scoring.named_line import line_in
@@ -226,3 +228,15 @@ def test_who_is_bound_to_a_line_and_names_none_takes_that_lines_turn(app: Applic
             OTHER,
             "default",
         ]
+
+
+def test_a_full_queue_of_a_line_refuses_nobody_who_does_not_see_that_line(app: Application) -> None:
+    with serving(app):
+        steps, batcher = app.score.steps, app.state.registry.get("default", EVERY_LINE).batcher
+        batcher.rows += batcher.limit
+        batcher.overflown = True
+        bound = Caller("ann", frozenset({"score"}), lines=SeenLines.of(["elsewhere-*"]))
+        steps.check_room_in(steps.line_of(None, bound.lines), bound)
+        with pytest.raises(Overloaded):
+            steps.check_room_in("default", Caller("bo", frozenset({"score"})))
+        batcher.rows -= batcher.limit
