@@ -11,6 +11,7 @@ from nearnorm.service.inference.engine import cpus
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.serving.batcher import Limits
+from nearnorm.service.serving.behind_loop import go_behind
 from nearnorm.service.serving.lanes import Lanes
 from nearnorm.service.serving.memory.load import load_model
 from nearnorm.service.serving.memory.malloc import trim_heap
@@ -50,8 +51,8 @@ class Loader:
         self._limits = Limits(
             BATCH_ROWS, INLINE_ROWS, settings.queue_rows, settings.deadline_seconds, OFF_LOOP
         )
-        self._executor = ThreadPoolExecutor(OFF_LOOP, "model")
-        self._explaining = ThreadPoolExecutor(1, "explain")
+        self._executor = ThreadPoolExecutor(OFF_LOOP, "model", go_behind)
+        self._explaining = ThreadPoolExecutor(1, "explain", go_behind)
         self.residents = Residents(settings.model_bytes)
         self._trim: asyncio.TimerHandle | None = None
 
