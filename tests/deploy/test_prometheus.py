@@ -30,8 +30,17 @@ needs_prometheus = pytest.mark.skipif(
 )
 
 
+TRIES = 3
+"""A rule of several days once found nothing where other work had the machine, probably as promtool packs what is
+older than a day into blocks meanwhile. A rule that is wrong finds nothing every time."""
+
+
+def promtool_said(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *words], cwd=PROMETHEUS, capture_output=True, text=True)
+
+
 def promtool(*words: str) -> str:
-    done = subprocess.run(["promtool", *words], cwd=PROMETHEUS, capture_output=True, text=True)
+    done = promtool_said(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -44,7 +53,11 @@ def test_the_configuration_and_its_rules_are_valid() -> None:
 @needs_prometheus
 @pytest.mark.timeout(1_200)  # promtool reckons for minutes where other work has the machine
 def test_alerts_tell_and_keep_still_as_their_unit_tests_say() -> None:
-    promtool("test", "rules", *RULES_TESTS)
+    for file in RULES_TESTS:
+        told = [promtool_said("test", "rules", file)]
+        while told[-1].returncode and len(told) < TRIES:
+            told.append(promtool_said("test", "rules", file))
+        assert told[-1].returncode == 0, told[-1].stdout + told[-1].stderr
 
 
 def test_every_alert_has_both_unit_tests() -> None:
