@@ -31,8 +31,8 @@ needs_prometheus = pytest.mark.skipif(
 
 
 TRIES = 3
-"""A rule of several days once found nothing where other work had the machine, probably as promtool packs what is
-older than a day into blocks meanwhile. A rule that is wrong finds nothing every time."""
+"""Where other work had the machine a rule of several days once found nothing, probably as promtool packs what
+is older than a day into blocks meanwhile. A rule that is wrong finds nothing every time."""
 
 
 def promtool_said(*words: str) -> subprocess.CompletedProcess[str]:
