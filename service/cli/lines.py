@@ -1,11 +1,12 @@
 """Lines of versions, on the command line: what retrainings begin with, and which versions are whose."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 import typer
 
 from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.models.some_of import some_of
 from nearnorm.models.store.folder import DEFAULT_MODEL, Activation, ModelStore
 from nearnorm.service.access import line_quotas
 from nearnorm.service.cli.keys import in_ledger, user, written
@@ -19,9 +20,6 @@ from nearnorm.service.ledger.tables.lines import Line, LineData
 from nearnorm.service.retraining import turns
 from nearnorm.service.retraining.line_of_version import line_of, lines_of
 from nearnorm.service.settings import load_settings
-
-MOST_NAMED = 20
-"""Models that a mistake names."""
 
 
 def create(model: str, base: LineData) -> str:
@@ -66,7 +64,7 @@ def _put(put: Callable[[sa.Connection], None]) -> None:
 def check_served(store: ModelStore, model: str) -> None:
     """Raises ConfigError for a name under which nothing serves; `default` may be on its way."""
     if model not in (serving := _serving(store)):
-        raise ConfigError(f"--model: no model is named {model!r}: there is {_spoken(serving)}")
+        raise ConfigError(f"--model: no model is named {model!r}: there is {some_of(sorted(serving))}")
 
 
 def warn_if_unserved(model: str) -> None:
@@ -76,17 +74,11 @@ def warn_if_unserved(model: str) -> None:
     except NearnormError:  # what was asked for is done, whether or not the store is in reach
         return
     if model not in serving:
-        warn(f"no model is named {model!r} yet, so it waits for one: there is {_spoken(serving)}")
+        warn(f"no model is named {model!r} yet, so it waits for one: there is {some_of(sorted(serving))}")
 
 
 def _serving(store: ModelStore) -> set[str]:
     return store.champions().keys() | {DEFAULT_MODEL}
-
-
-def _spoken(names: Collection[str]) -> str:
-    told = sorted(names)
-    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
-    return ", ".join(told[:MOST_NAMED]) + more
 
 
 def warn(sentence: str) -> None:
@@ -110,7 +102,7 @@ def versions(store: ModelStore, log: Sequence[Activation], model: str | None) ->
 
     own_versions = in_ledger(own)
     if not own_versions and not in_ledger(is_known):
-        raise ConfigError(f"no model is named {model!r}: there is {_spoken(_serving(store))}")
+        raise ConfigError(f"no model is named {model!r}: there is {some_of(sorted(_serving(store)))}")
     return own_versions
 
 

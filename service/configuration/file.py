@@ -13,6 +13,7 @@ from msgspec.structs import fields
 
 from nearnorm.models.data.toml_text import quoted, toml_text
 from nearnorm.models.errors import ConfigError
+from nearnorm.models.some_of import some_of
 from nearnorm.service.errors import misfit
 from nearnorm.service.ledger.quota import MOST, Quota
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind
@@ -22,8 +23,6 @@ from nearnorm.service.verdict.policies import Change
 
 LARGEST = 2**20
 """Bytes of a file that is read."""
-MOST_NAMED = 20
-"""Models, keys or fields that a mistake names."""
 TABLES = ("policy", "keys", "models", "quarantine")
 KINDS: dict[str, LabellerKind] = {"analysts": "analyst", "keys": "key"}
 _CHANGEABLE = tuple(field.name for field in fields(Change) if field.name != "model")
@@ -194,8 +193,7 @@ def _unknown_table(name: str) -> str:
 
 
 def _listed(names: Collection[str]) -> str:
-    told, more = list(names)[:MOST_NAMED], len(names) - MOST_NAMED
-    return (", ".join(map(quoted, told)) or "none") + (f" and {more} more" if more > 0 else "")
+    return some_of(list(map(quoted, names))) or "none"
 
 
 def spelt(value: object) -> str:

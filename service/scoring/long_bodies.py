@@ -12,8 +12,8 @@ from nearnorm.service.scoring.bulk.requests import Body
 from nearnorm.service.scoring.codec import ARROW_CODEC
 
 SHORT_BYTES = 2**15
-"""Largest body whose reading is no step of its own where lines take turns: a hundred rows, a quarter of a
-millisecond."""
+"""Largest body whose reading is no step of its own where lines take turns: 32 records of 30 numbers
+are 14 kB, and take 70 microseconds."""
 INLINE_BYTES = 2**18
 """Largest body of JSON that is read in the event loop, where its rows are typed."""
 INLINE_LOOSE_BYTES = 2**16

@@ -21,8 +21,6 @@ SLICE = 0.00005
 """Seconds of work in a turn of the loop, beside a short request of each line."""
 LASTING = 60.0
 """Seconds that lanes are kept after the last change from one line to another."""
-
-
 GRACE, MOST_GRACE = 2, 8
 """Turns of the loop in which a short request that was read is scored, and how many a step waits for such."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from nearnorm.models.errors import NearnormError
+from nearnorm.models.some_of import some_of
 from nearnorm.models.store.folder import DEFAULT_MODEL, Activation, ModelStore
 from nearnorm.service.background import Background
 from nearnorm.service.errors import MOST_REPEATED, ColdModel, DeadlineExceeded, NoModel, UnknownModel
@@ -27,8 +28,6 @@ from nearnorm.service.serving.memory.settled import Settled
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.settings import Settings
 
-MOST_NAMED = 20
-"""Models that an error names."""
 _NONE_SEEN = "no model is loaded that this API key is bound to"
 
 
@@ -136,10 +135,8 @@ class Registry:
             known = sorted(filter(lines.sees, self.lines()))
             if not known:
                 self.first(lines)  # raises: nothing serves that is seen
-            spoken = ", ".join(known[:MOST_NAMED])
-            more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
             raise UnknownModel(
-                f"no model is named {name[:MOST_REPEATED]!r}: there is {spoken}{more}", field="model"
+                f"no model is named {name[:MOST_REPEATED]!r}: there is {some_of(known)}", field="model"
             )
         if version is not None and version != serving:
             raise _other_version(name, version, serving)

@@ -9,7 +9,7 @@ load is put there too, and would stay if it became garbage in a circle: a full c
 import gc
 
 FULL_EVERY = 10_000
-"""Loads between two full collections, half a second each with a thousand models."""
+"""Loads between two full collections, which walk every model."""
 
 
 class Settled:

@@ -5,7 +5,6 @@ import pytest
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.store.folder import ModelStore
-from nearnorm.service.cli import lines
 from tests.service.asking import problem
 from tests.service.commands import Command
 
@@ -22,12 +21,12 @@ def test_a_command_about_a_model_that_is_not_there_tells_which_are(
     assert refused.err == "nearnorm: --model: no model is named 'nope': there is default, payments-fr\n"
 
 
-def test_of_many_models_a_mistake_names_some(
-    nearnorm: Command, store: ModelStore, french: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lines, "MOST_NAMED", 2)
-    store.activate(french.version, by="test", model="payments-nl")
-    assert "there is default, payments-fr and 1 more" in nearnorm("retrain", "--model", "nope").err
+def test_of_many_models_a_mistake_names_some(nearnorm: Command, store: ModelStore, french: Bundle) -> None:
+    for number in range(20):
+        store.activate(french.version, by="test", model=f"payments-{number:02}")
+    told = nearnorm("retrain", "--model", "nope").err
+    assert "there is default, payments-00, " in told
+    assert told.endswith("payments-18 and 2 more\n")
 
 
 def test_a_rollback_of_a_model_that_is_not_there_is_told_as_every_request_about_it(
