@@ -39,8 +39,8 @@ from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.feedback.labels import Standing
 from nearnorm.service.logs import log
 from nearnorm.service.metrics.collectors import Figures
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.stand_in import stand_in
 from nearnorm.service.verdict import policies

@@ -23,8 +23,8 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.metrics.collectors import Figures
-from nearnorm.service.retraining.job_watch import JobWatch
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs.job_watch import JobWatch
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.serving.model import LoadedModel
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.settings import Settings

@@ -24,8 +24,8 @@ from nearnorm.service.api.dependencies import (
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables import job_flips, jobs
 from nearnorm.service.ledger.tables.jobs import ENDED
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.job_watch import JobWatch, JobWatcher
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.job_watch import JobWatch, JobWatcher
 
 router = APIRouter(prefix="/jobs", tags=["retraining"])
 

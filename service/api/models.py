@@ -24,7 +24,7 @@ from nearnorm.service.api.dependencies import (
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.logs import log
-from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.jobs import requests
 from nearnorm.service.retraining.line_of_version import line_of, versions_of
 from nearnorm.service.retraining.line_of_version import lines_of as lines_of_version
 from nearnorm.service.serving.registry import Registry

@@ -16,7 +16,7 @@ from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables.feedback import quarantine
 from nearnorm.service.ledger.tables.feedback.analysts import tallies
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, Quarantine
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.settings import load_settings
 
 analysts_cli = typer.Typer(

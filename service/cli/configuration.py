@@ -16,7 +16,7 @@ from nearnorm.service.configuration.export import export
 from nearnorm.service.configuration.file import read
 from nearnorm.service.errors import ServiceError
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.settings import load_settings
 
 DECLINED = 1

@@ -17,7 +17,7 @@ from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import lines
 from nearnorm.service.ledger.tables.lines import Line, LineData
-from nearnorm.service.retraining import turns
+from nearnorm.service.retraining.jobs import turns
 from nearnorm.service.retraining.line_of_version import line_of, lines_of
 from nearnorm.service.settings import load_settings
 

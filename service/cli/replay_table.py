@@ -1,6 +1,6 @@
 """What `nearnorm replay` found, as a person reads it."""
 
-from nearnorm.service.retraining.replay import AlertCounts, ReplayReport
+from nearnorm.service.retraining.rescoring.replay import AlertCounts, ReplayReport
 
 MOST_LINES = 20
 """Flips that are told; --json and --out have more."""

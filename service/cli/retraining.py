@@ -14,8 +14,8 @@ from nearnorm.service.cli.keys import in_ledger, user, written
 from nearnorm.service.cli.lines import check_served
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables.jobs import ENDED
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.settings import load_settings
 
 LOOK = 0.5  # seconds
@@ -90,7 +90,7 @@ def replay(
     """What another version would say of traffic that was answered already, before it serves: alerts up and
     down, and the confirmed records whose verdict changes. Changes nothing."""
     from nearnorm.service.cli.replay_table import table
-    from nearnorm.service.retraining.replay import check_out, replay_events, report, write_rows
+    from nearnorm.service.retraining.rescoring.replay import check_out, replay_events, report, write_rows
 
     if out is not None:
         check_out(out)

@@ -68,7 +68,7 @@ def _store(ledger: Ledger, settings: Settings, model: str, event: Event, label: 
     from nearnorm.service.feedback.submission.second_opinion import Opinion
     from nearnorm.service.ledger.label_history import Label
     from nearnorm.service.records.encoder import Encoder
-    from nearnorm.service.retraining.requests import Rule
+    from nearnorm.service.retraining.jobs.requests import Rule
 
     body = {"model": model, "labels": [{"event_id": event.event_id, "label": label}]}
     sent = read(msgspec.json.encode(body), Caller(user(), frozenset(ROLES)), None)

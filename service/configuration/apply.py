@@ -20,8 +20,8 @@ from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail as audit
 from nearnorm.service.ledger.tables import keys, lines
 from nearnorm.service.ledger.tables.feedback import quarantine
-from nearnorm.service.retraining import turns
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import turns
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.verdict import budget, policies
 from nearnorm.service.verdict.budget import Budget
 from nearnorm.service.verdict.policies import Change

@@ -13,8 +13,8 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels, quarantine
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, Quarantine
 from nearnorm.service.ledger.tables.webhooks import outbox
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import Rule
 
 LONGEST_WHY = 1_000
 

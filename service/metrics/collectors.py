@@ -27,8 +27,8 @@ from nearnorm.service.ledger.tables.feedback.labels import verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED
 from nearnorm.service.ledger.tables.webhooks import outbox, subscriptions
 from nearnorm.service.metrics.busiest import OTHER, BusiestLines, ByLine
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.turns import GREETED
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.turns import GREETED
 from nearnorm.service.serving.registry import Registry
 from nearnorm.service.verdict.budget import NormalShare, PerDay
 from nearnorm.service.verdict.policies import Policies

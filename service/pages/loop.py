@@ -26,7 +26,7 @@ from nearnorm.service.pages.frame.routing import pages, see_other
 from nearnorm.service.pages.frame.site import page
 from nearnorm.service.pages.frame.visitor import Operator, Overseer, Visitor
 from nearnorm.service.pages.pictures.gate import alert_bars, precision_interval, rank_picture
-from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.jobs import requests
 
 router = pages()
 

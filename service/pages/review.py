@@ -26,7 +26,7 @@ from nearnorm.service.pages.frame.forms import Form, form_of
 from nearnorm.service.pages.frame.routing import pages, see_other
 from nearnorm.service.pages.frame.site import page
 from nearnorm.service.pages.frame.visitor import Reviewer, Visitor
-from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.jobs import requests
 
 router = pages()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from nearnorm.service.logs import log
-from nearnorm.service.retraining.training_process import training_is_installed
+from nearnorm.service.retraining.attempts.training_process import training_is_installed
 from nearnorm.service.settings import Settings
 
 LEAST_PAUSE, MOST_PAUSE = 1.0, 60.0  # seconds before a start, and before one after many deaths

@@ -16,13 +16,13 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log
-from nearnorm.service.retraining import turns
-from nearnorm.service.retraining.attempt import JobAttempt
-from nearnorm.service.retraining.endings import end
+from nearnorm.service.retraining.attempts.attempt import JobAttempt
+from nearnorm.service.retraining.attempts.endings import end
+from nearnorm.service.retraining.attempts.training_process import Cancelled, training_is_installed
+from nearnorm.service.retraining.attempts.workplace import LEASE, POLL, Lost, Stopped, Workplace
+from nearnorm.service.retraining.jobs import turns
+from nearnorm.service.retraining.jobs.requests import DRIFT, RELEASE
 from nearnorm.service.retraining.only_one import OnlyOne
-from nearnorm.service.retraining.requests import DRIFT, RELEASE
-from nearnorm.service.retraining.training_process import Cancelled, training_is_installed
-from nearnorm.service.retraining.workplace import LEASE, POLL, Lost, Stopped, Workplace
 from nearnorm.service.settings import Settings
 
 LOOK_EVERY = 300.0  # seconds between looks at what was put into service
@@ -115,7 +115,7 @@ class Worker:
         try:
             if not any(entry.by.startswith("job:") for entry in self.store.activations()):
                 return  # numpy and onnxruntime, which a worker without a swap can do without
-            from nearnorm.service.retraining.swap_watch import SwapWatch
+            from nearnorm.service.retraining.rescoring.swap_watch import SwapWatch
 
             SwapWatch(self.settings, self.ledger, self.store).look()
         except LedgerUnavailable:

@@ -18,9 +18,9 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import LONGEST_LEASE, Job
-from nearnorm.service.retraining.requests import Rule, labelled, request
-from nearnorm.service.retraining.turns import next_job
-from nearnorm.service.retraining.workplace import LEASE
+from nearnorm.service.retraining.attempts.workplace import LEASE
+from nearnorm.service.retraining.jobs.requests import Rule, labelled, request
+from nearnorm.service.retraining.jobs.turns import next_job
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
 from tests.service.bundles import make_bundle

@@ -1,6 +1,6 @@
 """Real trainings that are stopped, starved and cancelled: `pytest tests/chaos/trainings.py`, a minute or two.
 
-What tests/service/test_failures.py does by processes that only say so.
+What tests/service/retraining/attempts/test_failures.py does by processes that only say so.
 """
 
 import os
@@ -16,7 +16,7 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables.jobs import Job
-from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.jobs import requests
 from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.service.running import home_with

@@ -17,10 +17,10 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import Job
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.attempts.workplace import LEASE
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.retraining.worker import Worker
-from nearnorm.service.retraining.workplace import LEASE
 from nearnorm.service.settings import Settings
 
 RULE = Rule(20, 0)

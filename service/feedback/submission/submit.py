@@ -26,8 +26,8 @@ from nearnorm.service.ledger.tables.feedback import claims, labels
 from nearnorm.service.ledger.tables.feedback.labels import Histories, Standing
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.unknown_fields import MOST_WARNED
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.settings import Settings
 
 _HOUR_MS = 3600 * 1000

@@ -28,7 +28,7 @@ from nearnorm.service.interfaces.kafka.messages.schemas import Held, RegistryUna
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.records.limits import most_rows
-from nearnorm.service.retraining.replay import OldAnswers, ReplayedRows, rescorer
+from nearnorm.service.retraining.rescoring.replay import OldAnswers, ReplayedRows, rescorer
 from nearnorm.service.settings import Settings
 
 PATIENCE_SECONDS = 15.0

@@ -16,7 +16,7 @@ from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail, keys
 from nearnorm.service.ledger.tables.feedback import quarantine
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies
 from tests.service.asking import RECORD, label

@@ -22,8 +22,8 @@ from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.quota import Quota
 from nearnorm.service.ledger.tables.feedback import quarantine
 from nearnorm.service.ledger.tables.feedback.quarantine import LabellerKind, Quarantine
-from nearnorm.service.retraining import turns
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import turns
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.verdict import policies
 from nearnorm.service.verdict.policies import Change
 

@@ -22,7 +22,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.label_history import Label
 from nearnorm.service.ledger.tables import jobs, snapshot
 from nearnorm.service.ledger.tables.feedback import erasure, labels
-from nearnorm.service.retraining.requests import Rule, request, unread
+from nearnorm.service.retraining.jobs.requests import Rule, request, unread
 from nearnorm.service.settings import Settings
 from tests.service.access.test_keys import known
 from tests.service.asking import RECORD, STRANGE, label, problem, score, stored

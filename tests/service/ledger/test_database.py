@@ -15,7 +15,7 @@ from nearnorm.service.ledger import migrations, usable_from
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger, metadata
 from nearnorm.service.ledger.migrate import _upgrade, migrate, revision
-from nearnorm.service.retraining.requests import unread
+from nearnorm.service.retraining.jobs.requests import unread
 
 
 def made(connection: sa.Connection) -> set[tuple[object, ...]]:

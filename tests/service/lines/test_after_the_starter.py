@@ -16,7 +16,7 @@ from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.ledger.tables import jobs, lines
 from nearnorm.service.ledger.tables.lines import Line, LineData
-from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.jobs import requests
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, label, score, stored
 from tests.service.events.test_candidates import at_revision

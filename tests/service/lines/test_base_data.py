@@ -11,10 +11,10 @@ from nearnorm.models.store.folder import ModelStore
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs, lines
 from nearnorm.service.ledger.tables.lines import Line, LineData
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.snapshot_files import write_snapshot
+from nearnorm.service.retraining.attempts.snapshot_files import write_snapshot
+from nearnorm.service.retraining.attempts.workplace import LEASE
+from nearnorm.service.retraining.jobs import requests
 from nearnorm.service.retraining.worker import Worker
-from nearnorm.service.retraining.workplace import LEASE
 from nearnorm.service.settings import Settings
 from tests.service.working import RULE, with_settings
 

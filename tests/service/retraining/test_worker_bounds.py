@@ -8,13 +8,13 @@ import pytest
 
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.tables import jobs
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import DRIFT, Rule
+from nearnorm.service.retraining.attempts.workplace import LEASE
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import DRIFT, Rule
 from nearnorm.service.retraining.worker import Worker
-from nearnorm.service.retraining.workplace import LEASE
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
-from tests.service.retraining.test_failures import trains_by
+from tests.service.retraining.attempts.test_failures import trains_by
 from tests.service.running import home_with
 from tests.service.working import RULE, opened, read, worked
 

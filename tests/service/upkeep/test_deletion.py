@@ -17,8 +17,8 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import jobs, swaps
 from nearnorm.service.ledger.tables.swaps import Swap
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.settings import Settings
 from nearnorm.service.upkeep.deletion import delete_version
 from tests.service.asking import STRANGE, label, problem, score, stored

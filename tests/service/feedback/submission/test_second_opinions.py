@@ -17,7 +17,7 @@ from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail, snapshot
 from nearnorm.service.ledger.tables.feedback import labels, second_opinions
 from nearnorm.service.ledger.tables.feedback.analysts import tallies
-from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.jobs import requests
 from tests.service.asking import RECORD, STRANGE, label, score, stored
 
 BELOW = 95.0

@@ -16,7 +16,7 @@ from nearnorm.service.app import create_app
 from nearnorm.service.interfaces.kafka.options import StreamOptions
 from nearnorm.service.interfaces.kafka.replay import ReplayTopics, replay_topic
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.retraining.replay import ReplayedRows, report
+from nearnorm.service.retraining.rescoring.replay import ReplayedRows, report
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, STRANGE, label, score, stored
 from tests.service.bundles import make_bundle

@@ -21,9 +21,14 @@ from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdic
 from nearnorm.service.ledger.tables.feedback.second_opinions import is_waiting
 from nearnorm.service.ledger.tables.swaps import Swap
 from nearnorm.service.logs import log
-from nearnorm.service.retraining.rescore import Rescorer
-from nearnorm.service.retraining.shadow import CHUNK, LAG, Shadow
-from nearnorm.service.retraining.swap_loss import Judged, is_one_labellers_word, loss, too_many_alerts
+from nearnorm.service.retraining.rescoring.rescore import Rescorer
+from nearnorm.service.retraining.rescoring.shadow import CHUNK, LAG, Shadow
+from nearnorm.service.retraining.rescoring.swap_loss import (
+    Judged,
+    is_one_labellers_word,
+    loss,
+    too_many_alerts,
+)
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies
 

@@ -11,7 +11,7 @@ from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.ledger.tables import lines, snapshot
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.ledger.tables.lines import LineData
-from nearnorm.service.retraining.workplace import Workplace
+from nearnorm.service.retraining.attempts.workplace import Workplace
 
 
 def write_snapshot(place: Workplace, job: Job, folder: Path) -> None:

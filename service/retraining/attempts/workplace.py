@@ -11,9 +11,9 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import Job
-from nearnorm.service.retraining import turns
-from nearnorm.service.retraining.requests import RELEASE
-from nearnorm.service.retraining.training_process import Cancelled
+from nearnorm.service.retraining.attempts.training_process import Cancelled
+from nearnorm.service.retraining.jobs import turns
+from nearnorm.service.retraining.jobs.requests import RELEASE
 from nearnorm.service.settings import Settings
 
 POLL = 0.5  # seconds between looks at the ledger: how soon a job starts and a cancellation is seen

@@ -13,7 +13,7 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import LedgerUnavailable, TooManyConnections
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
-from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.jobs import requests
 
 WATCHING = "watching jobs"
 WATCH_SECONDS = 0.5

@@ -15,7 +15,7 @@ from nearnorm.service.ids import first_id_at, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import Event, events, fetch
 from nearnorm.service.ledger.tables.job_flips import MOST_FLIPS, EventComparison, Flip
-from nearnorm.service.retraining.rescore import Rescored, Rescorer
+from nearnorm.service.retraining.rescoring.rescore import Rescored, Rescorer
 from nearnorm.service.verdict import policies
 
 CHUNK = 500  # events between two looks at the job: some tenths of a second

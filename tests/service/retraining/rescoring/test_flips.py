@@ -11,7 +11,7 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import job_flips
 from nearnorm.service.ledger.tables.job_flips import EventComparison
-from nearnorm.service.retraining import flips
+from nearnorm.service.retraining.rescoring import flips
 from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.service.asking import problem

@@ -19,9 +19,9 @@ from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import audit_trail, jobs, swaps
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.swaps import Swap
-from nearnorm.service.retraining.rescore import Rescorer
-from nearnorm.service.retraining.swap_loss import FEWEST
-from nearnorm.service.retraining.swap_watch import SwapWatch
+from nearnorm.service.retraining.rescoring.rescore import Rescorer
+from nearnorm.service.retraining.rescoring.swap_loss import FEWEST
+from nearnorm.service.retraining.rescoring.swap_watch import SwapWatch
 from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
@@ -201,7 +201,7 @@ def test_what_the_version_has_learnt_from_tells_nothing_about_it(
 def test_alerts_and_ranks_on_the_same_traffic_are_compared_and_the_watch_ends(
     worker: Worker, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nearnorm.service.retraining import shadow, swap_watch
+    from nearnorm.service.retraining.rescoring import shadow, swap_watch
 
     with serving(create_app(settings)) as client:
         send(client)

@@ -17,7 +17,8 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import Job
-from nearnorm.service.retraining import requests, training_process
+from nearnorm.service.retraining.attempts import training_process
+from nearnorm.service.retraining.jobs import requests
 from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
@@ -29,7 +30,7 @@ SAYS = 'echo \'{"stage": "fit", "progress": 0.5}\'; '
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearnorm.service.retraining.attempt.POLL", 0.1)
+    monkeypatch.setattr("nearnorm.service.retraining.attempts.attempt.POLL", 0.1)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from nearnorm.service.batch.score_file import write_table
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import events, fetch
 from nearnorm.service.ledger.tables.feedback import labels
-from nearnorm.service.retraining.rescore import Rescorer
+from nearnorm.service.retraining.rescoring.rescore import Rescorer
 from nearnorm.service.settings import Settings
 from nearnorm.service.verdict import policies
 

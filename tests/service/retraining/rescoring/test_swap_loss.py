@@ -1,6 +1,6 @@
 """A loss after a swap is clear or there is none, and no labeller decides alone where several label."""
 
-from nearnorm.service.retraining.swap_loss import (
+from nearnorm.service.retraining.rescoring.swap_loss import (
     FEWEST,
     FEWEST_ALERTS,
     Judged,

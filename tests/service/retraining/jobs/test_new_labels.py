@@ -8,8 +8,8 @@ import pytest
 from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import jobs
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import Rule
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, STRANGE, label, stored
 

@@ -12,10 +12,10 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import jobs, lines
 from nearnorm.service.ledger.tables.jobs import Job
-from nearnorm.service.retraining import turns
-from nearnorm.service.retraining.requests import RELEASE
+from nearnorm.service.retraining.jobs import turns
+from nearnorm.service.retraining.jobs.requests import RELEASE
 from nearnorm.service.settings import load_settings
-from tests.service.retraining.test_jobs import LEASE, asked, end, take
+from tests.service.retraining.jobs.test_jobs import LEASE, asked, end, take
 
 HERE, ELSEWHERE = turns.name_of("host", "/a", 1, "x"), turns.name_of("host", "/b", 2, "y")
 

@@ -15,7 +15,7 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import second_opinions
 from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdicts
 from nearnorm.service.ledger.tables.jobs import ENDED, Job
-from nearnorm.service.retraining.turns import GREETED
+from nearnorm.service.retraining.jobs.turns import GREETED
 from nearnorm.service.settings import Settings
 
 RELEASE = installed("nearnorm")

@@ -19,9 +19,9 @@ from nearnorm.service.ledger.seen_lines import EVERY_LINE
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import Job
-from nearnorm.service.retraining import requests
+from nearnorm.service.retraining.attempts.workplace import LEASE
+from nearnorm.service.retraining.jobs import requests
 from nearnorm.service.retraining.worker import MOST_ATTEMPTS, Worker
-from nearnorm.service.retraining.workplace import LEASE
 from nearnorm.service.settings import Settings
 from tests.service.running import home_with
 from tests.service.waiting import until

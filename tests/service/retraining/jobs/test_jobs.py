@@ -10,9 +10,9 @@ from nearnorm.service.ids import now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import Job
-from nearnorm.service.retraining import requests
-from nearnorm.service.retraining.requests import RELEASE, Rule
-from nearnorm.service.retraining.turns import GREETED, next_job
+from nearnorm.service.retraining.jobs import requests
+from nearnorm.service.retraining.jobs.requests import RELEASE, Rule
+from nearnorm.service.retraining.jobs.turns import GREETED, next_job
 from nearnorm.service.settings import Settings
 
 RULE = Rule(after=3, pause=0)
@@ -256,7 +256,7 @@ def test_jobs_are_paged_newest_first(client: httpx.Client) -> None:
 def test_events_of_a_job_that_stands_still_say_that_the_stream_lives(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearnorm.service.retraining.job_watch.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("nearnorm.service.retraining.jobs.job_watch.WATCH_SECONDS", 0.01)
     monkeypatch.setattr("nearnorm.service.api.jobs.SILENT_SECONDS", 0.05)
     job_id = client.post("/jobs").json()["job_id"]
     with client.stream("GET", f"/jobs/{job_id}/events") as stream:

@@ -9,8 +9,8 @@ from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.feedback import labels
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log
-from nearnorm.service.retraining.left_out import keep_left_out
-from nearnorm.service.retraining.workplace import Lost, Workplace
+from nearnorm.service.retraining.attempts.left_out import keep_left_out
+from nearnorm.service.retraining.attempts.workplace import Lost, Workplace
 
 
 def actor_of(job: Job) -> str:

@@ -11,9 +11,9 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import TooManyConnections
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
-from nearnorm.service.retraining import job_watch, requests
-from nearnorm.service.retraining.job_watch import JobWatch
-from nearnorm.service.retraining.requests import Rule
+from nearnorm.service.retraining.jobs import job_watch, requests
+from nearnorm.service.retraining.jobs.job_watch import JobWatch
+from nearnorm.service.retraining.jobs.requests import Rule
 
 T = TypeVar("T")
 

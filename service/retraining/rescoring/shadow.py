@@ -19,7 +19,7 @@ from nearnorm.service.inference.engine import Engine
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events.events import Event, events, fetch
 from nearnorm.service.records.encoded import Rows
-from nearnorm.service.retraining.rescore import Rescorer
+from nearnorm.service.retraining.rescoring.rescore import Rescorer
 from nearnorm.service.verdict import policies
 
 CHUNK = 500  # events a look: some tenths of a second, so that a cancellation is seen soon

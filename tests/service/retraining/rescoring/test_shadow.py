@@ -14,9 +14,9 @@ from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.service.app import create_app
 from nearnorm.service.ids import first_id_at
 from nearnorm.service.ledger.tables.events.events import events, fetch
-from nearnorm.service.retraining import shadow
-from nearnorm.service.retraining.rescore import Rescorer
-from nearnorm.service.retraining.shadow import rank_correlation, spoken
+from nearnorm.service.retraining.rescoring import shadow
+from nearnorm.service.retraining.rescoring.rescore import Rescorer
+from nearnorm.service.retraining.rescoring.shadow import rank_correlation, spoken
 from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle

@@ -20,10 +20,10 @@ from nearnorm.service.ledger.tables.feedback import reference_rows
 from nearnorm.service.ledger.tables.job_flips import EventComparison
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log
-from nearnorm.service.retraining.endings import actor_of, end, succeed
-from nearnorm.service.retraining.snapshot_files import write_snapshot
-from nearnorm.service.retraining.training_process import Ended, TrainingProcess
-from nearnorm.service.retraining.workplace import POLL, Workplace
+from nearnorm.service.retraining.attempts.endings import actor_of, end, succeed
+from nearnorm.service.retraining.attempts.snapshot_files import write_snapshot
+from nearnorm.service.retraining.attempts.training_process import Ended, TrainingProcess
+from nearnorm.service.retraining.attempts.workplace import POLL, Workplace
 
 REPORT_SHADOW = 5.0  # seconds between reports of a shadow period: each is an event to whoever watches
 
@@ -54,7 +54,7 @@ class JobAttempt:
             end(self._place, self.job, "refused", reasons, result)
             return
         if self._place.settings.shadow_seconds:
-            from nearnorm.service.retraining.shadow import spoken
+            from nearnorm.service.retraining.rescoring.shadow import spoken
 
             report = self._shadow(result.figures)
             result = replace(result, figures={**result.figures, "shadow": report})
@@ -96,7 +96,8 @@ class JobAttempt:
 
     def _find_flips(self) -> None:
         """Keep what the challenger would say otherwise of recent events: whoever decides can look at them."""
-        from nearnorm.service.retraining import flips  # onnxruntime, which a worker that waits can do without
+        # here, as it brings onnxruntime, which a worker that waits can do without
+        from nearnorm.service.retraining.rescoring import flips
 
         found = EventComparison(now_ms() - flips.PERIOD_MS)
         try:
@@ -116,7 +117,8 @@ class JobAttempt:
 
         The ledger keeps when it began: who takes the job up after us goes on.
         """
-        from nearnorm.service.retraining.shadow import Shadow  # onnxruntime: 50 MB, and off by default
+        # here, as it brings onnxruntime: 50 MB, and off by default
+        from nearnorm.service.retraining.rescoring.shadow import Shadow
 
         now = self._renew(stage="shadow")
         assert now.champion is not None  # noqa: S101 - the snapshot told it
