@@ -112,6 +112,12 @@ def _read(
             f"{file.name} is read with separator {dialect.separator!r}, decimal sign {dialect.decimal!r}, "
             f"encoding {encoding}: if that is wrong, give --csv-separator, --csv-decimal, --csv-encoding"
         )
+    for name, text in dialect.doubtful.items():
+        if name not in as_text:
+            warn(
+                f"column {name!r} is read with a decimal point: {text!r} as {float(text):.15g}; if "
+                "points group thousands, give --csv-decimal ,"
+            )
     plain_table = pa.table([plain(c) for c in table.columns], names=names)
     others = [sign for sign in SIGNS if sign != dialect.decimal and given.decimal is None]
     return read_spelled_numbers(plain_table, [dialect.decimal, *others], as_text, warn)

@@ -3,11 +3,11 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nearnorm.models.data.files.format import FileFormat
-from nearnorm.models.data.files.spelled_numbers import decimal_sign, is_spelled_number
+from nearnorm.models.data.files.spelled_numbers import decimal_sign, is_spelled_number, may_be_grouped
 
 SEPARATORS = (",", ";", "\t", "|")
 """The earlier one where two fit alike."""
@@ -19,12 +19,14 @@ _SEP_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Dialect:
-    """`skip_rows` are before the header."""
+    """`skip_rows` are before the header; `doubtful` is a text by column, which is read with a decimal point
+    and may mean thousands."""
 
     separator: str
     quote: str
     decimal: str
     skip_rows: int
+    doubtful: Mapping[str, str]
 
 
 def find_dialect(sample: str, whole: bool, given: FileFormat) -> Dialect:
@@ -42,7 +44,11 @@ def find_dialect(sample: str, whole: bool, given: FileFormat) -> Dialect:
     header, *body = read[separator] or [[]]
     columns = list(zip(*(row for row in body if len(row) == len(header)), strict=True))
     decimal = given.decimal or decimal_sign(columns, separator)
-    return Dialect(separator, quote, decimal, skip)
+    doubtful: dict[str, str] = {}
+    if separator == ";" and decimal == "." and given.decimal is None:
+        texts = {name: [c for c in cells if c.strip()] for name, cells in zip(header, columns, strict=False)}
+        doubtful = {name: cells[0] for name, cells in texts.items() if may_be_grouped(cells, ".")}
+    return Dialect(separator, quote, decimal, skip, doubtful)
 
 
 def _quote(sample: str, separators: Sequence[str]) -> str:

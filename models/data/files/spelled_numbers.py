@@ -17,7 +17,8 @@ _SPACES = "\u0020\u00a0\u202f'\u2019"  # between thousands: also Switzerland's a
 _UNIT = r"[€$£¥₹₽₺₩%]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|RON|TRY|BRL|CAD|AUD|MXN|ZAR"
 
 
-_PLAIN = re.compile(r"^[+-]?\d+(\.\d+)?$")
+_PLAIN = {".": re.compile(r"^[+-]?\d+(\.\d+)?$"), ",": re.compile(r"^[+-]?\d+$")}
+"""By decimal sign, what any program reads as the same number."""
 
 
 def _grammar(decimal: str, group: str) -> re.Pattern[str]:
@@ -39,7 +40,8 @@ def is_spelled_number(text: str) -> bool:
 
 def decimal_sign(columns: Sequence[Sequence[str]], separator: str) -> str:
     """The decimal sign of a file from some of its cells: a comma where a column can only be read so and none
-    only by a point; 1,234 alone says little, and means a comma where the separator is none."""
+    only by a point; 1,234 alone says little, and means a comma where the separator is none. What groups
+    thousands is no decimal sign."""
     clear: set[str] = set()
     open_ = False
     for column in columns:
@@ -47,13 +49,33 @@ def decimal_sign(columns: Sequence[Sequence[str]], separator: str) -> str:
         if not any("," in text or "." in text for text in texts):
             continue
         fits = [sign for sign in SIGNS if all(map(_GRAMMARS[sign].fullmatch, texts))]
-        if len(fits) == 1 and any(fits[0] in text for text in texts):
+        if len(fits) > 1 and (grouped := [sign for sign in SIGNS if _is_grouped(texts, sign)]):
+            clear.update(set(SIGNS) - set(grouped))
+        elif len(fits) == 1 and (separator != "," or any(fits[0] in text for text in texts)):
             clear.add(fits[0])
         elif len(fits) > 1:
             open_ |= any("," in text for text in texts)
     if clear:
         return "," if clear == {","} else "."
     return "," if open_ and separator != "," else "."
+
+
+def may_be_grouped(texts: Collection[str], mark: str) -> bool:
+    """Whether three digits stand behind every mark, and before it what could be millions or thousands."""
+    pattern = rf"\s*[+-]?[1-9]\d{{0,2}}(?:\{mark}\d{{3}})+\s*"
+    return bool(texts) and all(re.fullmatch(pattern, text) for text in texts)
+
+
+def _is_grouped(texts: Collection[str], mark: str) -> bool:
+    """Whether a mark can only group thousands: beside 879, and nothing longer without one, 1.360 has a zero
+    that nobody writes behind a decimal sign who leaves it out of 879."""
+    with_one = [text for text in texts if mark in text]
+    return (
+        may_be_grouped(with_one, mark)
+        and any(text.rstrip().endswith("0") for text in with_one)
+        and 0 < len(with_one) < len(texts)
+        and all(re.fullmatch(r"\s*[+-]?\d{1,3}\s*", text) for text in set(texts) - set(with_one))
+    )
 
 
 def read_spelled_numbers(
@@ -73,7 +95,8 @@ def read_spelled_numbers(
         if found is None:
             continue
         table = table.set_column(i, name, _respelled(column, texts, found))
-        example = max((text for text in texts if text in found), key=lambda text: len(_PLAIN.sub("", text)))
+        spelled = [text for text in texts if text in found]
+        example = max(spelled, key=lambda text: len(_PLAIN[","].sub("", text)))
         warn(
             f"column {name!r} is read as numbers: {example!r} as {found[example]:.15g}; if these are names, "
             f'set kind = "categorical" in [schema.{name}]'
@@ -97,10 +120,14 @@ def _numbers(texts: Sequence[str], sign: str, usual: bool) -> dict[str, float] |
     booked = sum(1 for match in matches.values() if match["open"] or match["last"])
     if booked == len(matches) and not with_sign:  # (030) and 12- are something else
         return None
-    plain = not any(_PLAIN.sub("", text.strip()) for text in matches)
+    plain = not any(_PLAIN[sign].sub("", text.strip()) for text in matches)
     # groups by spaces alone, as many in every value, are telephone numbers and the like
     grouped = len(groups) > 1 or any(mark in ".," for group in groups for mark in group)
     if plain or len(units) > 1 or not (with_sign or booked or (usual and (units or grouped))):
+        return None
+    if not (with_sign or units or booked) and any(
+        text not in matches and is_spelled_number(text) for text in present
+    ):  # 12.5 beside 1.234: no groups of thousands after all
         return None
     return {text: _value(match) for text, match in matches.items()}
 

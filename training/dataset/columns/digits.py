@@ -19,6 +19,8 @@ LAST_WORDS = frozenset(
     ]
 )
 """What the names of codes end with."""
+IDENTIFIERS = frozenset(["id", "uid", "uuid", "guid", "oid", "pk", "key", "nr"])
+"""What the names of identifiers end with."""
 FEWEST_ROWS = 50
 FEWEST_VALUES = 3
 FEWEST_CARDS = 20
@@ -88,6 +90,10 @@ def why_code(name: str, digits: Digits) -> str:
     if distinct > FILLED * (ordered[-1] - ordered[0] + 1) or np.gcd.reduce(np.diff(ordered)) > 1:
         return ""
     return f"{distinct} values of {low} digits, far apart, which come again and again"
+
+
+def named_identifier(name: str) -> bool:
+    return _last_word(name) in IDENTIFIERS
 
 
 def _last_word(name: str) -> str:

@@ -20,8 +20,6 @@ from nearnorm.training.dataset.recipe import ColumnOverride
 
 FEWEST_ROWS_OF_A_CATEGORY = 2
 """A category seen once is left to the unknown bucket, which thereby learns what rarity looks like."""
-COVERED = 0.1
-"""Where the codes that are kept are a smaller share of the values, nearly all would be unknown."""
 EXAMPLES = 3
 BY_CONFIGURATION = "left out by the configuration"
 MOST_ALIKE = 3
@@ -158,6 +156,8 @@ def _find(
         keep=_is_kept(name, guessed.kind, override, before),
     )
     warnings = [guessed.warning] if guessed.warning else []
+    if name != name.strip() and feature.kind.scored:
+        warnings.append(f"column {name!r} has a space at an end of its name: records have to name it so")
     if feature.kind.scored:
         nullable = True if override.nullable is None else override.nullable
         feature = feature.model_copy(update={"nullable": nullable, "missing": marks})

@@ -56,7 +56,7 @@ def _words(finding: Finding) -> str:
 
 
 def _short(name: str) -> str:
-    name = _one_line(name)
+    name = _one_line(name) if name == name.strip() else repr(name)
     return name if len(name) <= WIDEST_NAME else name[: WIDEST_NAME - 1] + "…"
 
 

@@ -12,9 +12,11 @@ from nearnorm.models.data.toml_text import quoted, toml_text
 from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.columns.digits import (
     CARD_SHARE,
+    Digits,
     are_cards,
     digits_of_numbers,
     digits_of_texts,
+    named_identifier,
     why_code,
 )
 from nearnorm.training.dataset.columns.distinct import DistinctValues
@@ -40,6 +42,12 @@ LONG_NAME = 16
 """Digits from which on all of a column's whole numbers are no amounts."""
 FEW_NUMBERS = 20
 """Whole numbers of so few values could be categories as well."""
+MOMENTS = (1e9, 2.2e9)
+"""Epoch seconds from 2001 to 2039: under a name that says nothing of time, only a hint."""
+PERIOD = (
+    r"^\s*((19|20)\d\d[-/. ]?([Ww](0[1-9]|[1-4]\d|5[0-3])|[Qq][1-4])"  # 2026-W05, 2026Q1
+    r"|(19|20)\d\d[-/.](0[1-9]|1[0-2])|(0[1-9]|1[0-2])[-/.](19|20)\d\d)\s*$"  # 2026-01, 01/2026
+)
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 CLOCK = r"^\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?\s*$"  # 09:14:00
 DATE = (
@@ -111,7 +119,26 @@ def _of_numbers(found: DistinctValues) -> Guess:
     if integer and numbers.min() >= 10 ** (LONG_NAME - 1):
         return _long_name(found)
     few = digits is not None and len(numbers) <= FEW_NUMBERS
-    return Guess(Kind.NUMERIC, "numbers", (Kind.CODE,) if few else ())
+    warning = "" if digits is None or few else _of_amounts(found.name, digits)
+    return Guess(Kind.NUMERIC, "numbers", (Kind.CODE,) if few else (), warning=warning)
+
+
+def _of_amounts(name: str, digits: Digits) -> str:
+    """What whole numbers that are taken as amounts may be all the same."""
+    where = f"in [schema.{quoted(name)}]"
+    if named_identifier(name):
+        return (
+            f"column {name!r} is taken as an amount, though its name says that it is an identifier. If it is "
+            f'one, set kind = "id" {where}, or "code" where each comes again and again'
+        )
+    low, high = MOMENTS
+    for unit, form in ((1, TimeFormat.EPOCH_S), (1000, TimeFormat.EPOCH_MS)):
+        if low * unit <= digits.numbers.min() and digits.numbers.max() < high * unit:
+            return (
+                f"column {name!r} is taken as an amount, and its numbers could be times. If they are, set "
+                f'kind = "time" and format = "{form}" {where}'
+            )
+    return ""
 
 
 def _long_name(found: DistinctValues, marks: tuple[str, ...] = ()) -> Guess:
@@ -119,6 +146,11 @@ def _long_name(found: DistinctValues, marks: tuple[str, ...] = ()) -> Guess:
     if len(found.values) >= IDENTIFIER_SHARE * found.rows:
         return _left_out(found.name, f"an identifier: {why}", Kind.ID)
     return _code(found.name, why, marks)
+
+
+def _nearly_all_differ(found: DistinctValues) -> bool:
+    enough = found.rows >= FEWEST_ROWS_OF_AN_IDENTIFIER
+    return enough and len(found.values) >= IDENTIFIER_SHARE * found.rows
 
 
 def _is_counter(found: DistinctValues) -> bool:
@@ -162,11 +194,15 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
             return _of_times(found, formats, marks)
         if rest.share(_matches(rest.values, CLOCK)) < DATE_SHARE:
             return _left_out(found.name, "dates and times, not all of one form")
+    if rest.share(_matches(rest.values, PERIOD)) >= DATE_SHARE:
+        return _left_out(
+            found.name, f"periods of time such as {rest.texts[0].strip()}, which do not come again"
+        )
     if rest.share(np.array([is_written_card(text) for text in rest.texts])) >= CARD_SHARE:
         return _left_out(found.name, "card numbers")
     if rest.share(np.array([is_email(text) for text in rest.texts])) >= EMAIL_SHARE:
         return _left_out(found.name, "e-mail addresses", Kind.ID)
-    if len(rest.values) >= IDENTIFIER_SHARE * rest.rows and rest.rows >= FEWEST_ROWS_OF_AN_IDENTIFIER:
+    if _nearly_all_differ(rest):
         words = np.mean([len(text.split()) for text in rest.texts])
         if words >= WORDS_OF_A_TEXT:
             return _left_out(found.name, "free text: nearly every value is different")
@@ -192,6 +228,8 @@ def _of_written_numbers(found: DistinctValues, rest: DistinctValues, marks: tupl
     if digits is not None and are_cards(digits):
         return _left_out(found.name, "card numbers")
     why = "" if digits is None else why_code(found.name, digits)
+    if why and digits is not None and digits.leading_zeros and _nearly_all_differ(rest):
+        return _left_out(found.name, f"an identifier: {why}, nearly all different", Kind.ID)
     if why:
         return _code(found.name, why, marks)
     if all(len(text.strip()) >= LONG_NAME and text.strip().isdigit() for text in rest.texts):

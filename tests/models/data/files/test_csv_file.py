@@ -139,6 +139,40 @@ def test_numbers_are_read_as_bookkeepers_and_other_countries_write_them(
     assert any(f"{max(written, key=len)!r} as" in warning for warning in warnings)
 
 
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        (["1.360;3,5", "879;2,5", "2.088;1,25"], [1360.0, 879.0, 2088.0]),
+        (["1.360;a", "879;b", "2.088;c"], [1360.0, 879.0, 2088.0]),
+        (["1,360;a", "879;b", "2,088;c"], [1360.0, 879.0, 2088.0]),
+        (["1.234.567;a", "879;b", "2.088;c"], [1_234_567.0, 879.0, 2088.0]),
+        (["1.361;a", "879;b", "2.088;c"], [1.361, 879.0, 2.088]),
+        (["1.360;a", "0.879;b", "2;c"], [1.36, 0.879, 2.0]),
+        (["1.360;a", "1879;b", "2.088;c"], [1.36, 1879.0, 2.088]),
+        (["1.360;a"] + ["879;b"] * 300 + ["12.5;c"], [1.36, *[879.0] * 300, 12.5]),
+    ],
+)
+def test_points_that_group_thousands_are_no_decimal_points(
+    tmp_path: Path, written: list[str], numbers: list[float]
+) -> None:
+    table, warnings = read(tmp_path / "a.csv", ("a;b\n" + "\n".join(written) + "\n").encode())
+    assert [float(number) for number in table["a"].to_pylist()] == numbers
+    if max(numbers) > 1000 and "1879" not in str(written):
+        assert any("column 'a' is read as numbers" in warning for warning in warnings)
+
+
+def test_points_that_may_group_thousands_are_told_with_the_mend(tmp_path: Path) -> None:
+    content = b"a;b\n13.780;7\n2.088;8\n"
+    table, warnings = read(tmp_path / "a.csv", content)
+    assert table["a"].to_pylist() == [13.78, 2.088]
+    assert warnings[1] == (
+        "column 'a' is read with a decimal point: '13.780' as 13.78; if points "
+        "group thousands, give --csv-decimal ,"
+    )
+    assert read(tmp_path / "a.csv", content, decimal=",")[0]["a"].to_pylist() == [13_780.0, 2088.0]
+    assert len(read(tmp_path / "a.csv", content, decimal=".")[1]) == 1
+
+
 def test_words_for_nothing_beside_decimal_commas_do_not_hide_them(tmp_path: Path) -> None:
     table, warnings = read(tmp_path / "a.csv", b"a;b\n1.234,50;x\nNULL;y\n7,25;z\n")
     assert table["a"].to_pylist() == ["1234.5", "NULL", "7.25"]

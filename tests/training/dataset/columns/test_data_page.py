@@ -29,6 +29,8 @@ COLUMNS: dict[str, list[Any]] = {
     "`True, False, unknown`": ["True", "False", "unknown"],
     "`1, 2, 3` counting the rows": list(range(1, ROWS + 1)),
     "`u-1, u-2, u-3` nearly all different": [f"u-{i}" for i in range(ROWS)],
+    "`00000017, 00000018` nearly all different": [f"{17 + i * i:08}" for i in range(ROWS)],
+    "`2026-01`, `2026-W05`, `2026-Q1`, which do not come again": ["2026-01", "2026-W05", "2026-Q1"],
     "`mei@bank.example`": ["mei@bank.example", "ola@bank.example"],
     "`2026-01-31, 2026-02-01T10:00:00Z`": ["2026-01-31", "2026-02-01T10:00:00Z"],
     "`31.01.2026`, `31-Jan-26`, `Jan 31, 2026`, `09:14:00`": ["31.01.2026 10:00", "01.02.2026 11:00"],
@@ -60,6 +62,10 @@ COLUMNS["`4111111111111111` with the check digit of cards"] = [
 
 STAMPS = "`1769853600` under a name that ends in time, date, ts, at"
 COLUMNS[STAMPS] = [1_769_853_600 + 60 * i for i in range(60)]
+COLUMNS["`1769853600` under another"] = COLUMNS[STAMPS]
+KEYS = "`25464979, 78952666` under a name that ends in id, key, nr"
+COLUMNS[KEYS] = rng.integers(10**7, 10**8, 60).tolist()
+NAMES = {STAMPS: "seen at", KEYS: "customerId"}
 
 
 @pytest.mark.parametrize(("column", "kind", "warned"), LINES)
@@ -68,7 +74,7 @@ def test_a_column_becomes_what_the_page_says(column: str, kind: str, warned: str
     array = pa.array(values)
     if pa.types.is_string(array.type):
         array = array.dictionary_encode()
-    name = "seen at" if column == STAMPS else "column"
+    name = NAMES.get(column, "column")
     found = infer_schema(pa.table({"x": rng.normal(size=len(array)), name: array}), {})
     assert str(found.schema.features[1].kind) == kind
     assert bool(found.warnings) == (warned == "yes")

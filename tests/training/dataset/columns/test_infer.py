@@ -86,6 +86,22 @@ def test_every_column_that_is_left_out_is_named_in_a_warning() -> None:
     ]
 
 
+@pytest.mark.parametrize(("unit", "form"), [(1, "epoch s"), (1000, "epoch ms")])
+def test_amounts_that_could_be_times_are_told_with_the_mend(unit: int, form: str) -> None:
+    seconds = unit * rng.integers(1_700_000_000, 1_760_000_000, ROWS)
+    found = infer_schema(pa.table({"x": MEASURED, "seconds": seconds}), {})
+    assert found.schema.features[1].kind is Kind.NUMERIC
+    assert found.warnings == (
+        "column 'seconds' is taken as an amount, and its numbers could be times. If they are, set "
+        f'kind = "time" and format = "{form}" in [schema.seconds]',
+    )
+
+
+def test_a_name_with_a_space_at_its_end_is_told() -> None:
+    result = infer_schema(pa.table({"x": MEASURED, "x ": MEASURED}), {})
+    assert result.warnings == ("column 'x ' has a space at an end of its name: records have to name it so",)
+
+
 def test_ten_thousand_categories_are_cut_to_the_most_frequent_with_a_warning() -> None:
     frequent = [f"c{i % 150}" for i in range(6_000)]
     rare = [f"r{i // 2}" for i in range(20_000)]
@@ -215,7 +231,6 @@ def test_digits_that_are_names_are_proposed_as_codes_and_told(
         ("codeAndComment", rng.integers(0, 40, ROWS)),
         ("code_lines", rng.poisson(30, ROWS)),
         ("price", rng.choice([9, 49, 199, 1099], ROWS)),
-        ("seconds", rng.integers(1_700_000_000, 1_760_000_000, ROWS)),
     ],
 )
 def test_amounts_are_not_taken_for_codes(name: str, column: np.ndarray) -> None:
