@@ -138,7 +138,8 @@ def decide(evidence: GateEvidence, seed: int = 0) -> Decision:
 
 def depths(rank: np.ndarray, weight: np.ndarray) -> float:
     """The depth of anomalies with ranks [A]: the geometric mean of the share of traffic that lies above."""
-    return exp(float(np.average(np.log(np.maximum(1.0 - rank, FINEST)), weights=weight)))
+    times = np.maximum(1.0 - rank, FINEST) / FINEST  # FINEST itself, to the last digit, where all lie so high
+    return FINEST * exp(float(np.average(np.log(times), weights=weight)))
 
 
 def deeper(ranked: Ranked) -> tuple[float, float]:
@@ -177,8 +178,8 @@ def _depth(evidence: GateEvidence, seed: int) -> Decision:
         )
     which = "trusted anomalies" if ranked.trusted else "anomalies, each the word of one labeller alone,"
     text = (
-        f"{count} {which} {how}: {challenger:.2%} of traffic lies above a typical one, by the champion "
-        f"{champion:.2%}"
+        f"{count} {which} {how}: {_in_words(challenger)} of traffic lies above a typical one, by the "
+        f"champion {_in_words(champion)}"
     )
     accepted = more <= allowed
     if not accepted and must_gain:
@@ -201,9 +202,14 @@ def _depth(evidence: GateEvidence, seed: int) -> Decision:
                 "challenger": challenger,
                 "deeper": more,
                 "allowed": allowed,
+                "finest": FINEST,
             },
         },
     )
+
+
+def _in_words(depth: float) -> str:
+    return f"{depth:.2%}" if depth > FINEST else f"{FINEST:.0%} or less"
 
 
 def _creep(plain: Ranked | None) -> Decision:

@@ -28,7 +28,7 @@ SOON = 20_000
 EVIDENCE: dict[str, Any] = {
     "ranks": {"champion": [90.0, 99.0, 99.5], "challenger": [99.9, 99.0, 98.0]},
     "judged_by": "cross-fitting",
-    "depth": {"champion": 0.02, "challenger": 0.01, "deeper": -0.5, "allowed": 0.05},
+    "depth": {"champion": 0.02, "challenger": 0.01, "deeper": -0.5, "allowed": 0.05, "finest": 0.01},
     "recall_at_budget": {"champion": 0.33, "challenger": 0.67},
     "average_precision": {
         "champion": 0.5,
@@ -97,7 +97,7 @@ def test_what_the_gate_went_by_is_drawn_and_said(
     expect(shown.locator(".ranks .lower")).to_have_count(1)
     expect(shown.locator(".ranks .same")).to_have_count(1)
     expect(shown.get_by_role("img", name="1 higher in the new one, 1 lower, 1 the same")).to_be_visible()
-    expect(shown).to_contain_text("Above a typical one lies 1% of all traffic; by today's model 2%.")
+    expect(shown).to_contain_text("Above a typical one lies 1% or less of all traffic; by today's model 2%.")
     expect(shown.locator(".bars")).to_contain_text("1.1%")
     flips = desk.get(f"/jobs/{job.job_id}/flips", params={"limit": 100}).json()
     links = shown.locator("a[href*='event=']")

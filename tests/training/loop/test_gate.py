@@ -49,6 +49,18 @@ def test_an_equal_challenger_is_accepted() -> None:
     assert decision.measured
 
 
+def test_of_anomalies_above_the_highest_hundredth_it_is_not_said_how_much_lies_above() -> None:
+    truth = np.concatenate([np.ones(30, int), np.zeros(900, int)])
+    ranks = np.concatenate([np.full(30, 0.9998), np.linspace(0, 0.999, 900)])
+    both = Ranked(truth, np.ones(930), np.arange(930), ranks, ranks)
+    decision = decide(GateEvidence(both, (), QUIET, 0.01))
+    assert decision.accepted
+    assert decision.reasons[0] == (
+        "30 trusted anomalies by cross-fitting: 1% or less of traffic lies above a typical one, by the "
+        "champion 1% or less"
+    )
+
+
 def test_a_clearly_worse_challenger_is_refused_with_the_figures() -> None:
     decision = decide(evidence(0.6, 40))
     assert not decision.accepted
@@ -347,7 +359,7 @@ def test_the_figures_of_a_decision_are_these() -> None:
     ]
     depth = decision.figures.pop("depth")
     assert isinstance(depth, dict)
-    assert depth.keys() == {"champion", "challenger", "deeper", "allowed"}
+    assert depth.keys() == {"champion", "challenger", "deeper", "allowed", "finest"}
     assert depth["deeper"] == pytest.approx(depth["challenger"] / depth["champion"] - 1)
     assert decision.figures == {
         "judged_by": "cross-fitting",
