@@ -74,7 +74,7 @@ def create_app(settings: Settings, siblings: MultiprocessMetrics | None = None) 
 
     Its lifespan raises NearnormError when it must not start.
     """
-    replica = Replica(settings)
+    replica = Replica(settings, siblings.lines if siblings else None)
     metrics, services, registry = replica.metrics, replica.services, replica.registry
 
     @asynccontextmanager

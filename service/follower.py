@@ -176,7 +176,7 @@ class Follower:
                 self._policies.refresh(connection, self.ground(loaded[name]))
             problems = swaps.problems(connection)
             if self._figures and self._figures.due:
-                self._figures.refresh(connection, versions)
+                self._figures.refresh(connection)
         with self._marking:
             self._followed, self._clock = versions, now
         for name in behind:

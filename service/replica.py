@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from nearnorm.service.ledger.seen_lines import EVERY_LINE
+from nearnorm.service.metrics.busiest import BusiestLines
 from nearnorm.service.metrics.collectors import Figures
 from nearnorm.service.metrics.counters import Metrics
 from nearnorm.service.metrics.drift_collector import DriftCollector
@@ -19,9 +20,11 @@ from nearnorm.service.settings import Settings
 class Replica:
     """What scores, and what it shares with the doors before it."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises ConfigError for a setting that cannot be used."""
-        self.metrics = Metrics()
+    def __init__(self, settings: Settings, lines: BusiestLines | None = None) -> None:
+        """`lines` are told of by their names: other processes may share them.
+
+        Raises ConfigError for a setting that cannot be used."""
+        self.metrics = Metrics(lines)
         self.services = Services(settings)
         self.registry = Registry(
             settings.open_store(),

@@ -20,27 +20,27 @@ class BusiestLines:
     """Lines that were named first are shown, while there is room."""
 
     def __init__(self) -> None:
-        self._shown: set[str] = set()
+        self.shown: set[str] = set()
         self._rows: dict[str, int] = {}  # of each line, at the last look
         self._busy: dict[str, float] = {}
 
     def has(self, line: str) -> bool:
-        return line in self._shown
+        return line in self.shown
 
     def label(self, line: str) -> str:
         """What a line is called on /metrics."""
-        return line if line in self._shown else OTHER
+        return line if line in self.shown else OTHER
 
     def tells(self, label: str) -> bool:
         """Whether anything is called so now."""
-        return label == OTHER or label in self._shown
+        return label == OTHER or label in self.shown
 
     def admit(self, lines: Iterable[str]) -> None:
         """Show lines, as far as there is room."""
         for line in lines:
-            if len(self._shown) >= MOST_SHOWN:
+            if len(self.shown) >= MOST_SHOWN:
                 return
-            self._shown.add(line)
+            self.shown.add(line)
 
     def look(self, rows: Mapping[str, int], always: str) -> bool:
         """Take notice of how many `rows` each line has scored so far; whether other lines are shown now.
@@ -50,15 +50,15 @@ class BusiestLines:
             fresh = max(0, count - self._rows.get(line, 0))
             self._busy[line] = _FADES * self._busy.get(line, 0.0) + fresh
         self._rows = dict(rows)
-        self.admit(line for line in rows if line not in self._shown)
-        outside = sorted((line for line in rows if line not in self._shown), key=self._of, reverse=True)
-        inside = sorted(self._shown - {always}, key=self._of)
+        self.admit(line for line in rows if line not in self.shown)
+        outside = sorted((line for line in rows if line not in self.shown), key=self._of, reverse=True)
+        inside = sorted(self.shown - {always}, key=self._of)
         changed = False
         for newcomer, least in zip(outside, inside, strict=False):
             if self._of(newcomer) <= LEAD * self._of(least):
                 break
-            self._shown.remove(least)
-            self._shown.add(newcomer)
+            self.shown.remove(least)
+            self.shown.add(newcomer)
             changed = True
         return changed
 

@@ -106,10 +106,11 @@ class Figures(Collector):
     def due(self) -> bool:
         return time.monotonic() - self._read_at >= READ_EVERY
 
-    def refresh(self, connection: sa.Connection, versions: Mapping[str, str]) -> None:
-        """`versions` has the serving one of each model. Of those that are told of together, their jobs alone
-        are read: that is one query, and the rest several for each."""
-        shown = {model: version for model, version in versions.items() if self._lines.has(model)}
+    def refresh(self, connection: sa.Connection) -> None:
+        """Of models that are told of together, their jobs alone are read: that is one query, and the rest
+        several for each. They are read whether or not the model is in memory: of several processes each
+        holds others, and a job that one tells by its model's name is not among the others' for another."""
+        shown = {m: version for m, version in self._registry.versions().items() if self._lines.has(m)}
         self._labels = {model: read(connection, model, version) for model, version in shown.items()}
         self._jobs_of_others = jobs.counted(connection, but=shown)
         self._workers = len(jobs.alive(connection, now_ms() - GREETED))

@@ -66,8 +66,8 @@ class BucketCounts:
 class Metrics(Collector):
     """What the service counts. `registry` takes other collectors too; `lines` are told of by their names."""
 
-    def __init__(self) -> None:
-        self.lines = BusiestLines()
+    def __init__(self, lines: BusiestLines | None = None) -> None:
+        self.lines = lines or BusiestLines()
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)

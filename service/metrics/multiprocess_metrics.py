@@ -8,13 +8,17 @@ falls.
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from nearnorm.service.metrics.busiest import OTHER
+from nearnorm.service.metrics.shared_lines import SharedLines
 
 PATIENCE = 2.0  # seconds for a process to send its metrics
 _ADDED_GAUGES = {
@@ -33,6 +37,14 @@ _ADDED_GAUGES = {
 }
 _SHARED_COUNTERS = {"nearnorm_activations", "nearnorm_webhook_dropped"}  # of the store's log and the ledger,
 # which all of them read
+_WINDOW = "nearnorm_drift_window_rows"
+_OF_WINDOW = {
+    "nearnorm_feature_missing_ratio",
+    "nearnorm_feature_unknown_ratio",
+    "nearnorm_prototype_ratio",
+    "nearnorm_far_ratio",
+}
+_OF_LEDGER = {"nearnorm_alert_budget_ratio", "nearnorm_recall_ratio"}  # followed by each in its own time
 
 
 class Family(msgspec.Struct, array_like=True):
@@ -69,6 +81,7 @@ class MultiprocessMetrics:
     """Process `number` of those that share a folder."""
 
     def __init__(self, folder: Path, number: int) -> None:
+        self.lines = SharedLines(folder, number)
         self._folder = folder
         self._path = folder / f"{number}.socket"
         self._registry: CollectorRegistry
@@ -98,54 +111,88 @@ class MultiprocessMetrics:
             await writer.drain()
         writer.close()
 
-    def _own(self) -> tuple[int, bytes]:
-        return os.getpid(), _encode(families(self._registry))
+    def _own(self) -> "ProcessMetrics":
+        return ProcessMetrics(os.getpid(), frozenset(self.lines.shown), _encode(families(self._registry)))
 
-    def _merged(self, parts: Sequence[tuple[int, bytes]]) -> "Summed":
-        alive = {str(pid) for pid, _ in parts}
-        for pid, metrics in parts:
-            fresh = self._folder / f"{pid}.fresh"
-            fresh.write_bytes(metrics)
-            fresh.rename(self._folder / f"{pid}.last")
+    def _merged(self, parts: Sequence["ProcessMetrics"]) -> "Summed":
+        alive = {str(part.pid) for part in parts}
+        for part in parts:
+            fresh = self._folder / f"{part.pid}.fresh"
+            fresh.write_bytes(part.families)
+            fresh.rename(self._folder / f"{part.pid}.last")
         dead = [path for path in self._folder.glob("*.last") if path.stem not in alive]
         ended = [family for path in dead for family in _decode(path.read_bytes()) if family.counts]
-        return Summed([_decode(metrics) for _, metrics in parts], ended)
+        shown = [part.shown for part in parts if part.shown]  # who has read no log yet counts nothing of any
+        lines = frozenset.intersection(*shown) if shown else frozenset[str]()
+        return Summed([_decode(part.families) for part in parts], ended, lines)
 
 
-async def _ask(path: Path) -> tuple[int, bytes] | None:
+class ProcessMetrics(msgspec.Struct, array_like=True):
+    """What one process tells: the lines that it tells of by their names, and its families, encoded."""
+
+    pid: int
+    shown: frozenset[str]
+    families: bytes
+
+
+async def _ask(path: Path) -> ProcessMetrics | None:
     """What a process counted; None where it has just died, or hangs."""
     with contextlib.suppress(OSError, TimeoutError, msgspec.DecodeError):
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_unix_connection(path)
             whole = await reader.read(-1)
             writer.close()
-            return msgspec.msgpack.decode(whole, type=tuple[int, bytes])
+            return msgspec.msgpack.decode(whole, type=ProcessMetrics)
     return None
 
 
-class Summed(Collector):
-    """Counts are added, shares are averaged, and of what each sees for itself the largest stands."""
+class _Told(NamedTuple):
+    """A sample's value in one process, and the rows that it is about: ratios weigh by them."""
 
-    def __init__(self, alive: Iterable[Sequence[Family]], ended: Iterable[Family]) -> None:
+    value: float
+    rows: float
+
+
+class Summed(Collector):
+    """Counts are added, shares are averaged, and of what each sees for itself the largest stands.
+
+    Of `lines` each of those that live tells by their names: what one of them counted elsewhere would be
+    missing in the sum, which would fall.
+    """
+
+    def __init__(self, alive: Iterable[Sequence[Family]], ended: Iterable[Family], lines: Set[str]) -> None:
         self._families: dict[str, Family] = {}
-        self._samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]] = {}
-        for family in (*(family for families in alive for family in families), *ended):
-            self._families.setdefault(family.name, family)
-            samples = self._samples.setdefault(family.name, {})
-            for name, labels, value in family.samples:
-                samples.setdefault((name, tuple(labels.items())), []).append(value)
+        self._samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], list[_Told]]] = {}
+        for families in (*alive, list(ended)):
+            windows = {
+                labels["model"]: value
+                for family in families
+                if family.name == _WINDOW
+                for _, labels, value in family.samples
+            }
+            for family in families:
+                self._families.setdefault(family.name, family)
+                samples = self._samples.setdefault(family.name, {})
+                for name, labels, value in family.samples:
+                    line = labels.get("model", OTHER)
+                    if line == OTHER or line in lines:
+                        rows = windows.get(line, 0.0)
+                        samples.setdefault((name, tuple(labels.items())), []).append(_Told(value, rows))
 
     def collect(self) -> Iterator[Metric]:
         for name, family in self._families.items():
             metric = Metric(name, family.help, family.kind)
-            for (sample, labels), values in self._samples[name].items():
-                metric.add_sample(sample, dict(labels), _one(family, values))
+            for (sample, labels), told in self._samples[name].items():
+                metric.add_sample(sample, dict(labels), _one(family, told))
             yield metric
 
 
-def _one(family: Family, values: list[float]) -> float:
+def _one(family: Family, told: Sequence[_Told]) -> float:
+    values = [value for value, _ in told]
     if family.counts or family.name in _ADDED_GAUGES:
         return sum(values)
-    if family.name.endswith("_ratio"):
+    if family.name in _OF_LEDGER:
         return sum(values) / len(values)
+    if family.name in _OF_WINDOW and (rows := sum(rows for _, rows in told)):
+        return sum(value * rows for value, rows in told) / rows
     return max(values)

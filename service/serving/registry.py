@@ -174,14 +174,18 @@ class Registry:
         """Whoever serves, in memory or not."""
         return self._champions.by_line.keys() | self._models.keys()
 
+    def versions(self) -> dict[str, str]:
+        """The version of each line: the one in memory, else its champion. In any thread."""
+        champions = {name: entry.version for name, entry in self._champions.by_line.copy().items()}
+        return champions | {name: model.ref.version for name, model in self.loaded().items()}
+
     def serving(self) -> dict[str, str]:
         """The version that serves in each line, in memory or not; of what cannot be loaded none."""
-        cold = {
-            name: entry.version
-            for name, entry in self._champions.by_line.items()
-            if name not in self._failures
+        return {
+            name: version
+            for name, version in self.versions().items()
+            if name in self._models or name not in self._failures
         }
-        return cold | {name: model.ref.version for name, model in self._models.items()}
 
     def serves(self, name: str, lines: SeenLines) -> bool:
         """Whether there is a line of this name that the caller sees."""

@@ -19,6 +19,7 @@ from nearnorm.service.drift.monitor import STEP
 from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.ledger.tables import swaps
 from nearnorm.service.ledger.tables.swaps import Swap
+from nearnorm.service.metrics import collectors
 from nearnorm.service.serving.champions import failures as failures_module
 from nearnorm.service.serving.champions import swaps as swaps_module
 from nearnorm.service.serving.memory import load as load_module
@@ -213,6 +214,19 @@ def test_one_that_cannot_serve_is_told_at_once_though_nobody_asks_for_it(
     bad = make_bundle(tmp_path / "bad", golden_shift=0.1)
     store.activate(store.publish(bad.path), by="test", model=LINES[3])
     until(lambda: bool(client.get("/readyz").json()["problems"]))
+
+
+def test_a_job_of_a_line_that_is_not_in_memory_is_counted_by_its_name(
+    app: Application, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collectors, "READ_EVERY", 0.0)
+    client.post("/jobs", json={"model": LINES[0]}).raise_for_status()
+    for name in LINES[1:]:
+        scored(client, name)
+    assert LINES[0] not in in_memory(app)
+    app.state.services.follower.refresh()
+    assert value(client, "nearnorm_jobs", model=LINES[0], state="queued") == 1
+    assert 'nearnorm_jobs{model="(other)"' not in client.get("/metrics").text
 
 
 def test_labels_policy_and_drift_are_there_again_with_the_model(
