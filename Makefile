@@ -66,14 +66,14 @@ starter: setup ## train the starter model again, on the Shuttle sample
 bench: bench-training bench-serve ## training and scoring speed
 
 bench-training: setup ## seconds and memory of `nearnorm train`
-	@$(BIN)/python -m tests.benchmarks.bench_training command
-	@$(BIN)/python -m tests.benchmarks.bench_training scale
+	@$(BIN)/python -m tests.benchmarks.cost.bench_training command
+	@$(BIN)/python -m tests.benchmarks.cost.bench_training scale
 
 bench-lake: setup ## `nearnorm train` on more rows than memory holds (5 GB of disk)
-	@$(BIN)/python -m tests.benchmarks.bench_lake
+	@$(BIN)/python -m tests.benchmarks.cost.bench_lake
 
 bench-graph: setup ## processor time a row of the exported graph, beside the paper preset's
-	@$(BIN)/python -m tests.benchmarks.bench_graph
+	@$(BIN)/python -m tests.benchmarks.cost.bench_graph
 
 bench-serve: setup ## /score against its yardsticks and peers, ten minutes (needs wrk: apt-get install wrk)
 	@$(BIN)/python -m tests.load.bench_serve
@@ -97,70 +97,70 @@ bench-limits: setup ## whether other threads or batch limits serve this machine 
 	@$(BIN)/python -m tests.load.bench_limits
 
 bench-quality: setup ## average precision from few labels, beside the peers (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_quality --plot docs/images/detection-sets.png
+	@$(BIN)/python -m tests.benchmarks.detection.bench_quality --plot docs/images/detection-sets.png
 
 bench-normals: setup ## what confirmed normals are worth, beside peers with the same ones (needs BENCH_DATA; pip install catboost)
-	@$(BIN)/python -m tests.benchmarks.bench_normals --parts data,data2
+	@$(BIN)/python -m tests.benchmarks.detection.bench_normals --parts data,data2
 
 bench-paper: setup ## the published method on its authors' protocol, and what its claims are worth (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_paper --plots docs/images
+	@$(BIN)/python -m tests.benchmarks.detection.bench_paper --plots docs/images
 
 bench-robustness: setup ## contamination, label noise, unseen kinds, calibration, shuffled evidence (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_robustness --plots docs/images
+	@$(BIN)/python -m tests.benchmarks.detection.bench_robustness --plots docs/images
 
 bench-verdict: setup ## whether reasons are true, and what nobody has seen alerts (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_verdict
+	@$(BIN)/python -m tests.benchmarks.verdict.bench_verdict
 
 bench-novelty: setup ## what the rule of novelty does to rows that come later (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_novelty
+	@$(BIN)/python -m tests.benchmarks.verdict.bench_novelty
 
 bench-scale: setup ## rows a second of each way by turns: one process, Ray, Spark (needs java), streamers
-	@$(BIN)/python -m tests.benchmarks.bench_scale
+	@$(BIN)/python -m tests.benchmarks.cost.bench_scale
 
 bench-ledger: setup ## what remembering costs, and answers over a full ledger (needs wrk)
-	@$(BIN)/python -m tests.benchmarks.bench_ledger overhead
-	@$(BIN)/python -m tests.benchmarks.bench_ledger volume --database sqlite --database postgresql
+	@$(BIN)/python -m tests.benchmarks.cost.bench_ledger overhead
+	@$(BIN)/python -m tests.benchmarks.cost.bench_ledger volume --database sqlite --database postgresql
 
 bench-writes: setup ## events a second that one, two and four replicas write into one ledger
-	@$(BIN)/python -m tests.benchmarks.bench_writes
+	@$(BIN)/python -m tests.benchmarks.cost.bench_writes
 
 bench-drift: setup ## how soon a shift is told, how seldom falsely, and what watching costs (needs wrk)
-	@$(BIN)/python -m tests.benchmarks.bench_drift
+	@$(BIN)/python -m tests.benchmarks.verdict.bench_drift
 
 bench-loop: setup ## a simulated analyst against other learners, over HTTP (needs BENCH_DATA; pip install catboost)
-	@$(BIN)/python -m tests.benchmarks.bench_loop --plot docs/images/analyst.png
+	@$(BIN)/python -m tests.benchmarks.loop.bench_loop --plot docs/images/analyst.png
 
 bench-retraining: setup ## from the twentieth label to the better model serving, for 10,000 rows
-	@$(BIN)/python -m tests.benchmarks.bench_retraining
+	@$(BIN)/python -m tests.benchmarks.loop.bench_retraining
 
 bench-pages: setup ## how fast the pages are over a full ledger, and what they cost /score (needs wrk and chromium)
-	@$(BIN)/python -m tests.benchmarks.bench_pages volume
-	@$(BIN)/python -m tests.benchmarks.bench_pages beside
-	@$(BIN)/python -m tests.benchmarks.bench_pages memory
+	@$(BIN)/python -m tests.benchmarks.cost.bench_pages volume
+	@$(BIN)/python -m tests.benchmarks.cost.bench_pages beside
+	@$(BIN)/python -m tests.benchmarks.cost.bench_pages memory
 
 bench-review: setup ## what verdicts on the reference are worth (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_review
+	@$(BIN)/python -m tests.benchmarks.verdict.bench_review
 
 bench-report: setup ## whether a report's figures from ten labels are true (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_report
+	@$(BIN)/python -m tests.benchmarks.verdict.bench_report
 
 bench-budget: setup ## whether "40 a day" is kept: three simulated weeks, ten seeds
-	@$(BIN)/python -m tests.benchmarks.bench_budget
+	@$(BIN)/python -m tests.benchmarks.verdict.bench_budget
 
 bench-recall: setup ## whether the interval of estimated recall holds the truth
-	@$(BIN)/python -m tests.benchmarks.bench_recall
+	@$(BIN)/python -m tests.benchmarks.verdict.bench_recall
 
 bench-queue: setup ## which mix of the queue finds most (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_queue
+	@$(BIN)/python -m tests.benchmarks.loop.bench_queue
 
 bench-groups: setup ## how many records of a group should teach (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_groups
+	@$(BIN)/python -m tests.benchmarks.loop.bench_groups
 
 bench-gate: setup ## whom the gate lets through, truthful and poisoned (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_gate --plot docs/images/gate.png
+	@$(BIN)/python -m tests.benchmarks.loop.bench_gate --plot docs/images/gate.png
 
 bench-poisoner: setup ## a poisoner with a key beside an analyst, for ten rounds (needs BENCH_DATA)
-	@$(BIN)/python -m tests.benchmarks.bench_poisoner
+	@$(BIN)/python -m tests.benchmarks.loop.bench_poisoner
 
 bench-stream: setup ## the streamer beside a bare loop of Kafka's client, and beside /score, by turns (needs wrk)
 	@$(BIN)/python -m tests.load.bench_stream
@@ -170,12 +170,12 @@ bench-many: setup ## a thousand models in one process: memory, cold answers, and
 	@$(BIN)/python -m tests.load.lanes
 
 bench-aggregates: setup ## what counts over windows are worth where fraud is velocity, and what they cost
-	@$(BIN)/python -m tests.benchmarks.bench_aggregates worth
-	@$(BIN)/python -m tests.benchmarks.bench_aggregates cost
-	@$(BIN)/python -m tests.benchmarks.bench_aggregates stream
+	@$(BIN)/python -m tests.benchmarks.cost.bench_aggregates worth
+	@$(BIN)/python -m tests.benchmarks.cost.bench_aggregates cost
+	@$(BIN)/python -m tests.benchmarks.cost.bench_aggregates stream
 
 bench-swaps: setup ## swap models under load, and count what fails
-	@$(BIN)/python -m tests.benchmarks.bench_swaps
+	@$(BIN)/python -m tests.benchmarks.cost.bench_swaps
 
 chaos: setup ## kill the service, its worker and its training 200 times each way: about an hour
 	@$(BIN)/python -m tests.chaos.kills

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nearnorm.service.feedback.figures.recall import FEWEST, MOST, Cells, Recall, estimate
-from tests.benchmarks.bench_recall import How, repetition
+from tests.benchmarks.verdict.bench_recall import How, repetition
 
 Row = tuple[bool, float, int, int, int, int, int]
 """Events alike: alert, percentile, kept, judged, anomalous, drawn, anomalous of the drawn."""

@@ -1,0 +1,89 @@
+"""What training on more than memory costs: `nearnorm train` on Parquet of 1, 3 and 10 million rows.
+
+    python -m tests.benchmarks.cost.bench_lake                      # 5 GB under --folder, removed afterwards
+    python -m tests.benchmarks.cost.bench_lake --rows 100000000     # 35 GB
+
+Prints a table: gigabytes of Parquet, seconds of reading and of the whole command, the processor's seconds of
+the command (which a busy machine stretches less), and the most memory it held; then what each further million
+rows takes, and what 100 million would by that.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.benchmarks.cost.bench_training import Cost, train
+
+ROWS_OF_A_FILE = 500_000
+MILLION = 1_000_000
+FAR = 100
+HEADER = f"{'rows':>12} {'GB':>6} {'read s':>7} {'command s':>9} {'CPU s':>6} {'MiB':>6} {'kept':>10}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, nargs="+", default=[MILLION, 3 * MILLION, 10 * MILLION])
+    parser.add_argument("--folder", type=Path, help="where the data is made; else the system's for such")
+    given = parser.parse_args()
+    print(HEADER)
+    costs = []
+    for rows in given.rows:
+        with tempfile.TemporaryDirectory(dir=given.folder) as name:
+            lake = Path(name) / "lake"
+            make_lake(lake, rows)
+            cost = train(lake, Path(name))
+            report = json.loads((Path(name) / "bundle" / "report.json").read_bytes())
+            size = sum(file.stat().st_size for file in lake.iterdir()) / 1e9
+        costs.append((rows, cost, report["seconds"]["read"]))
+        print(
+            f"{rows:>12,} {size:>6.2f} {report['seconds']['read']:>7.1f} {cost.command_seconds:>9.1f} "
+            f"{cost.cpu_seconds:>6.1f} {cost.mebibytes:>6.0f} {report['rows']['rows']:>10,}",
+            flush=True,
+        )
+    if len(costs) > 1:
+        print_slope(*costs[-2:])
+
+
+def print_slope(less: tuple[int, Cost, float], more: tuple[int, Cost, float]) -> None:
+    """By the last two sizes, of both of which rows are drawn."""
+    millions = (more[0] - less[0]) / MILLION
+    cpu = (more[1].cpu_seconds - less[1].cpu_seconds) / millions
+    read = (more[2] - less[2]) / millions
+    left = FAR - more[0] / MILLION
+    print(
+        f"each further million rows: {cpu:.2f} CPU s, {read:.1f} s of reading; {FAR} million by that: "
+        f"{more[1].cpu_seconds + left * cpu:.0f} CPU s, {more[2] + left * read:.0f} s of reading"
+    )
+
+
+def make_lake(folder: Path, rows: int) -> None:
+    """36 numbers, of which every sixth has 5% missing, 3 categories and a key, in four normal groups; 1%
+    anomalies, ten of them labelled."""
+    folder.mkdir()
+    for start in range(0, rows, ROWS_OF_A_FILE):
+        rng, count = np.random.default_rng(start), min(ROWS_OF_A_FILE, rows - start)
+        group = rng.integers(4, size=count)
+        anomalous = rng.random(count) < 0.01
+        columns: dict[str, object] = {}
+        for i in range(36):
+            values = rng.normal(size=count) + group * (i % 3) + 5.0 * (anomalous & (i < 5))
+            columns[f"x{i}"] = pa.array(values, mask=(rng.random(count) < 0.05) if i % 6 == 0 else None)
+        for i in range(3):
+            columns[f"s{i}"] = rng.choice([f"c{k}" for k in range(5 * (i + 1))], count)
+        columns["payment"] = [f"p-{start + row:010d}" for row in range(count)]
+        known = anomalous & (np.cumsum(anomalous) <= 10) & (start == 0)
+        columns["label"] = pa.array(np.ones(count), pa.int8(), mask=~known)
+        pq.write_table(
+            pa.table(columns), folder / f"part-{start // ROWS_OF_A_FILE:05}.parquet", row_group_size=100_000
+        )
+
+
+if __name__ == "__main__":
+    main()
