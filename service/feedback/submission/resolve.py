@@ -13,6 +13,7 @@ from nearnorm.service.access.analyst_name import whose
 from nearnorm.service.errors import TYPE_PREFIX, misfit
 from nearnorm.service.events.log import EventLog
 from nearnorm.service.feedback import review
+from nearnorm.service.feedback.review import FoundEvent
 from nearnorm.service.feedback.submission.record_ids import MOST_CHOICES, NamedEvent, by_id, choices, others
 from nearnorm.service.feedback.submission.request import Item, Submission
 from nearnorm.service.ids import new_id, now_ms
@@ -93,7 +94,8 @@ class Resolver:
             record = self._encoder.record(encoded, 0)
             label = replace(blank, digest=record_digest(record), record=record, named_by="record")
             return Bound(label, read=encoded)
-        event = self._event(item)
+        found = self._event(item)
+        event = found.event
         label = replace(
             blank,
             digest=event.digest,
@@ -101,13 +103,17 @@ class Resolver:
             event_id=event.event_id,
             record_id=event.record_id,
             named_by="record_id" if item.event_id is UNSET else "event_id",
-            score_before=event.score,
-            percentile_before=event.percentile,
-            anomaly_before=event.anomaly,
         )
+        if found.source == "event":  # no other was scored; the next job tells how these ranked before it
+            label = replace(
+                label,
+                score_before=event.score,
+                percentile_before=event.percentile,
+                anomaly_before=event.anomaly,
+            )
         return Bound(label, event=event)
 
-    def _event(self, item: Item) -> Event:
+    def _event(self, item: Item) -> FoundEvent:
         if item.event_id is not UNSET:
             found = review.find(
                 self._connection, self._log, self._sent.model, item.event_id, self._sent.versions
@@ -122,8 +128,8 @@ class Resolver:
                     f"the event is of model {found.event.model!r}: name it as `model`",
                     "event_id",
                 )
-            return found.event
-        return self._newest_of(str(item.record_id))
+            return found
+        return FoundEvent(self._newest_of(str(item.record_id)), "event")
 
     def _newest_of(self, id_: str) -> Event:
         model = self._sent.model

@@ -86,7 +86,8 @@ def weigh(
 
 def _contradicts(one: Bound, opinion: Opinion, below: float) -> bool:
     """The version that serves, and the one that scored the event."""
-    percentiles = [opinion.percentile, *([one.event.percentile] if one.event else [])]
+    then = one.label.percentile_before
+    percentiles = [opinion.percentile, *([] if then is None else [then])]
     if one.label.label == "anomaly":
         return max(percentiles) < below
     return min(percentiles) >= NORMAL_FROM

@@ -10,8 +10,15 @@ import pytest
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.bundle.review import read_review
 from nearnorm.service.app import create_app
+from nearnorm.service.events.log import EventLog
+from nearnorm.service.feedback.submission.request import Submission
+from nearnorm.service.feedback.submission.resolve import Resolver
+from nearnorm.service.feedback.submission.second_opinion import NORMAL_FROM, Opinion, weigh
+from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger
-from nearnorm.service.ledger.tables.feedback import reference_rows
+from nearnorm.service.ledger.tables.events.retention import Amount
+from nearnorm.service.ledger.tables.feedback import labels, reference_rows, second_opinions
+from nearnorm.service.records.encoder import Encoder
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, label, score, stored
 from tests.service.process.test_server import command, environment
@@ -73,6 +80,33 @@ def test_a_normal_row_stays_and_is_not_offered_again(reviewed: Ledger, client: h
     stored(label(client, {"event_id": top["event_id"], "label": "normal"}))
     assert score(client, RECORD)["percentile"] == before
     assert offered(client)[0]["event_id"] == second["event_id"]
+
+
+def test_a_receipt_says_nothing_of_how_a_row_ranked_that_was_never_scored(
+    reviewed: Ledger, client: httpx.Client
+) -> None:
+    (top, *_) = offered(client)
+    (feedback_id,) = stored(label(client, {"event_id": top["event_id"], "label": "normal"}))
+    receipt = client.get(f"/feedback/{feedback_id}").json()
+    assert receipt["event_id"] == top["event_id"]
+    assert not [name for name in receipt if name.endswith("_before")]
+
+
+def test_the_strangest_row_of_all_called_normal_waits_for_a_second_opinion(
+    reviewed: Ledger, client: httpx.Client, payments: Bundle
+) -> None:
+    (top, *_) = offered(client)
+    submission = Submission("default", [], "", "ann", False, None)
+    item = {"event_id": top["event_id"], "label": "normal", "analyst": "ann"}
+    with reviewed.write() as connection:
+        log = EventLog(reviewed, 0.0, Amount(10, 10**9), 30.0)
+        encoder = Encoder(payments.manifest.core.features, 10)
+        bound = Resolver(connection, submission, log, encoder).bind(item)
+        opinion = Opinion(1.0, NORMAL_FROM, 0, payments.version)
+        change = tick(connection, "labels")
+        labels.append(connection, change, [bound.label])
+        weigh(connection, change, [bound], 95.0, lambda said: {one.digest: opinion for one in said}, False)
+        assert second_opinions.count(connection, "default") == 1
 
 
 def test_after_so_many_verdicts_no_more_are_offered(reviewed: Ledger, settings: Settings) -> None:
