@@ -15,6 +15,7 @@ LONGEST = (
     *("contract/test_engines_page.py", "detector/test_conformance.py", "journey/test_paper_journey.py"),
     *("contract/test_bundles.py", "service/pages/test_docs_page.py", "journey/test_current_folder.py"),
     *("journey/test_european_file.py", "upgrades/test_next.py", "contract/test_attack.py"),
+    "training/dataset/lake/test_on_ray.py",
 )
 """Files of few tests that take half a minute and more: begun last, all other workers would wait for them."""
 

@@ -11,12 +11,13 @@ import typer
 
 from nearnorm.models.data.files.format import FileFormat
 from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separator, file_format
+from nearnorm.models.engines.options import Address, Engine, EngineName, Workers, refuse_without_ray
 from nearnorm.models.errors import ConfigError
 
 if TYPE_CHECKING:
     from nearnorm.models.bundle.manifest import DataFacts, Reading
     from nearnorm.training.dataset.columns.infer import Finding
-    from nearnorm.training.job import Watcher
+    from nearnorm.training.job import Prepared, TrainingJob, Watcher
 
 
 AnomalyValue = Annotated[
@@ -72,6 +73,9 @@ def train(
     ] = None,
     anomaly_value: AnomalyValue = None,
     normal_value: NormalValue = None,
+    engine: Engine = EngineName.LOCAL,
+    address: Address = None,
+    workers: Workers = None,
     csv_separator: Separator = None,
     csv_encoding: Encoding = None,
     csv_decimal: Decimal = None,
@@ -85,6 +89,7 @@ def train(
     from nearnorm.training.dataset.recipe import Recipe
     from nearnorm.training.job import TrainingJob, prepare
 
+    refuse_without_ray(engine, address, workers)
     files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
     reading = _reading(files, anomaly_value, normal_value)
     job = TrainingJob(
@@ -100,7 +105,10 @@ def train(
         reading=reading.model_copy(update={"draw": Draw(unlabelled=unlabelled, seed=seed)}),
     )
     with _watcher(progress) as watcher:
-        prepared = prepare(job, watcher)
+        if engine is EngineName.RAY:
+            prepared = _prepare_on_ray(job, watcher, address, workers)
+        else:
+            prepared = prepare(job, watcher)
         from nearnorm.training.pipeline import train_bundle  # seconds to import: after what can be refused
 
         bundle = train_bundle(prepared, watcher)
@@ -212,6 +220,22 @@ def _reading(files: FileFormat, anomaly_value: str | None, normal_value: str | N
     if normal_value is not None and anomaly_value is None:
         raise ConfigError("--normal-value says what the labels' other word is: give --anomaly-value too")
     return Reading(files=files, anomaly_value=anomaly_value, normal_value=normal_value)
+
+
+def _prepare_on_ray(
+    job: "TrainingJob", watcher: "Watcher", address: str | None, workers: int | None
+) -> "Prepared":
+    from nearnorm.training.dataset.lake.on_ray import on_ray
+    from nearnorm.training.job import prepare
+
+    with on_ray(address, workers) as engine:
+        prepared = prepare(job, watcher, engine)
+    if prepared.data.facts.drawn_from is None:
+        watcher.warning(
+            f"all rows of {job.source} are kept, and so were read where the command runs: --engine ray reads "
+            "data of which rows are drawn"
+        )
+    return prepared
 
 
 @contextmanager

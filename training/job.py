@@ -20,6 +20,7 @@ from nearnorm.training.dataset.known_normal import (
     shared_rows,
 )
 from nearnorm.training.dataset.lake.draw import untold
+from nearnorm.training.dataset.lake.engine import LakeEngine, in_this_process
 from nearnorm.training.dataset.load import AS_FOUND, Dataset, Split, load, load_labelled, split
 from nearnorm.training.dataset.recipe import Recipe
 from nearnorm.training.dataset.source import refuse_data_within
@@ -77,23 +78,32 @@ class Prepared:
     validation: tuple[Arrays, np.ndarray] | None = None
 
 
-def prepare(job: TrainingJob, watcher: Watcher) -> Prepared:
-    """Read the data and split it. Raises DataError, ConfigError or BundleError for what the user can mend;
-    nothing is written."""
+def prepare(job: TrainingJob, watcher: Watcher, engine: LakeEngine = in_this_process) -> Prepared:
+    """Read the data and split it; where rows are drawn the `engine` reads. Raises DataError, ConfigError or
+    BundleError for what the user can mend; nothing is written."""
     started = time.perf_counter()
     watcher.step("read", 0.0)
     refuse_other_files(job.out)
     refuse_data_within(job.out, job.source, job.held_out, job.validation, job.reference)
     _refuse_useless_validation(job)
     data = load(
-        job.source, job.label_column, job.recipe.columns, job.time_column, None, job.reading, watcher.rows
+        job.source,
+        job.label_column,
+        job.recipe.columns,
+        job.time_column,
+        None,
+        job.reading,
+        watcher.rows,
+        engine,
     )
     _refuse_uncounted(job, data)
     if data.facts.drawn_from is not None:
         watcher.drawn(data.facts)
     sample = None
     if job.reference is not None:
-        sample = load_known_normal(job.reference, job.label_column, data.schema, job.reading, watcher.rows)
+        sample = load_known_normal(
+            job.reference, job.label_column, data.schema, job.reading, watcher.rows, engine
+        )
     data, rows = lay_out(data, sample, job.seed)
     watcher.schema(data.findings)
     for warning in data.warnings:

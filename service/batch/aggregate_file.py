@@ -54,7 +54,7 @@ def _write(parts: Parts, numbers: np.ndarray, aggregates: Aggregates, path: Path
     writer: pa_csv.CSVWriter | pq.ParquetWriter | None = None
     start = 0
     try:
-        for table in _alike(parts.read(None), data):
+        for table in _alike(parts.read(), data):
             rows = numbers[start : start + table.num_rows]
             start += table.num_rows
             for name, column in as_columns(rows, aggregates).items():

@@ -1,13 +1,13 @@
 """`nearnorm score`: rows of files, judged as the service would."""
 
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nearnorm.models.data.files.options import Decimal, Encoding, Quote, Separator, file_format
+from nearnorm.models.engines.options import Address, Engine, EngineName, Workers, refuse_without_ray
 from nearnorm.models.errors import ConfigError
 from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.cli.keys import in_ledger, written
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN = 2.0
 """Two lines of progress."""
-
-
-class EngineName(StrEnum):
-    LOCAL = "local"
-    RAY = "ray"
 
 
 def score(
@@ -52,19 +47,9 @@ def score(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score it without most of the model's columns, too.")
     ] = False,
-    engine: Annotated[
-        EngineName, typer.Option(help="What works on parts: this process, or a Ray cluster (extra ray).")
-    ] = EngineName.LOCAL,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a Ray cluster that runs; without, one is started here for the run.", show_default=False
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="On Ray, so many actors at most; default: one a CPU, or one a GPU."),
-    ] = None,
+    engine: Engine = EngineName.LOCAL,
+    address: Address = None,
+    workers: Workers = None,
     csv_separator: Separator = None,
     csv_encoding: Encoding = None,
     csv_decimal: Decimal = None,
@@ -75,8 +60,7 @@ def score(
     from nearnorm.service.batch.record_batches import BatchScorer
 
     on_ray = engine is EngineName.RAY
-    if not on_ray and (address or workers):
-        raise ConfigError("--address and --workers are those of a Ray cluster: give --engine ray with them")
+    refuse_without_ray(engine, address, workers)
     parted = _is_for_parts(out)
     if on_ray and not parted:
         raise ConfigError(f"--out {out}: an engine writes parts: name a folder or a URL")

@@ -14,6 +14,7 @@ from nearnorm.models.errors import DataError
 from nearnorm.training.dataset.equal import row_keys
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, LabelWords
 from nearnorm.training.dataset.lake.draw import Told, keep, untold
+from nearnorm.training.dataset.lake.engine import LakeEngine, in_this_process
 from nearnorm.training.dataset.load import (
     AS_FOUND,
     FEWEST_ROWS,
@@ -45,9 +46,10 @@ def load_known_normal(
     schema: FeatureSchema,
     reading: Reading = AS_FOUND,
     told: Told = untold,
+    engine: LakeEngine = in_this_process,
 ) -> KnownNormal:
     """Read files by the schema of a model. They need no labels; a row that is labelled an anomaly is refused.
-    Of more rows than `reading` keeps unlabelled ones so many are drawn.
+    Of more rows than `reading` keeps unlabelled ones so many are drawn, by the `engine`.
 
     Raises DataError naming the column and the row.
     """
@@ -65,7 +67,7 @@ def load_known_normal(
                 "known to be normal, and no others"
             )
         parts = parts.without(label_column)
-    kept = keep(parts, None, reading, told)
+    kept = keep(parts, None, reading, told, engine)
     with kept.told_apart():
         return known_normal(source, kept.table, schema)
 

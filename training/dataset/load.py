@@ -18,6 +18,7 @@ from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.columns.infer import Finding, infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
 from nearnorm.training.dataset.lake.draw import Told, keep, untold
+from nearnorm.training.dataset.lake.engine import LakeEngine, in_this_process
 from nearnorm.training.dataset.recipe import ColumnOverride
 from nearnorm.training.dataset.times import as_time, order_of
 
@@ -68,9 +69,10 @@ def load(
     older: FeatureSchema | None = None,
     reading: Reading = AS_FOUND,
     told: Told = untold,
+    engine: LakeEngine = in_this_process,
 ) -> Dataset:
     """Read data files for training; kinds of an `older` schema go on as they are. Of more rows than
-    `reading` keeps some are drawn, and `told` how many have been read.
+    `reading` keeps some are drawn, by the `engine`, and `told` how many have been read.
 
     Raises DataError or ConfigError naming the column and the row.
     """
@@ -93,7 +95,7 @@ def load(
             f"{source} has one column: records need at least one feature beside their label "
             "(where it holds more, give --csv-separator)"
         )
-    kept = keep(parts, label_column, reading, told)
+    kept = keep(parts, label_column, reading, told, engine)
     labels = parse_labels(kept.table.column(label_column), label_column, reading)
     features = kept.table.drop_columns([label_column])
     with kept.told_apart():

@@ -1,6 +1,6 @@
 """A Parquet file -> tables, in parts, so that texts are never held as they stand."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -25,26 +25,43 @@ def read_parquet(file: DataFile) -> pa.Table:
     return pa.table(columns, names=names)
 
 
-def parquet_parts(file: DataFile, wanted: Collection[str] | None = None) -> Iterator[pa.Table]:
-    """The file's rows in order, in tables of at most BATCH_ROWS, of all columns or of the `wanted` ones.
-    Raises DataError naming the file."""
+def parquet_parts(
+    file: DataFile,
+    wanted: Callable[[list[str]], list[str]] = lambda names: names,
+    groups: range | None = None,
+) -> Iterator[pa.Table]:
+    """The file's rows in order, or those of some of its row groups, in tables of at most BATCH_ROWS; of its
+    columns those that `wanted` answers. Raises DataError naming the file."""
     with _opened(file) as reader:
-        names = reader.schema_arrow.names
-        if wanted is not None:
-            names = [name for name in names if name in wanted]
-        for batch in reader.iter_batches(BATCH_ROWS, columns=None if wanted is None else names):
-            columns = batch.columns if wanted is None else [batch.column(name) for name in names]
+        names = wanted(reader.schema_arrow.names)
+        every = len(names) == len(reader.schema_arrow.names)
+        batches = reader.iter_batches(BATCH_ROWS, row_groups=groups, columns=None if every else names)
+        for batch in batches:
+            columns = batch.columns if every else [batch.column(name) for name in names]
             part = pa.table([plain(pa.chunked_array([c])) for c in columns], names=names)
             _check_text(file.name, part)
             yield part
 
 
-def parquet_shape(file: DataFile) -> tuple[int, pa.Schema]:
-    """How many rows the file has, and its columns, of the types that `plain` gives them: by its footer."""
+def parquet_shape(file: DataFile) -> tuple[list[int], pa.Schema]:
+    """How many rows each row group has, and the file's columns, of the types that `plain` gives them: by its
+    footer."""
     with _opened(file) as reader:
         empty = [plain(pa.chunked_array([], kind)) for kind in reader.schema_arrow.types]
         kinds = [column.type for column in empty]
-        return reader.metadata.num_rows, pa.schema(list(zip(reader.schema_arrow.names, kinds, strict=True)))
+        groups = [reader.metadata.row_group(i).num_rows for i in range(reader.metadata.num_row_groups)]
+        return groups, pa.schema(list(zip(reader.schema_arrow.names, kinds, strict=True)))
+
+
+def cut(sizes: Sequence[int], most: int) -> Iterator[range]:
+    """Neighbours together: as many row groups of these sizes as `most` holds, or one that is larger."""
+    start, held = 0, 0
+    for group, size in enumerate(sizes):
+        if held and held + size > most:
+            yield range(start, group)
+            start, held = group, 0
+        held += size
+    yield range(start, len(sizes))
 
 
 @contextmanager

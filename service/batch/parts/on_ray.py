@@ -1,16 +1,14 @@
 """Parts scored on a Ray cluster (extra ray): Ray Data over a pool of actors, each with its own session."""
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.models.engines.ray_cluster import ray_cluster
+from nearnorm.models.errors import ConfigError
 from nearnorm.service.batch.parts.plan import OutputPart
 from nearnorm.service.batch.parts.work import PartResult, PartScorer
 from nearnorm.service.inference.engine import Device, has_cuda
@@ -31,7 +29,8 @@ class RayEngine(Struct, frozen=True):
         """Results as they come. Raises ConfigError without a cluster, NearnormError where it fails."""
         if not parts:
             return
-        with self._cluster() as ray:
+        with ray_cluster(self.address, self.workers, "run it again, which goes on with the rest") as ray:
+            _quieten_ray_data()
             pool = actors(ray.cluster_resources(), work.score.device, self.workers)
             one = replace(work, score=replace(work.score, threads=1))
             found = (
@@ -53,31 +52,12 @@ class RayEngine(Struct, frozen=True):
             for row in found:
                 yield msgspec.json.decode(row["result"], type=PartResult)
 
-    @contextmanager
-    def _cluster(self) -> Iterator[Any]:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
-        import ray
-        import ray.data
 
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        here = {"num_cpus": self.workers, "include_dashboard": False} if self.address is None else {}
-        try:
-            ray.init(self.address or "local", logging_level=logging.ERROR, log_to_driver=False, **here)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"--address {self.address}: no Ray cluster answers there ({_line(error)})"
-            ) from None
-        try:
-            yield ray
-        except ray.exceptions.RayError as error:
-            raise NearnormError(
-                f"the Ray cluster failed ({_line(error)}): run it again, which goes on with the rest"
-            ) from None
-        finally:
-            ray.shutdown()
+def _quieten_ray_data() -> None:
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 class Pool(Struct, frozen=True):
@@ -105,7 +85,3 @@ class _Actor:
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
         parts = [msgspec.json.decode(content, type=OutputPart) for content in batch["part"]]
         return {"result": [msgspec.json.encode(self._work(part)) for part in parts]}
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

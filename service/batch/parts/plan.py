@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from nearnorm.models.data.files.find import DataFile, before_pattern, find_files
 from nearnorm.models.data.files.format import FileFormat
+from nearnorm.models.data.files.parquet_file import cut
 from nearnorm.models.errors import DataError
 from nearnorm.service.batch.record_batches import BatchScorer
 
@@ -77,13 +78,8 @@ def _cut(file: DataFile, part_bytes: int) -> Iterator[tuple[int, int] | None]:
     if len(sizes) < 2:
         yield None
         return
-    start, held = 0, 0
-    for group, size in enumerate(sizes):
-        if held and held + size > part_bytes:
-            yield start, group
-            start, held = group, 0
-        held += size
-    yield start, len(sizes)
+    for groups in cut(sizes, part_bytes):
+        yield groups.start, groups.stop
 
 
 def _sizes(file: DataFile) -> list[int]:

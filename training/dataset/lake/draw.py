@@ -8,23 +8,32 @@ twice: once to count them by their contents, and once to keep what lies at the p
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from nearnorm.models.bundle.manifest import Draw, Reading
-from nearnorm.models.data.files.parts import Parts, common_kind
-from nearnorm.models.data.files.plain import TEXT
+from nearnorm.models.data.files.parts import Parts, Piece, common_kind
 from nearnorm.models.errors import DataError
-from nearnorm.training.dataset.labels import UNLABELLED, LabelWords, labels_of
+from nearnorm.training.dataset.labels import UNLABELLED, LabelWords
 from nearnorm.training.dataset.lake.candidates import Candidates
-from nearnorm.training.dataset.lake.contents import Words, contents
+from nearnorm.training.dataset.lake.contents import Words
+from nearnorm.training.dataset.lake.engine import LakeEngine, in_this_process
 from nearnorm.training.dataset.lake.places import ContentCounts, draw_places
+from nearnorm.training.dataset.lake.readings import (
+    CountedOfPiece,
+    Counting,
+    Keeping,
+    KeptOfPiece,
+    LabelledRows,
+)
 
 MOST_ROWS, MOST_VALUES, FEWEST_ROWS = 1_000_000, 40_000_000, 200_000
 """Unlabelled rows that are kept, fewer where they have many columns: training on 1,000,000 rows of 40 takes
 less than 4 GiB."""
 
+Reads = TypeVar("Reads", CountedOfPiece, KeptOfPiece)
 Told = Callable[[int, int], object]
 """Who is told how many rows have been read, of how many: where rows are drawn each is read twice."""
 
@@ -60,9 +69,16 @@ def most_unlabelled(draw: Draw, columns: int) -> int:
     return max(min(MOST_ROWS, MOST_VALUES // max(columns, 1)), FEWEST_ROWS)
 
 
-def keep(parts: Parts, label: str | None, reading: Reading, told: Told = untold) -> KeptRows:
+def keep(
+    parts: Parts,
+    label: str | None,
+    reading: Reading,
+    told: Told = untold,
+    engine: LakeEngine = in_this_process,
+) -> KeptRows:
     """All rows, where no more are unlabelled than are kept: in the order of the files. Else the labelled ones
     and those that are drawn, each in the order of their contents. Without a `label` column none is labelled.
+    Rows that are drawn are read by the `engine`: the same ones whatever it is.
 
     Raises DataError and ConfigError for labels as `parse_labels` does, and where the data changes meanwhile.
     """
@@ -80,48 +96,42 @@ def keep(parts: Parts, label: str | None, reading: Reading, told: Told = untold)
         unlabelled -= sum(rows for word, rows in words.rows.items() if meanings[word] != UNLABELLED)
     if unlabelled <= most:
         return KeptRows(parts.whole())
-    return KeptRows(_drawn(_Labelled(parts, label, meanings, told), most, draw.seed), unlabelled)
+    lake = _Lake(parts, LabelledRows(parts.names, label, meanings), engine, told)
+    return KeptRows(_drawn(lake, most, draw.seed), unlabelled)
 
 
-class _Labelled:
-    """Parts with the contents and the labels of their rows, read again and again."""
+class _Lake:
+    """Pieces that are read twice, by an engine."""
 
-    def __init__(self, parts: Parts, label: str | None, meanings: Mapping[str, int], told: Told) -> None:
-        self.parts = parts
-        self._label, self._meanings, self._told = label, meanings, told
-        self._read = 0
+    def __init__(self, parts: Parts, labelled: LabelledRows, engine: LakeEngine, told: Told) -> None:
+        self.parts, self.labelled = parts, labelled
+        self._engine, self._told, self._read = engine, told, 0
 
-    def __iter__(self) -> Iterator[tuple[pa.Table, Words, np.ndarray]]:
-        for part in self.parts.read(None):
-            self._read += part.num_rows
+    def read(self, reading: Callable[[Piece], Iterator[Reads]]) -> Iterator[Reads]:
+        for found in self._engine(reading, self.parts.pieces):
+            self._read += found.rows
             self._told(self._read, 2 * self.parts.rows)
-            if self._label is None:
-                yield part, contents(part), np.full(part.num_rows, UNLABELLED, np.int8)
-            else:
-                labels = labels_of(part.column(self._label), self._meanings)
-                yield part, contents(part.drop_columns([self._label])), labels
+            yield found
 
 
-def _drawn(rows: _Labelled, count: int, seed: int) -> pa.Table:
-    cells = ContentCounts(rows.parts.rows)
-    found: dict[str, set[pa.DataType]] = {name: set() for name in rows.parts.names}
-    for part, words, labels in rows:
-        cells.count(words[labels == UNLABELLED])
-        for name, kind in zip(part.column_names, part.schema.types, strict=True):
+def _drawn(lake: _Lake, count: int, seed: int) -> pa.Table:
+    counts = ContentCounts(lake.parts.rows)
+    found: dict[str, set[pa.DataType]] = {name: set() for name in lake.parts.names}
+    for counted in lake.read(Counting(lake.labelled, counts.cells)):
+        counts.count(counted.cells)
+        for name, kind in zip(counted.schema.names, counted.schema.types, strict=True):
             found[name].add(kind)
     kinds = {name: common_kind(kinds) for name, kinds in found.items()}
-    places = draw_places(cells, count, seed)
-    wanted = np.zeros(len(cells.loads), bool)
+    places = draw_places(counts, count, seed)
+    wanted = np.zeros(len(counts.loads), bool)
     wanted[places.cells] = True
 
     candidates, kept = Candidates(), _Sorted()
-    for part, words, labels in rows:
-        free = labels == UNLABELLED
-        may_be = free & wanted[cells.of(words)]
-        candidates.add(words[may_be], _as(kinds, part.filter(pa.array(may_be))))
-        kept.add(words[~free], labels[~free], _as(kinds, part.filter(pa.array(~free))))
+    for part in lake.read(Keeping(lake.labelled, counts.cells, wanted, kinds)):
+        candidates.add(part.free_words, part.free)
+        kept.add(part.words, part.labels, part.labelled)
     candidates.settle()
-    which = places.at(cells.of(candidates.words), candidates.counts)
+    which = places.at(counts.cells.of(candidates.words), candidates.counts)
     if which is None:
         raise DataError("the data changed while it was read: train on files that nobody writes to")
     table = pa.concat_tables([kept.table(), candidates.taken(which)])
@@ -141,9 +151,3 @@ class _Sorted:
     def table(self) -> pa.Table:
         words, labels = (np.concatenate([part[i] for part in self._parts]) for i in (0, 1))
         return pa.concat_tables([part[2] for part in self._parts]).take(np.lexsort((labels, words)))
-
-
-def _as(kinds: Mapping[str, pa.DataType], table: pa.Table) -> pa.Table:
-    """Rows in columns of these types; texts as they stand, not with all that a dictionary holds."""
-    plain = [pa.string() if kind == TEXT else kind for kind in kinds.values()]
-    return table.cast(pa.schema(list(zip(kinds, plain, strict=True))))

@@ -17,18 +17,26 @@ MOST_BITS = 26
 _BLOCK = 1 << 20
 
 
+@dataclass(frozen=True)
+class ContentCells:
+    """Which of 2^`bits` cells a row falls into."""
+
+    bits: int
+
+    def of(self, words: Words) -> NDArray[np.uint32]:
+        return (words >> np.uint64(64 - self.bits)).astype(np.uint32)
+
+
 class ContentCounts:
-    """How many rows there are whose contents begin alike."""
+    """How many rows there are whose contents begin alike: `loads` of the `cells`."""
 
     def __init__(self, rows: int, most_bits: int = MOST_BITS) -> None:
-        self._shift = np.uint64(64 - max(1, min(rows.bit_length(), most_bits)))
-        self.loads = np.zeros(1 << int(64 - self._shift), np.uint32)
+        self.cells = ContentCells(max(1, min(rows.bit_length(), most_bits)))
+        self.loads = np.zeros(1 << self.cells.bits, np.uint32)
 
-    def count(self, words: Words) -> None:
-        np.add.at(self.loads, self.of(words), 1)
-
-    def of(self, words: Words) -> NDArray[np.int64]:
-        return (words >> self._shift).astype(np.int64)
+    def count(self, cells: NDArray[np.uint32]) -> None:
+        """One more in the cell of each row [N]."""
+        np.add.at(self.loads, cells, 1)
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Places:
     starts: NDArray[np.int64]
     loads: NDArray[np.int64]
 
-    def at(self, cells: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    def at(self, cells: NDArray[np.uint32], counts: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Which of the distinct contents lie at the drawn places [n], given the cell and the number of rows
         of each [H], in order. None where they are not the rows that were counted."""
         where = np.searchsorted(self.cells, cells)
@@ -55,14 +63,14 @@ class Places:
         return np.searchsorted(ends, self.drawn, side="right")
 
 
-def draw_places(cells: ContentCounts, count: int, seed: int) -> Places:
+def draw_places(counts: ContentCounts, count: int, seed: int) -> Places:
     """`count` places of all that were counted, without replacement."""
-    rows = int(cells.loads.sum(dtype=np.int64))
+    rows = int(counts.loads.sum(dtype=np.int64))
     rng = np.random.default_rng([seed, 5])
     drawn = np.sort(rng.choice(rows, count, replace=False, shuffle=False))
     found, starts, first = [], [], 0
-    for begin in range(0, len(cells.loads), _BLOCK):
-        loads = cells.loads[begin : begin + _BLOCK].astype(np.int64)
+    for begin in range(0, len(counts.loads), _BLOCK):
+        loads = counts.loads[begin : begin + _BLOCK].astype(np.int64)
         ends = first + np.cumsum(loads)
         low, high = np.searchsorted(drawn, [first, ends[-1]])
         inside = np.unique(np.searchsorted(ends, drawn[low:high], side="right"))
@@ -70,4 +78,4 @@ def draw_places(cells: ContentCounts, count: int, seed: int) -> Places:
         starts.append(ends[inside] - loads[inside])
         first = int(ends[-1])
     chosen = np.concatenate(found)
-    return Places(drawn, chosen, np.concatenate(starts), cells.loads[chosen].astype(np.int64))
+    return Places(drawn, chosen, np.concatenate(starts), counts.loads[chosen].astype(np.int64))

@@ -112,12 +112,12 @@ def test_a_parquet_object_is_fetched_in_pieces_and_none_is_held_as_a_whole(
     parts = open_parts(f"{bucket}/lake/")
     assert (parts.names, parts.rows) == (("x", "label"), 20_000)
     assert sum(end - start for start, end in fetched) < len(written.getvalue()) / 2, "its footer alone"
-    reading = parts.read(None)
+    reading = parts.read()
     assert next(reading).num_rows == 20_000
     assert max(end - start for start, end in fetched) == 10_000
     obstore.delete(S3Store(BUCKET), "in/lake/a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet does not exist"):
-        list(parts.read(None))
+        list(parts.read())
 
 
 def test_urls_of_an_object_store_are_read_like_files(bucket: str) -> None:

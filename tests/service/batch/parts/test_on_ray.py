@@ -24,6 +24,7 @@ from nearnorm.service.batch.parts.run import MANIFEST, in_this_process, score_pa
 from nearnorm.service.cli.main import cli
 from tests.s3 import BUCKET, running_s3
 from tests.service.batch.parts.conftest import ROWS, payments
+from tests.two_nodes import two_nodes
 
 FILES = 60
 pytestmark = pytest.mark.timeout(1_200)  # clusters start and end
@@ -34,20 +35,6 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     home = {"NEARNORM_HOME": str(tmp_path_factory.mktemp("home")), "RAY_USAGE_STATS_ENABLED": "0"}
     with running_s3() as s3:
         yield {**os.environ, **s3, **home}
-
-
-@pytest.fixture(scope="module")
-def cluster(variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(Path(__file__).with_name("two_nodes.py"))],
-        env=variables,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with process:  # the end of its stdin ends it
-        yield process
 
 
 def nearnorm(variables: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -61,7 +48,6 @@ def nearnorm(variables: dict[str, str], *arguments: str) -> subprocess.Popen[str
 
 
 def test_a_node_that_dies_in_the_middle_costs_no_row_and_doubles_none(
-    cluster: subprocess.Popen[str],
     variables: dict[str, str],
     bundle: Bundle,
     score: BatchScorer,
@@ -76,26 +62,23 @@ def test_a_node_that_dies_in_the_middle_costs_no_row_and_doubles_none(
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(payments(i), path)
         obstore.put(store, f"lake/day={i % 3}/{i}.parquet", path)
-    assert cluster.stdout
-    assert cluster.stdin
-    address, out = cluster.stdout.readline().strip(), f"s3://{BUCKET}/scores"
-    command = ["score", str(bundle.path), f"s3://{BUCKET}/lake/day=*/*.parquet", "--out", out, "--keep", "id"]
-    run = nearnorm(variables, *command, "--engine", "ray", "--address", address)
+    out = f"s3://{BUCKET}/scores"
 
     def parts() -> dict[str, str]:
         listed = [e["path"].removeprefix("scores/") for page in obstore.list(store, "scores") for e in page]
         return {name.partition("-")[0]: name for name in listed if name.startswith("day=")}
 
-    deadline = time.monotonic() + 540
-    while len(parts()) < 5:
-        assert run.poll() is None, run.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    cluster.stdin.write("kill\n")
-    cluster.stdin.flush()
-    assert cluster.stdout.readline() == "killed\n"
-    assert len(parts()) < FILES, "it was killed too late to matter"
-    told = run.communicate(timeout=540)
+    command = ["score", str(bundle.path), f"s3://{BUCKET}/lake/day=*/*.parquet", "--out", out, "--keep", "id"]
+    with two_nodes(variables) as cluster:
+        run = nearnorm(variables, *command, "--engine", "ray", "--address", cluster.address)
+        deadline = time.monotonic() + 540
+        while len(parts()) < 5:
+            assert run.poll() is None, run.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        cluster.kill_one()
+        assert len(parts()) < FILES, "it was killed too late to matter"
+        told = run.communicate(timeout=540)
     assert run.returncode == 0, told
     assert f"{FILES} parts in {out}: {FILES * ROWS:,} rows" in told[0]
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nearnorm.models.bundle.manifest import Draw, Reading
-from nearnorm.models.data.files import parquet_file
+from nearnorm.models.data.files import parquet_file, parts
 from nearnorm.models.data.files.parts import Parts, open_parts
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.training.dataset.lake import draw as drawing
@@ -63,6 +63,7 @@ def test_the_same_rows_are_drawn_whatever_the_files_row_groups_batches_and_order
     order = np.random.default_rng(data.draw(st.integers(0, 9))).permutation(len(table))
     ends = sorted(data.draw(st.sets(st.integers(1, len(table) - 1), max_size=4)))
     monkeypatch.setattr(parquet_file, "BATCH_ROWS", data.draw(st.sampled_from([7, 64, 65_536])))
+    monkeypatch.setattr(parts, "PIECE_ROWS", data.draw(st.sampled_from([5, 30, 1_000])))
     shuffled = written(folder / "many", table.take(order), ends, data.draw(st.sampled_from([5, 100])))
     found = kept(shuffled, most)
     assert found.table.to_pylist() == expected.table.to_pylist()
@@ -105,10 +106,10 @@ def count(table: pa.Table) -> Counter[tuple[object, ...]]:
 
 def test_every_row_is_as_likely_as_any_other_and_so_is_every_copy() -> None:
     table = pa.table({"s": ["a"] * 6 + ["b", "c", "d", "e", "f", "g"]})
-    parts = Parts(("s",), 12, lambda wanted: iter([table]), lambda: table)
+    twelve = Parts(("s",), 12, (lambda wanted: iter([table]),), lambda: table)
     seeds = 1_000
     readings = [Reading(draw=Draw(unlabelled=4, seed=seed)) for seed in range(seeds)]
-    drawn = [Counter(keep(parts, None, reading).table["s"].to_pylist()) for reading in readings]
+    drawn = [Counter(keep(twelve, None, reading).table["s"].to_pylist()) for reading in readings]
     for name in "bcdefg":
         share = sum(found[name] for found in drawn) / seeds
         assert share == pytest.approx(1 / 3, abs=5 * np.sqrt(2 / 9 / seeds))
@@ -131,10 +132,11 @@ def test_places_are_those_of_all_rows_in_order_whatever_shares_a_cell(
     """Against the list of all rows, which is what is spared."""
     words = (np.array(alike, np.uint64) << np.uint64(58)) + np.array(alike, np.uint64)
     wanted = data.draw(st.integers(1, len(words)))
-    cells = ContentCounts(len(words), bits)
+    counts = ContentCounts(len(words), bits)
+    cells = counts.cells
     for part in np.array_split(words, 3):
-        cells.count(part)
-    places = draw_places(cells, wanted, seed)
+        counts.count(cells.of(part))
+    places = draw_places(counts, wanted, seed)
     candidates = Candidates()
     may_be = words[np.isin(cells.of(words), places.cells)]
     for part in np.array_split(may_be, 4):
@@ -194,9 +196,9 @@ def test_data_that_changes_while_it_is_read_is_refused(
 ) -> None:
     pq.write_table(rows(200), tmp_path / "a.parquet")
 
-    def change(cells: ContentCounts, wanted: int, seed: int) -> object:
+    def change(counts: ContentCounts, wanted: int, seed: int) -> object:
         pq.write_table(rows(210), tmp_path / "a.parquet")
-        return draw_places(cells, wanted, seed)
+        return draw_places(counts, wanted, seed)
 
     monkeypatch.setattr(drawing, "draw_places", change)
     with pytest.raises(DataError, match="changed while it was read"):
