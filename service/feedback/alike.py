@@ -8,8 +8,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from msgspec import Struct
 
+from nearnorm.models.data.clock import around
 from nearnorm.models.data.schema import FeatureSchema, Kind
 from nearnorm.service.feedback.queue import Pick
 from nearnorm.service.records.shapes import Reason
@@ -18,8 +20,9 @@ LEADING = 2
 """Reasons that make records alike: the first, and the one after it where it takes half as much or more."""
 MOST_KNOWN = 20_000
 
-Side = Literal["below", "above", "within", "hour", "is", "missing"]
-"""Where a value lies beside its group's range; of a time the hour of the day, of a category what it is."""
+Side = Literal["below", "above", "within", "hour", "day", "is", "missing"]
+"""Where a value lies beside its group's range; of a time whether its hour of the day is what is odd, or its
+day; of a category what it is."""
 
 
 class Trait(Struct, frozen=True, order=True):
@@ -75,9 +78,10 @@ def _trait(reason: Reason, kind: Kind) -> Trait:
     value, expected = reason.value, reason.expected
     if value is None:
         return Trait(reason.feature, "missing")
-    if kind is Kind.TIME:
-        return Trait(reason.feature, "hour")
     low, high = expected.get("low"), expected.get("high")
+    if kind is Kind.TIME:
+        usual = low is not None and high is not None and low <= _hour(str(value), (low + high) / 2) <= high
+        return Trait(reason.feature, "day" if usual else "hour")
     if isinstance(value, (bool, str)) or low is None or high is None:
         return Trait(reason.feature, "is", hash(value))
     return Trait(reason.feature, "below" if value < low else "above" if value > high else "within")
@@ -109,11 +113,19 @@ def words(
                 said.append(f"{name} odd for the rest, though usual by itself")
             case "hour":
                 said.append(f"{name} at an unusual hour")
+            case "day":
+                said.append(f"{name} odd, though at a usual hour")
             case "is":
                 said.append(f"{name} is {record.get(name)}")
             case "missing":
                 said.append(f"{name} is missing")
     return ", ".join(said) or "no single value: the mix"
+
+
+def _hour(time: str, middle: float) -> float:
+    """The hour of 2026-01-31T09:14:00 and of 09:14:00, as it lies nearest to the middle."""
+    hour, minute, second = map(float, time.rpartition("T")[2].split(":"))
+    return float(around(middle, np.array(hour + minute / 60 + second / 3600)))
 
 
 def _number(value: float) -> str:

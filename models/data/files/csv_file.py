@@ -101,7 +101,8 @@ def _read(
             "utf-16-be if it is such text"
         )
     dialect = find_dialect(sample, whole, given)
-    table = _with_digits(file, encoding, dialect, _parse(file, encoding, dialect, as_text))
+    parsed = _without_edges(_parse(file, encoding, dialect, as_text))
+    table = _with_digits(file, encoding, dialect, parsed)
     names = table.column_names
     if all(map(is_spelled_number, names)) and not all(map(str.isdigit, names)):
         warn(
@@ -121,6 +122,14 @@ def _read(
     plain_table = pa.table([plain(c) for c in table.columns], names=names)
     others = [sign for sign in SIGNS if sign != dialect.decimal and given.decimal is None]
     return read_spelled_numbers(plain_table, [dialect.decimal, *others], as_text, warn)
+
+
+def _without_edges(table: pa.Table) -> pa.Table:
+    """Without the columns that have neither a name nor a value: spreadsheets leave some behind."""
+    places = [
+        i for i, name in enumerate(table.column_names) if name.strip() or table[i].null_count < len(table)
+    ]
+    return table.select(places)
 
 
 def _with_digits(file: DataFile, encoding: str, dialect: Dialect, table: pa.Table) -> pa.Table:

@@ -61,6 +61,8 @@ def read_file(
 
 def refuse_twice(file: DataFile, names: Sequence[str]) -> None:
     """Raise DataError where two columns have one name."""
+    if names.count("") > 1:
+        raise DataError(f"{file.name} has columns without a name ({names.count('')}): name them")
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise DataError(f"{file.name} names a column twice: {', '.join(twice)}")

@@ -23,7 +23,7 @@ _PLAIN = {".": re.compile(r"^[+-]?\d+(\.\d+)?$"), ",": re.compile(r"^[+-]?\d+$")
 
 def _grammar(decimal: str, group: str) -> re.Pattern[str]:
     indian = rf"\d{{1,2}}(?:{re.escape(group)}\d\d)+{re.escape(group)}\d{{3}}"  # 12,34,567
-    whole = rf"\d{{1,3}}(?:[{re.escape(group)}{_SPACES}]\d{{3}})+|{indian}|\d+"
+    whole = rf"[1-9]\d{{0,2}}(?:[{re.escape(group)}{_SPACES}]\d{{3}})+|{indian}|\d+"
     return re.compile(
         rf"\s*(?P<open>\()?(?P<first>[+\-\u2212]?)\s?(?P<before>{_UNIT})?\s?(?P<second>[+\-\u2212]?)"
         rf"(?P<whole>{whole})(?:{re.escape(decimal)}(?P<rest>\d+))?(?P<last>-)?"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from nearnorm.service.feedback.queue import Why
+from nearnorm.service.verdict.groups import clock
 
 WHY: Final[Mapping[Why, str]] = {
     "second_opinion": "A label that contradicts the model: do you agree?",
@@ -92,13 +93,16 @@ def percentile(value: float) -> str:
     return f"{math.floor(value * 100) / 100:.2f}%"
 
 
-def expected(profile: Mapping[str, Any]) -> str:
-    """What a group has of a feature."""
+def expected(profile: Mapping[str, Any], value: object = None) -> str:
+    """What a group has of a feature; beside a time, which is text, the range is one of hours."""
     if "shares" in profile:
         shares = profile["shares"]
         return ", ".join(f"{text(name)} {share(part)}" for name, part in shares.items()) or "no value"
     if profile.get("median") is None:
         return "no value"
+    if isinstance(value, str):
+        low, high, median = (clock(profile[name]) for name in ("low", "high", "median"))
+        return f"hours from {low} to {high}, mostly {median}"
     return f"{number(profile['low'])} to {number(profile['high'])}, mostly {number(profile['median'])}"
 
 

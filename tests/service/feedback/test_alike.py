@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
+from nearnorm.models.data.times import TimeFormat
 from nearnorm.service.feedback.alike import KnownLikenesses, Likeness, likeness, words
 from nearnorm.service.records.shapes import Reason
 from tests.service.asking import RECORD, STRANGE, stored
@@ -18,6 +19,7 @@ SCHEMA = FeatureSchema(
     features=(
         Feature(name="amount", kind=Kind.NUMERIC),
         Feature(name="new", kind=Kind.BOOLEAN),
+        Feature(name="at", kind=Kind.TIME, format=TimeFormat.ISO),
         Feature(name="country", kind=Kind.CATEGORICAL, categories=("DE", "FR")),
     )
 )
@@ -48,6 +50,26 @@ def waves(client: httpx.Client) -> tuple[list[str], list[str]]:
     ids = [result["event_id"] for result in results]
     until(lambda: groups(client)["records"] == len(ids))
     return ids[:7], ids[7:]
+
+
+@pytest.mark.parametrize(
+    ("time", "low", "high", "side"),
+    [
+        ("2026-03-08T00:00:00", 0.0, 0.0, "day"),
+        ("2026-03-08T03:30:00", 9.0, 17.0, "hour"),
+        ("2026-03-08T16:59:59.5", 9.0, 17.0, "day"),
+        ("23:30:00", -2.0, 2.0, "day"),
+        ("01:30:00", 22.0, 26.0, "day"),
+        ("20:00:00", 22.0, 26.0, "hour"),
+    ],
+)
+def test_a_time_is_not_said_to_be_at_an_unusual_hour_at_a_usual_one(
+    time: str, low: float, high: float, side: str
+) -> None:
+    odd = reason("at", time, expected={"low": low, "median": (low + high) / 2, "high": high, "missing": 0.0})
+    assert sides(odd) == [("at", side)]
+    said = words(likeness(SCHEMA, 3, [odd]).traits, {"at": time}, {"at": odd.expected})
+    assert said == {"day": "at odd, though at a usual hour", "hour": "at at an unusual hour"}[side]
 
 
 def test_records_that_are_strange_for_the_same_reasons_lie_together(client: httpx.Client) -> None:

@@ -31,6 +31,9 @@ IDENTIFIER_SHARE = 0.9
 IDENTIFIER_SPAN = 2
 """Distinct integers within a range of this many times their number: a counter, whatever the order."""
 NUMBER_SHARE = 0.9
+MIXED_SHARE = 0.5
+FEW_WORDS = 5
+"""Beside so many numbers a few words that make categories of them all are told."""
 DATE_SHARE = 0.9
 EMAIL_SHARE = 0.9
 WORDS_OF_A_TEXT = 3
@@ -193,7 +196,9 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
         if formats:
             return _of_times(found, formats, marks)
         if rest.share(_matches(rest.values, CLOCK)) < DATE_SHARE:
-            return _left_out(found.name, "dates and times, not all of one form")
+            others = rest.values.filter(pa.array(~_matches(rest.values, DATE)))
+            such = f", such as {masked(others[0].as_py())!r}" if len(others) else ""
+            return _left_out(found.name, f"dates and times, not all of one form{such}")
     if rest.share(_matches(rest.values, PERIOD)) >= DATE_SHARE:
         return _left_out(
             found.name, f"periods of time such as {rest.texts[0].strip()}, which do not come again"
@@ -212,6 +217,13 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
         warning = (
             f"column {found.name!r} holds {_listed(marks)}, taken as a category. If that means missing, set "
             f"missing = [{_listed(marks)}] in [schema.{quoted(found.name)}]"
+        )
+    words = rest.values.filter(pa.array(~numbers))
+    if share >= MIXED_SHARE and len(words) <= FEW_WORDS:
+        warning = (
+            f"column {found.name!r} is taken as categories, of which {share:.0%} are numbers: "
+            f"{_listed(tuple(map(masked, words.to_pylist())))} are none. If they mean missing, set "
+            f"missing to them in [schema.{quoted(found.name)}]"
         )
     yes_or_no = {text.strip().lower() for text in rest.texts} in YES_AND_NO
     others = (Kind.BOOLEAN,) if yes_or_no else (Kind.ID, Kind.IGNORED)

@@ -146,6 +146,11 @@ def test_numbers_are_read_as_bookkeepers_and_other_countries_write_them(
         (["1.360;a", "879;b", "2.088;c"], [1360.0, 879.0, 2088.0]),
         (["1,360;a", "879;b", "2,088;c"], [1360.0, 879.0, 2088.0]),
         (["1.234.567;a", "879;b", "2.088;c"], [1_234_567.0, 879.0, 2088.0]),
+        (["0.370;3,5", "0.879;2,5", "2.088;1,25"], [0.37, 0.879, 2.088]),
+        (
+            ["2.370;3,5", "3.879;2,5", *["2.088;1,25"] * 300, "0.088;1,5"],
+            [2.37, 3.879, *[2.088] * 300, 0.088],
+        ),
         (["1.361;a", "879;b", "2.088;c"], [1.361, 879.0, 2.088]),
         (["1.360;a", "0.879;b", "2;c"], [1.36, 0.879, 2.0]),
         (["1.360;a", "1879;b", "2.088;c"], [1.36, 1879.0, 2.088]),
@@ -159,6 +164,13 @@ def test_points_that_group_thousands_are_no_decimal_points(
     assert [float(number) for number in table["a"].to_pylist()] == numbers
     if max(numbers) > 1000 and "1879" not in str(written):
         assert any("column 'a' is read as numbers" in warning for warning in warnings)
+
+
+def test_columns_without_a_name_or_a_value_are_passed_over(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", b"a;b;;\n1;x;;\n2;y;;\n")[0].to_pydict() == {"a": [1, 2], "b": ["x", "y"]}
+    assert read(tmp_path / "a.csv", b",a\n7,1\n8,2\n")[0].to_pydict() == {"": [7, 8], "a": [1, 2]}
+    with pytest.raises(DataError, match=r"a\.csv has columns without a name \(2\): name them"):
+        read(tmp_path / "a.csv", b"a,,\n1,2,3\n")
 
 
 def test_points_that_may_group_thousands_are_told_with_the_mend(tmp_path: Path) -> None:

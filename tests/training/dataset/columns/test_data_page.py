@@ -20,6 +20,7 @@ rng = np.random.default_rng(0)
 COLUMNS: dict[str, list[Any]] = {
     "`1.5, 20.25, 3.0`": rng.normal(size=ROWS).tolist(),
     "`18, NULL, 44`": ["18", "NULL", "44"],
+    "`1.5, 2.5, oops`, more numbers than words, and few words": ["1.5", "2.5", "oops"],
     "`true, false`": [True, False],
     '`Y, N` (`kind = "boolean"` reads them, `yes`, `no`, `t` and `f` as true and false)': ["Y", "N"],
     "`DE, FR, DE`": ["DE", "FR", "DE"],

@@ -97,6 +97,18 @@ def test_amounts_that_could_be_times_are_told_with_the_mend(unit: int, form: str
     )
 
 
+@pytest.mark.parametrize("mark", ["#WERT!", "#BEZUG!", "#¡VALOR!", "#NV", "#NAME?"])
+def test_what_spreadsheets_say_in_any_language_is_a_missing_mark(mark: str) -> None:
+    feature = inferred(["1.5", mark, "2.5", "3"] * (ROWS // 4))
+    assert feature.kind is Kind.NUMERIC
+    assert feature.missing == (mark,)
+
+
+def test_times_that_are_not_all_such_are_left_out_with_one_that_is_none() -> None:
+    feature = inferred(["31.01.2026", "01.02.2026"] * (ROWS // 2 - 1) + ["Summe", "31.01.2026"])
+    assert feature.reason == "dates and times, not all of one form, such as 'Summe'"
+
+
 def test_a_name_with_a_space_at_its_end_is_told() -> None:
     result = infer_schema(pa.table({"x": MEASURED, "x ": MEASURED}), {})
     assert result.warnings == ("column 'x ' has a space at an end of its name: records have to name it so",)
