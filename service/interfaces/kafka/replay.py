@@ -212,7 +212,8 @@ async def _answers(clients: Clients, topic: str, most: int) -> dict[str, _Answer
 async def _reader(
     clients: Clients, topic: str
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
-    """Of all partitions. Raises ConfigError where there is no such topic."""
+    """Of all partitions. Raises ConfigError where there is no such topic, NearnormError without a broker."""
+    await clients.knock()
     admin = clients.admin()
     try:
         await asyncio.wait_for(admin.start(), PATIENCE_SECONDS)

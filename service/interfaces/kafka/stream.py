@@ -105,6 +105,7 @@ class Stream:
 
     async def _topics(self) -> set[str]:
         """Without asking for one by its name, which many brokers would create."""
+        await self._clients.knock()
         admin = self._clients.admin()
         try:
             await asyncio.wait_for(admin.start(), START_SECONDS)

