@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nearnorm.models.data.files.plain import TEXT
+from nearnorm.models.data.toml_text import quoted
 
 SIGNS = (".", ",")
 MOST_SHARE_OF_WORDS = 0.5
@@ -99,7 +100,7 @@ def read_spelled_numbers(
         example = max(spelled, key=lambda text: len(_PLAIN[","].sub("", text)))
         warn(
             f"column {name!r} is read as numbers: {example!r} as {found[example]:.15g}; if these are names, "
-            f'set kind = "categorical" in [schema.{name}]'
+            f'set kind = "categorical" in [schema.{quoted(name)}]'
         )
     return table
 

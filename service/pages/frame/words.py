@@ -146,8 +146,8 @@ def state(job: Mapping[str, Any]) -> str:
 
 
 def count(value: float) -> str:
-    """A number of things: whole, but for a few of them."""
-    return number(round(value)) if value >= 10 else number(round(value, 1))
+    """A number of things: whole, but for a few of them, which have two figures."""
+    return number(round(value)) if value >= 10 else number(float(f"{value:.2g}"))
 
 
 def promised(promise: Mapping[str, Any]) -> str:

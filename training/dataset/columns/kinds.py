@@ -52,6 +52,7 @@ PERIOD = (
     r"|(19|20)\d\d[-/.](0[1-9]|1[0-2])|(0[1-9]|1[0-2])[-/.](19|20)\d\d)\s*$"  # 2026-01, 01/2026
 )
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+DECIMAL_COMMA = r"^\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+\s*$"
 CLOCK = r"^\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?\s*$"  # 09:14:00
 DATE = (
     r"^\s*((?i:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+))?"
@@ -121,6 +122,9 @@ def _of_numbers(found: DistinctValues) -> Guess:
         return _code(found.name, why)
     if integer and numbers.min() >= 10 ** (LONG_NAME - 1):
         return _long_name(found)
+    if np.isinf(numbers).any():
+        warning = f"column {found.name!r} holds an infinity, which no model is trained on: mend its rows"
+        return Guess(Kind.NUMERIC, "numbers", warning=warning)
     few = digits is not None and len(numbers) <= FEW_NUMBERS
     warning = "" if digits is None or few else _of_amounts(found.name, digits)
     return Guess(Kind.NUMERIC, "numbers", (Kind.CODE,) if few else (), warning=warning)
@@ -207,6 +211,9 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
         return _left_out(found.name, "card numbers")
     if rest.share(np.array([is_email(text) for text in rest.texts])) >= EMAIL_SHARE:
         return _left_out(found.name, "e-mail addresses", Kind.ID)
+    comma = rest.share(_matches(rest.values, DECIMAL_COMMA)) >= NUMBER_SHARE
+    if comma and _nearly_all_differ(rest):
+        return _left_out(found.name, f"texts such as {masked(rest.texts[0])!r}: write numbers as numbers")
     if _nearly_all_differ(rest):
         words = np.mean([len(text.split()) for text in rest.texts])
         if words >= WORDS_OF_A_TEXT:
@@ -217,6 +224,11 @@ def _of_text(found: DistinctValues, marks: tuple[str, ...], proposed: bool) -> G
         warning = (
             f"column {found.name!r} holds {_listed(marks)}, taken as a category. If that means missing, set "
             f"missing = [{_listed(marks)}] in [schema.{quoted(found.name)}]"
+        )
+    if comma:
+        warning = (
+            f"column {found.name!r} is taken as categories, and its texts, such as "
+            f"{masked(rest.texts[0])!r}, could be numbers: if they are, write them as numbers"
         )
     words = rest.values.filter(pa.array(~numbers))
     if share >= MIXED_SHARE and len(words) <= FEW_WORDS:

@@ -104,6 +104,25 @@ def test_what_spreadsheets_say_in_any_language_is_a_missing_mark(mark: str) -> N
     assert feature.missing == (mark,)
 
 
+def test_texts_that_could_be_numbers_are_told() -> None:
+    differ = [f"{i},{i % 90 + 10}" for i in range(ROWS)]
+    table = pa.table(
+        {"x": MEASURED, "n": pa.array(differ), "few": pa.array(["1.234,5", "2,5"] * (ROWS // 2))}
+    )
+    found = infer_schema(table, {})
+    assert [feature.kind for feature in found.schema.features[1:]] == [Kind.IGNORED, Kind.CATEGORICAL]
+    assert found.warnings == (
+        "column 'n' is left out: texts such as '0,10': write numbers as numbers",
+        "column 'few' is taken as categories, and its texts, such as '1.234,5', could be numbers: if they "
+        "are, write them as numbers",
+    )
+
+
+def test_an_infinity_is_told_before_training_refuses_it() -> None:
+    found = infer_schema(pa.table({"x": MEASURED, "y": [*range(ROWS - 1), float("inf")]}), {})
+    assert found.warnings == ("column 'y' holds an infinity, which no model is trained on: mend its rows",)
+
+
 def test_times_that_are_not_all_such_are_left_out_with_one_that_is_none() -> None:
     feature = inferred(["31.01.2026", "01.02.2026"] * (ROWS // 2 - 1) + ["Summe", "31.01.2026"])
     assert feature.reason == "dates and times, not all of one form, such as 'Summe'"
