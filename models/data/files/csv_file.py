@@ -1,6 +1,7 @@
 """A CSV file -> a table: packed or not, in its encoding and dialect, with line breaks within quotes."""
 
 import codecs
+import re
 from collections.abc import Callable, Collection
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ _MARKS = (
 )
 _PACKED = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _WORKBOOK = b"PK\x03\x04"
+_MARKUP = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*\"|\[\s*[\[{]|<(\?xml|!doctype|html))", re.IGNORECASE)
 _MENDS = "give --csv-separator, --csv-encoding or --csv-quote where the file is written in another way"
 
 Warn = Callable[[str], object]
@@ -87,6 +89,8 @@ def _head(file: DataFile) -> bytes:
         raise DataError(f"{file.name} is empty")
     if head.startswith(_WORKBOOK):
         raise DataError(f"{file.name} is a workbook or a zip archive: save it as CSV, or unpack it")
+    if _MARKUP.match(head):
+        raise DataError(f"{file.name} holds JSON, XML or a web page: save its records as CSV or Parquet")
     return head
 
 

@@ -47,7 +47,7 @@ def find_files(source: str) -> list[DataFile]:
         found = [_local(path, base) for path, base in local_paths(source)]
     for file in found:
         if not is_data(file.name):
-            raise DataError(f"{file.name}: its name {ENDINGS}")
+            raise DataError(f"{file.name}: its name {ENDINGS}: save other kinds as one of these")
     return found
 
 

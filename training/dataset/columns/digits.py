@@ -34,6 +34,7 @@ FILLED = 0.1
 """Share of the range that is taken, at most."""
 REPEATED = 20
 """Rows for each value, at least."""
+_YEARS, _MONTHS = (1900, 2099), 12
 _POINT_ZERO = re.compile(r"\.0+$")
 
 
@@ -73,6 +74,13 @@ def digits_of_texts(distinct: list[str], rows: int) -> Digits | None:
 def are_cards(digits: Digits) -> bool:
     looked_at = digits.texts[:MOST_LOOKED_AT]
     return len(looked_at) >= FEWEST_CARDS and card_share(looked_at) >= CARD_SHARE
+
+
+def are_months(digits: Digits) -> bool:
+    """Whether they are 202601, 202602 ..."""
+    years, months = np.divmod(digits.numbers, 100)
+    within = (years >= _YEARS[0]) & (years <= _YEARS[1]) & (months >= 1) & (months <= _MONTHS)
+    return len(digits.numbers) >= FEWEST_VALUES and bool(within.all())
 
 
 def why_code(name: str, digits: Digits) -> str:

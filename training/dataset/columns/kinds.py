@@ -14,6 +14,7 @@ from nearnorm.training.dataset.columns.digits import (
     CARD_SHARE,
     Digits,
     are_cards,
+    are_months,
     digits_of_numbers,
     digits_of_texts,
     named_identifier,
@@ -49,7 +50,9 @@ MOMENTS = (1e9, 2.2e9)
 """Epoch seconds from 2001 to 2039: under a name that says nothing of time, only a hint."""
 PERIOD = (
     r"^\s*((19|20)\d\d[-/. ]?([Ww](0[1-9]|[1-4]\d|5[0-3])|[Qq][1-4])"  # 2026-W05, 2026Q1
-    r"|(19|20)\d\d[-/.](0[1-9]|1[0-2])|(0[1-9]|1[0-2])[-/.](19|20)\d\d)\s*$"  # 2026-01, 01/2026
+    r"|[Qq][1-4][-/ ]?(19|20)\d\d"  # Q1 2026
+    r"|(19|20)\d\d[-/.](0[1-9]|1[0-2])|(0[1-9]|1[0-2])[-/.](19|20)\d\d"  # 2026-01, 01/2026
+    r"|(?i:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])\pL{0,7}\.?[- /](19|20)\d\d)\s*$"
 )
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 DECIMAL_COMMA = r"^\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+\s*$"
@@ -115,6 +118,8 @@ def _of_numbers(found: DistinctValues) -> Guess:
     if integer and len(found.values) == found.rows and _is_counter(found):
         return _left_out(found.name, "an identifier: every value is different, as a counter's are", Kind.ID)
     digits = digits_of_numbers(exact, found.rows)
+    if digits is not None and are_months(digits):
+        return _left_out(found.name, f"periods of time such as {digits.texts[0]}, which do not come again")
     if digits is not None and are_cards(digits):
         return _left_out(found.name, "card numbers")
     why = "" if digits is None else why_code(found.name, digits)

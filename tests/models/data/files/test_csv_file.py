@@ -213,6 +213,21 @@ def test_a_workbook_and_a_file_of_nothing_are_refused_as_such(tmp_path: Path) ->
         read(tmp_path / "a.csv", b"\n\r\n")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n',
+        '\ufeff[\n {"a": 1}]',
+        '<?xml version="1.0"?><a/>',
+        "<!DOCTYPE html>",
+    ],
+)
+def test_json_and_markup_are_refused_as_such(tmp_path: Path, content: str) -> None:
+    with pytest.raises(DataError, match=r"a\.csv holds JSON, XML or a web page: save its records as CSV"):
+        read(tmp_path / "a.csv", content.encode())
+    assert read(tmp_path / "b.csv", b"<DATE>,[x]\n1,2\n")[0].column_names == ["<DATE>", "[x]"]
+
+
 def test_decimal_commas_beside_a_few_words_become_points_beside_them(tmp_path: Path) -> None:
     table, _ = read(tmp_path / "a.csv", b"a;b\n12,5;1\nNA;2\n13,25;3\n")
     assert table["a"].to_pylist() == ["12.5", "NA", "13.25"]

@@ -104,6 +104,31 @@ def test_what_spreadsheets_say_in_any_language_is_a_missing_mark(mark: str) -> N
     assert feature.missing == (mark,)
 
 
+@pytest.mark.parametrize(
+    "periods",
+    [
+        [202511, 202512, 202601],
+        ["2026-01", "2026-02"],
+        ["01/2026", "02/2026"],
+        ["2026Q1", "2026-Q2"],
+        ["Q1 2026", "Q2 2026"],
+        ["2026-W05", "2026W06"],
+        ["Jan 2026", "März 2026", "Dezember 2025"],
+    ],
+)
+def test_periods_of_time_are_left_out_as_they_do_not_come_again(periods: list[object]) -> None:
+    feature = inferred((periods * ROWS)[:ROWS])
+    assert feature.kind is Kind.IGNORED
+    assert "which do not come again" in feature.reason
+
+
+@pytest.mark.parametrize(
+    "names", [["Model 2020", "Model 2021"], [202511, 202513, 202601], ["2026-13", "2026-01"]]
+)
+def test_what_is_no_month_is_no_period(names: list[object]) -> None:
+    assert inferred((names * ROWS)[:ROWS]).kind is not Kind.IGNORED
+
+
 def test_texts_that_could_be_numbers_are_told() -> None:
     differ = [f"{i},{i % 90 + 10}" for i in range(ROWS)]
     table = pa.table(
