@@ -45,9 +45,12 @@ def find_dialect(sample: str, whole: bool, given: FileFormat) -> Dialect:
     columns = list(zip(*(row for row in body if len(row) == len(header)), strict=True))
     decimal = given.decimal or decimal_sign(columns, separator)
     doubtful: dict[str, str] = {}
-    if separator == ";" and decimal == "." and given.decimal is None:
-        texts = {name: [c for c in cells if c.strip()] for name, cells in zip(header, columns, strict=False)}
-        doubtful = {name: cells[0] for name, cells in texts.items() if may_be_grouped(cells, ".")}
+    if decimal == "." and given.decimal is None:
+        for name, cells in zip(header, columns, strict=False):
+            texts = [cell for cell in cells if any(map(str.isdigit, cell))]
+            marked = [text for text in texts if "." in text]
+            if may_be_grouped(texts, ".") and (separator == ";" or len(marked) < len(texts)):
+                doubtful[name] = marked[0]
     return Dialect(separator, quote, decimal, skip, doubtful)
 
 

@@ -20,11 +20,13 @@ _UNIT = r"[€$£¥₹₽₺₩%]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZ
 
 _PLAIN = {".": re.compile(r"^[+-]?\d+(\.\d+)?$"), ",": re.compile(r"^[+-]?\d+$")}
 """By decimal sign, what any program reads as the same number."""
+_SHORT = re.compile(r"\s*[+-]?\d{1,3}\s*")
 
 
 def _grammar(decimal: str, group: str) -> re.Pattern[str]:
     indian = rf"\d{{1,2}}(?:{re.escape(group)}\d\d)+{re.escape(group)}\d{{3}}"  # 12,34,567
-    whole = rf"[1-9]\d{{0,2}}(?:[{re.escape(group)}{_SPACES}]\d{{3}})+|{indian}|\d+"
+    one = rf"[1-9]\d{{0,2}}(?P<mark>[{re.escape(group)}{_SPACES}])\d{{3}}(?:(?P=mark)\d{{3}})*"
+    whole = rf"{one}|{indian}|\d+"
     return re.compile(
         rf"\s*(?P<open>\()?(?P<first>[+\-\u2212]?)\s?(?P<before>{_UNIT})?\s?(?P<second>[+\-\u2212]?)"
         rf"(?P<whole>{whole})(?:{re.escape(decimal)}(?P<rest>\d+))?(?P<last>-)?"
@@ -62,21 +64,20 @@ def decimal_sign(columns: Sequence[Sequence[str]], separator: str) -> str:
 
 
 def may_be_grouped(texts: Collection[str], mark: str) -> bool:
-    """Whether three digits stand behind every mark, and before it what could be millions or thousands."""
-    pattern = rf"\s*[+-]?[1-9]\d{{0,2}}(?:\{mark}\d{{3}})+\s*"
-    return bool(texts) and all(re.fullmatch(pattern, text) for text in texts)
+    """Whether three digits stand behind every mark, what could be thousands before it, and no more than three
+    digits where there is none."""
+    grouped = re.compile(rf"\s*[+-]?[1-9]\d{{0,2}}(?:\{mark}\d{{3}})+\s*")
+    return any(mark in text for text in texts) and all(
+        (grouped if mark in text else _SHORT).fullmatch(text) for text in texts
+    )
 
 
 def _is_grouped(texts: Collection[str], mark: str) -> bool:
-    """Whether a mark can only group thousands: beside 879, and nothing longer without one, 1.360 has a zero
-    that nobody writes behind a decimal sign who leaves it out of 879."""
+    """Whether a mark can only group thousands: beside 879, 1.360 has a zero that nobody writes behind a
+    decimal sign who leaves it out of 879."""
     with_one = [text for text in texts if mark in text]
-    return (
-        may_be_grouped(with_one, mark)
-        and any(text.rstrip().endswith("0") for text in with_one)
-        and 0 < len(with_one) < len(texts)
-        and all(re.fullmatch(r"\s*[+-]?\d{1,3}\s*", text) for text in set(texts) - set(with_one))
-    )
+    has_zero = any(text.rstrip().endswith("0") for text in with_one)
+    return has_zero and len(with_one) < len(texts) and may_be_grouped(texts, mark)
 
 
 def read_spelled_numbers(
@@ -123,7 +124,7 @@ def _numbers(texts: Sequence[str], sign: str, usual: bool) -> dict[str, float] |
         return None
     plain = not any(_PLAIN[sign].sub("", text.strip()) for text in matches)
     # groups by spaces alone, as many in every value, are telephone numbers and the like
-    grouped = len(groups) > 1 or any(mark in ".," for group in groups for mark in group)
+    grouped = len(groups) > 1 or any(mark in ".,'\u2019" for group in groups for mark in group)
     if plain or len(units) > 1 or not (with_sign or booked or (usual and (units or grouped))):
         return None
     if not (with_sign or units or booked) and any(

@@ -127,6 +127,8 @@ def test_names_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
         (["1.50", "(2.25)", "(1,000.00)"], [1.5, -2.25, -1000.0]),
         (["1,50", "2,25-", "1.000,00-"], [1.5, -2.25, -1000.0]),
         (["7", "(8)", "9"], [7.0, -8.0, 9.0]),
+        (["10'869", "25'066", "6'794"], [10_869.0, 25_066.0, 6794.0]),
+        (["1 929,007 EUR", "544,388 EUR", "7,250 EUR"], [1929.007, 544.388, 7.25]),
         (["1,23,456.50", "12,34,567.00", "7.00"], [123_456.5, 1_234_567.0, 7.0]),
     ],
 )
@@ -183,6 +185,9 @@ def test_points_that_may_group_thousands_are_told_with_the_mend(tmp_path: Path) 
     )
     assert read(tmp_path / "a.csv", content, decimal=",")[0]["a"].to_pylist() == [13_780.0, 2088.0]
     assert len(read(tmp_path / "a.csv", content, decimal=".")[1]) == 1
+    beside_short_ones = b"a,b\n13.781,7\n867,8\n"
+    assert "'13.781' as 13.781; if points group" in read(tmp_path / "b.csv", beside_short_ones)[1][0]
+    assert not read(tmp_path / "c.csv", b"a,b\n13.781,7\n2.088,8\n")[1]
 
 
 def test_words_for_nothing_beside_decimal_commas_do_not_hide_them(tmp_path: Path) -> None:
