@@ -164,7 +164,18 @@ class StoreUnavailable(ServiceError):
 
 
 class LedgerUnavailable(ServiceError):
+    """`logged` is for the log and the terminal: it may name hosts and files, as no answer does."""
+
     status, name, title = 503, "ledger-unavailable", "The ledger cannot be reached or written now"
+
+    def __init__(
+        self, detail: str, *, logged: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail, headers=headers)
+        self._logged = logged or detail
+
+    def __str__(self) -> str:
+        return self._logged
 
 
 class ProviderUnavailable(ServiceError):

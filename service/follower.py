@@ -279,15 +279,15 @@ class Follower:
             try:
                 self.refresh()
                 self._reaches_ledger, warned = True, False
-                if self._ledger.damage:  # elsewhere than where it was read just now
-                    self._background.waits(FOLLOWING, self._ledger.damage)
+                if damage := self._ledger.damage:  # elsewhere than where it was read just now
+                    self._background.waits(FOLLOWING, damage.detail)
                 else:
                     self._background.works(FOLLOWING)
             except LedgerUnavailable as error:
                 if not warned:
                     log.warning("the ledger is out of reach", problem=str(error))
                 self._reaches_ledger, warned = False, True
-                self._background.waits(FOLLOWING, str(error))
+                self._background.waits(FOLLOWING, error.detail)
             except Exception as error:  # following goes on, whatever it was
                 self._background.failed(FOLLOWING, error)
 

@@ -24,6 +24,7 @@ from nearnorm.service.api.dependencies import (
 from nearnorm.service.errors import Conflict, NotFound
 from nearnorm.service.ledger.seen_lines import SeenLines
 from nearnorm.service.logs import log
+from nearnorm.service.places import last_part
 from nearnorm.service.retraining.jobs import requests
 from nearnorm.service.retraining.line_of_version import line_of, versions_of
 from nearnorm.service.retraining.line_of_version import lines_of as lines_of_version
@@ -137,7 +138,7 @@ async def _check_seen(request: Request, caller: Caller, version: str) -> None:
 
 @router.get("/{version}")
 async def get_model(request: Request, version: str, caller: Annotated[Caller, needs(None)]) -> Manifest:
-    """A version's manifest: schema, training data, reference, metrics."""
+    """A version's manifest: schema, training data, reference, metrics. Files have no folders here."""
     await _check_seen(request, caller, version)
     registry: Registry = request.app.state.registry
     try:
@@ -145,13 +146,17 @@ async def get_model(request: Request, version: str, caller: Annotated[Caller, ne
     except StoreOutOfReach:
         raise
     except StoreError as error:
-        raise NotFound(str(error)) from None
+        raise NotFound(registry.places.named(str(error))) from None
     except BundleError as error:  # it names files of this machine
         log.error("a stored version is damaged", version=version, problem=str(error))
         raise Conflict(
             f"version {version} is damaged (`nearnorm models verify` tells how): import its bundle again"
         ) from None
-    return bundle.manifest
+    sources = ("source", "reference_source", "validation_source")
+    told = {name: getattr(bundle.manifest, name) for name in sources}
+    return bundle.manifest.model_copy(
+        update={name: last_part(source) for name, source in told.items() if source is not None}
+    )
 
 
 @router.post(
@@ -179,9 +184,9 @@ async def activated(request: Request, caller: Caller, version: str, sent: Activa
         raise
     except StoreError as error:
         refused = await services_of(request).ledger.seen(lambda c: requests.refusal(c, version))
-        raise Conflict(refused) if refused else NotFound(str(error)) from None
+        raise Conflict(refused) if refused else NotFound(registry.places.named(str(error))) from None
     except BundleError as error:
-        raise Conflict(str(error)) from None
+        raise Conflict(registry.places.named(str(error))) from None
 
 
 @router.post("/rollback", response_model_exclude_none=True, openapi_extra=described(RollbackRequest))
@@ -202,4 +207,4 @@ async def rolled_back(request: Request, caller: Caller, sent: RollbackRequest) -
     except StoreOutOfReach:
         raise
     except (StoreError, BundleError) as error:
-        raise Conflict(str(error)) from None
+        raise Conflict(registry.places.named(str(error))) from None

@@ -15,6 +15,8 @@ from nearnorm.service.api.models import versions_alone_of
 from nearnorm.service.errors import InvalidRequest
 from nearnorm.service.ids import iso
 from nearnorm.service.ledger.tables import audit_trail as audit
+from nearnorm.service.places import NamedPlaces
+from nearnorm.service.serving.registry import Registry
 
 router = APIRouter(tags=["privacy"])
 
@@ -92,6 +94,15 @@ async def get_audit(
 ) -> Trail:
     """Who labelled, changed the policy, made or revoked keys, activated or erased."""
     rows = await services_of(request).ledger.seen(lambda c: audit.page(c, limit, cursor, caller.lines))
-    entries = [AuditEntry(**{**row, "at": iso(row["at"])}) for row in rows]
+    registry: Registry = request.app.state.registry
+    entries = [
+        AuditEntry(**{**row, "at": iso(row["at"]), "detail": _told(row["detail"], registry.places)})
+        for row in rows
+    ]
     more = len(entries) == limit and entries[-1].number > 1
     return Trail(audit=entries, next=str(entries[-1].number) if more else None)
+
+
+def _told(detail: dict[str, Any], places: NamedPlaces) -> dict[str, Any]:
+    """What failed may have named places of this machine."""
+    return {name: places.named(value) if isinstance(value, str) else value for name, value in detail.items()}

@@ -312,7 +312,7 @@ class EventLog:
             work()
         except LedgerUnavailable as error:
             log.warning("events wait for the ledger", problem=str(error), waiting=len(self._waiting))
-            background.waits(WRITING, str(error))
+            background.waits(WRITING, error.detail)
             return False
         except Exception as error:
             background.failed(WRITING, error)

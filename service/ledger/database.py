@@ -13,7 +13,7 @@ from sqlalchemy import exc
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import InvalidRequest, LedgerUnavailable
-from nearnorm.service.ledger.faults import first_line, is_outage
+from nearnorm.service.ledger.faults import first_line, is_outage, kind
 from nearnorm.service.ledger.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:  # a start loads the dialect that it uses
@@ -71,8 +71,8 @@ class Ledger:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that is on disk when the block is left without an exception."""
-        if self.damage:
-            raise _unavailable(self.damage)
+        if damage := self.damage:
+            raise damage
         with self._as_problems(), self._engine.connect() as connection:
             with connection.begin():
                 yield connection
@@ -80,7 +80,8 @@ class Ledger:
             if self._file and not self._file.is_there(connection):
                 connection.invalidate()
                 self._engine.dispose()  # the last to be closed writes what the log holds into the file
-                raise _unavailable(f"{self._file.path} or its log was deleted or replaced")
+                gone = "or its log was deleted or replaced"
+                raise _unavailable(f"its file {gone}", f"{self._file.path} {gone}")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -133,9 +134,11 @@ class Ledger:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @property
-    def damage(self) -> str | None:
+    def damage(self) -> LedgerUnavailable | None:
         """What is wrong with the database's file for good; None: nothing that is known."""
-        return self._file.damage if self._file else None
+        if self._file is None or (found := self._file.damage) is None:
+            return None
+        return _unavailable(f"its file {found}", f"{self._file.path} {found}")
 
     def check(self, connection: sa.Connection) -> None:
         """Raises ConfigError for a file that is damaged."""
@@ -158,7 +161,7 @@ class Ledger:
             if self._file:
                 self._file.note(error)
             if is_outage(error):
-                raise _unavailable(self.damage or first_line(error)) from error
+                raise (self.damage or _unavailable(kind(error), first_line(error))) from error
             if isinstance(error, exc.DataError | exc.OperationalError):  # only what was asked for may be so
                 raise _unstorable() from None
             raise
@@ -202,8 +205,10 @@ def _unstorable() -> InvalidRequest:
     return InvalidRequest("a value cannot be stored: send no NUL, integers of 64 bits, and shorter texts")
 
 
-def _unavailable(reason: str) -> LedgerUnavailable:
-    return LedgerUnavailable(f"the ledger cannot be used now ({reason}): send it again", headers=RETRY_AFTER)
+def _unavailable(told: str, logged: str | None = None) -> LedgerUnavailable:
+    """For answers as it is `told`; for the log, where it may name places, as it is `logged`."""
+    sentence = "the ledger cannot be used now ({}): send it again".format
+    return LedgerUnavailable(sentence(told), logged=sentence(logged or told), headers=RETRY_AFTER)
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":

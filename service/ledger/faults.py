@@ -19,6 +19,8 @@ _OUTAGES = {
     "58": "system: files, I/O",
     "F0": "configuration",
 }
+_WITH_PLACES = {"08", "28", "3D", "53", "58"}
+"""Classes of which PostgreSQL's words tell hosts, sockets, users or files."""
 _OTHER_OUTAGES = {
     "42501": "no right to it",
     "42703": "no such column",
@@ -48,6 +50,15 @@ def is_outage(error: BaseException) -> bool:
     if state is None:
         return isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError)
     return state[:2] in _OUTAGES or state in _OTHER_OUTAGES
+
+
+def kind(error: BaseException) -> str:
+    """What is wrong, for an answer: what the database said, unless that may name places."""
+    orig = getattr(error, "orig", None)
+    if not isinstance(error, exc.DBAPIError) or isinstance(orig, sqlite3.Error):
+        return first_line(error)
+    of_class = (getattr(orig, "sqlstate", None) or "08")[:2]  # without one there was no connection
+    return _OUTAGES[of_class] if of_class in _WITH_PLACES else first_line(error)
 
 
 def first_line(error: BaseException) -> str:

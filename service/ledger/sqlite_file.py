@@ -58,7 +58,7 @@ class SqliteFile:
 
     @property
     def damage(self) -> str | None:
-        """What SQLite said of the file that is there now, if it found it damaged."""
+        """What SQLite said of the file that is there now, if it found it damaged: "is damaged (...)"."""
         if self._damaged is None or self._damaged[0] != _identity(self.path):
             return None
         return self._damaged[1]
@@ -105,7 +105,7 @@ class SqliteFile:
     def note(self, error: exc.DBAPIError) -> None:
         """Remember damage: it does not go away by itself."""
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
-            self._damaged = _identity(self.path), self._sentence(str(error.orig))
+            self._damaged = _identity(self.path), _damaged(str(error.orig))
 
     def check(self, connection: sa.Connection) -> None:
         """Raises ConfigError for a damaged file, if it is small enough to look it through."""
@@ -113,13 +113,14 @@ class SqliteFile:
             return
         found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if found != "ok":
-            raise ConfigError(self._sentence(str(found)))
+            raise ConfigError(f"{self.path} {_damaged(str(found))}")
 
-    def _sentence(self, found: str) -> str:
-        return (
-            f"{self.path} is damaged ({' '.join(found.split())}): put a backup in its place, or move it away "
-            "to begin with an empty ledger"
-        )
+
+def _damaged(found: str) -> str:
+    return (
+        f"is damaged ({' '.join(found.split())}): put a backup in its place, or move it away to begin with "
+        "an empty ledger"
+    )
 
 
 def _look(path: Path) -> tuple[_Identity, _Content] | tuple[None, None]:

@@ -18,6 +18,7 @@ from nearnorm.service.background import Background
 from nearnorm.service.errors import MOST_REPEATED, ColdModel, DeadlineExceeded, NoModel, UnknownModel
 from nearnorm.service.ledger.seen_lines import EVERY_LINE, SeenLines
 from nearnorm.service.metrics.counters import Metrics
+from nearnorm.service.places import NamedPlaces
 from nearnorm.service.serving.champions.champions import Champions
 from nearnorm.service.serving.champions.cold import ColdModels
 from nearnorm.service.serving.champions.failures import Failures
@@ -55,6 +56,7 @@ class Registry:
         Raises ConfigError for a trusted key that cannot be read.
         """
         self.store = store
+        self.places = NamedPlaces(settings)
         self._settings = settings
         self._background = background
         self.lanes, self.settled = Lanes(), Settled()
@@ -248,11 +250,10 @@ class Registry:
 
         Of what is no line's those are told who see all. Empty: all is well."""
         found = self._failures.messages(lines)
-        if not lines.is_every:
-            return found
-        found += self._background.problems()
-        if self.swaps.store_problem:
-            found.append(self.swaps.store_problem)
-        if not self.lines() and not found:
-            found.append(self.swaps.none_active)
-        return found
+        if lines.is_every:
+            found += self._background.problems()
+            if self.swaps.store_problem:
+                found.append(self.swaps.store_problem)
+            if not self.lines() and not found:
+                found.append(self.swaps.none_active)
+        return [self.places.named(problem) for problem in found]

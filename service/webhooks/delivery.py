@@ -106,7 +106,7 @@ class Deliverer:
                     sweep_at = time.monotonic() + SWEEP_SECONDS
                 self._background.works(DELIVERING)
             except LedgerUnavailable as error:
-                self._background.waits(DELIVERING, str(error))
+                self._background.waits(DELIVERING, error.detail)
 
     def _begin(self, webhook_id: str) -> None:
         lane = self._lanes.get(webhook_id)
@@ -121,7 +121,7 @@ class Deliverer:
             while not self._stop.is_set() and (taken := self._take(webhook_id)):
                 self._deliver(*taken)
         except LedgerUnavailable as error:  # what is under a lease is sent again
-            self._background.waits(DELIVERING, str(error))
+            self._background.waits(DELIVERING, error.detail)
         except Exception as error:
             self._background.failed(DELIVERING, error)
 

@@ -106,7 +106,7 @@ def test_a_store_that_is_away_holds_up_operators_and_nobody_else(
             client.post("/models/rollback"),
         ]
         for answer in asked:
-            assert place in problem(answer, 503, "store-unavailable")["detail"]
+            assert "the model store" in problem(answer, 503, "store-unavailable")["detail"]
             assert answer.headers["Retry-After"] == "5"
         scored = client.post("/score", json={"records": [RECORD]})
         assert scored.json()["model"]["version"] == made.version

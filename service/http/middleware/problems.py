@@ -40,8 +40,10 @@ async def _service_problem(_: Request, error: Exception) -> Response:
     return respond(error)
 
 
-async def _store_problem(_: Request, error: Exception) -> Response:
-    return respond(StoreUnavailable(f"{error}", headers={"Retry-After": "5"}))
+async def _store_problem(request: Request, error: Exception) -> Response:
+    log.warning("the model store is out of reach", path=request.scope["path"], problem=str(error))
+    told = request.app.state.registry.places.named(str(error))
+    return respond(StoreUnavailable(told, headers={"Retry-After": "5"}))
 
 
 async def _status_problem(request: Request, error: Exception) -> Response:

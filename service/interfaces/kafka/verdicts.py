@@ -73,7 +73,7 @@ class TopicVerdicts:
             try:
                 await labelling.stored(self._services, self._registry, await self._read(record))
             except (LedgerUnavailable, TooManyLabels, RegistryUnavailable) as error:
-                self._background.waits(TASK, str(error))
+                self._background.waits(TASK, error.detail if isinstance(error, ServiceError) else str(error))
             except ServiceError as error:
                 if not _is_early(record, error):
                     await self._refuse(record, error, producer)

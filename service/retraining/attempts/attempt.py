@@ -20,6 +20,7 @@ from nearnorm.service.ledger.tables.feedback import reference_rows
 from nearnorm.service.ledger.tables.job_flips import EventComparison
 from nearnorm.service.ledger.tables.jobs import Job
 from nearnorm.service.logs import log
+from nearnorm.service.retraining.attempts.data_files import data_files
 from nearnorm.service.retraining.attempts.endings import actor_of, end, succeed
 from nearnorm.service.retraining.attempts.snapshot_files import write_snapshot
 from nearnorm.service.retraining.attempts.training_process import Ended, TrainingProcess
@@ -34,7 +35,7 @@ class JobAttempt:
     def __init__(self, place: Workplace, job: Job) -> None:
         self.job = job
         self._place = place
-        self._folder = place.settings.home.absolute() / "jobs" / job.job_id
+        self._folder = place.folder_of(job)
 
     def make(self) -> None:
         """See it to its end. Raises NearnormError, OSError: the job failed; Lost, Cancelled, Stopped."""
@@ -76,7 +77,7 @@ class JobAttempt:
         return any(entry.by == actor_of(self.job) for entry in self._place.store.activations())
 
     def _train(self) -> None:
-        settings = self._place.settings
+        settings, files = self._place.settings, data_files(self._place, self.job)
         child = TrainingProcess(
             self._folder,
             settings.training_seconds,
@@ -86,13 +87,14 @@ class JobAttempt:
         try:
             while (progress := child.wait(POLL)) is not None:
                 self._place.greet()
-                self._renew(stage=progress.stage, progress=progress.progress, log=progress.log)
+                written = self._place.places.named(progress.log, files)
+                self._renew(stage=progress.stage, progress=progress.progress, log=written)
         except Ended as error:
-            self._renew(log=child.progress.log)
+            self._renew(log=self._place.places.named(child.progress.log, files))
             raise NearnormError(str(error)) from None
         finally:
             child.end()
-        self._renew(log=child.progress.log)
+        self._renew(log=self._place.places.named(child.progress.log, files))
 
     def _find_flips(self) -> None:
         """Keep what the challenger would say otherwise of recent events: whoever decides can look at them."""
@@ -108,7 +110,7 @@ class JobAttempt:
                 self._renew()
         except NearnormError as error:  # the job does not hang on it
             log.warning("recent events were not compared", job_id=self.job.job_id, problem=str(error))
-            found = replace(found, problem=str(error))
+            found = replace(found, problem=self._place.places.named(str(error)))
         with self._place.ledger.write() as connection:
             job_flips.put(connection, self.job.job_id, found)
 

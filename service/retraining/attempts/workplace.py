@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from nearnorm.models.bundle.signature import SigningKey
@@ -11,6 +12,7 @@ from nearnorm.service.ids import new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables import jobs
 from nearnorm.service.ledger.tables.jobs import Job
+from nearnorm.service.places import NamedPlaces
 from nearnorm.service.retraining.attempts.training_process import Cancelled
 from nearnorm.service.retraining.jobs import turns
 from nearnorm.service.retraining.jobs.requests import RELEASE
@@ -40,6 +42,7 @@ class Workplace:
         self.name = turns.name_of(socket.gethostname(), home, os.getpid(), new_id()[-6:])
         self.ledger = Ledger.at(settings.database_url, settings.home)
         self.store = settings.open_store()
+        self.places = NamedPlaces(settings)
         self.key = SigningKey(settings.signing_key) if settings.signing_key else None
         self.trusted = settings.read_trusted_keys()
         self.stop = threading.Event()
@@ -52,6 +55,9 @@ class Workplace:
             with self.ledger.write() as connection:
                 jobs.greet(connection, self.name, RELEASE, now, now - FORGOTTEN)
             self._greeted = time.monotonic()
+
+    def folder_of(self, job: Job) -> Path:
+        return self.settings.home.absolute() / "jobs" / job.job_id
 
     def renew(self, job: Job, **changes: Any) -> Job:  # noqa: ANN401
         """Renew the lease of a job, and tell how far it is. Raises Lost, Cancelled, Stopped."""

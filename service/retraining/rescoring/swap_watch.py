@@ -21,6 +21,7 @@ from nearnorm.service.ledger.tables.feedback.labels import about, labels, verdic
 from nearnorm.service.ledger.tables.feedback.second_opinions import is_waiting
 from nearnorm.service.ledger.tables.swaps import Swap
 from nearnorm.service.logs import log
+from nearnorm.service.places import NamedPlaces
 from nearnorm.service.retraining.rescoring.rescore import Rescorer
 from nearnorm.service.retraining.rescoring.shadow import CHUNK, LAG, Shadow
 from nearnorm.service.retraining.rescoring.swap_loss import (
@@ -42,6 +43,7 @@ class SwapWatch:
 
     def __init__(self, settings: Settings, ledger: Ledger, store: ModelStore) -> None:
         self._settings, self._ledger, self._store = settings, ledger, store
+        self._places = NamedPlaces(settings)
 
     def look(self) -> None:
         """Compare every champion that is under watch with the version before it, and act on a clear loss.
@@ -56,9 +58,9 @@ class SwapWatch:
             try:
                 swap = self._compare(swap, self._watermark(entry))
             except NearnormError as error:  # a version that cannot be read is told, and not tried again
-                swap = replace(
-                    swap, outcome="failed", reason=f"the watch over {swap.version} failed: {error}"
-                )
+                log.error("the watch failed", version=swap.version, problem=str(error))
+                why = f"the watch over {swap.version} failed: {self._places.named(str(error))}"
+                swap = replace(swap, outcome="failed", reason=why)
             self._conclude(swap, entry.by.removeprefix(BY_JOB))
 
     def _swap(self, entry: Activation) -> Swap | None:
@@ -164,7 +166,8 @@ class SwapWatch:
         except NearnormError as error:
             with self._ledger.write() as connection:
                 audit_trail.note_failure(connection, WATCH, "rollback", swap.model, swap.version, str(error))
-                reason = f"{swap.reason}; it could not be rolled back: {error}"
+                why = self._places.named(str(error))
+                reason = f"{swap.reason}; it could not be rolled back: {why}"
                 swaps.put(connection, replace(swap, outcome="worse", reason=reason))
 
 

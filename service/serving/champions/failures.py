@@ -27,7 +27,7 @@ class FailedChampion(Struct, frozen=True):
         return time.monotonic() - self.at < RETRY_SECONDS
 
     def error(self) -> NoModel:
-        """For whoever asks the model: what is wrong names files of this machine."""
+        """For whoever asks the model: what is wrong is told to who looks at all of them."""
         name, version = self.activation.model, self.activation.version
         return NoModel(
             f"model {name!r} cannot be loaded: version {version} does not serve here, GET /readyz "

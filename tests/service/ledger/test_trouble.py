@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import NearnormError
 from nearnorm.service.app import create_app
+from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.services import Services
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD, STRANGE, label, problem, score, stored
@@ -135,6 +137,14 @@ def test_a_server_that_is_down_and_comes_back(
         assert client.get("/readyz").status_code == 200
         network.mode = "open"
         recovers(client, event_id)
+
+
+def test_postgresqls_words_stay_in_the_log() -> None:
+    with contextlib.closing(Ledger("postgresql://somebody@127.0.0.1:1/nothing")) as ledger:
+        with pytest.raises(LedgerUnavailable) as told, ledger.read():
+            pass
+        assert told.value.detail == "the ledger cannot be used now (connection): send it again"
+        assert "127.0.0.1" in str(told.value)
 
 
 def test_a_ledger_that_cannot_be_opened_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def failed(worker: Worker, job: Job) -> str:
         (SAYS + "kill -SEGV $$", "training was ended by signal 11"),
         (SAYS + "exec sleep 600", "training hung in fit: it told of no progress for 1 s and was ended"),
         ("trap '' TERM; while :; do sleep 1; done", "training hung in snapshot"),
-        (SAYS + "exit 0", "result.json: No such file or directory"),
+        (SAYS + "exit 0", "result.json in the service's home: No such file or directory"),
     ],
 )
 def test_a_training_that_ends_badly_fails_its_job_with_the_reason(
@@ -128,9 +128,9 @@ def test_what_nobody_foresaw_fails_the_job_once(worker: Worker, challenger: Bund
     job = with_result(worker, challenger)
     (worker.settings.home / "jobs" / job.job_id / "result.json").write_text("{}")
     worker.work(job)
-    assert failed(worker, read(worker, job.job_id)).endswith(
-        "result.json holds no TrainingResult as this release writes it: "
-        "Object missing required field `accepted`"
+    assert failed(worker, read(worker, job.job_id)) == (
+        f"jobs/{job.job_id}/result.json in the service's home holds no TrainingResult as this release writes "
+        "it: Object missing required field `accepted`"
     )
 
 

@@ -59,7 +59,7 @@ def test_base_data_that_vanished_fails_the_job_and_says_what_to_do(settings: Set
     for worker in with_settings(settings, training_data="/nowhere/base.parquet"):
         job = worked(worker)
         assert job.state == "failed"
-        assert job.reasons == ("/nowhere/base.parquet does not exist",)
+        assert job.reasons == ("base.parquet does not exist",)
         assert len(champions(worker)) == 1
 
 
