@@ -9,6 +9,8 @@ from msgspec.structs import asdict
 
 from nearnorm.models.bundle.manifest import Manifest
 from nearnorm.models.errors import ConfigError
+from nearnorm.models.some_of import some_of
+from nearnorm.models.store.folder import DEFAULT_MODEL
 from nearnorm.service.access import keyring, line_quotas
 from nearnorm.service.configuration.champions import ground_of
 from nearnorm.service.configuration.file import KINDS, Labeller, Wanted, alike, key_of, quarantine_of, spelt
@@ -137,6 +139,11 @@ class _Applying:
                     turns.prefer(self._connection, model, then, self._actor)
             except ConfigError as error:
                 raise ConfigError(f"{key_of('models', model)}: {error}") from None
+            if model not in (serving := self._champions.keys() | {DEFAULT_MODEL}):
+                self.effects.append(
+                    f"{key_of('models', model)}: no model is named so yet, so it waits for one: there is "
+                    f"{some_of(sorted(serving))}"
+                )
 
     def quarantine(self, wanted: Mapping[Labeller, str | None]) -> None:
         every = [*quarantine.every(self._connection), *quarantine.of_lines(self._connection, EVERY_LINE)]

@@ -86,6 +86,9 @@ def test_the_example_of_the_page_is_shown_then_made_then_in_force_and_then_chang
             ["quarantine.models.default.analysts.ann", "false", '"new here"'],
         ]
         assert "quarantine.analysts.eve: what was said of 1 records counts no more" in dry.out
+        assert (
+            "- models.payments-fr: no model is named so yet, so it waits for one: there is default" in dry.out
+        )
         assert actions(ledger) == before  # nothing was done yet
 
         made = nearnorm("apply", "-f", file, "--yes")

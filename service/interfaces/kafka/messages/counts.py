@@ -18,7 +18,7 @@ from nearnorm.models.aggregates.key_events import KeyedEvent, Row
 from nearnorm.service import counting
 from nearnorm.service.background import Background
 from nearnorm.service.errors import InvalidRequest, LedgerUnavailable, MalformedBody, ServiceError
-from nearnorm.service.interfaces.kafka.messages.messages import ARROW
+from nearnorm.service.interfaces.kafka.messages.messages import ARROW, record_id
 from nearnorm.service.interfaces.kafka.messages.schemas import MAGIC, Schemas, when_it_answers
 from nearnorm.service.interfaces.kafka.meters import StreamMeters
 from nearnorm.service.ledger.database import Ledger
@@ -62,7 +62,7 @@ class TopicCounts:
         places: list[int] = []
         for place, record in enumerate(records):
             try:
-                rows = await self._read(record.value, aggregates)
+                rows = await self._read(record, aggregates)
             except ServiceError as problem:
                 found.append(problem)
                 continue
@@ -92,7 +92,7 @@ class TopicCounts:
             try:
                 found = await self._ledger.written(lambda c: counting.count_in(c, model, aggregates, events))
             except LedgerUnavailable as error:
-                self._background.waits(COUNTING, str(error))
+                self._background.waits(COUNTING, error.detail)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self._background.works(COUNTING)
@@ -104,9 +104,15 @@ class TopicCounts:
                 }
                 return found.rows
 
-    async def _read(self, value: bytes | None, aggregates: Aggregates) -> CountedRows:
-        """Raises ServiceError for a message that cannot be counted; waits for the registry."""
-        return await when_it_answers(self._background, lambda: read_rows(value, aggregates, self._schemas))
+    async def _read(self, record: ConsumerRecord, aggregates: Aggregates) -> CountedRows:
+        """Raises ServiceError for a message that cannot be counted, or that is refused for its key once it
+        is; waits for the registry."""
+        rows = await when_it_answers(
+            self._background, lambda: read_rows(record.value, aggregates, self._schemas)
+        )
+        if len(rows.records) == 1:
+            record_id(record.key)
+        return rows
 
 
 async def read_rows(value: bytes | None, aggregates: Aggregates, schemas: Schemas) -> CountedRows:

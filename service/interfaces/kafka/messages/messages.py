@@ -45,7 +45,7 @@ def read(record: ConsumerRecord, held: Held, encoder: Encoder) -> MessageRows:
     """A message that holds this, out of a registry's wire format. Raises ServiceError for one that cannot be
     read."""
     if isinstance(held, dict):
-        return MessageRows(record, records=[held], id=_id(record.key))
+        return MessageRows(record, records=[held], id=record_id(record.key))
     if not held:
         raise MalformedBody("the message has no value: send a record as JSON")
     if held.startswith(ARROW):
@@ -65,7 +65,7 @@ def read(record: ConsumerRecord, held: Held, encoder: Encoder) -> MessageRows:
         if is_one_line:
             raise
         return _lines(record, text, encoder)
-    return MessageRows(record, records=[found], id=_id(record.key))
+    return MessageRows(record, records=[found], id=record_id(record.key))
 
 
 def _lines(record: ConsumerRecord, text: bytes, encoder: Encoder) -> MessageRows:
@@ -74,8 +74,8 @@ def _lines(record: ConsumerRecord, text: bytes, encoder: Encoder) -> MessageRows
     return MessageRows(record, len(lines), lines, many=True)
 
 
-def _id(key: bytes | None) -> Id | None:
-    """Raises InvalidRequest."""
+def record_id(key: bytes | None) -> Id | None:
+    """What a message's key says of its lone record. Raises InvalidRequest."""
     if not key:
         return None
     try:

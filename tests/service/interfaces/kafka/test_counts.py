@@ -123,11 +123,15 @@ def test_what_cannot_be_counted_is_a_dead_letter_that_names_the_field(home: Path
                 message(good) + b"\n" + message(good | {"at": BEGIN + 60}),
                 message(good).replace(b"1.0", b"1e400"),
                 b"[1]",
+                message(good | {"payment": "never counted", "at": BEGIN + 60}),
             ],
+            [*[None] * 8, b"k" * 201],
         )
-        answers, dead = Reader(brokers, "scores").read(2), Reader(brokers, "dead").read(6)
+        answers, dead = Reader(brokers, "scores").read(2), Reader(brokers, "dead").read(7)
         problems = [json.loads(headers_of(letter)["problem"]) for letter in dead]
-        assert [problem.get("field") for problem in problems] == ["at", "payment", None, None, "paid", None]
+        assert [problem.get("field") for problem in problems] == [
+            *("at", "payment", None, None, "paid", None, "key")
+        ]
         assert problems[1]["detail"].startswith("row 2: payment: the value is missing")
         assert "send JSON" in problems[3]["detail"]
         assert problems[5]["detail"] == "a record is a JSON object"
