@@ -22,7 +22,12 @@ from nearnorm.training.dataset.columns.digits import (
 )
 from nearnorm.training.dataset.columns.distinct import DistinctValues
 from nearnorm.training.dataset.columns.marks import usual_marks
-from nearnorm.training.dataset.columns.time_formats import epoch_unit, format_of_numbers, formats_of_texts
+from nearnorm.training.dataset.columns.time_formats import (
+    are_dates,
+    epoch_unit,
+    format_of_numbers,
+    formats_of_texts,
+)
 from nearnorm.training.dataset.masks import is_email, is_written_card, masked
 
 MOST_CATEGORIES = 100
@@ -46,6 +51,8 @@ LONG_NAME = 16
 """Digits from which on all of a column's whole numbers are no amounts."""
 FEW_NUMBERS = 20
 """Whole numbers of so few values could be categories as well."""
+LOOKED_AT = 1_000
+"""Distinct numbers that are looked at for a hint."""
 MOMENTS = (1e9, 2.2e9)
 """Epoch seconds from 2001 to 2039: under a name that says nothing of time, only a hint."""
 PERIOD = (
@@ -61,9 +68,9 @@ DATE = (
     r"^\s*((?i:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+))?"
     r"(\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"  # 09:14:00
     r"|\d{8}T\d{4}.*"  # 20260131T100000Z
-    r"|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]+\d{1,2}:\d{2}.*)?"  # 2026-01-31, 2026-01-31T10:00Z
-    r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})([T ].*)?"  # 31.01.2026, 31/01/26
-    r"|\d{1,2}[- ./][A-Za-z]{3,9}[- ./,]+(\d{4}|\d{2})([T :].*)?"  # 31-Jan-26
+    r"|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ,]+\d{1,2}:\d{2}.*)?"  # 2026-01-31, 2026-01-31T10:00Z
+    r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})([T ,].*)?"  # 31.01.2026, 31/01/26
+    r"|\d{1,2}[- ./]{1,2}[A-Za-z]{3,9}[- ./,]+(\d{4}|\d{2})([T :,].*)?"  # 31-Jan-26
     r"|[A-Za-z]{3,9}\.? +\d{1,2},? (\d{4}([T ].*)?|\d\d:\d\d:\d\d .*\d{4}))\s*$"  # Jan 31, 2026
 )
 
@@ -131,26 +138,32 @@ def _of_numbers(found: DistinctValues) -> Guess:
         warning = f"column {found.name!r} holds an infinity, which no model is trained on: mend its rows"
         return Guess(Kind.NUMERIC, "numbers", warning=warning)
     few = digits is not None and len(numbers) <= FEW_NUMBERS
-    warning = "" if digits is None or few else _of_amounts(found.name, digits)
+    warning = "" if digits is None else _of_amounts(found.name, digits, few)
     return Guess(Kind.NUMERIC, "numbers", (Kind.CODE,) if few else (), warning=warning)
 
 
-def _of_amounts(name: str, digits: Digits) -> str:
-    """What whole numbers that are taken as amounts may be all the same."""
+def _of_amounts(name: str, digits: Digits, few: bool) -> str:
+    """What whole numbers that are taken as amounts may be all the same; `few` could be codes."""
     where = f"in [schema.{quoted(name)}]"
-    if named_identifier(name):
+    if named_identifier(name) and not few:
         return (
             f"column {name!r} is taken as an amount, though its name says that it is an identifier. If it is "
             f'one, set kind = "id" {where}, or "code" where each comes again and again'
         )
     low, high = MOMENTS
+    if are_dates(digits.numbers[:LOOKED_AT]):
+        return _of_times_as_amounts(name, TimeFormat.YMD)
     for unit, form in ((1, TimeFormat.EPOCH_S), (1000, TimeFormat.EPOCH_MS)):
         if low * unit <= digits.numbers.min() and digits.numbers.max() < high * unit:
-            return (
-                f"column {name!r} is taken as an amount, and its numbers could be times. If they are, set "
-                f'kind = "time" and format = "{form}" {where}'
-            )
+            return _of_times_as_amounts(name, form)
     return ""
+
+
+def _of_times_as_amounts(name: str, form: TimeFormat) -> str:
+    return (
+        f"column {name!r} is taken as an amount, and its numbers could be times. If they are, set "
+        f'kind = "time" and format = "{form}" in [schema.{quoted(name)}]'
+    )
 
 
 def _long_name(found: DistinctValues, marks: tuple[str, ...] = ()) -> Guess:

@@ -43,13 +43,22 @@ def format_of_numbers(name: str, numbers: np.ndarray) -> TimeFormat | None:
     if not len(numbers) or _last_word(name) not in WORDS:
         return None
     low, high = numbers.min(), numbers.max()
-    for scale in (1, _SECONDS_OF_YEARS):
-        within = _YEARS[0] * scale <= low and high < (_YEARS[1] + 1) * scale
-        if within and _reads(TimeFormat.YMD, numbers.tolist()):
-            return TimeFormat.YMD
+    if are_dates(numbers):
+        return TimeFormat.YMD
     if _last_word(name) in _DAYS and _SPREADSHEET[0] <= low and high < _SPREADSHEET[1]:
         return TimeFormat.EXCEL
     return epoch_unit(numbers)
+
+
+def are_dates(numbers: np.ndarray) -> bool:
+    """Whether numbers [N] are 20260131 and the like, or 20260131100000."""
+    low, high = numbers.min(), numbers.max()
+    return any(
+        _YEARS[0] * scale <= low
+        and high < (_YEARS[1] + 1) * scale
+        and _reads(TimeFormat.YMD, numbers.tolist())
+        for scale in (1, _SECONDS_OF_YEARS)
+    )
 
 
 def epoch_unit(numbers: np.ndarray) -> TimeFormat | None:

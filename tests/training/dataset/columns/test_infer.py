@@ -129,6 +129,28 @@ def test_what_is_no_month_is_no_period(names: list[object]) -> None:
     assert inferred((names * ROWS)[:ROWS]).kind is not Kind.IGNORED
 
 
+def test_dates_as_numbers_are_told_under_any_name() -> None:
+    days = np.array([20260101 + i % 12 for i in range(ROWS)])
+    found = infer_schema(pa.table({"x": MEASURED, "booked": days}), {})
+    assert found.schema.features[1].kind is Kind.NUMERIC
+    assert 'set kind = "time" and format = "ymd" in [schema.booked]' in found.warnings[0]
+    no_days = infer_schema(pa.table({"x": MEASURED, "booked": days + 25}), {})
+    assert no_days.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["17.2.2026, 23:22:00", "3.11.2026, 09:05:11"],
+        ["2/17/2026, 11:22:00 PM", "11/3/2026, 9:05:11 AM"],
+        ["2026-02-17, 23:22", "2026-11-03, 09:05"],
+        ["20. April 2026", "3. May 2026"],
+    ],
+)
+def test_times_as_browsers_and_letters_write_them_are_times(times: list[str]) -> None:
+    assert inferred(times * (ROWS // 2)).kind is Kind.TIME
+
+
 def test_texts_that_could_be_numbers_are_told() -> None:
     differ = [f"{i},{i % 90 + 10}" for i in range(ROWS)]
     table = pa.table(
