@@ -88,7 +88,7 @@ def infer_schema(
     if not schema.scored:
         reasons = "; ".join(f"{f.name}: {f.reason}" for f in schema.ignored)
         raise DataError(f"no column is left to learn from ({reasons})")
-    return Inferred(schema, tuple(findings), tuple(_warnings(findings)))
+    return Inferred(schema, tuple(findings), (*_warnings(findings), *_of_spaces(schema)))
 
 
 def _counted_since(
@@ -156,8 +156,6 @@ def _find(
         keep=_is_kept(name, guessed.kind, override, before),
     )
     warnings = [guessed.warning] if guessed.warning else []
-    if name != name.strip() and feature.kind.scored:
-        warnings.append(f"column {name!r} has a space at an end of its name: records have to name it so")
     if feature.kind.scored:
         nullable = True if override.nullable is None else override.nullable
         feature = feature.model_copy(update={"nullable": nullable, "missing": marks})
@@ -278,6 +276,13 @@ def _examples(feature: Feature, found: DistinctValues) -> tuple[str, ...]:
     order = found.counts.argsort(kind="stable")[::-1][:EXAMPLES]
     shown = [masked(found.values[int(i)].as_py()) for i in order]
     return tuple(shown)
+
+
+def _of_spaces(schema: FeatureSchema) -> Iterator[str]:
+    names = [feature.name for feature in schema.scored if feature.name != feature.name.strip()]
+    if names:
+        listed = ", ".join(map(repr, names[:MOST_ALIKE])) + ", ..." * (len(names) > MOST_ALIKE)
+        yield f"{len(names)} names begin or end with a space, and records have to name them so: {listed}"
 
 
 def _warnings(findings: Sequence[Finding]) -> Iterator[str]:
