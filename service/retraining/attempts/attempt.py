@@ -86,7 +86,6 @@ class JobAttempt:
         )
         try:
             while (progress := child.wait(POLL)) is not None:
-                self._place.greet()
                 written = self._place.places.named(progress.log, files)
                 self._renew(stage=progress.stage, progress=progress.progress, log=written)
         except Ended as error:
@@ -144,7 +143,6 @@ class JobAttempt:
             champion = self._place.store.champion(self.job.model)
             if not goes_on or champion is None or champion.version != now.champion:
                 return period.report()
-            self._place.greet()
             self._place.stop.wait(POLL)
 
     def _keep_reference(self, bundle: Bundle) -> None:

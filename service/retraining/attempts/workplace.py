@@ -60,9 +60,10 @@ class Workplace:
         return self.settings.home.absolute() / "jobs" / job.job_id
 
     def renew(self, job: Job, **changes: Any) -> Job:  # noqa: ANN401
-        """Renew the lease of a job, and tell how far it is. Raises Lost, Cancelled, Stopped."""
+        """Renew the lease of a job, tell how far it is, and greet. Raises Lost, Cancelled, Stopped."""
         if self.stop.is_set():
             raise Stopped
+        self.greet()
         with self.ledger.write() as connection:
             now = jobs.renew(connection, job.job_id, self.name, now_ms() + LEASE, **changes)
         if now is None:

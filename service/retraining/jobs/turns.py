@@ -62,12 +62,12 @@ def is_for(job: Job, place: str, others: Iterable[str], now: int) -> bool:
     """Whether a worker at this place takes a job, where there are workers at these others.
 
     One whose worker died in training goes to another place, should it be the place that kills it; one that
-    was trained goes on where its result is, if its worker comes back in time.
+    was trained goes on where its result is, once, if its worker comes back in time.
     """
     if job.state == "queued" or job.worker is None:
         return True
     before = place_of(job.worker)
-    if job.stage in _WITH_RESULT:
+    if job.stage in _WITH_RESULT and job.attempts < 2:
         return before == place or job.lease is None or now > job.lease + RETURNS
     return before != place or not set(others)
 

@@ -58,11 +58,18 @@ def test_an_empty_database_is_made_without_alembic(tmp_path: Path) -> None:
 
 
 def test_replicas_may_migrate_at_once(empty_url: str | sa.URL) -> None:
-    code = (
-        "import sys; from nearnorm.service.ledger.database import Ledger; "
-        "from nearnorm.service.ledger.migrate import migrate; "
-        "migrate(Ledger(sys.argv[1]))"
-    )
+    code = """
+import sys
+from nearnorm.service.errors import LedgerUnavailable
+from nearnorm.service.ledger.database import Ledger
+from nearnorm.service.ledger.migrate import migrate
+while True:
+    try:
+        migrate(Ledger(sys.argv[1]))
+        break
+    except LedgerUnavailable:  # SQLite waits five seconds for another: who starts it tries again
+        pass
+"""
     replicas = [subprocess.Popen([sys.executable, "-c", code, str(empty_url)]) for _ in range(3)]
     assert [replica.wait(60) for replica in replicas] == [0, 0, 0]
 

@@ -114,11 +114,20 @@ def test_a_lone_place_takes_up_what_its_own_worker_died_over(ledger: Ledger) -> 
 
 @pytest.mark.parametrize("stage", ["gate", "publish", "activate"])
 def test_what_is_trained_goes_on_where_its_result_is_unless_nobody_comes_back(stage: str) -> None:
-    lost = replace(waiting("one"), state="running", stage=stage, worker=HERE, lease=1_000)
+    lost = replace(waiting("one"), state="running", stage=stage, worker=HERE, lease=1_000, attempts=1)
     here, elsewhere = turns.place_of(HERE), turns.place_of(ELSEWHERE)
     assert turns.is_for(lost, here, {elsewhere}, 2_000)
     assert not turns.is_for(lost, elsewhere, {here}, 2_000)
     assert turns.is_for(lost, elsewhere, set(), 1_000 + turns.RETURNS + 1)
+
+
+@pytest.mark.parametrize("stage", ["gate", "publish", "activate"])
+def test_what_is_trained_is_trained_anew_elsewhere_once_two_workers_died_over_it(stage: str) -> None:
+    lost = replace(waiting("one"), state="running", stage=stage, worker=HERE, lease=1_000, attempts=2)
+    here, elsewhere = turns.place_of(HERE), turns.place_of(ELSEWHERE)
+    assert not turns.is_for(lost, here, {elsewhere}, 2_000)
+    assert turns.is_for(lost, elsewhere, {here}, 2_000)
+    assert turns.is_for(lost, here, set(), 2_000)
 
 
 def test_hours_go_over_midnight_and_begin_to_the_minute() -> None:
