@@ -20,7 +20,7 @@ class PartitionMeter:
 
     def __init__(self, position: int) -> None:
         self.position = position
-        self.end = position
+        self.end: int | None = None  # not known until the brokers were asked
         self.newest_ms: int | None = None  # of what was answered last
         self.oldest_ms: int | None = None  # of what is being answered
         self._taken: deque[tuple[int, float]] = deque()  # how many were taken together, and when
@@ -40,8 +40,9 @@ class PartitionMeter:
                 self._taken.appendleft((taken - same, at))
 
     @property
-    def lag(self) -> int:
-        return max(0, self.end - self.position)
+    def lag(self) -> int | None:
+        """None: not known yet."""
+        return None if self.end is None else max(0, self.end - self.position)
 
     def oldest_seconds(self, now: float) -> float:
         """The age of the oldest message without an answer; for one that was not read yet that of the one
@@ -66,7 +67,8 @@ class StreamMeters(Collector):
         meter = self.partitions[partition]
         if meter.oldest_ms is None:
             meter.oldest_ms = records[0].timestamp
-        meter.end = max(meter.end, records[-1].offset + 1)
+        if meter.end is not None:
+            meter.end = max(meter.end, records[-1].offset + 1)
         meter.take(len(records))
 
     def handed_over(self, partition: TopicPartition, count: int) -> None:
@@ -146,7 +148,8 @@ class StreamMeters(Collector):
         now = time.time()
         for partition, meter in self.partitions.items():
             labels = (partition.topic, str(partition.partition))
-            lag.add_metric(labels, meter.lag)
+            if meter.lag is not None:
+                lag.add_metric(labels, meter.lag)
             oldest.add_metric(labels, meter.oldest_seconds(now))
         yield lag
         yield oldest

@@ -113,9 +113,9 @@ class Reader:
         self.seen += found
         return found
 
-    def rest(self) -> Iterator[Message]:
-        """What comes within a second."""
-        while more := self.poll(1.0):
+    def rest(self, seconds: float = 1.0) -> Iterator[Message]:
+        """What comes, until nothing does for so long."""
+        while more := self.poll(seconds):
             yield from more
 
     def close(self) -> None:

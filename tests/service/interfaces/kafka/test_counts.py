@@ -76,12 +76,12 @@ def test_history_through_a_stream_that_is_killed_gives_the_batchs_numbers(home: 
     try:
         streamer.start()
         send(brokers, "records", sent[:250], keys[:250])
-        streamer.until_caught_up()
+        streamer.answers_again()
         send(brokers, "records", sent[250:], keys[250:])
         streamer.kill()
         streamer.start()
         Reader(brokers, "answers").read(len(came))
-        streamer.until_caught_up()
+        streamer.answers_again()
     finally:
         streamer.close()
 

@@ -27,6 +27,7 @@ def told(meters: StreamMeters, name: str) -> float:
 def test_lag_and_age_are_those_of_what_has_no_answer() -> None:
     meters = StreamMeters()
     meters.partitions[PARTITION] = PartitionMeter(10)
+    meters.partitions[PARTITION].end = 12
     assert told(meters, "nearnorm_stream_oldest_seconds") == 0.0
     meters.begun(PARTITION, [record(10, 100.0), record(11, 50.0)])
     assert told(meters, "nearnorm_stream_lag_messages") == 2
@@ -38,6 +39,16 @@ def test_lag_and_age_are_those_of_what_has_no_answer() -> None:
     meters.answered(PARTITION, [record(13, 40.0)])
     assert told(meters, "nearnorm_stream_lag_messages") == 0
     assert told(meters, "nearnorm_stream_oldest_seconds") == 0.0
+
+
+def test_lag_is_not_told_before_the_brokers_said_where_a_partition_ends() -> None:
+    meters = StreamMeters()
+    meters.partitions[PARTITION] = PartitionMeter(10)
+    meters.begun(PARTITION, [record(10, 1.0)])
+    lag = "nearnorm_stream_lag_messages"
+    assert not [sample for family in meters.collect() for sample in family.samples if sample.name == lag]
+    meters.partitions[PARTITION].end = 14
+    assert told(meters, lag) == 4
 
 
 def test_a_partition_that_others_have_by_now_is_not_told_of() -> None:
