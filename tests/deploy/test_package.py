@@ -18,6 +18,7 @@ NOT_CODE = [  # what a wheel leaves out unless it is told
     "nearnorm/py.typed",
     "nearnorm/models/starter/manifest.json",
     "nearnorm/models/starter/model.onnx",
+    "nearnorm/training/teacher/weights.npz",
     "nearnorm/training/samples/shuttle_train.parquet",
     "nearnorm/training/samples/shuttle_reference.parquet",
 ]

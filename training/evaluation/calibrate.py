@@ -10,7 +10,7 @@ from torch import nn
 from nearnorm.models.bundle.manifest import CodeShares, Histogram, Reference, ReviewRow
 from nearnorm.models.bundle.review import Reviewable
 from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema, Kind
-from nearnorm.training.fitting.threads import one_thread
+from nearnorm.training.method.threads import one_thread
 
 BATCH_ROWS = 8_192
 HIGH = 0.99

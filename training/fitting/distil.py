@@ -10,6 +10,9 @@ teaches sees the inputs alone. With thirty the inputs tell as much, and with a h
 labels there are, the more a thorough forest of the inputs alone is listened to, which is served as it grew:
 what many labels tell, a small forest cannot learn at second hand. Where held-out labels stand out from all
 that nobody labelled, few anomalies are hidden, and it is believed in finer things and listened to most.
+
+Beside the forests teaches a network that learnt on made-up tasks (teacher/), as far as it is no worse than
+trees at finding labelled anomalies which neither was shown.
 """
 
 from collections.abc import Sequence
@@ -31,6 +34,8 @@ from nearnorm.training.method.forest.trees import (
     masses,
     thorough,
 )
+from nearnorm.training.teacher.answers import answers
+from nearnorm.training.teacher.evidence import belief
 
 LABELS = (10, 30, 100)
 SHARES = (0.0, 0.7, 1.0)
@@ -41,6 +46,10 @@ ORDINARY_ALONE = 0.7
 """Of the hasty forests see the inputs alone, where labelled anomalies are wholly ordinary."""
 ORDINARY_MORE = 0.15
 """Of the logit the trees have more there: the MLP goes by the embedding, r and q*."""
+PRETRAINED = 0.57
+"""Of what is taught, the pre-trained teacher's, where it is wholly believed."""
+PRETRAINED_ROWS = 4_000
+"""Most unlabelled rows that trees are taught on where it teaches."""
 MORE_TREES = 140
 """Most that a hasty forest grows beyond its own, one for each confirmed normal, where there are anomalies
 enough: what looked bad and is not takes more to tell apart."""
@@ -76,7 +85,7 @@ def served_forest(
     alone = round(ORDINARY_ALONE * ordinary * forests)
     sees = [inputs] * alone + [normal.shape[1]] * (forests - alone)
     if anomalies <= LABELS[0]:
-        taught = _taught(normal, weight, anomalous, confirmed, sees, count, rng)
+        taught = _taught(normal, weight, anomalous, confirmed, sees, inputs, count, rng)
         return Forest(taught, share=trees_share(ordinary, 0.0))
     seen, bad = normal[:, :inputs], anomalous[:, :inputs]
     trust = float(np.interp(told_apart(seen, weight, bad, rng), TOLD_APART, (0.0, 1.0)))
@@ -88,7 +97,7 @@ def served_forest(
     if share == 1.0:
         return Forest(grown=grown, share=say)
     few = max(round((1.0 - share) * count), 1)
-    taught = _taught(normal, weight, anomalous, confirmed, sees, few, rng)
+    taught = _taught(normal, weight, anomalous, confirmed, sees, inputs, few, rng)
     return Forest(taught.weighing(1.0 - share), grown.weighing(share), say)
 
 
@@ -98,10 +107,15 @@ def _taught(
     anomalous: np.ndarray,
     confirmed: int,
     sees: Sequence[int],
+    inputs: int,
     count: int,
     rng: np.random.Generator,
 ) -> Trees:
-    """`count` trees that answer as hasty forests do on average, of which each `sees` so many columns."""
+    """`count` trees that answer as hasty forests do on average, of which each `sees` so many columns.
+
+    Where the pre-trained teacher is believed, which sees the first `inputs`, twice as many, that answer as
+    both do.
+    """
     more = min(confirmed, round(MORE_TREES * enough(len(anomalous))))
     growth = replace(HASTY, trees=HASTY.trees + more)
     hasty = [
@@ -111,11 +125,30 @@ def _taught(
         for width in sees
     ]
     unlabelled = len(normal) - confirmed
-    taught = min(unlabelled, ROWS)
+    seen, bad = normal[:unlabelled, :inputs], anomalous[:, :inputs]
+    believed = _believed(seen, bad)
+    taught = min(unlabelled, PRETRAINED_ROWS if believed else ROWS)
     rows = np.concatenate([normal[:taught], normal[unlabelled:], anomalous]).astype(np.float32)
     wanted = np.mean([one.logit(rows) for one in hasty], axis=0)
+    if believed:
+        others = _as_high(answers(bad, seen, seen[:taught]), wanted[:taught])
+        wanted[:taught] += PRETRAINED * believed * (others - wanted[:taught])
+        count *= 2
     mass = masses(weight[:taught], confirmed, len(anomalous))
     return distil(hasty, wanted, rows, mass, count, rng)
+
+
+def _believed(unlabelled: np.ndarray, anomalous: np.ndarray) -> float:
+    """The pre-trained teacher's say, from 0 to 1: with more than ten labels less, with thirty none."""
+    room = float(np.interp(len(anomalous), LABELS[:2], (1.0, 0.0)))
+    return room * belief(anomalous, unlabelled) if room else 0.0
+
+
+def _as_high(others: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """The `logits` in the order of `others`, both [N], so that two teachers' answers have one spread."""
+    found = np.empty_like(logits)
+    found[np.argsort(others, kind="stable")] = np.sort(logits)
+    return found
 
 
 def thorough_share(anomalies: int, trust: float) -> float:

@@ -16,7 +16,6 @@ from nearnorm.training.fitting.layerwise import pretrain_layers
 from nearnorm.training.fitting.ordinary import ordinary
 from nearnorm.training.fitting.representation import learn_representation
 from nearnorm.training.fitting.sampling import Sampler
-from nearnorm.training.fitting.threads import one_thread
 from nearnorm.training.method.cold_start import RankHead
 from nearnorm.training.method.config import FitConfig
 from nearnorm.training.method.forest.grown import GrownForest
@@ -26,6 +25,7 @@ from nearnorm.training.method.losses import normal_likelihood
 from nearnorm.training.method.network import Detector, student_t
 from nearnorm.training.method.paper import choose_prototypes
 from nearnorm.training.method.prototypes import find_prototypes
+from nearnorm.training.method.threads import one_thread
 
 HELD_OUT_SHARE = 0.1
 HELD_OUT_ROWS = 2_000

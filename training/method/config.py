@@ -43,8 +43,9 @@ class FitConfig(BaseModel):
     unit_sphere: bool = False
     """Project embeddings and prototypes on the unit sphere."""
     trees: int = Field(default=40, ge=0, le=1000)
-    """Oblivious trees over the input, r and q* beside the head; with more than ten labelled anomalies fewer,
-    and sixty over the input alone; 0 leaves them all out."""
+    """Oblivious trees over the input, r and q* beside the head, twice as many where the pre-trained teacher
+    is believed; with more than ten labelled anomalies fewer, and sixty over the input alone; 0 leaves them
+    all out."""
     forests: int = Field(default=8, ge=1, le=100)
     """Boosted forests whose mean these trees learn."""
     mixing: bool = True

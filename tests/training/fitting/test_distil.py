@@ -26,6 +26,12 @@ from nearnorm.training.method.forest.trees import (
 )
 
 
+@pytest.fixture(autouse=True)
+def forests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pre-trained teacher says nothing, but where a test gives it the word."""
+    monkeypatch.setattr(distilling, "belief", lambda *_: 0.0)
+
+
 def rows(seed: int, count: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 4)).astype(np.float32)
 
@@ -199,3 +205,80 @@ def test_trees_have_more_of_the_logit_where_anomalies_are_ordinary_but_for_a_tho
     assert trees_share(0.0, 0.0) == trees_share(0.0, 1.0) == trees_share(1.0, 1.0) == FOREST_SHARE
     assert FOREST_SHARE < trees_share(0.5, 0.0) < trees_share(1.0, 0.0) < 1.0
     assert FOREST_SHARE < trees_share(1.0, 0.5) < trees_share(1.0, 0.0)
+
+
+def served(labels: int, forests: int = 2, confirmed: int = 0) -> Forest:
+    """What is served of rows whose anomalies are high in the first column."""
+    normal, bad = rows(20, 1_000), rows(21, labels) + np.array([2.0, 0.0, 0.0, 0.0], np.float32)
+    return served_forest(
+        normal,
+        np.ones(len(normal)),
+        bad,
+        inputs=3,
+        confirmed=confirmed,
+        forests=forests,
+        ordinary=0.0,
+        count=40,
+        rng=np.random.default_rng(22),
+    )
+
+
+def by_the_second(_: np.ndarray, __: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return rows[:, 1]
+
+
+def test_where_the_pretrained_teacher_is_believed_twice_as_many_trees_answer_as_both_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = served(5)
+    monkeypatch.setattr(distilling, "answers", by_the_second)
+    monkeypatch.setattr(distilling, "belief", lambda *_: 1.0)
+    after, unseen = served(5), rows(23, 1_000)
+    assert (len(before.taught.leaf), len(after.taught.leaf)) == (40, 80)
+
+    def alike(forest: Forest) -> float:
+        return float(np.corrcoef(forest.logit(unseen), unseen[:, 1])[0, 1])
+
+    assert alike(before) < 0.3 < alike(after) - 0.2
+
+
+def test_where_it_is_not_believed_all_is_as_if_there_were_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = served(5)
+    monkeypatch.setattr(distilling, "answers", by_the_second)
+    assert np.array_equal(served(5).taught.leaf, before.taught.leaf)
+
+
+def test_the_pretrained_teacher_is_not_asked_where_a_thorough_forest_has_most_of_the_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def spy(labelled: np.ndarray, _: np.ndarray) -> float:
+        asked.append(len(labelled))
+        return 1.0
+
+    monkeypatch.setattr(distilling, "answers", by_the_second)
+    monkeypatch.setattr(distilling, "belief", spy)
+    monkeypatch.setattr(distilling, "told_apart", lambda *_: 0.0)
+    for labels in (5, 20):
+        assert len(served(labels).taught.leaf) > 40
+    assert len(served(30).taught.leaf) == 12
+    assert asked == [5, 20]
+
+
+def test_the_pretrained_teacher_says_nothing_of_confirmed_normals(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def spy(labelled: np.ndarray, unlabelled: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        seen.append((len(labelled), len(unlabelled), len(rows)))
+        return by_the_second(labelled, unlabelled, rows)
+
+    monkeypatch.setattr(distilling, "answers", spy)
+    monkeypatch.setattr(distilling, "belief", lambda *_: 1.0)
+    served(5, confirmed=200)
+    assert seen == [(5, 800, 800)]
+
+
+def test_answers_of_others_take_the_spread_of_the_logits() -> None:
+    logits = np.array([3.0, -1.0, 2.0])
+    assert distilling._as_high(np.array([0.1, 0.2, 0.3]), logits).tolist() == [-1.0, 2.0, 3.0]

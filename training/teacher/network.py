@@ -1,0 +1,84 @@
+"""The teacher's network: from what is seen of cells to a row's logit of being like the labelled anomalies.
+
+Neither the order of rows nor that of columns tells it anything, and there may be any number of both.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from nearnorm.training.teacher.cells import CELL, COLUMN
+
+WIDTH = 32
+HEADS = 4
+ROW = 48
+HIDDEN = 64
+RATIOS = CELL - 2
+"""Of a cell's figures: labelled to unlabelled rows that are like it."""
+
+
+class Network(nn.Module):
+    """Attention over a row's columns, then over labelled rows less that over unlabelled ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.column = nn.Sequential(nn.Linear(COLUMN, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
+        self.among = nn.Sequential(nn.Linear(2 * WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
+        self.cell = nn.Linear(CELL, WIDTH)
+        self.mixed = nn.Sequential(nn.GELU(), nn.Linear(WIDTH, WIDTH))
+        self.trusted = nn.Linear(WIDTH, RATIOS)
+        nn.init.zeros_(self.trusted.weight)
+        nn.init.zeros_(self.trusted.bias)
+        self.before = nn.LayerNorm(WIDTH)
+        self.asked = nn.Linear(WIDTH, 3 * WIDTH)
+        self.heard = nn.Linear(WIDTH, WIDTH)
+        self.thought = nn.Sequential(
+            nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)
+        )
+        self.row = nn.Sequential(
+            nn.LayerNorm(2 * WIDTH), nn.Linear(2 * WIDTH, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, ROW)
+        )
+        self.kind = nn.Parameter(0.1 * torch.randn(2, ROW))
+        self.known = nn.LayerNorm(ROW)
+        self.query = nn.Linear(ROW, ROW)
+        self.key_value = nn.Linear(ROW, 2 * ROW)
+        self.compared = nn.Linear(ROW, ROW)
+        self.last = nn.LayerNorm(ROW)
+        self.out = nn.Sequential(nn.Linear(ROW + RATIOS, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1))
+
+    def forward(self, labelled: Tensor, unlabelled: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Cells [A, D, CELL], [U, D, CELL] and [N, D, CELL], columns [D, COLUMN] -> logits [N]."""
+        each = self.column(columns)
+        each = self.among(torch.cat([each, each.mean(0, keepdim=True).expand_as(each)], dim=1))
+        known = [
+            self._row(cells, each) + kind
+            for cells, kind in zip((labelled, unlabelled), self.kind, strict=True)
+        ]
+        row = self._row(rows, each)
+        asked = _heads(self.query(self.known(row)))
+        heard = []
+        for group in known:
+            key, value = self.key_value(self.known(group)).chunk(2, dim=-1)
+            heard.append(_joined(scaled_dot_product_attention(asked, _heads(key), _heads(value))))
+        row = row + self.compared(heard[0] - heard[1])
+        plain = torch.einsum("ndr,dr->nr", rows[..., 2:], torch.softmax(self.trusted(each), dim=0))
+        logit: Tensor = self.out(torch.cat([self.last(row), plain], dim=1))
+        return logit.squeeze(1)
+
+    def _row(self, cells: Tensor, columns: Tensor) -> Tensor:
+        """[N, D, CELL] and [D, WIDTH] -> [N, ROW]."""
+        hidden = self.mixed(self.cell(cells) + columns)
+        query, key, value = (_heads(part) for part in self.asked(self.before(hidden)).chunk(3, dim=-1))
+        hidden = hidden + self.heard(_joined(scaled_dot_product_attention(query, key, value)))
+        hidden = hidden + self.thought(hidden)
+        row: Tensor = self.row(torch.cat([hidden.mean(1), hidden.amax(1)], dim=1))
+        return row
+
+
+def _heads(each: Tensor) -> Tensor:
+    """[..., N, W] -> [..., HEADS, N, W / HEADS]."""
+    return each.reshape(*each.shape[:-1], HEADS, -1).transpose(-3, -2)
+
+
+def _joined(heads: Tensor) -> Tensor:
+    return heads.transpose(-3, -2).flatten(-2)
