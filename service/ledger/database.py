@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import InvalidRequest, LedgerUnavailable
@@ -48,6 +49,8 @@ class Ledger:
             self._file = SqliteFile(Path(str(self.url.database)), PATIENCE)
         self._engine = _sqlite(self._file) if self._file else _postgres(self.url)
         sa.event.listen(self._engine, "before_cursor_execute", _end_if_nobody_waits)
+        sa.event.listen(self._engine, "checkin", self._end_if_closed)
+        self._closed = False
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
         self._waiting = 0
 
@@ -146,8 +149,14 @@ class Ledger:
             self._file.check(connection)
 
     def close(self) -> None:
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
+
+    def _end_if_closed(self, _: object, record: ConnectionPoolEntry) -> None:
+        """A connection that a thread had when the ledger was closed is given back to nobody."""
+        if self._closed:
+            record.invalidate()
 
     @contextlib.contextmanager
     def _as_problems(self) -> Iterator[None]:

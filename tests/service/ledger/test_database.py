@@ -1,11 +1,14 @@
 """How the database is opened, migrated and shared."""
 
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -72,6 +75,16 @@ while True:
 """
     replicas = [subprocess.Popen([sys.executable, "-c", code, str(empty_url)]) for _ in range(3)]
     assert [replica.wait(60) for replica in replicas] == [0, 0, 0]
+
+
+def test_a_connection_that_is_in_use_while_its_ledger_closes_is_closed_when_it_is_given_back(
+    ledger: Ledger,
+) -> None:
+    with ledger.read() as connection:
+        driver: Any = connection.connection.driver_connection
+        ledger.close()
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        driver.execute("SELECT 1")
 
 
 def made_newer(ledger: Ledger) -> None:
