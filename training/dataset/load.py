@@ -15,6 +15,7 @@ from nearnorm.models.data.schema import FIRST_CODE, FeatureSchema
 from nearnorm.models.data.tables import Arrays, to_arrays
 from nearnorm.models.data.toml_text import quoted
 from nearnorm.models.errors import ConfigError, DataError
+from nearnorm.models.some_of import some_of
 from nearnorm.training.dataset.columns.infer import Finding, infer_schema
 from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
 from nearnorm.training.dataset.lake.draw import Told, keep, untold
@@ -27,6 +28,8 @@ REFERENCE_FLOOR = 200
 """Of small data half may be held out, up to this many rows: fewer give no percentile to alert by."""
 REFERENCE_CEILING = 10_000
 FEWEST_ROWS = 10
+MOST_LISTED = 8
+"""Columns that a mistake names."""
 AS_FOUND = Reading()
 
 
@@ -182,7 +185,7 @@ def _refuse_categories(table: pa.Table, declared: list[str]) -> None:
 
 
 def _no_column(source: str, names: Sequence[str], name: str, option: str) -> DataError:
-    return DataError(f"{source} has no column {name!r} (it has {_listed(names)}): give {option}")
+    return DataError(f"{source} has no column {name!r} (it has {some_of(names, MOST_LISTED)}): give {option}")
 
 
 def refuse_bad_rows(source: str, arrays: Arrays) -> None:
@@ -245,7 +248,3 @@ def digest_of(schema: FeatureSchema, *arrays: np.ndarray | None) -> str:
         if array is not None:
             sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -93,14 +93,14 @@ def percentile(value: float) -> str:
     return f"{math.floor(value * 100) / 100:.2f}%"
 
 
-def expected(profile: Mapping[str, Any], value: object = None) -> str:
-    """What a group has of a feature; beside a time, which is text, the range is one of hours."""
+def expected(profile: Mapping[str, Any], of_hours: bool = False) -> str:
+    """What a group has of a feature; of a time its range is one `of_hours`."""
     if "shares" in profile:
         shares = profile["shares"]
         return ", ".join(f"{text(name)} {share(part)}" for name, part in shares.items()) or "no value"
     if profile.get("median") is None:
         return "no value"
-    if isinstance(value, str):
+    if of_hours:
         low, high, median = (clock(profile[name]) for name in ("low", "high", "median"))
         return f"hours from {low} to {high}, mostly {median}"
     return f"{number(profile['low'])} to {number(profile['high'])}, mostly {number(profile['median'])}"

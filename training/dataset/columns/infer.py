@@ -11,6 +11,7 @@ from nearnorm.models.data.schema import Feature, FeatureSchema, Kind
 from nearnorm.models.data.times import TimeFormat
 from nearnorm.models.data.toml_text import quoted, toml_text
 from nearnorm.models.errors import ConfigError, DataError
+from nearnorm.models.some_of import some_of
 from nearnorm.training.dataset.columns.distinct import DistinctValues, distinct_values
 from nearnorm.training.dataset.columns.kinds import MOST_CATEGORIES, Guess, guess, is_moment, time_format
 from nearnorm.training.dataset.columns.marks import usual_marks
@@ -281,7 +282,7 @@ def _examples(feature: Feature, found: DistinctValues) -> tuple[str, ...]:
 def _of_spaces(schema: FeatureSchema) -> Iterator[str]:
     names = [feature.name for feature in schema.scored if feature.name != feature.name.strip()]
     if names:
-        listed = ", ".join(map(repr, names[:MOST_ALIKE])) + ", ..." * (len(names) > MOST_ALIKE)
+        listed = some_of(list(map(repr, names)), MOST_ALIKE)
         yield f"{len(names)} names begin or end with a space, and records have to name them so: {listed}"
 
 
@@ -296,5 +297,5 @@ def _warnings(findings: Sequence[Finding]) -> Iterator[str]:
         if finding.feature.kind.scored or len(names) <= MOST_ALIKE:
             yield from finding.warnings
         elif names[0] == finding.feature.name:
-            first, more = ", ".join(map(repr, names[:MOST_ALIKE])), len(names) - MOST_ALIKE
-            yield f"{len(names)} columns are left out: {finding.why} ({first} and {more} more)"
+            listed = some_of(list(map(repr, names)), MOST_ALIKE)
+            yield f"{len(names)} columns are left out: {finding.why} ({listed})"

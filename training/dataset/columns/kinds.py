@@ -144,8 +144,8 @@ def _of_numbers(found: DistinctValues) -> Guess:
 
 def _of_amounts(name: str, digits: Digits, few: bool) -> str:
     """What whole numbers that are taken as amounts may be all the same; `few` could be codes."""
-    where = f"in [schema.{quoted(name)}]"
     if named_identifier(name) and not few:
+        where = f"in [schema.{quoted(name)}]"
         return (
             f"column {name!r} is taken as an amount, though its name says that it is an identifier. If it is "
             f'one, set kind = "id" {where}, or "code" where each comes again and again'

@@ -27,12 +27,6 @@ def shaped(numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([shapes[rng.choice(4, p=style)](column, rng) for column in numbers.T], axis=1)
 
 
-def one_hot(codes: np.ndarray, values: int) -> np.ndarray:
-    """[N] -> [N, values]."""
-    hot: np.ndarray = (codes[:, None] == np.arange(values)).astype(float)
-    return hot
-
-
 def varying(numbers: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """Up to `most` of the columns that vary."""
     kept = np.flatnonzero(numbers.std(0) > 1e-9)
@@ -63,4 +57,5 @@ def _one_hot(column: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     codes = rng.permutation(values)
     if rng.random() < 0.3:  # several ranges have one name
         codes = codes[rng.integers(values, size=values)]
-    return one_hot(codes[ranges], values)
+    hot: np.ndarray = (codes[ranges][:, None] == np.arange(values)).astype(float)
+    return hot

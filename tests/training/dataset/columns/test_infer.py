@@ -178,7 +178,7 @@ def test_times_that_are_not_all_such_are_left_out_with_one_that_is_none() -> Non
 def test_names_with_a_space_at_an_end_are_told_in_one_line() -> None:
     table = pa.table(dict.fromkeys(["x", "a ", " b", "c ", "d "], MEASURED))
     assert infer_schema(table, {}).warnings == (
-        "4 names begin or end with a space, and records have to name them so: 'a ', ' b', 'c ', ...",
+        "4 names begin or end with a space, and records have to name them so: 'a ', ' b', 'c ' and 1 more",
     )
 
 
