@@ -71,12 +71,18 @@ def answering(client: httpx.Client, processes: Sequence[int]) -> int:
     """Which of them has the other end of a client's kept connection."""
     stream = client.get("/healthz").extensions["network_stream"]
     ours, theirs = stream.get_extra_info("client_addr")[1], stream.get_extra_info("server_addr")[1]
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    (inode,) = [
-        row[9] for row in rows if (_port(row[1]), _port(row[2])) == (theirs, ours)
-    ]  # of the server's end
-    (pid,) = [pid for pid in processes if f"socket:[{inode}]" in _links(Path(f"/proc/{pid}/fd"))]
-    return pid
+
+    found: set[int] = set()
+
+    def met() -> bool:
+        table = Path("/proc/net/tcp").read_text()  # a line may come twice, or not, as others connect
+        rows = [row.split() for row in table.splitlines()[1:]]
+        ends = {f"socket:[{row[9]}]" for row in rows if (_port(row[1]), _port(row[2])) == (theirs, ours)}
+        found.update(pid for pid in processes if ends & _links(Path(f"/proc/{pid}/fd")))
+        return bool(found)
+
+    until(met)
+    return found.pop()
 
 
 def _port(address: str) -> int:
