@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from nearnorm.models.own_words import without_own_words
 from nearnorm.models.store.folder import VERSION
 from nearnorm.service.settings import Settings
 
@@ -34,8 +35,12 @@ class NamedPlaces:
         self._place = re.compile(rf"{_BEFORE}({places}){_BEHIND}((?:/[\w.+=-]*\w)*)/?")
 
     def named(self, text: str, files: Iterable[str] = ()) -> str:
-        """`text` with names where it has paths; `files` are called by the last part of theirs."""
+        """`text` with names where it has paths, and without what an object store said; `files` are called by
+        the last part of theirs, and those that a pattern stands for by what is below its folder."""
+        text = without_own_words(text)
         spelt = {spelling for file in files for spelling in _spellings(file)}
+        for folder in sorted(map(_folder_of_pattern, spelt), key=len, reverse=True):
+            text = re.sub(f"{_BEFORE}{re.escape(folder)}", "", text) if folder else text
         for file in sorted(spelt, key=len, reverse=True):
             text = re.sub(f"{_BEFORE}{re.escape(file)}{_BEHIND}", _literally(last_part(file)), text)
         return self._place.sub(self._name, text)
@@ -52,6 +57,12 @@ class NamedPlaces:
 def last_part(path: str) -> str:
     """How a file is called, wherever it lies."""
     return path.rstrip("/").rpartition("/")[2]
+
+
+def _folder_of_pattern(file: str) -> str:
+    """Up to the / before the first character that stands for others; empty for a plain file."""
+    plain = re.split(r"[*?[]", file, maxsplit=1)
+    return plain[0].rpartition("/")[0] + "/" if len(plain) > 1 else ""
 
 
 def _literally(text: str) -> str:

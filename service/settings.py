@@ -21,6 +21,7 @@ YEAR = 366 * 86_400
 """Seconds: no pause is longer, as beyond some clocks end."""
 CENTURY = 36_500
 """The same in days, of what is kept."""
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|(?=.*:.*:)[0-9A-Fa-f:.]+")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 
 
@@ -274,6 +275,17 @@ class Settings(BaseSettings):
     def _hours_are_hours(cls, value: str) -> str:
         if value:
             Hours.of(value)
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, value: str) -> str:
+        for name in listed(value):
+            if not _HOST.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name of a host: give names with commas between them, without scheme, "
+                    "port or quotes; *.example.com stands for all below, * for any"
+                )
         return value
 
     @field_validator("cors_origins")

@@ -198,7 +198,7 @@ def evaluate(
     recipe = Recipe.read(config)
     files = file_format(csv_separator, csv_encoding, csv_decimal, csv_quote)
     reading = _reading(files, anomaly_value, normal_value)
-    loaded = load(data, label_column, recipe.columns, reading=reading)
+    loaded = load(data, label_column, recipe.columns, reading=reading, labels_as_they_are=True)
     for warning in loaded.warnings:
         _show_warning(warning)
     with _bar() as bar:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from nearnorm.models.bundle.bundle import MANIFEST, MOST_FILE_BYTES, Bundle, read_bundle
 from nearnorm.models.bundle.plain_file import read_plain_file
 from nearnorm.models.errors import BundleError, ConfigError, NearnormError, StoreOutOfReach
+from nearnorm.models.own_words import in_own_words
 from nearnorm.models.store.folder import VERSION, ModelStore, Space, numbered, plain_files, read_importable
 
 try:
@@ -53,7 +54,7 @@ class ObjectStore(ModelStore):
         try:
             return cls(cache, url, from_url(url, retry_config=_RETRIES))
         except (BaseError, ValueError) as error:
-            raise ConfigError(f"NEARNORM_MODEL_STORE={url} cannot be used: {_first_line(error)}") from None
+            raise ConfigError(f"NEARNORM_MODEL_STORE={url} cannot be used:{in_own_words(error)}") from None
 
     @property
     def name(self) -> str:
@@ -199,12 +200,8 @@ class ObjectStore(ModelStore):
         try:
             yield
         except (BaseError, OSError) as error:
-            raise StoreOutOfReach(f"{self.url} cannot be reached: {_first_line(error)}") from error
+            raise StoreOutOfReach(f"{self.url} cannot be reached{in_own_words(error)}") from error
 
 
 def _version(entry: "ObjectMeta") -> str:
     return entry["path"].split("/")[1]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

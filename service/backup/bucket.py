@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nearnorm.models.errors import ConfigError, NearnormError
+from nearnorm.models.own_words import in_own_words
 
 try:
     import obstore
@@ -24,7 +25,7 @@ class BackupBucket:
         try:
             self._objects = from_url(url)
         except (BaseError, ValueError) as error:
-            raise ConfigError(f"{url} cannot be used: {_first_line(error)}") from None
+            raise ConfigError(f"{url} cannot be used:{in_own_words(error)}") from None
 
     def begin(self, name: str, content: bytes) -> bool:
         with self._reaching():
@@ -62,8 +63,4 @@ class BackupBucket:
         try:
             yield
         except (BaseError, OSError) as error:
-            raise NearnormError(f"{self.name} cannot be reached: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise NearnormError(f"{self.name} cannot be reached{in_own_words(error)}") from error

@@ -23,6 +23,7 @@ from nearnorm.service.access import keyring
 from nearnorm.service.app import Application, create_app
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
+from nearnorm.service.places import NamedPlaces
 from nearnorm.service.retraining.worker import Worker
 from nearnorm.service.settings import Settings
 from tests.service.asking import RECORD
@@ -125,6 +126,16 @@ def test_files_that_a_model_was_trained_on_are_told_without_their_folders(servic
     assert champion is not None
     manifest = service.client.get(f"/models/{champion.version}").json()
     assert "/" not in manifest["source"]
+
+
+def test_files_that_a_pattern_stands_for_are_told_by_what_is_below_its_folder(tmp_path: Path) -> None:
+    places = NamedPlaces(Settings(home=tmp_path))
+    lake, bucket = f"{tmp_path.parent}/lake", "s3://accounts/lake"
+    for folder in (lake, bucket):
+        told = places.named(
+            f"{folder}/day=3/a.parquet cannot be read «GET {folder}»", [f"{folder}/day=*/*.parquet"]
+        )
+        assert told == "day=3/a.parquet cannot be read"
 
 
 def test_a_store_out_of_reach_is_told_as_that(service: Service) -> None:

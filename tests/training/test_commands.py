@@ -71,7 +71,7 @@ ROWS = "".join(f"{i / 7:.3f},{'ab'[i % 2]},\n" for i in range(30))
         (b"label\n1\n\n", "has one column"),
         (b"x,s\n1,a\n", "has no column 'label' (it has x, s): give --label-column"),
         (f"x,s,label\n{ROWS}1,a,2\n".encode(), "row 31 holds 2"),
-        (b"x,s,label\n1,a,1\n2,b,0\n", "all 2 rows are labelled"),
+        (b"x,s,label\n1,a,1\n2,b,1\n", "none of 2 rows is unlabelled"),
         (f"x,s,label\n{ROWS}high,a,\n".encode(), "column 'x' changes its type: row 31 holds 'high'"),
         (f"x,s,label\n{ROWS}inf,a,\n".encode(), "column 'x', row 31: a finite number was expected"),
         (b"x,s,label\n1,a,\n2,b\n", "data.csv cannot be read as csv"),

@@ -30,6 +30,14 @@ def parse_labels(column: pa.ChunkedArray, name: str, reading: Reading, every: bo
     return labels_of(column, words.meanings(reading, every))
 
 
+def to_learn_from(labels: np.ndarray) -> np.ndarray:
+    """Labels [N] as training takes them: where every row has one, 0 says no more than that a row is not known
+    to be an anomaly, as what is normal is learnt from rows that nobody has looked at."""
+    if (labels == UNLABELLED).any():
+        return labels
+    return np.where(labels == NORMAL, UNLABELLED, labels).astype(np.int8)
+
+
 class LabelWords:
     """The words of a label column, which may come in parts: `rows` of each, and the `first` that has it."""
 

@@ -17,7 +17,7 @@ from nearnorm.models.data.toml_text import quoted
 from nearnorm.models.errors import ConfigError, DataError
 from nearnorm.models.some_of import some_of
 from nearnorm.training.dataset.columns.infer import Finding, infer_schema
-from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels
+from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, parse_labels, to_learn_from
 from nearnorm.training.dataset.lake.draw import Told, keep, untold
 from nearnorm.training.dataset.lake.engine import LakeEngine, in_this_process
 from nearnorm.training.dataset.recipe import ColumnOverride
@@ -73,9 +73,12 @@ def load(
     reading: Reading = AS_FOUND,
     told: Told = untold,
     engine: LakeEngine = in_this_process,
+    *,
+    labels_as_they_are: bool = False,
 ) -> Dataset:
     """Read data files for training; kinds of an `older` schema go on as they are. Of more rows than
-    `reading` keeps some are drawn, by the `engine`, and `told` how many have been read.
+    `reading` keeps some are drawn, by the `engine`, and `told` how many have been read. Where every row is
+    labelled, 0 counts as unlabelled, unless `labels_as_they_are`.
 
     Raises DataError or ConfigError naming the column and the row.
     """
@@ -100,6 +103,12 @@ def load(
         )
     kept = keep(parts, label_column, reading, told, engine)
     labels = parse_labels(kept.table.column(label_column), label_column, reading)
+    if not labels_as_they_are and not np.array_equal(labels, taken := to_learn_from(labels)):
+        labels = taken
+        warnings.append(
+            f"label column {label_column!r}: every row is labelled, so 0 counts as unlabelled: what is "
+            "normal is learnt from rows that nobody has looked at"
+        )
     features = kept.table.drop_columns([label_column])
     with kept.told_apart():
         data = typed(source, features, labels, label_column, overrides, time_column, older, kept.drawn_from)
@@ -223,9 +232,8 @@ def refuse_unfit_for_training(data: Dataset) -> None:
     unlabelled = int((data.labels == UNLABELLED).sum())
     if not unlabelled:
         raise DataError(
-            f"label column {data.facts.label_column!r}: all {len(data.labels)} rows are labelled: training "
-            "learns what is normal from unlabelled rows, so leave the label of rows empty that nobody has "
-            "looked at"
+            f"label column {data.facts.label_column!r}: none of {len(data.labels)} rows is unlabelled: what "
+            "is normal is learnt from rows that nobody has looked at, so leave their label empty"
         )
     rows = unlabelled + int((data.labels == NORMAL).sum())
     if rows < FEWEST_ROWS:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from nearnorm.models.errors import ConfigError, DataError
+from nearnorm.models.own_words import in_own_words
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -124,10 +125,9 @@ def _reaching(url: str) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{url} does not exist") from None
     except (BaseError, OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{url} cannot be read ({first}): credentials, region and endpoint come from the usual variables "
-            "(AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, ...)"
+            f"{url} cannot be read{in_own_words(error)}: credentials, region and endpoint come from the "
+            "usual variables (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, ...)"
         ) from None
 
 

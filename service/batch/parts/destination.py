@@ -13,6 +13,7 @@ from msgspec import Struct
 from nearnorm.models.bundle.bundle import fsync_folder
 from nearnorm.models.data.files.objects import SCHEMES
 from nearnorm.models.errors import ConfigError, DataError
+from nearnorm.models.own_words import in_own_words
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -138,8 +139,7 @@ class Bucket(Struct, frozen=True):
         try:
             yield
         except (BaseError, OSError, ValueError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise DataError(f"{self.url} cannot be written ({first})") from None
+            raise DataError(f"{self.url} cannot be written{in_own_words(error)}") from None
 
 
 Destination = Folder | Bucket

@@ -150,10 +150,15 @@ def count(value: float) -> str:
     return number(round(value)) if value >= 10 else number(float(f"{value:.2g}"))
 
 
+def things(shown: str, one: str, many: str = "") -> str:
+    """A number as it is shown, with what there is so much of: 1 verdict, 2 verdicts."""
+    return f"{shown} {one if shown == '1' else many or one + 's'}"
+
+
 def promised(promise: Mapping[str, Any]) -> str:
     """What a budget promises, and what stands behind it."""
     if "alerts_a_day" in promise:
-        return f"{number(promise['alerts_a_day'])} alerts a day, as {promise['as']}"
+        return f"{things(number(promise['alerts_a_day']), 'alert')} a day, as {promise['as']}"
     if "share_of_traffic" in promise:
         return f"{share(promise['share_of_traffic'])} of all traffic"
     if "precision" in promise:
@@ -161,7 +166,7 @@ def promised(promise: Mapping[str, Any]) -> str:
         return f"{share(promise['precision'])} of the alerts right, with {sure} confidence"
     behind = {
         "reviewed": "{} of its strangest rows are reviewed",
-        "labelled_alerts": "{} verdicts on alerts tell how normal it is",
+        "labelled_alerts": "what is normal is told by verdicts on alerts ({})",
         "assumes": "assuming {}",
         "reference": "measured by {}",
     }
@@ -179,6 +184,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "expected": expected,
     "time": day_and_time,
     "count": count,
+    "things": things,
     "promised": promised,
     "state": state,
     "receipt": lambda status: _RECEIPTS.get(status, status),

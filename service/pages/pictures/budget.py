@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from nearnorm.service.feedback.figures.budget_curve import Position
 from nearnorm.service.feedback.figures.operating_curve import Estimate
-from nearnorm.service.pages.frame.words import count, number, share
+from nearnorm.service.pages.frame.words import count, number, share, things
 
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 590.0, 10.0, 190.0
 _TICKS = (1.0, 2.0, 5.0)
@@ -90,7 +90,7 @@ def _alerts(position: Position) -> str | None:
     if position.alerts is None:
         return None
     at = position.alerts
-    return f"about {count(at.mean)} alerts a day ({count(at.low)} to {count(at.high)})"
+    return f"about {things(count(at.mean), 'alert')} a day ({count(at.low)} to {count(at.high)})"
 
 
 def _amount(position: Position) -> float:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nearnorm.detector.mistakes import InvalidInput
-from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED
+from nearnorm.training.dataset.labels import ANOMALY, NORMAL, UNLABELLED, to_learn_from
 
 
 def read_labels(y: Any, rows: int) -> np.ndarray:  # noqa: ANN401
@@ -33,9 +33,7 @@ def read_labels(y: Any, rows: int) -> np.ndarray:  # noqa: ANN401
     labels = np.where(np.isnan(values), UNLABELLED, values).astype(np.int8)
     if len(labels) and (labels == ANOMALY).all():
         raise InvalidInput("y is 1 in every row: normal is learnt from rows that are no anomalies")
-    if not (labels == UNLABELLED).any():
-        labels[labels == NORMAL] = UNLABELLED
-    return labels
+    return to_learn_from(labels)
 
 
 def _floats(y: Any) -> np.ndarray:  # noqa: ANN401

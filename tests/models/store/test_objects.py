@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -141,6 +142,27 @@ def test_a_store_out_of_reach_is_told_in_one_sentence(
     with pytest.raises(StoreError, match="s3://models/team cannot be reached") as told:
         away.activations()
     assert "\n" not in str(told.value)
+
+
+def test_the_store_s_own_words_are_for_the_machine_s_people_and_not_for_callers(
+    s3: Any, endpoint: str, tmp_path: Path
+) -> None:
+    url = f"s3://{BUCKET}/own-words"
+    store = open_store(url, tmp_path / "operator")
+    store.activate(store.publish(bundle(tmp_path, 0)), by="ann")
+    with serving(create_app(Settings(home=tmp_path / "home", model_store=url))) as client:
+        s3.objects.all().delete()
+        s3.delete()
+        answer = client.get("/models")
+        until(lambda: "the model store cannot be reached (404 Not Found)" in client.get("/readyz").text)
+        ready = client.get("/readyz")
+    s3.create()
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "the model store cannot be reached (404 Not Found)"
+    for told in (answer.text, ready.text):
+        assert not any(words in told for words in (endpoint, url, "BucketName", "NoSuchBucket"))
+    with pytest.raises(StoreError, match=rf"s3://gone/x cannot be reached \(404 Not Found\) «.*{endpoint}"):
+        open_store("s3://gone/x", tmp_path).versions()
 
 
 def test_the_service_serves_from_the_bucket_and_follows_it(s3: object, tmp_path: Path) -> None:

@@ -64,9 +64,23 @@ def test_data_without_the_time_column_is_refused(tmp_path: Path) -> None:
         load(write(tmp_path), "label", time_column="when")
 
 
-def test_data_that_is_wholly_labelled_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="all 30 rows are labelled"):
-        split(load(write(tmp_path, 30, label=[1, 0] * 15), "label"), 0)
+def test_where_every_row_is_labelled_zero_counts_as_unlabelled_and_a_warning_says_so(tmp_path: Path) -> None:
+    file = write(tmp_path, 60, label=[1, 0, 0] * 20)
+    data = load(file, "label")
+    assert data.labels.tolist() == [1, -1, -1] * 20
+    assert (data.facts.anomalies, data.facts.normals, data.facts.unlabelled) == (20, 0, 40)
+    assert any("every row is labelled, so 0 counts as unlabelled" in warning for warning in data.warnings)
+    assert len(split(data, 0).reference)
+    measured = load(file, "label", labels_as_they_are=True)
+    assert measured.labels.tolist() == [1, 0, 0] * 20
+    some = load(write(tmp_path, 60, label=[1, 0, None] * 20), "label")
+    assert some.labels.tolist() == [1, 0, -1] * 20
+    assert not any("counts as unlabelled" in warning for warning in some.warnings)
+
+
+def test_data_in_which_every_row_is_an_anomaly_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of 30 rows is unlabelled"):
+        split(load(write(tmp_path, 30, label=[1] * 30), "label"), 0)
 
 
 def test_an_infinite_value_is_refused_with_its_column_and_row(tmp_path: Path) -> None:

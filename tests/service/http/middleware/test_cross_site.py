@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from nearnorm.models.bundle.bundle import Bundle
 from nearnorm.models.errors import ConfigError
@@ -224,6 +225,15 @@ def test_where_keys_are_needed_any_name_will_do_and_listed_ones_alone_where_some
         assert asked(client, b"nearnorm.svc:8000") == asked(client, b"A.corp.example") == 200
         assert asked(client, b"corp.example") == asked(client, b"evilcorp.example") == 421
         assert asked(client, b"localhost") == 200
+
+
+@pytest.mark.parametrize(
+    "name", ['["desk.example"]', "desk.example:8000", "https://desk.example", "*example", "::1]"]
+)
+def test_what_no_host_can_be_called_is_refused_as_a_name_of_the_service(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValidationError, match="is no name of a host"):
+        Settings(home=tmp_path, allowed_hosts=f"nearnorm.svc, {name}")
+    Settings(home=tmp_path, allowed_hosts="nearnorm, Desk.example., *.corp.example, 10.0.0.7, 2001:db8::7, *")
 
 
 def test_whoever_lets_everybody_in_lists_the_names_or_is_asked_by_address(
