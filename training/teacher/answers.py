@@ -24,12 +24,12 @@ def answers(labelled: np.ndarray, unlabelled: np.ndarray, rows: np.ndarray) -> n
         return np.zeros(len(rows))
     seen = Beside(labelled[:, columns].astype(np.float64), beside[:, columns])
     few, many = seen.labelled_cells(), seen.unlabelled_cells(KNOWN)
-    known = [torch.from_numpy(cells) for cells in (few, many, seen.columns(few, many))]
     found = []
     with torch.no_grad():
+        known = teacher().compare_with(*map(torch.from_numpy, (few, many, seen.columns(few, many))))
         for start in range(0, len(rows), AT_ONCE):
             cells = seen.cells(rows[start : start + AT_ONCE, columns].astype(np.float64))
-            found.append(teacher()(known[0], known[1], torch.from_numpy(cells), known[2]).numpy())
+            found.append(teacher().answer(torch.from_numpy(cells), known).numpy())
     return np.concatenate(found)
 
 

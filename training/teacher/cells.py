@@ -5,6 +5,8 @@ Nothing of this depends on a column's unit or meaning, so that what was learnt o
 any.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -21,26 +23,35 @@ CELL = 8
 COLUMN = 16
 
 
+class _Placed(NamedTuple):
+    """Rows [N, D'], each value's rank among unlabelled ones, and the share of those that have it."""
+
+    rows: np.ndarray
+    ranks: np.ndarray
+    shares: np.ndarray
+
+
 class Beside:
     """Rows beside labelled anomalies [A, D] and unlabelled rows [U, D], of which every column varies."""
 
     def __init__(self, labelled: np.ndarray, unlabelled: np.ndarray) -> None:
-        self.ordered = np.sort(unlabelled.T)  # a line for each column: quicker to search
-        self.derived = Derived(self._score(labelled), self._score(unlabelled))
         self.plain = labelled.shape[1]
-        self.labelled = np.concatenate([labelled, self.derived.of_labelled()], axis=1)
-        more = self.derived.of(self._score(unlabelled))
-        self.ordered = np.concatenate([self.ordered, np.sort(more.T)])
-        self.unlabelled = np.concatenate([unlabelled, more], axis=1)
-        self.ranks, self.shares = self._ranks(self.labelled)
+        self.unlabelled = unlabelled
+        self.ordered = np.sort(unlabelled.T)  # a line for each column: quicker to search
+        few, many = (_ranks(rows, self.ordered) for rows in (labelled, unlabelled))
+        scores = _normal(many[0])
+        self.derived = Derived(_normal(few[0]), scores)
+        self.ordered_derived = np.sort(self.derived.of(scores).T)
+        self.labelled = self._whole(labelled, few, self.derived.of_labelled())
 
     def cells(self, rows: np.ndarray) -> np.ndarray:
         """Rows [N, D] -> [N, D', CELL], where D' counts the derived columns, too."""
-        return self._cells(np.concatenate([rows, self.derived.of(self._score(rows))], axis=1))
+        ranks = _ranks(rows, self.ordered)
+        return self._cells(self._whole(rows, ranks, self.derived.of(_normal(ranks[0]))))
 
     def unlabelled_cells(self, count: int) -> np.ndarray:
         """Of the first `count` unlabelled rows."""
-        return self._cells(self.unlabelled[:count])
+        return self.cells(self.unlabelled[:count])
 
     def labelled_cells(self) -> np.ndarray:
         """Of the labelled anomalies, each as if it had no label."""
@@ -48,16 +59,16 @@ class Beside:
 
     def columns(self, labelled_cells: np.ndarray, unlabelled_cells: np.ndarray) -> np.ndarray:
         """What is seen of each column: [D', COLUMN]."""
-        count, width = self.labelled.shape
+        count, width = self.labelled.rows.shape
         kinds = np.zeros((width, 3))
         supervised = self.plain + self.derived.unsupervised
         kinds[: self.plain, 0] = kinds[self.plain : supervised, 1] = kinds[supervised:, 2] = 1.0
-        mean = self.ranks.mean(0)
+        mean = self.labelled.ranks.mean(0)
         seen = [
             *labelled_cells[:, :, 2:].mean(0).T,
             2.0 * mean - 1.0,
             (mean - 0.5) * np.sqrt(12.0 * count),
-            self.ranks.std(0),
+            self.labelled.ranks.std(0),
             np.abs(labelled_cells[:, :, 0]).mean(0),
             unlabelled_cells[:, :, 1].mean(0),
             np.full(width, np.log(count)),
@@ -66,22 +77,16 @@ class Beside:
         ]
         return _clipped(np.stack(seen, axis=1))
 
-    def _ranks(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each value's rank among unlabelled ones, and the share of those that have it: [N, D] of the first
-        D columns."""
-        below, up_to = np.empty(rows.shape), np.empty(rows.shape)
-        for column, values in enumerate(rows.T):
-            below[:, column] = np.searchsorted(self.ordered[column], values, "left")
-            up_to[:, column] = np.searchsorted(self.ordered[column], values, "right")
-        count = self.ordered.shape[1]
-        return (below + up_to) / 2 / count, np.maximum((up_to - below) / count, RAREST)
+    def _whole(self, rows: np.ndarray, ranks: tuple[np.ndarray, np.ndarray], derived: np.ndarray) -> _Placed:
+        """Rows and their `ranks`, with the `derived` columns beside."""
+        more = _ranks(derived, self.ordered_derived)
+        both = [np.concatenate(pair, axis=1) for pair in ((rows, derived), *zip(ranks, more, strict=True))]
+        return _Placed(*both)
 
-    def _score(self, rows: np.ndarray) -> np.ndarray:
-        return _normal(self._ranks(rows)[0])
-
-    def _cells(self, rows: np.ndarray, itself: bool = False) -> np.ndarray:
-        ranks, shares = (self.ranks, self.shares) if itself else self._ranks(rows)
-        count = len(self.labelled)
+    def _cells(self, placed: _Placed, itself: bool = False) -> np.ndarray:
+        rows, ranks, shares = placed.rows, placed.ranks, placed.shares
+        labelled = self.labelled
+        count = len(labelled.rows)
         others = ~np.eye(count, dtype=bool) if itself else np.ones((count, len(rows)), dtype=bool)
         known = count - itself
 
@@ -89,9 +94,9 @@ class Beside:
             told: np.ndarray = np.log((like + PRIOR * common) / ((known + PRIOR) * common))
             return told
 
-        same = ((rows == self.labelled[:, None]) & others[..., None]).sum(0)
+        same = ((rows == labelled.rows[:, None]) & others[..., None]).sum(0)
         seen = [_normal(ranks), np.log(shares), ratio(same, shares)]
-        apart = ranks - self.ranks[:, None]  # [A, N, D']
+        apart = ranks - labelled.ranks[:, None]  # [A, N, D']
         for width in WIDTHS:
             like = (np.exp(-0.5 * (apart / width) ** 2) * others[..., None]).sum(0) / (
                 width * np.sqrt(2 * np.pi)
@@ -101,6 +106,18 @@ class Beside:
             beyond = ((side * apart <= 1e-9) & others[..., None]).sum(0)
             seen.append(ratio(beyond, np.clip(tail, 0.25 * RAREST, 1.0)))
         return _clipped(np.stack(seen, axis=-1))
+
+
+def _ranks(rows: np.ndarray, ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each value's rank [N, D] among the ordered ones of its column [D, U], and the share of those that have
+    it."""
+    below, up_to = np.empty(rows.shape), np.empty(rows.shape)
+    for column, values in enumerate(rows.T):
+        order = values.argsort()  # values in order are found a few times as fast
+        below[order, column] = np.searchsorted(ordered[column], values[order], "left")
+        up_to[order, column] = np.searchsorted(ordered[column], values[order], "right")
+    count = ordered.shape[1]
+    return (below + up_to) / 2 / count, np.maximum((up_to - below) / count, RAREST)
 
 
 def _normal(ranks: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 Neither the order of rows nor that of columns tells it anything, and there may be any number of both.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -15,6 +17,14 @@ ROW = 48
 HIDDEN = 64
 RATIOS = CELL - 2
 """Of a cell's figures: labelled to unlabelled rows that are like it."""
+
+
+class Known(NamedTuple):
+    """Columns [D, WIDTH], and the keys and values of labelled and of unlabelled rows."""
+
+    columns: Tensor
+    labelled: tuple[Tensor, Tensor]
+    unlabelled: tuple[Tensor, Tensor]
 
 
 class Network(nn.Module):
@@ -48,20 +58,29 @@ class Network(nn.Module):
 
     def forward(self, labelled: Tensor, unlabelled: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Cells [A, D, CELL], [U, D, CELL] and [N, D, CELL], columns [D, COLUMN] -> logits [N]."""
+        return self.answer(rows, self.compare_with(labelled, unlabelled, columns))
+
+    def compare_with(self, labelled: Tensor, unlabelled: Tensor, columns: Tensor) -> Known:
+        """What any row is compared with, whatever rows are asked about."""
         each = self.column(columns)
         each = self.among(torch.cat([each, each.mean(0, keepdim=True).expand_as(each)], dim=1))
-        known = [
-            self._row(cells, each) + kind
-            for cells, kind in zip((labelled, unlabelled), self.kind, strict=True)
-        ]
-        row = self._row(rows, each)
+        told = []
+        for cells, kind in zip((labelled, unlabelled), self.kind, strict=True):
+            key, value = self.key_value(self.known(self._row(cells, each) + kind)).chunk(2, dim=-1)
+            told.append((_heads(key), _heads(value)))
+        return Known(each, *told)
+
+    def answer(self, rows: Tensor, known: Known) -> Tensor:
+        """Cells [N, D, CELL] -> logits [N]."""
+        row = self._row(rows, known.columns)
         asked = _heads(self.query(self.known(row)))
-        heard = []
-        for group in known:
-            key, value = self.key_value(self.known(group)).chunk(2, dim=-1)
-            heard.append(_joined(scaled_dot_product_attention(asked, _heads(key), _heads(value))))
-        row = row + self.compared(heard[0] - heard[1])
-        plain = torch.einsum("ndr,dr->nr", rows[..., 2:], torch.softmax(self.trusted(each), dim=0))
+        labelled, unlabelled = (
+            _joined(scaled_dot_product_attention(asked, *group))
+            for group in (known.labelled, known.unlabelled)
+        )
+        row = row + self.compared(labelled - unlabelled)
+        trusted = torch.softmax(self.trusted(known.columns), dim=0)
+        plain = torch.einsum("ndr,dr->nr", rows[..., 2:], trusted)
         logit: Tensor = self.out(torch.cat([self.last(row), plain], dim=1))
         return logit.squeeze(1)
 
