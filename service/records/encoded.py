@@ -59,6 +59,18 @@ class Encoded(Struct, eq=False):
         """Whether there is nothing to add to any row."""
         return not (self.errors or self.imputed or self.unknown or self.warnings) and self.ids is None
 
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said of the rows as a whole: the warnings, and rows of which nothing is known."""
+        features = self.rows.numeric.shape[1] + self.rows.codes.shape[1]
+        empty = [place for place, names in self.imputed.items() if len(names) == features > 1]
+        if not empty:
+            return self.warnings
+        which = "the record holds" if self.count == 1 else f"row {empty[0]} holds"
+        if len(empty) > 1:
+            which = f"{len(empty):,} rows (row {empty[0]} is the first) hold"
+        return [*self.warnings, f"{which} no value that the model reads: all count as missing"]
+
     def cut(self, start: int, stop: int) -> "Encoded":
         """Some of `rows`, and what is kept with them, still by place."""
         kept = list(self.places()[start:stop])

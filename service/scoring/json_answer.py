@@ -126,8 +126,8 @@ def answer(
 def all_warnings(encoded: Encoded, reasons: Reasons | None) -> list[str]:
     """What is to be said of a body as a whole."""
     if reasons is None or reasons.warning is None:
-        return encoded.warnings
-    return [*encoded.warnings, reasons.warning]
+        return encoded.remarks
+    return [*encoded.remarks, reasons.warning]
 
 
 def row_results(

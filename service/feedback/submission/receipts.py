@@ -79,7 +79,7 @@ def taken(bound: Bound, history: LabelHistory, waits: bool) -> Receipt:
         event=NamedEvent.of(bound.event) if bound.event else None,
         imputed=read.imputed.get(0) if read else None,
         unknown=list(read.unknown.get(0, ())) or None if read else None,
-        warnings=read.warnings or None if read else None,
+        warnings=read.remarks or None if read else None,
         conflicts_with=history.opponents(label),
     )
 

@@ -136,7 +136,7 @@ def _check_rates(connection: sa.Connection, statements: list[Label], most_an_hou
 
 def _warnings(bound: list[Bound]) -> list[str]:
     """Those of all records, each once."""
-    found = dict.fromkeys(warning for one in bound if one.read for warning in one.read.warnings)
+    found = dict.fromkeys(warning for one in bound if one.read for warning in one.read.remarks)
     return list(found)[:MOST_WARNED]
 
 

@@ -91,7 +91,7 @@ def answered(
         else:
             values = spreader(encoded, _OF_NO_SCORE.get(name))(getattr(scores, name) if scores else [])
         tensors.append(OutputTensor(name, [encoded.count], _DATATYPES[name], values))
-    warnings = encoded.warnings
+    warnings = encoded.remarks
     if reasons is not None and reasons.warning:
         warnings = [*warnings, reasons.warning]
     parameters = {"warnings": "\n".join(warnings)} if warnings else None

@@ -131,3 +131,37 @@ def test_a_column_whose_name_needs_escapes_in_json_is_read(name: str) -> None:
         np.testing.assert_array_equal(encoded.rows.numeric, [[20.0, 3.0]])
     wrong = encoder.encode(encoder.decode(json.dumps({"records": [{name: "x"}]}).encode()))
     assert wrong.errors[0].field == name
+
+
+def test_a_record_without_any_value_is_scored_and_remarked_upon_however_it_is_sent() -> None:
+    schema = FeatureSchema(
+        features=(
+            Feature(name="amount", kind=Kind.NUMERIC),
+            Feature(name="country", kind=Kind.CATEGORICAL, categories=("DE",)),
+        )
+    )
+    encoder = Encoder(schema, max_rows=10)
+    full, empty = {"amount": 1, "country": "DE"}, {"amount": None, "country": None}
+
+    def remarks(**request: Any) -> list[str]:
+        found = [encoder.encode(read(body(**request))).remarks for read in (encoder.decode, decode_envelope)]
+        assert found[0] == found[1]
+        return found[0]
+
+    alone, later = (
+        [f"{which} no value that the model reads: all count as missing"]
+        for which in ("the record holds", "row 1 holds")
+    )
+    assert remarks(records=[{}]) == remarks(records=[empty]) == alone
+    assert (
+        remarks(records=[full, {}])
+        == remarks(columns={"amount": [1, None], "country": ["DE", None]})
+        == later
+    )
+    several = "3 rows (row 1 is the first) hold no value that the model reads: all count as missing"
+    assert remarks(records=[full, {}, {"amount": 2}, empty, {"other": 3}])[-1] == several
+    assert remarks(records=[{"amount": 2}, {"country": "DE"}]) == []
+    lines = encoder.encode_lines(json.dumps(full).encode() + b"\n{}")
+    assert (lines.remarks, lines.errors) == (later, {})
+    missing_must_not = typed(records=[{}])
+    assert (list(missing_must_not.errors), missing_must_not.remarks) == ([0], [])
