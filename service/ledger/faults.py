@@ -52,6 +52,11 @@ def is_outage(error: BaseException) -> bool:
     return state[:2] in _OUTAGES or state in _OTHER_OUTAGES
 
 
+def is_locked(error: BaseException | None) -> bool:
+    """Whether another has a SQLite file, and it did not become free in time."""
+    return getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def kind(error: BaseException) -> str:
     """What is wrong, for an answer: what the database said, unless that may name places."""
     orig = getattr(error, "orig", None)

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from nearnorm.models.errors import ConfigError
+from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ledger import (
     clock,  # noqa: F401 - its table
     tables,
     usable_from,
 )
 from nearnorm.service.ledger.database import Ledger, create_tables, metadata
+from nearnorm.service.ledger.faults import is_locked
 from nearnorm.service.logs import log
 
 if TYPE_CHECKING:
@@ -34,6 +36,23 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 def migrate(ledger: Ledger) -> None:
     """Raises LedgerUnavailable; ConfigError for a database that is damaged, another program's, or newer."""
     known = known_revisions()
+    while True:
+        try:
+            _bring_up_to_date(ledger, known)
+        except LedgerUnavailable as error:
+            if not ledger.is_sqlite or not is_locked(error.__cause__) or _revision_now(ledger) == known[-1]:
+                raise
+            log.info("another process has the ledger: waiting until its tables are brought up to date")
+        else:
+            return
+
+
+def _revision_now(ledger: Ledger) -> str | None:
+    with ledger.read() as connection:  # on SQLite who writes keeps nobody from reading
+        return revision(connection)
+
+
+def _bring_up_to_date(ledger: Ledger, known: list[str]) -> None:
     with ledger.write() as connection, _at_leisure(connection):
         if not ledger.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

@@ -5,20 +5,23 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import LedgerUnavailable
-from nearnorm.service.ledger import migrations, usable_from
+from nearnorm.service.ledger import database, migrations, usable_from
 from nearnorm.service.ledger.clock import tick
-from nearnorm.service.ledger.database import Ledger, metadata
+from nearnorm.service.ledger.database import Ledger, metadata, sqlite_url
 from nearnorm.service.ledger.migrate import _upgrade, migrate, revision
 from nearnorm.service.retraining.jobs.requests import unread
+from tests.service.waiting import until
 
 
 def made(connection: sa.Connection) -> set[tuple[object, ...]]:
@@ -63,18 +66,42 @@ def test_an_empty_database_is_made_without_alembic(tmp_path: Path) -> None:
 def test_replicas_may_migrate_at_once(empty_url: str | sa.URL) -> None:
     code = """
 import sys
-from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.migrate import migrate
-while True:
-    try:
-        migrate(Ledger(sys.argv[1]))
-        break
-    except LedgerUnavailable:  # SQLite waits five seconds for another: who starts it tries again
-        pass
+migrate(Ledger(sys.argv[1]))
 """
     replicas = [subprocess.Popen([sys.executable, "-c", code, str(empty_url)]) for _ in range(3)]
     assert [replica.wait(60) for replica in replicas] == [0, 0, 0]
+
+
+def test_a_start_waits_for_another_s_migration_of_a_file_however_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    file = tmp_path / "nearnorm.db"
+    with (
+        closing(Ledger(sqlite_url(file))) as ledger,
+        closing(sqlite3.connect(file, isolation_level=None)) as other,
+    ):
+        migrate(ledger)
+        with ledger.read() as connection:
+            newest = revision(connection)
+        other.execute("UPDATE alembic_version SET version_num = '0031'")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE alembic_version SET version_num = ?", (newest,))
+        start = threading.Thread(target=migrate, args=(ledger,))
+        with capture_logs() as told:
+            start.start()
+            until(lambda: len(told) > 1 or not start.is_alive())
+            assert start.is_alive()
+            assert {entry["event"] for entry in told} == {
+                "another process has the ledger: waiting until its tables are brought up to date"
+            }
+            other.execute("COMMIT")
+            start.join()
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            migrate(ledger)
 
 
 def test_a_connection_that_is_in_use_while_its_ledger_closes_is_closed_when_it_is_given_back(
