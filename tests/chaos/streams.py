@@ -105,7 +105,7 @@ class Streamer:
         """The sums over their labels; empty while there is nobody to tell."""
         found: dict[str, float] = defaultdict(float)
         with contextlib.suppress(httpx.TransportError):
-            for line in httpx.get(f"{self._url}/metrics", timeout=60).text.splitlines():
+            for line in httpx.get(f"{self._url}/metrics", timeout=60, verify=False).text.splitlines():
                 if line.startswith("nearnorm_stream_"):
                     name, _, value = line.rpartition(" ")
                     found[name.removeprefix("nearnorm_stream_").partition("{")[0]] += float(value)

@@ -16,7 +16,7 @@ from nearnorm.service.ledger.database import Ledger, sqlite_url
 from nearnorm.service.ledger.migrate import migrate
 from nearnorm.service.settings import Settings
 from tests.service.bundles import make_bundle
-from tests.service.ledger.servers import fresh_database, running_postgres
+from tests.service.ledger.servers import fresh_database, memory, running_postgres
 from tests.service.running import home_with, serving
 from tests.service.waiting import until
 
@@ -43,7 +43,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator
 def postgres() -> Iterator[str]:
     """The URI of a server that lives as long as the tests, and does not wait for the disk: where others write
     much, a commit may take longer than a request waits for the ledger."""
-    with running_postgres() as uri:
+    with running_postgres(memory()) as uri:
         with psycopg.connect(uri, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")

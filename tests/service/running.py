@@ -30,7 +30,7 @@ def serving(app: Application, port: int = 0) -> Iterator[httpx.Client]:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=False) as client:
             yield client
     finally:
         server.should_exit = True

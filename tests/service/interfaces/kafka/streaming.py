@@ -28,7 +28,7 @@ def streaming(settings: Settings, options: StreamOptions) -> Iterator[httpx.Clie
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
         with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"connection": "close"}, timeout=30
+            base_url=f"http://127.0.0.1:{port}", headers={"connection": "close"}, timeout=30, verify=False
         ) as client:
             yield client
     finally:
