@@ -33,6 +33,13 @@ def test_the_page_has_every_plot_and_every_group(bundle: Bundle) -> None:
     assert "column &#x27;currency&#x27; is left out: constant" in page
 
 
+def test_logarithmic_axes_tell_shares_in_percent_and_rows_as_numbers(bundle: Bundle) -> None:
+    page = html(bundle)
+    for told in ("1%", "10%", "100%", "10", "100"):
+        assert f">{told}</text>" in page
+    assert "mathdefault" not in page
+
+
 def test_names_and_categories_of_the_data_cannot_become_markup(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     bad = "<script>alert(1)</script>"
