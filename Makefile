@@ -36,6 +36,7 @@ example-network: setup ## connections of KDD Cup 1999: the same, with a review o
 environments: setup ## make environments for what is tried against the real other side (.peers/): minutes, a gigabyte
 	@$(BIN)/python -m tests.environments
 
+test test-lowest: export PYTHONDONTWRITEBYTECODE :=  # or each of hundreds of processes compiles all of src
 test: setup ## run every test; says first what it skips, and what to install for it
 	@echo "==> Running the tests"
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
