@@ -26,10 +26,11 @@ _SHORT = re.compile(r"\s*[+-]?\d{1,3}\s*")
 def _grammar(decimal: str, group: str) -> re.Pattern[str]:
     indian = rf"\d{{1,2}}(?:{re.escape(group)}\d\d)+{re.escape(group)}\d{{3}}"  # 12,34,567
     one = rf"[1-9]\d{{0,2}}(?P<mark>[{re.escape(group)}{_SPACES}])\d{{3}}(?:(?P=mark)\d{{3}})*"
-    whole = rf"{one}|{indian}|\d+"
+    sign = re.escape(decimal)
+    whole = rf"{one}|{indian}|\d+|(?={sign}\d)"  # ,50 is 0,50
     return re.compile(
         rf"\s*(?P<open>\()?(?P<first>[+\-\u2212]?)\s?(?P<before>{_UNIT})?\s?(?P<second>[+\-\u2212]?)"
-        rf"(?P<whole>{whole})(?:{re.escape(decimal)}(?P<rest>\d+))?(?P<last>-)?"
+        rf"(?P<whole>{whole})(?:{sign}(?P<rest>\d+)(?P<power>[eE][+-]?\d\d?)?)?(?P<last>-)?"
         rf"\s?(?P<after>{_UNIT})?(?(open)\))\s*"
     )
 
@@ -136,7 +137,7 @@ def _numbers(texts: Sequence[str], sign: str, usual: bool) -> dict[str, float] |
 
 def _value(match: re.Match[str]) -> float:
     digits = re.sub(r"\D", "", match["whole"])
-    value = float(f"{digits}.{match['rest'] or 0}")
+    value = float(f"{digits}.{match['rest'] or 0}{match['power'] or ''}")
     negative = {match["first"], match["second"], match["last"]} & {"-", "\u2212"} or match["open"]
     return -value if negative else value
 

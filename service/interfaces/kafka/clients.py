@@ -2,6 +2,9 @@
 
 import asyncio
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -137,10 +140,21 @@ def _refuse_unused(settings: Settings) -> None:
 
 
 def _encryption(settings: Settings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.kafka_ca)
-        if settings.kafka_certificate is not None:
-            context.load_cert_chain(settings.kafka_certificate, settings.kafka_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"the certificates of the Kafka settings cannot be read: {error}") from None
+    ca, certificate, key = settings.kafka_ca, settings.kafka_certificate, settings.kafka_key
+    with _reading("NEARNORM_KAFKA_CA", ca):
+        context = ssl.create_default_context(cafile=ca)
+    if certificate is not None:
+        with _reading("NEARNORM_KAFKA_KEY", key):  # a file that is not there has no name in OpenSSL's words
+            if key is not None:
+                key.read_bytes()
+        with _reading("NEARNORM_KAFKA_CERTIFICATE", certificate):
+            context.load_cert_chain(certificate, key, lambda: "")  # no prompt for one that is encrypted
     return context
+
+
+@contextmanager
+def _reading(setting: str, file: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{setting}={file} cannot be read: {error.strerror or error}") from None

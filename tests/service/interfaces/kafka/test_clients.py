@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -53,9 +54,28 @@ def test_a_fetch_without_news_holds_others_up_for_a_moment_alone(tmp_path: Path)
     assert consumer_of(Settings(home=tmp_path))._fetch_max_wait_ms == FETCH_WAIT_MS <= 50
 
 
-def test_certificates_that_are_not_there_are_refused_at_the_start(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, kafka_security="SSL", kafka_ca=tmp_path / "none.pem")
-    with pytest.raises(ConfigError, match="certificates of the Kafka settings cannot be read"):
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kafka_ca": "none.pem"}, "NEARNORM_KAFKA_CA=.*none.pem cannot be read: No such file"),
+        ({"kafka_ca": "text"}, "NEARNORM_KAFKA_CA=.*text cannot be read: .*NO_CERTIFICATE"),
+        (
+            {"kafka_certificate": "none.pem"},
+            "KAFKA_CERTIFICATE=.*none.pem cannot be read: No such file",
+        ),
+        (
+            {"kafka_certificate": "text", "kafka_key": "none.pem"},
+            "KAFKA_KEY=.*none.pem cannot be read: No such file",
+        ),
+    ],
+)
+def test_certificates_that_cannot_be_read_are_refused_by_name_at_the_start(
+    tmp_path: Path, given: dict[str, str], said: str
+) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    files: dict[str, Any] = {name: tmp_path / file for name, file in given.items()}
+    settings = Settings(home=tmp_path, kafka_security="SSL", **files)
+    with pytest.raises(ConfigError, match=said):
         Clients(settings, "b:9093")
 
 
