@@ -100,6 +100,8 @@ def test_a_forest_of_the_inputs_alone_has_all_of_the_say_and_the_finest_leaves_w
     assert thorough(100, 400, 1.0).balance == 0.5
     assert thorough(100, 400, 0.0).balance == thorough(400, 100, 1.0).balance == 1.0
     assert thorough(100, 1_000, 1.0).depth > thorough(100, 1_000, 0.0).depth
+    assert thorough(100, 1_000, 1.0).least > thorough(100, 1_000, 0.0).least > 0
+    assert thorough(30, 1_000, 1.0).least == 0
     assert thorough(300, 1_000, 0.0).smoothing == pytest.approx(thorough(100, 1_000, 0.0).smoothing / 3)
 
 

@@ -4,6 +4,7 @@ An oblivious tree asks the same questions of every record, so that its value is 
 the answers (0 or 1): a whole forest is a few matrix products, with no branch in the graph.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,8 @@ class Growth:
     """How a boosted forest grows: its `trees`, the share of the columns that each looks at, how many random
     thresholds it tries for each of them, how many unlabelled `rows` it is grown on (the few labelled ones are
     in every tree), the share of its leaves that is added, what is added to a leaf's curvature, how many
-    questions a tree has, and what all labelled anomalies weigh where all unlabelled rows weigh one."""
+    questions a tree has, what all labelled anomalies weigh where all unlabelled rows weigh one, and how many
+    thresholds a tree tries at least, however few columns there are."""
 
     trees: int
     column_share: float
@@ -30,6 +32,7 @@ class Growth:
     smoothing: float
     depth: int = DEPTH
     balance: float = 1.0
+    least: int = 0
 
 
 HASTY = Growth(60, 0.3, 2, rows=500, rate=0.1, smoothing=REGULARISATION)
@@ -39,11 +42,14 @@ HASTY = Growth(60, 0.3, 2, rows=500, rate=0.1, smoothing=REGULARISATION)
 def thorough(anomalies: int, unlabelled: int, trust: float) -> Growth:
     """Finds what decides, where there are labels enough to tell it from chance. The more there are, and the
     more trust (0 to 1) that none is hidden among the unlabelled rows, the finer are the leaves that it
-    believes. With such trust unlabelled rows are normal ones, and many of them weigh more than few."""
+    believes, and the more thresholds it tries where columns are few. With such trust unlabelled rows are
+    normal ones, and many of them weigh more than few."""
     trees = round(float(np.interp(anomalies, (30, 100), (60, 100))))
+    least = round(float(np.interp(anomalies, (30, 100), (0, 100 + 150 * trust))))
     balance = min(anomalies / unlabelled, 1.0) ** (0.5 * trust)
     smoothing = 1.6 * 16.0**-trust * balance / anomalies
-    return Growth(trees, 0.6, 4, 2_000, 18.0 / trees, smoothing, depth=round(4 + 2 * trust), balance=balance)
+    depth = round(4 + 2 * trust)
+    return Growth(trees, 0.6, 4, 2_000, 18.0 / trees, smoothing, depth, balance, least)
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,8 @@ def _questions(
     """Columns and thresholds: between two random rows, of which every other time one is bad."""
     rows, width = sample.shape
     looked_at = min(width, max(DEPTH, round(growth.column_share * width)))
-    columns = np.repeat(rng.choice(width, looked_at, replace=False), growth.questions)
+    each = max(growth.questions, math.ceil(growth.least / looked_at))
+    columns = np.repeat(rng.choice(width, looked_at, replace=False), each)
     one, other = rng.integers(rows, size=(2, len(columns)))
     one[::2] = rng.integers(rows - anomalies, rows, size=len(one[::2]))
     low, high = np.sort([sample[one, columns], sample[other, columns]], axis=0)

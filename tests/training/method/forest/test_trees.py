@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from nearnorm.training.fitting.fit import fit
-from nearnorm.training.method.forest.trees import DEPTH, HASTY, Trees, grow_trees, masses
+from nearnorm.training.method.forest.trees import DEPTH, HASTY, Growth, Trees, grow_trees, masses
 from nearnorm.training.method.heads import ForestHead
 from tests.training.samples import quick, sample
 
@@ -30,6 +30,29 @@ def test_a_threshold_lies_between_values_that_occur() -> None:
     finite = trees.threshold[np.isfinite(trees.threshold)]
     assert len(finite)
     assert (np.abs(finite - np.round(finite)) > 0.4).mean() > 0.9
+
+
+def test_where_columns_are_few_a_tree_that_has_to_try_many_thresholds_finds_a_narrow_band() -> None:
+    rng = np.random.default_rng(5)
+    normal = rng.random((3_000, 1))
+    bad = np.abs(normal[:, 0] - 0.5) < 0.01
+    off = []
+    for least in (0, 200):
+        growth = Growth(1, 0.6, 2, rows=3_000, rate=1.0, smoothing=1e-4, depth=2, least=least)
+        one = [
+            grow_trees(
+                normal[~bad],
+                np.ones((~bad).sum()),
+                normal[bad],
+                confirmed=0,
+                rng=np.random.default_rng(seed),
+                growth=growth,
+            )
+            for seed in range(10)
+        ]
+        off.append(np.mean([np.abs(np.sort(tree.threshold[0]) - (0.49, 0.51)).max() for tree in one]))
+    few, many = off
+    assert many < 0.03 < few
 
 
 def test_confirmed_normals_are_in_every_tree_and_push_their_like_down() -> None:
