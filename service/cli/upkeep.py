@@ -91,6 +91,8 @@ def collect(
     planned = in_ledger(work)
     if yes:
         store.sweep()
+        if not planned.goes:
+            typer.echo("no version goes: without --yes it is told why each stays")
         return
     for version, why in planned.stays:
         typer.echo(f"{version.version} stays: {why}")

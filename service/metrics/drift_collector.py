@@ -1,6 +1,7 @@
 """Drift as Prometheus sees it: gauges over the long window, computed when scraped.
 
-Of lines that are told of together it is told only whether any of them drifts, or sees too much that is novel.
+Shares are told once there are rows to be shares of. Of lines that are told of together it is told only
+whether any of them drifts, or sees too much that is novel.
 """
 
 from collections.abc import Iterator
@@ -76,6 +77,8 @@ class DriftCollector(Collector):
                 labels = (model, signal.kind, signal.name)
                 psi.add_metric(labels, state.psi)
                 drifting.add_metric(labels, float(state.drifted_since is not None))
+                if not drift.window:  # a share of no rows is not 0
+                    continue
                 if state.missing is not None:
                     missing.add_metric((model, signal.name), state.missing)
                 if state.unknown is not None:

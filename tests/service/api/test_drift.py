@@ -28,6 +28,10 @@ def test_before_any_traffic_nothing_drifts(fresh: httpx.Client, bundle: Bundle) 
         feature.name for feature in bundle.manifest.core.features.scored
     }
     assert answer["reports"] == answer["candidate_groups"] == []
+    assert value(fresh, "nearnorm_drift_window_rows", model="default") == 0
+    told = fresh.get("/metrics").text
+    shares = ("nearnorm_feature_missing_ratio{", "nearnorm_prototype_ratio{", "nearnorm_far_ratio{")
+    assert not [share for share in shares if share in told], "a share of no rows is not 0"
 
 
 def test_one_record_again_and_again_is_a_drift_of_everything_that_varies(fresh: httpx.Client) -> None:
@@ -43,6 +47,7 @@ def test_one_record_again_and_again_is_a_drift_of_everything_that_varies(fresh: 
     assert value(fresh, "nearnorm_drifting", signal="amount") == 1
     assert value(fresh, "nearnorm_drift_reports_total") == len(answer["reports"])
     assert value(fresh, "nearnorm_drift_window_rows", model="default") == 2_000
+    assert value(fresh, "nearnorm_feature_missing_ratio", model="default", feature="amount") == 0
 
 
 def test_an_unknown_model_is_a_problem(fresh: httpx.Client) -> None:

@@ -171,6 +171,8 @@ def test_old_versions_are_collected_once_they_were_shown_and_the_newest_stay(
     assert done.out.splitlines() == [f"{version} is deleted" for version in stored_versions[:2]]
     assert set(store.versions()) == {champion, *stored_versions[2:]}
     assert {e["detail"]["reason"] for e in trail(client, "delete")} == {"gc --keep 2 --days 90"}
+    again = nearnorm("models", "gc", "--keep", "2", "--days", "90", "--yes")
+    assert "no version goes" in again.out
 
 
 def test_what_another_deletes_meanwhile_is_told_and_the_rest_is_collected(
