@@ -107,8 +107,11 @@ class _Format(Struct, frozen=True):
 def _begun(place: BackupPlace, folder: Path) -> str | None:
     if not place.fetch(BEGUN, folder / BEGUN):
         return None
+    content = (folder / BEGUN).read_bytes()
+    if not content:
+        return "an unfinished backup, which ended as it began"
     try:
-        begun = msgspec.json.decode((folder / BEGUN).read_bytes(), type=Begun)
+        begun = msgspec.json.decode(content, type=Begun)
     except msgspec.DecodeError:
         return f"an unfinished backup ({BEGUN} is damaged)"
     return f"an unfinished backup, begun on {begun.at} by {begun.host} and never ended"

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -44,6 +44,7 @@ QUEUE_ROWS = 20_000
 QUEUE_BYTES = 64 * 2**20
 APART_ROWS = 500  # of a group that has to be divided, in one transaction
 PAUSE = 1.0  # seconds before a group is tried again
+LOOKS = 5  # at ledger and log together, in a flood
 TRAFFIC_EVERY = 2.0
 SWEEP_EVERY = 60.0
 TRAFFIC_DAYS = 57
@@ -51,6 +52,8 @@ REQUEST_DAYS = 7
 VERDICT_HOURS = 1
 _HOUR_MS = 3600 * 1000
 _DAY_MS = 24 * _HOUR_MS
+
+T = TypeVar("T")
 
 
 class ScoredBatch(Struct):
@@ -201,6 +204,19 @@ class EventLog:
     def backlog(self) -> int:
         """Kept events that are not in the ledger yet, or not among its candidates."""
         return len(self._waiting) + self._pending.rows
+
+    async def seen(self, look: Callable[[sa.Connection], T]) -> T:
+        """`look` in a read transaction of the ledger, at what waits too: each kept event is there or here.
+
+        An event that is written after the transaction began and taken out before the look at what waits would
+        be in neither; so it looks again where one was.
+        """
+        for _ in range(LOOKS):
+            before = self._waiting.departures
+            found = await self._ledger.seen(look)
+            if self._waiting.departures == before:
+                break
+        return found
 
     def waiting(self, event_id: str) -> Event | None:
         """An event that has its id but is not in the ledger yet."""

@@ -31,6 +31,8 @@ class WaitingEvents:
         self._lock = threading.Lock()
         self._rows = 0
         self._bytes = 0
+        self.departures = 0
+        """Moments at which some were about to be taken out: whoever saw none between looks missed nobody."""
 
     def __len__(self) -> int:
         return self._rows
@@ -77,6 +79,7 @@ class WaitingEvents:
     def take_out(self, group: Sequence[Kept]) -> int:
         """Forget what is done with. How many of them were pushed out before."""
         gone = 0
+        self.departures += len(group) > 0
         for start in range(0, len(group), _AT_ONCE):
             with self._lock:
                 gone += sum(not self._remove(kept) for kept in group[start : start + _AT_ONCE])

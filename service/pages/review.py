@@ -66,7 +66,7 @@ async def get_review(
         "snoozes": SNOOZES,
     }
     if said is not None:
-        context["receipt"] = await services.ledger.seen(
+        context["receipt"] = await services.log.seen(
             lambda c: receipts.receipt(c, said, services.log, visitor.caller.lines)
         )
     return await page(request, "review.html", **context)

@@ -113,7 +113,7 @@ async def _linked(request: Request, token: str) -> _Linked:
             linked, receipt=receipts.receipt(connection, said["feedback_id"], services.log, caller.lines)
         )
 
-    found = await services.ledger.seen(look)
+    found = await services.log.seen(look)
     if found is None:
         raise NotFound("the event is not kept any more: it was erased, or pushed out by newer ones")
     return found

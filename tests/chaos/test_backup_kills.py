@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -70,10 +69,7 @@ def test_a_lost_machines_loop_goes_on_from_a_backup_and_never_from_half_of_one(
                 if (place / "backup.json").exists():
                     continue  # it was quicker
                 code, told = ended(nearnorm(new, new_url, "restore", place))
-                assert code == 2, told  # begun.json may be half written
-                assert re.search(r"holds an unfinished backup(, begun on 20| \(begun.json is dam)", told), (
-                    told
-                )
+                assert (code, "holds an unfinished backup, " in told) == (2, True), told
             until(lambda: len(load.acknowledged) > 20, 60)
             acknowledged = {id_ for ids in list(load.acknowledged.values()) for id_ in ids}
             assert ended(nearnorm(home, url, "backup", tmp_path / "whole"))[0] == 0

@@ -130,7 +130,7 @@ async def get_event(
         now = in_force.policy.budget if in_force else policies.at(connection, ground, None).budget
         return found, review.read(connection, services.log, found.event, holder), then, now
 
-    found, known, budget_then, budget_now = await services.ledger.seen(look)
+    found, known, budget_then, budget_now = await services.log.seen(look)
     event = found.event
     (assessed,) = await assess(loaded, [event.record], caller.name)
     return EventView(

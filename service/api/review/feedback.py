@@ -101,7 +101,7 @@ async def told(
                 name = whose(analyst, caller.analyst, caller.name)
         except ValueError as error:
             raise InvalidRequest(f"analyst: {error}", field="analyst") from None
-    return await services.ledger.seen(
+    return await services.log.seen(
         lambda c: receipts.newest(c, model, key, name, limit, cursor, services.log)
     )
 
@@ -137,6 +137,6 @@ async def get_feedback(
     """The receipt of one label: where it stands, and what was learnt from it."""
     services = services_of(request)
     lines = lines_of(request)
-    receipt = await services.ledger.seen(lambda c: receipts.receipt(c, feedback_id, services.log, lines))
+    receipt = await services.log.seen(lambda c: receipts.receipt(c, feedback_id, services.log, lines))
     answer: dict[str, Any] = msgspec.to_builtins(receipt)
     return answer

@@ -40,6 +40,19 @@ def test_a_backup_that_did_not_end_is_refused_by_name(
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_one_that_was_killed_as_it_began_is_unfinished_and_not_damaged(
+    settings: Settings, nearnorm: Command, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    place = tmp_path / "killed"
+    place.mkdir()
+    (place / "begun.json").touch()
+    told = "holds an unfinished backup, which ended as it began"
+    assert told in nearnorm("backup", str(place)).err
+    elsewhere()
+    assert told in nearnorm("restore", str(place)).err
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_place_that_holds_something_is_refused_by_what_it_holds(
     settings: Settings, nearnorm: Command, elsewhere: Elsewhere, place: str, tmp_path: Path
 ) -> None:

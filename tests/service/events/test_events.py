@@ -1,5 +1,6 @@
 """The event log's writer: what is kept, in which bounds, and what happens to what does not fit."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from nearnorm.service.events.traffic_counter import RaisedBy
 from nearnorm.service.ids import first_id_at, new_id, now_ms
 from nearnorm.service.ledger.database import Ledger
 from nearnorm.service.ledger.tables.events import events, retention, traffic
+from nearnorm.service.ledger.tables.events.events import Event
 from nearnorm.service.ledger.tables.events.retention import Amount
 from nearnorm.service.ledger.tables.events.traffic import Counted
 from nearnorm.service.records.encoder import Encoder
@@ -188,6 +190,24 @@ def test_stopping_writes_what_waits(ledger: Ledger) -> None:
     offer(log, batch(2, frozenset({0, 1})))
     log.stop()
     assert len(kept(ledger)) == 2
+
+
+def test_an_event_that_is_written_between_the_looks_at_ledger_and_log_is_seen(ledger: Ledger) -> None:
+    log = EventLog(ledger, rate=0.0, bounds=Amount(1000, 10**9), days=1.0)
+    (event_id,) = offer(log, batch(1, frozenset({0}))).values()
+    looks = []
+
+    def look(connection: sa.Connection) -> Event | None:
+        written = events.find(connection, event_id)
+        looks.append(written)
+        if len(looks) == 1:
+            log.flush()
+        return log.waiting(event_id) or written
+
+    assert asyncio.run(log.seen(look)) is not None
+    assert len(looks) == 2
+    assert asyncio.run(log.seen(look)) is not None
+    assert len(looks) == 3, "nothing was written meanwhile"
 
 
 def test_the_log_is_bounded_in_rows_and_in_age(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

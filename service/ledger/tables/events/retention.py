@@ -20,6 +20,7 @@ from nearnorm.service.ledger.tables.events.candidates import candidates, forget
 from nearnorm.service.ledger.tables.events.events import events
 
 CHUNK = 5000  # rows deleted in one transaction, so that nobody waits long for the lock
+STATEMENT = 1000  # of these in one statement: a slow server has as long for each
 UNKNOWN_SIZE = 1000  # bytes of an event that was kept before sizes were noted
 REST = 4  # one part in so many of a caller's share is for what is no unjudged alert
 
@@ -184,6 +185,7 @@ def _oldest(connection: sa.Connection, queries: Sequence[sa.Select[Any]], over: 
 
 
 def _delete(connection: sa.Connection, event_ids: Sequence[str]) -> None:
-    if event_ids:
-        forget(connection, event_ids)
-        connection.execute(sa.delete(events).where(events.c.event_id.in_(event_ids)))
+    for start in range(0, len(event_ids), STATEMENT):
+        some = event_ids[start : start + STATEMENT]
+        forget(connection, some)
+        connection.execute(sa.delete(events).where(events.c.event_id.in_(some)))
