@@ -24,6 +24,7 @@ from nearnorm.training.dataset.columns.distinct import DistinctValues
 from nearnorm.training.dataset.columns.marks import usual_marks
 from nearnorm.training.dataset.columns.time_formats import (
     are_dates,
+    are_short_dates,
     epoch_unit,
     format_of_numbers,
     formats_of_texts,
@@ -153,6 +154,12 @@ def _of_amounts(name: str, digits: Digits, few: bool) -> str:
     low, high = MOMENTS
     if are_dates(digits.numbers[:LOOKED_AT]):
         return _of_times_as_amounts(name, TimeFormat.YMD)
+    if are_short_dates(digits.numbers):
+        return (
+            f"column {name!r} is taken as an amount, and its numbers could be dates, such as "
+            f'{digits.texts[0]}: write those as 20260131 or 2026-01-31, and set kind = "time" '
+            f'and format = "ymd" in [schema.{quoted(name)}]'
+        )
     for unit, form in ((1, TimeFormat.EPOCH_S), (1000, TimeFormat.EPOCH_MS)):
         if low * unit <= digits.numbers.min() and digits.numbers.max() < high * unit:
             return _of_times_as_amounts(name, form)

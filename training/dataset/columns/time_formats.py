@@ -24,6 +24,9 @@ _FIRST_LOOK = 100
 _YEARS = (19_000_101, 21_001_231)
 _SECONDS_OF_YEARS = 1_000_000
 """What 20260131 is multiplied by in 20260131100000."""
+_FEWEST_DATES = 20
+_SHORT, _LONG = (10_101, 1_000_000), 10_000_000
+"""Of numbers that could be 260131, and what the greatest of those that could be 31012026 has at least."""
 _SPREADSHEET = (20_000, 80_000)
 """Days from 1954 to 2119."""
 
@@ -59,6 +62,24 @@ def are_dates(numbers: np.ndarray) -> bool:
         and _reads(TimeFormat.YMD, numbers.tolist())
         for scale in (1, _SECONDS_OF_YEARS)
     )
+
+
+def are_short_dates(numbers: np.ndarray) -> bool:
+    """Whether distinct whole numbers [N] are 260131, or 31012026 or 1312026, which no format reads. Among as
+    many amounts one would be no date."""
+    if len(numbers) < _FEWEST_DATES:
+        return False
+    ahead, behind, middle = numbers // 10_000, numbers % 100, numbers // 100 % 100
+    if _SHORT[0] <= numbers.min() and numbers.max() < _SHORT[1]:
+        return _are_days(behind, middle)
+    years = numbers % 10_000
+    if numbers.max() < _LONG or ((years < 1900) | (years > 2100)).any():
+        return False
+    return _are_days(ahead // 100, ahead % 100) or _are_days(ahead % 100, ahead // 100)
+
+
+def _are_days(days: np.ndarray, months: np.ndarray) -> bool:
+    return bool(((days >= 1) & (days <= 31) & (months >= 1) & (months <= 12)).all())
 
 
 def epoch_unit(numbers: np.ndarray) -> TimeFormat | None:

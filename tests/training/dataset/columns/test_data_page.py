@@ -32,6 +32,9 @@ COLUMNS: dict[str, list[Any]] = {
     "`u-1, u-2, u-3` nearly all different": [f"u-{i}" for i in range(ROWS)],
     "`00000017, 00000018` nearly all different": [f"{17 + i * i:08}" for i in range(ROWS)],
     "`2026-01`, `2026-W05`, `Q1 2026`, `Jan 2026`, `202601`, which do not come again": ["2026-01", "Q1 2026"],
+    "`260131`, `31012026` as numbers": [
+        10_000 * (21 + i % 5) + 100 * (i % 12 + 1) + i % 28 + 1 for i in range(60)
+    ],
     "`mei@bank.example`": ["mei@bank.example", "ola@bank.example"],
     "`2026-01-31, 2026-02-01T10:00:00Z`": ["2026-01-31", "2026-02-01T10:00:00Z"],
     "`31.01.2026`, `31-Jan-26`, `Jan 31, 2026`, `09:14:00`": ["31.01.2026 10:00", "01.02.2026 11:00"],

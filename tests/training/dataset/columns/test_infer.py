@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -95,6 +97,20 @@ def test_amounts_that_could_be_times_are_told_with_the_mend(unit: int, form: str
         "column 'seconds' is taken as an amount, and its numbers could be times. If they are, set "
         f'kind = "time" and format = "{form}" in [schema.seconds]',
     )
+
+
+@pytest.mark.parametrize("form", ["%y%m%d", "%d%m%Y", "%m%d%Y"])
+@pytest.mark.parametrize("name", ["x2", "booked_at"])
+def test_numbers_that_are_dates_of_no_format_are_told_with_the_mend(form: str, name: str) -> None:
+    first = datetime(2021, 1, 1, tzinfo=UTC)
+    days = [int((first + timedelta(days=int(day))).strftime(form)) for day in rng.integers(0, 2000, ROWS)]
+    found = infer_schema(pa.table({"x": MEASURED, name: days}), {})
+    assert found.schema.features[1].kind is Kind.NUMERIC
+    (warning,) = found.warnings
+    assert "could be dates, such as" in warning
+    assert "write those as 20260131 or 2026-01-31" in warning
+    amounts = rng.integers(10_101, 991_231, ROWS)
+    assert infer_schema(pa.table({"x": MEASURED, "paid": amounts}), {}).warnings == ()
 
 
 @pytest.mark.parametrize("mark", ["#WERT!", "#BEZUG!", "#¡VALOR!", "#NV", "#NAME?"])
