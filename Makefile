@@ -37,6 +37,7 @@ environments: setup ## make environments for what is tried against the real othe
 	@$(BIN)/python -m tests.environments
 
 test test-lowest: export PYTHONDONTWRITEBYTECODE :=  # or each of hundreds of processes compiles all of src
+test test-lowest: export OMP_NUM_THREADS := 1  # four workers share the cores: threads of one would wait busily
 test: setup ## run every test; says first what it skips, and what to install for it
 	@echo "==> Running the tests"
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
