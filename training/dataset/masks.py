@@ -8,7 +8,7 @@ CARD_DIGITS = (12, 19)
 LONGEST = 40
 _CARD = re.compile(r"(?<![\d.])(?:\d[ -]?){11,18}\d(?![\d.])")
 _GROUPED_CARD = re.compile(r"\d{4}([ -])(\d{4}\1\d{4}\1\d{1,7}|\d{6}\1\d{5})")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_EMAIL = re.compile(r"(?<![^@\s])[^@\s]+@[^@\s]+\.[^@\s]+")  # looked for once a word, however long it is
 
 
 def passes_luhn(digits: str) -> bool:
