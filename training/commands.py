@@ -1,5 +1,6 @@
 """`nearnorm inspect`, `nearnorm train` and `nearnorm evaluate`: what they take and what they tell."""
 
+import gc
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ AnomalyValue = Annotated[
 NormalValue = Annotated[
     str | None, typer.Option(help="The label of a confirmed normal; other rows are unlabelled then.")
 ]
+
+
+OBJECTS = 50_000
+"""New ones between two looks for garbage while a model is trained."""
 
 
 class ProgressStyle(StrEnum):
@@ -104,7 +109,7 @@ def train(
         seed=seed,
         reading=reading.model_copy(update={"draw": Draw(unlabelled=unlabelled, seed=seed)}),
     )
-    with _watcher(progress) as watcher:
+    with _rarely_collected(), _watcher(progress) as watcher:
         if engine is EngineName.RAY:
             prepared = _prepare_on_ray(job, watcher, address, workers)
         else:
@@ -116,6 +121,18 @@ def train(
         _line(stage="done", progress=1.0, bundle=str(out), version=bundle.version)
     else:
         typer.echo(f"{out}: version {bundle.version}")
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """What a training loads is hundreds of thousands of objects that stay: to walk them for garbage again and
+    again took half a second of its processor time."""
+    before = gc.get_threshold()
+    gc.set_threshold(OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def inspect(

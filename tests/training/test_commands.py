@@ -1,5 +1,6 @@
 """`nearnorm train` as a user types it, in a process of its own."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from nearnorm.models.bundle.bundle import read_bundle
+from nearnorm.models.errors import DataError
+from nearnorm.training import job
 from nearnorm.training.commands import ProgressStyle, train
 from tests.training.conftest import PAYMENTS
 
@@ -145,3 +148,19 @@ def test_a_command_that_needs_no_ledger_does_not_load_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_garbage_is_looked_for_less_often_while_a_model_is_trained_and_as_before_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, during = gc.get_threshold(), []
+
+    def refuse(*_: object) -> None:
+        during.append(gc.get_threshold())
+        raise DataError("not this one")
+
+    monkeypatch.setattr(job, "prepare", refuse)
+    with pytest.raises(DataError, match="not this one"):
+        train("rows.csv", tmp_path / "bundle", progress=ProgressStyle.OFF)
+    assert during[0][0] > before[0]
+    assert gc.get_threshold() == before
