@@ -13,7 +13,9 @@ LONGEST = (
     *("deploy/test_image.py", "chaos/test_backup_kills.py", "chaos/test_kills.py"),
     *("service/pages/test_closing_the_loop.py", "journey/test_loop_journey.py"),
     *("contract/test_engines_page.py", "detector/test_conformance.py", "journey/test_paper_journey.py"),
-    *("contract/test_bundles.py", "service/pages/test_docs_page.py", "journey/test_current_folder.py"),
+    *("service/retraining/attempts/test_real_trainings.py", "training/test_time_signal.py"),
+    *("training/comparison/test_compare.py", "deploy/test_starting.py"),
+    *("service/pages/test_docs_page.py", "journey/test_current_folder.py"),
     *("journey/test_european_file.py", "upgrades/test_next.py", "contract/test_attack.py"),
     "training/dataset/lake/test_on_ray.py",
 )
