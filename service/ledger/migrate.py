@@ -36,13 +36,16 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 def migrate(ledger: Ledger) -> None:
     """Raises LedgerUnavailable; ConfigError for a database that is damaged, another program's, or newer."""
     known = known_revisions()
+    behind = True
     while True:
         try:
             _bring_up_to_date(ledger, known)
         except LedgerUnavailable as error:
-            if not ledger.is_sqlite or not is_locked(error.__cause__) or _revision_now(ledger) == known[-1]:
+            if not (ledger.is_sqlite and is_locked(error.__cause__) and behind):
                 raise
-            log.info("another process has the ledger: waiting until its tables are brought up to date")
+            behind = _revision_now(ledger) != known[-1]  # if not, once more: the other may just be done
+            if behind:
+                log.info("another process has the ledger: waiting until its tables are brought up to date")
         else:
             return
 

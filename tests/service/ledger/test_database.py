@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from nearnorm.models.errors import ConfigError
 from nearnorm.service.errors import LedgerUnavailable
 from nearnorm.service.ledger import database, migrations, usable_from
+from nearnorm.service.ledger import migrate as migrating
 from nearnorm.service.ledger.clock import tick
 from nearnorm.service.ledger.database import Ledger, metadata, sqlite_url
 from nearnorm.service.ledger.migrate import _upgrade, migrate, revision
@@ -102,6 +103,26 @@ def test_a_start_waits_for_another_s_migration_of_a_file_however_long_it_takes(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerUnavailable, match="locked"):
             migrate(ledger)
+
+
+def test_a_start_that_is_kept_out_by_another_s_last_moment_of_migration_tries_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring, tried = migrating._bring_up_to_date, []
+
+    def kept_out_at_first(ledger: Ledger, known: list[str]) -> None:
+        tried.append(known)
+        if len(tried) > 1:
+            return bring(ledger, known)
+        busy = sqlite3.OperationalError("database is locked")
+        busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise LedgerUnavailable("locked") from sa.exc.OperationalError("", {}, busy)
+
+    with closing(Ledger(sqlite_url(tmp_path / "nearnorm.db"))) as ledger:
+        migrate(ledger)
+        monkeypatch.setattr(migrating, "_bring_up_to_date", kept_out_at_first)
+        migrate(ledger)
+    assert len(tried) == 2
 
 
 def test_a_connection_that_is_in_use_while_its_ledger_closes_is_closed_when_it_is_given_back(
