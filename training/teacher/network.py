@@ -57,23 +57,44 @@ class Network(nn.Module):
         self.out = nn.Sequential(nn.Linear(ROW + RATIOS, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1))
 
     def forward(self, labelled: Tensor, unlabelled: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Cells [A, D, CELL], [U, D, CELL] and [N, D, CELL], columns [D, COLUMN] -> logits [N]."""
-        return self.answer(rows, self.compare_with(labelled, unlabelled, columns))
+        """Cells [A, D, CELL], [U, D, CELL] and [N, D, CELL], columns [D, COLUMN] -> logits [N].
+
+        As `compare_with` and `answer` do, but for the order, in which gradients are added: the weights that
+        ship were learnt in this one.
+        """
+        each = self._each(columns)
+        known = self._known_rows(labelled, unlabelled, each)
+        row = self._row(rows, each)
+        asked = _heads(self.query(self.known(row)))
+        return self._answer(rows, row, asked, self._compare(each, known))
 
     def compare_with(self, labelled: Tensor, unlabelled: Tensor, columns: Tensor) -> Known:
         """What any row is compared with, whatever rows are asked about."""
-        each = self.column(columns)
-        each = self.among(torch.cat([each, each.mean(0, keepdim=True).expand_as(each)], dim=1))
-        told = []
-        for cells, kind in zip((labelled, unlabelled), self.kind, strict=True):
-            key, value = self.key_value(self.known(self._row(cells, each) + kind)).chunk(2, dim=-1)
-            told.append((_heads(key), _heads(value)))
-        return Known(each, *told)
+        each = self._each(columns)
+        return self._compare(each, self._known_rows(labelled, unlabelled, each))
 
     def answer(self, rows: Tensor, known: Known) -> Tensor:
         """Cells [N, D, CELL] -> logits [N]."""
         row = self._row(rows, known.columns)
-        asked = _heads(self.query(self.known(row)))
+        return self._answer(rows, row, _heads(self.query(self.known(row))), known)
+
+    def _each(self, columns: Tensor) -> Tensor:
+        each = self.column(columns)
+        among: Tensor = self.among(torch.cat([each, each.mean(0, keepdim=True).expand_as(each)], dim=1))
+        return among
+
+    def _known_rows(self, labelled: Tensor, unlabelled: Tensor, each: Tensor) -> list[Tensor]:
+        groups = zip((labelled, unlabelled), self.kind, strict=True)
+        return [self._row(cells, each) + kind for cells, kind in groups]
+
+    def _compare(self, each: Tensor, known: list[Tensor]) -> Known:
+        told = []
+        for group in known:
+            key, value = self.key_value(self.known(group)).chunk(2, dim=-1)
+            told.append((_heads(key), _heads(value)))
+        return Known(each, *told)
+
+    def _answer(self, rows: Tensor, row: Tensor, asked: Tensor, known: Known) -> Tensor:
         labelled, unlabelled = (
             _joined(scaled_dot_product_attention(asked, *group))
             for group in (known.labelled, known.unlabelled)
